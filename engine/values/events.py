@@ -1,0 +1,103 @@
+"""What a consumer reads from a stream.
+
+Events are msgspec structs and not attrs classes, because one is made per token: a frozen
+struct costs a fifth of a frozen attrs class (docs/adr/0008).
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from engine.values.usage import Usage
+
+
+class TextDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the answer."""
+
+    text: str
+    index: int = 0
+    """Which of the `n` choices it belongs to."""
+
+
+class ReasoningDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of the model's visible reasoning."""
+
+    text: str
+    index: int = 0
+
+
+class RefusalDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a refusal."""
+
+    text: str
+    index: int = 0
+
+
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
+    """A piece of a tool call. `arguments` is text and is never parsed by the engine."""
+
+    tool_index: int
+    id: str | None = None
+    """Sent once per call, with its first piece."""
+    name: str | None = None
+    arguments: str = ""
+    index: int = 0
+
+
+class UsageReport(msgspec.Struct, frozen=True):
+    """Token counts from the provider; the last report of a stream counts."""
+
+    usage: Usage
+
+
+class ChoiceFinished(msgspec.Struct, frozen=True, gc=False):
+    """One choice has ended. `reason` is the provider's own word."""
+
+    index: int
+    reason: str
+
+
+class Rerouted(msgspec.Struct, frozen=True):
+    """The request goes on at another endpoint or model; nothing of it had been delivered."""
+
+    source: str
+    target: str
+    why: str
+
+
+class Restarted(msgspec.Struct, frozen=True):
+    """What was delivered so far is void: the answer begins again."""
+
+    attempt: int
+    why: str
+
+
+class Resumed(msgspec.Struct, frozen=True):
+    """The answer goes on in another attempt after `at` characters."""
+
+    attempt: int
+    at: int
+
+
+class Finished(msgspec.Struct, frozen=True):
+    """Always the last event, at most once, only with the dialect's evidence of completion."""
+
+    reason: str | None
+    """Finish reason of choice 0; None when the provider ended the stream without one."""
+
+
+StreamEvent: TypeAlias = (
+    TextDelta
+    | ReasoningDelta
+    | RefusalDelta
+    | ToolCallDelta
+    | UsageReport
+    | ChoiceFinished
+    | Rerouted
+    | Restarted
+    | Resumed
+    | Finished
+)
+
+CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
+"""The events that commit an attempt and feed the content clock."""

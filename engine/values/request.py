@@ -1,0 +1,128 @@
+"""What a caller asks for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import attrs
+
+from engine.values.errors import RequestError
+
+if TYPE_CHECKING:
+    from engine.values.policy import Patience, Priority, Retries
+
+Message: TypeAlias = Mapping[str, Any]
+"""One chat message in the OpenAI shape; text, image and tool parts pass through untouched."""
+
+
+@attrs.frozen
+class ChatRequest:
+    """One chat completion to stream. `None` is not sent.
+
+    `extra` is merged into the body last and wins; it may not contain `stream`.
+    Use `attrs.evolve` to change one.
+    """
+
+    model: str
+    messages: Sequence[Message] = attrs.field(repr=False)
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: str | Sequence[str] | None = None
+    seed: int | None = None
+    n: int | None = None
+    tools: Sequence[Mapping[str, Any]] | None = attrs.field(default=None, repr=False)
+    tool_choice: str | Mapping[str, Any] | None = None
+    response_format: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    reasoning_effort: str | None = None
+    user: str | None = attrs.field(default=None, repr=False)
+    metadata: Mapping[str, str] | None = attrs.field(default=None, repr=False)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    priority: Priority | None = None
+    """None takes INTERACTIVE."""
+    patience: Patience | None = None
+    retries: Retries | None = None
+
+
+def make_request(model: str | ChatRequest, prompt: object = None, **fields: object) -> ChatRequest:
+    """A `ChatRequest` from what `Engine.stream` was given.
+
+    `prompt` is text (one user message) or a sequence of messages.
+
+    Raises:
+        RequestError: naming the field at fault and what it should be.
+    """
+    if isinstance(model, ChatRequest):
+        if prompt is not None:
+            raise RequestError("give a ChatRequest or a model and a prompt, not both")
+        request = attrs.evolve(model, **fields) if fields else model  # type: ignore[arg-type]
+    elif not isinstance(model, str):
+        msg = f"the first argument is a model name or a ChatRequest, not {type(model).__name__}"
+        raise RequestError(msg)
+    else:
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        try:
+            request = ChatRequest(model, messages, **fields)  # type: ignore[arg-type]
+        except TypeError:
+            known = {f.name for f in attrs.fields(ChatRequest)}
+            unknown = ", ".join(sorted(set(fields) - known))
+            msg = f"unknown request field: {unknown}; put provider-specific fields in extra={{...}}"
+            raise RequestError(msg) from None
+    check_request(request)
+    return request
+
+
+def check_request(request: ChatRequest) -> None:
+    """Raise one `RequestError` that lists everything wrong with `request`."""
+    problems = [*_model_problems(request), *_message_problems(request), *_field_problems(request)]
+    if problems:
+        raise RequestError("; ".join(problems))
+
+
+def _model_problems(request: ChatRequest) -> list[str]:
+    if isinstance(request.model, str) and request.model.strip():
+        return []
+    return ["model must be a non-empty name"]
+
+
+def _message_problems(request: ChatRequest) -> list[str]:
+    messages = request.messages
+    if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
+        return ["messages must be a prompt or a sequence of {'role': ..., 'content': ...}"]
+    if not messages:
+        return ["messages is empty; give at least one {'role': 'user', 'content': ...}"]
+    return [
+        f"messages[{i}] must be a mapping with a 'role'"
+        for i, m in enumerate(messages)
+        if not isinstance(m, Mapping) or not isinstance(m.get("role"), str)
+    ]
+
+
+def _field_problems(request: ChatRequest) -> list[str]:
+    problems = []
+    for name in ("max_tokens", "n"):
+        value = getattr(request, name)
+        if value is not None and (not _whole(value) or value < 1):
+            problems.append(f"{name} must be a whole number >= 1, not {value!r}")
+    for name, top in (("temperature", 2.0), ("top_p", 1.0)):
+        value = getattr(request, name)
+        if value is not None and not (_number(value) and 0 <= value <= top):
+            problems.append(f"{name} must be between 0 and {top:g}, not {value!r}")
+    if request.seed is not None and not _whole(request.seed):
+        problems.append(f"seed must be a whole number, not {request.seed!r}")
+    if not isinstance(request.extra, Mapping):
+        problems.append("extra must be a mapping")
+    elif "stream" in request.extra:
+        problems.append("extra may not contain 'stream': the engine always streams")
+    return problems
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

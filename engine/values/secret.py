@@ -1,0 +1,55 @@
+"""A credential that does not print, pickle or compare byte by byte."""
+
+import hmac
+from typing import NoReturn
+
+
+class Secret:
+    """Holds one credential; only `reveal()` shows it.
+
+    `repr`, `str`, `format` and `vars` show a constant, pickling raises
+    `TypeError`, equality takes constant time, a copy is the same object.
+    """
+
+    __slots__ = ("_reveal",)
+
+    def __init__(self, value: str) -> None:
+        if not isinstance(value, str) or not value.strip():
+            msg = "a Secret needs a non-empty string; leave the key out instead"
+            raise ValueError(msg)
+
+        # A closure and not an attribute: nothing that walks __slots__ or vars() finds the text.
+        def reveal() -> str:
+            return value
+
+        self._reveal = reveal
+
+    def reveal(self) -> str:
+        """The credential itself; for the one line that puts it on the wire."""
+        return self._reveal()
+
+    def __repr__(self) -> str:
+        return "Secret('***')"
+
+    __str__ = __repr__
+
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        return hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
+
+    def __hash__(self) -> int:
+        return hash(self.reveal())
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, memo: object) -> "Secret":
+        return self
+
+    def __reduce__(self) -> NoReturn:
+        msg = "a Secret cannot be pickled; pass the name of its environment variable instead"
+        raise TypeError(msg)

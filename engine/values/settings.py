@@ -1,0 +1,110 @@
+"""A whole configuration, as values. `engine.config` makes them from files and environment."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+from attrs.validators import ge, instance_of, matches_re, optional
+
+from engine.values.http import Peer
+from engine.values.origin import BaseUrl
+from engine.values.policy import Patience, Retries
+from engine.values.secret import Secret
+
+Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
+HttpVersion = Literal["auto", "1.1", "2", "h2c"]
+
+
+def count_validator(_: object, field: "attrs.Attribute[int]", value: object) -> None:
+    """A limit is a whole number, 0 or more; 0 admits nothing until it is raised."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        msg = f"{field.name} must be a whole number >= 0, not {value!r}"
+        raise ValueError(msg)
+
+
+@attrs.frozen
+class Endpoint:
+    """A base URL with its own credential and dialect."""
+
+    name: str = attrs.field(validator=matches_re(r"[^\s/]+"))
+    url: BaseUrl
+    key: Secret | None = None
+    dialect: str = "openai-chat"
+    auth: Auth = "bearer"
+    headers: Mapping[str, str | Secret] = attrs.field(factory=dict, repr=False)
+    query: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    ca_file: str = ""
+    proxy: str = attrs.field(default="", repr=False)
+    http: HttpVersion = "auto"
+    max_tokens_field: str = "max_tokens"
+    include_usage: bool = True
+    """Ask for usage with `stream_options`; off for servers that refuse the field."""
+    insecure: bool = False
+    """Talk TLS without checking the certificate; warns when the engine opens."""
+    deny_private: bool = False
+    """Refuse names that resolve to private or local addresses."""
+
+    @property
+    def peer(self) -> Peer:
+        return Peer(
+            self.url.origin,
+            ca_file=self.ca_file,
+            proxy=self.proxy,
+            insecure=self.insecure,
+            deny_private=self.deny_private,
+            http=self.http,
+        )
+
+
+@attrs.frozen
+class Route:
+    """A model at an endpoint."""
+
+    endpoint: str
+    model: str
+    """The model's name on the wire."""
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}/{self.model}"
+
+
+@attrs.frozen
+class ModelSettings:
+    """One model: where it is served and within what limits. None takes the default."""
+
+    name: str
+    routes: tuple[Route, ...] = ()
+    """Primary first, backups after it; empty: this name at the default endpoint."""
+    max_streams: int | None = attrs.field(default=None, validator=optional(count_validator))
+    patience: Patience | None = None
+    retries: Retries | None = None
+    fallback: tuple[str, ...] = ()
+    """Models to ask when no route of this one answers, in order."""
+
+
+@attrs.frozen
+class EngineConfig:
+    """Everything `open_engine` needs."""
+
+    max_streams: int = attrs.field(default=1000, validator=count_validator)
+    """Slots over all models."""
+    max_queued: int = attrs.field(default=10_000, validator=count_validator)
+    """Requests that may wait for a slot; the next is refused with `OverloadedError`."""
+    default_max_streams: int = attrs.field(default=10, validator=count_validator)
+    """Slots of a model that states none."""
+    patience: Patience = attrs.field(default=Patience(), validator=instance_of(Patience))
+    retries: Retries = attrs.field(default=Retries(), validator=instance_of(Retries))
+    endpoints: Mapping[str, Endpoint] = attrs.field(factory=dict)
+    models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
+    default_endpoint: str | None = None
+    """Serves models that no entry of `models` names; None: unknown models are an error."""
+    trust_env: bool = False
+    """Obey HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and their kin."""
+    buffer_events: int = attrs.field(default=1024, validator=ge(1))
+    """Unread events per stream before the provider is held back."""
+    buffer_bytes: int = attrs.field(default=256 * 1024, validator=ge(1))
+    """Unread bytes per stream, counted as received, before the provider is held back."""
+    max_buffered_bytes: int = attrs.field(default=256 * 1024 * 1024, validator=ge(1))
+    """Unread bytes over all streams."""
+    max_idle_connections: int = attrs.field(default=100, validator=count_validator)
+    """Idle connections kept per peer."""

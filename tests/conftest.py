@@ -1,0 +1,35 @@
+"""Tiers, profiles, corpora. STREAMNURSERY_TIER is test, proof or soak; sizes follow from it."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+TIER = os.environ.get("STREAMNURSERY_TIER", "test")
+EXAMPLES = {"test": 50, "proof": 400, "soak": 2000}
+
+for _tier, _examples in EXAMPLES.items():
+    settings.register_profile(
+        _tier,
+        max_examples=_examples,
+        deadline=None,
+        derandomize=_tier != "soak",
+        print_blob=True,
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+settings.load_profile(TIER)
+
+
+@pytest.fixture(scope="session")
+def tier() -> str:
+    return TIER
+
+
+@pytest.fixture(scope="session")
+def corpora() -> Path:
+    """Streams and cases recorded elsewhere; they are not part of the repository."""
+    folder = Path(os.environ.get("STREAMNURSERY_CORPORA", ""))
+    if not folder.is_absolute() or not folder.is_dir():
+        pytest.skip("STREAMNURSERY_CORPORA names no folder of recorded streams")
+    return folder
