@@ -1,7 +1,7 @@
 """Policies, as frozen values. Every duration is in seconds."""
 
 from enum import IntEnum
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 from attrs.validators import ge, gt
@@ -14,7 +14,7 @@ class Priority(IntEnum):
     BATCH = 1
 
 
-def _clock(_: object, field: "attrs.Attribute[object]", value: object) -> None:
+def _clock(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     if value is None or (isinstance(value, int | float) and value > 0):
         return
     msg = f"patience.{field.name} must be seconds > 0, or None for no limit, not {value!r}"
@@ -40,7 +40,7 @@ class Patience:
     """From the response head to the end; "auto" derives it from the expected output."""
 
     @total.validator
-    def _check_total(self, field: "attrs.Attribute[object]", value: object) -> None:
+    def _check_total(self, field: "attrs.Attribute[Any]", value: object) -> None:
         if value != "auto":
             _clock(self, field, value)
 
