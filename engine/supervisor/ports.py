@@ -4,64 +4,20 @@ The scheduler implements `Admission`, the transport `Transport`, the wire `Diale
 passed in, so that the supervisor imports none of the layers that call it.
 """
 
-from enum import Enum, auto
 from typing import Protocol
 
-from engine.values.errors import EngineError
-from engine.values.http import HttpHead, HttpRequest
+from engine.transport.ports import ByteSink, HttpResponse, Phase, Progress
+from engine.values.http import HttpRequest
 
-
-class Phase(Enum):
-    """How far an exchange has come; told to `Progress` as it happens."""
-
-    CONNECTING = auto()
-    CONNECTED = auto()
-    """A usable connection; no byte of the request was sent on it yet."""
-    SENDING = auto()
-    """The next step may put bytes of the request on the wire."""
-
-
-class Progress(Protocol):
-    def enter(self, phase: Phase) -> None:
-        """Called synchronously; SENDING may come twice when a dead reused connection is left."""
-
-
-class ByteSink(Protocol):
-    """Takes a response body as it arrives. Synchronous: it never waits and never raises."""
-
-    def feed(self, data: bytes) -> bool:
-        """All body bytes of one read. False: the bound is reached, stop reading until resumed."""
-
-    def end(self, error: EngineError | None) -> None:
-        """Called once: the body ended cleanly, or broke with `error`."""
-
-
-class HttpResponse(Protocol):
-    """A response whose head has arrived."""
-
-    @property
-    def head(self) -> HttpHead: ...
-
-    async def receive_some(self) -> bytes:
-        """The next body bytes; b"" at the clean end. Not together with `attach`.
-
-        Raises:
-            EngineError: the body broke.
-        """
-
-    def attach(self, sink: ByteSink) -> None:
-        """Push the body into `sink` from now on."""
-
-    def resume(self) -> None:
-        """Read again after `feed` returned False."""
-
-    async def drain(self) -> None:
-        """Read what is left, at most 64 KiB or 50 ms, so that the connection can be reused;
-        then as `close`. The sink gets nothing more."""
-
-    def close(self) -> None:
-        """Synchronous and idempotent. The connection goes back to the pool if the message has
-        been read to its end, and is closed at once otherwise; the sink gets nothing more."""
+__all__ = [
+    "Admission",
+    "AttemptLease",
+    "ByteSink",
+    "HttpResponse",
+    "Phase",
+    "Progress",
+    "Transport",
+]
 
 
 class Transport(Protocol):
@@ -71,3 +27,20 @@ class Transport(Protocol):
         Raises:
             NetworkError, ProtocolError: nothing is left behind. Cancellation likewise.
         """
+
+
+class AttemptLease(Protocol):
+    def release(self) -> None:
+        """Give the slots back; synchronous and idempotent."""
+
+
+class Admission(Protocol):
+    async def acquire(self, model: str, rank: tuple[int, int], deadline: float) -> AttemptLease:
+        """Slots for one attempt.
+
+        Raises:
+            AdmissionError: the attempt will not be admitted.
+        """
+
+    def binding_limit(self, model: str) -> str:
+        """Which limit a request for `model` would wait for, in words."""

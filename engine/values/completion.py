@@ -1,9 +1,16 @@
 """A whole answer, and what there was of a broken one."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import attrs
 
-from engine.values.records import AttemptRecord, Timings
-from engine.values.usage import Usage
+if TYPE_CHECKING:
+    from engine.values.errors import EngineError
+    from engine.values.records import AttemptRecord, Timings
+    from engine.values.request import ChatRequest
+    from engine.values.usage import Usage
 
 
 @attrs.frozen
@@ -79,3 +86,18 @@ class Completion:
     @property
     def finish_reason(self) -> str | None:
         return self.choices[0].finish_reason if self.choices else None
+
+
+@attrs.frozen
+class Outcome:
+    """What became of one request of many."""
+
+    index: int
+    """Its place in the source, from 0."""
+    request: ChatRequest
+    completion: Completion | None = None
+    error: EngineError | None = None
+
+    @property
+    def ok(self) -> bool:
+        return self.completion is not None

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from engine.values.errors import EngineError
 from engine.values.usage import Usage
 
 
@@ -84,6 +85,12 @@ class Finished(msgspec.Struct, frozen=True):
 
     reason: str | None
     """Finish reason of choice 0; None when the provider ended the stream without one."""
+
+
+class Failed(msgspec.Struct, frozen=True):
+    """The last event of a failed stream among merged ones; a stream of its own raises instead."""
+
+    error: EngineError
 
 
 StreamEvent: TypeAlias = (

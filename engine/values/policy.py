@@ -1,10 +1,10 @@
 """Policies, as frozen values. Every duration is in seconds."""
 
 from enum import IntEnum
+from math import inf
 from typing import Any, Literal
 
 import attrs
-from attrs.validators import ge, gt
 
 
 class Priority(IntEnum):
@@ -14,11 +14,34 @@ class Priority(IntEnum):
     BATCH = 1
 
 
+def whole_number(name: str, value: object, *, low: int) -> None:
+    """Raise `ValueError` unless `value` is an int of at least `low`; True is no number."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < low:
+        msg = f"{name} must be a whole number >= {low}, not {value!r}"
+        raise ValueError(msg)
+
+
+def _is_seconds(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+
+
 def _clock(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    if value is None or (isinstance(value, int | float) and value > 0):
+    if value is None or _is_seconds(value):
         return
     msg = f"patience.{field.name} must be seconds > 0, or None for no limit, not {value!r}"
     raise ValueError(msg)
+
+
+def _wait(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    if _is_seconds(value) and value != inf:
+        return
+    msg = f"retries.{field.name} must be seconds > 0, not {value!r}"
+    raise ValueError(msg)
+
+
+def _total(instance: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    if value != "auto":
+        _clock(instance, field, value)
 
 
 @attrs.frozen
@@ -36,22 +59,27 @@ class Patience:
     """From the response head to the first content."""
     idle: float | None = attrs.field(default=60.0, validator=_clock)
     """Between content events; comments and pings do not count."""
-    total: float | Literal["auto"] | None = "auto"
+    total: float | Literal["auto"] | None = attrs.field(default="auto", validator=_total)
     """From the response head to the end; "auto" derives it from the expected output."""
-
-    @total.validator
-    def _check_total(self, field: "attrs.Attribute[Any]", value: object) -> None:
-        if value != "auto":
-            _clock(self, field, value)
 
 
 @attrs.frozen
 class Retries:
     """When to try again before anything was delivered."""
 
-    attempts: int = attrs.field(default=5, validator=ge(1))
+    attempts: int = attrs.field(default=5)
     """HTTP exchanges per route at most, the first one included."""
-    base: float = attrs.field(default=1.0, validator=gt(0))
-    cap: float = attrs.field(default=30.0, validator=gt(0))
-    retry_after_cap: float = attrs.field(default=120.0, validator=ge(0))
+    base: float = attrs.field(default=1.0, validator=_wait)
+    cap: float = attrs.field(default=30.0, validator=_wait)
+    retry_after_cap: float = attrs.field(default=120.0)
     """The longest wait a provider may ask for; beyond it we fail fast or fall back."""
+
+    @attempts.validator
+    def _check_attempts(self, field: "attrs.Attribute[Any]", value: object) -> None:
+        whole_number(f"retries.{field.name}", value, low=1)
+
+    @retry_after_cap.validator
+    def _check_cap(self, field: "attrs.Attribute[Any]", value: object) -> None:
+        if not _is_seconds(value) and (value != 0 or isinstance(value, bool)):
+            msg = f"retries.{field.name} must be seconds >= 0, not {value!r}"
+            raise ValueError(msg)

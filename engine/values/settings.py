@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 import attrs
-from attrs.validators import ge, instance_of, matches_re, optional
+from attrs.validators import instance_of, matches_re, optional
 
 from engine.values.http import Peer
 from engine.values.origin import BaseUrl
-from engine.values.policy import Patience, Retries
+from engine.values.policy import Patience, Retries, whole_number
 from engine.values.secret import Secret
 
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
@@ -17,9 +17,11 @@ HttpVersion = Literal["auto", "1.1", "2", "h2c"]
 
 def count_validator(_: object, field: "attrs.Attribute[int]", value: object) -> None:
     """A limit is a whole number, 0 or more; 0 admits nothing until it is raised."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        msg = f"{field.name} must be a whole number >= 0, not {value!r}"
-        raise ValueError(msg)
+    whole_number(field.name, value, low=0)
+
+
+def _buffer_validator(_: object, field: "attrs.Attribute[int]", value: object) -> None:
+    whole_number(field.name, value, low=1)
 
 
 @attrs.frozen
@@ -29,6 +31,9 @@ class Endpoint:
     name: str = attrs.field(validator=matches_re(r"[^\s/]+"))
     url: BaseUrl
     key: Secret | None = None
+    missing_key: str = ""
+    """Why a credential that was asked for is absent; a request to this endpoint is refused with
+    it. Empty when nothing is missing, also where no key was asked for."""
     dialect: str = "openai-chat"
     auth: Auth = "bearer"
     headers: Mapping[str, str | Secret] = attrs.field(factory=dict, repr=False)
@@ -100,11 +105,11 @@ class EngineConfig:
     """Serves models that no entry of `models` names; None: unknown models are an error."""
     trust_env: bool = False
     """Obey HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and their kin."""
-    buffer_events: int = attrs.field(default=1024, validator=ge(1))
+    buffer_events: int = attrs.field(default=1024, validator=_buffer_validator)
     """Unread events per stream before the provider is held back."""
-    buffer_bytes: int = attrs.field(default=256 * 1024, validator=ge(1))
+    buffer_bytes: int = attrs.field(default=256 * 1024, validator=_buffer_validator)
     """Unread bytes per stream, counted as received, before the provider is held back."""
-    max_buffered_bytes: int = attrs.field(default=256 * 1024 * 1024, validator=ge(1))
+    max_buffered_bytes: int = attrs.field(default=256 * 1024 * 1024, validator=_buffer_validator)
     """Unread bytes over all streams."""
     max_idle_connections: int = attrs.field(default=100, validator=count_validator)
     """Idle connections kept per peer."""

@@ -1,0 +1,126 @@
+"""What is measured of a model: counters and histograms, no object per token."""
+
+from collections import Counter
+
+from engine.core.histogram import Histogram
+from engine.core.patience import expected_duration
+from engine.values.records import Timings
+from engine.values.statistics import ModelStatistics, Quantiles
+from engine.values.usage import Usage
+
+_ENOUGH = 20
+"""Samples before a model's own figures replace the assumed ones."""
+_ASSUMED_LATENCY = 1.0
+_ASSUMED_TOKENS_PER_SECOND = 45.0
+_ASSUMED_OUTPUT = 2048.0
+
+
+class Meter:
+    """The measurements of one model."""
+
+    def __init__(self) -> None:
+        self.requests = 0
+        self.succeeded = 0
+        self.failed = 0
+        self.cancelled = 0
+        self.content_events = 0
+        self.output_tokens = 0
+        self.input_tokens = 0
+        self.streaming_seconds = 0.0
+        self.streamed_tokens = 0
+        self.errors: Counter[str] = Counter()
+        self.queue_time = Histogram()
+        self.ttft = Histogram()
+        self.itl = Histogram()
+        self.latency = Histogram()
+
+    def first_content(self, ttft: float, events: int) -> None:
+        """The first read with content: k events have k - 1 gaps of zero between them."""
+        self.ttft.add(ttft)
+        self.content_events += events
+        if events > 1:
+            self.itl.add(0.0, events - 1)
+
+    def more_content(self, gap: float, events: int) -> None:
+        """A later read: one gap, and zeros between its own events."""
+        self.content_events += events
+        self.itl.add(gap)
+        if events > 1:
+            self.itl.add(0.0, events - 1)
+
+    def usage(self, usage: Usage | None, timings: Timings) -> None:
+        """Tokens of a request that has ended, however it did."""
+        reported = usage.output_tokens if usage is not None else None
+        tokens = timings.content_events if reported is None else reported
+        self.output_tokens += tokens
+        if usage is not None and usage.input_tokens is not None:
+            self.input_tokens += usage.input_tokens
+        first, last = timings.first_token_at, timings.last_token_at
+        if first is not None and last is not None and last > first and tokens > 1:
+            self.streaming_seconds += last - first
+            self.streamed_tokens += tokens - 1
+
+    def expected_total(self, max_tokens: int | None) -> float:
+        """Seconds for `patience.total = "auto"`, from live figures once there are enough."""
+        done = self.latency.count
+        known = done >= _ENOUGH
+        speed = self.streamed_tokens / self.streaming_seconds if self.streaming_seconds else 0.0
+        average = self.output_tokens / done if known else _ASSUMED_OUTPUT
+        return expected_duration(
+            output_tokens=float(max_tokens or average),
+            base_latency=(self.ttft.mean or 0.0) if known else _ASSUMED_LATENCY,
+            tokens_per_second=speed if known and speed else _ASSUMED_TOKENS_PER_SECOND,
+        )
+
+    def snapshot(self, *, active: int, queued: int, max_streams: int, peak: int) -> ModelStatistics:
+        return ModelStatistics(
+            requests=self.requests,
+            succeeded=self.succeeded,
+            failed=self.failed,
+            cancelled=self.cancelled,
+            active=active,
+            queued=queued,
+            max_streams=max_streams,
+            peak_active=peak,
+            utilisation=active / max_streams if max_streams else 0.0,
+            average_latency=self.latency.mean,
+            queue_time=quantiles(self.queue_time),
+            ttft=quantiles(self.ttft),
+            itl=quantiles(self.itl),
+            content_events=self.content_events,
+            output_tokens=self.output_tokens,
+            input_tokens=self.input_tokens,
+            tokens_per_second=(
+                self.streamed_tokens / self.streaming_seconds if self.streaming_seconds else None
+            ),
+            errors=dict(self.errors),
+        )
+
+    def merge(self, other: "Meter") -> None:
+        """Add everything that `other` has measured."""
+        for name in (
+            "requests",
+            "succeeded",
+            "failed",
+            "cancelled",
+            "content_events",
+            "output_tokens",
+            "input_tokens",
+            "streaming_seconds",
+            "streamed_tokens",
+        ):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.errors.update(other.errors)
+        for name in ("queue_time", "ttft", "itl", "latency"):
+            getattr(self, name).merge(getattr(other, name))
+
+
+def quantiles(histogram: Histogram) -> Quantiles:
+    return Quantiles(
+        count=histogram.count,
+        mean=histogram.mean,
+        p50=histogram.quantile(0.5),
+        p90=histogram.quantile(0.9),
+        p99=histogram.quantile(0.99),
+        max=histogram.largest if histogram.count else None,
+    )

@@ -1,0 +1,109 @@
+"""What a stream has said so far, folded from its events."""
+
+from typing import TYPE_CHECKING
+
+import attrs
+
+from engine.values.completion import Choice, Partial, ToolCall
+from engine.values.events import (
+    ChoiceFinished,
+    ReasoningDelta,
+    RefusalDelta,
+    Restarted,
+    StreamEvent,
+    TextDelta,
+    ToolCallDelta,
+    UsageReport,
+)
+
+if TYPE_CHECKING:
+    from engine.values.usage import Usage
+
+
+@attrs.define
+class _Tool:
+    id: str | None = None
+    name: str | None = None
+    arguments: list[str] = attrs.field(factory=list)
+
+
+@attrs.define
+class _Parts:
+    text: list[str] = attrs.field(factory=list)
+    reasoning: list[str] = attrs.field(factory=list)
+    refusal: list[str] = attrs.field(factory=list)
+    tools: dict[int, _Tool] = attrs.field(factory=dict)
+    reason: str | None = None
+
+
+class Transcript:
+    """Grows by the text of a stream and nothing else; `Restarted` empties it."""
+
+    __slots__ = ("_parts", "usage")
+
+    def __init__(self) -> None:
+        self._parts: dict[int, _Parts] = {}
+        self.usage: Usage | None = None
+
+    def add(self, events: list[StreamEvent]) -> None:
+        # One string per read and not one per token: the events themselves are not kept.
+        texts = [e.text for e in events if type(e) is TextDelta and e.index == 0]
+        if len(texts) == len(events):
+            self._of(0).text.append("".join(texts))
+        else:
+            for event in events:
+                self._add_one(event)
+
+    def _add_one(self, event: StreamEvent) -> None:
+        match event:
+            case TextDelta(text, index):
+                self._of(index).text.append(text)
+            case ReasoningDelta(text, index):
+                self._of(index).reasoning.append(text)
+            case RefusalDelta(text, index):
+                self._of(index).refusal.append(text)
+            case ToolCallDelta():
+                self._add_tool(event)
+            case ChoiceFinished(index, reason):
+                self._of(index).reason = reason
+            case UsageReport(usage):
+                self.usage = usage
+            case Restarted():
+                self._parts.clear()
+                self.usage = None
+            case _:
+                pass
+
+    def _add_tool(self, delta: ToolCallDelta) -> None:
+        tool = self._of(delta.index).tools.setdefault(delta.tool_index, _Tool())
+        # Some providers repeat id and name in every piece: the first one stands.
+        tool.id = tool.id or delta.id
+        tool.name = tool.name or delta.name
+        tool.arguments.append(delta.arguments)
+
+    def _of(self, index: int) -> _Parts:
+        parts = self._parts.get(index)
+        if parts is None:
+            parts = self._parts[index] = _Parts()
+        return parts
+
+    def choices(self) -> tuple[Choice, ...]:
+        """The choices in order of their index, with what each has so far."""
+        return tuple(_choice(i, parts) for i, parts in sorted(self._parts.items()))
+
+    def partial(self) -> Partial:
+        return Partial(self.choices(), self.usage)
+
+
+def _choice(index: int, parts: _Parts) -> Choice:
+    return Choice(
+        index=index,
+        text="".join(parts.text),
+        reasoning="".join(parts.reasoning),
+        refusal="".join(parts.refusal),
+        tool_calls=tuple(
+            ToolCall(i, tool.id, tool.name, "".join(tool.arguments))
+            for i, tool in sorted(parts.tools.items())
+        ),
+        finish_reason=parts.reason,
+    )

@@ -1,0 +1,369 @@
+"""The public verbs: `open_engine` and `Engine`.
+
+Start reading at `Engine.stream`; the work is done in `scheduler` and `supervisor`.
+"""
+
+import random
+import time
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from os import PathLike
+from typing import Any, TypeVar, TypeVarTuple
+
+import attrs
+import trio
+
+from engine.config import config_from_mapping, load_config
+from engine.core.meter import Meter
+from engine.pipeline.channel import BufferTotal
+from engine.pipeline.merge import MergedEvents
+from engine.pipeline.stream import TokenStream
+from engine.scheduler import bulk
+from engine.scheduler.admission import Admission
+from engine.scheduler.bare import bare_errors
+from engine.scheduler.calls import CallLease, Calls, call_deadline
+from engine.scheduler.catalogue import SIMULATOR_ENDPOINT, Catalogue
+from engine.scheduler.dispatcher import Dispatcher
+from engine.supervisor.endpoint import Outlet
+from engine.supervisor.request import Supervisor
+from engine.transport.client import HttpTransport
+from engine.transport.network import Network, TrioNetwork
+from engine.values.completion import Completion, Outcome
+from engine.values.errors import ConfigError, RequestError
+from engine.values.origin import BaseUrl
+from engine.values.policy import Priority
+from engine.values.request import ChatRequest, make_request
+from engine.values.settings import Endpoint, EngineConfig
+from engine.values.statistics import ConnectionStatistics, EngineStatistics, ModelStatistics
+from engine.wire.dialect import Dialect
+from engine.wire.openai_chat import OpenAIChat
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_DIALECTS: dict[str, Dialect] = {"openai-chat": OpenAIChat()}
+_SIMULATED_URL = BaseUrl.parse("http://simulator.invalid/v1")
+
+
+@attrs.frozen
+class DrainReport:
+    """What a drain did."""
+
+    finished: bool
+    """True when everything ended by itself in time."""
+    cancelled: int
+    """Streams and calls that had to be cancelled."""
+
+
+@attrs.frozen
+class Outside:
+    """What the engine gets from the world around it; a simulation replaces all of it."""
+
+    network: Network
+    wall: Callable[[], float]
+    """Unix time."""
+    dice: random.Random
+
+    def simulator(self, nursery: trio.Nursery) -> Network:
+        """The built-in provider on a network of its own, served in `nursery`."""
+        # Imported here: an engine that never uses a `sim/` model does not pay for it.
+        from engine.simulator.server import SimNetwork  # noqa: PLC0415
+
+        raise NotImplementedError(SimNetwork, nursery)
+
+
+class Engine:
+    """Runs streams. Made by `open_engine`; usable inside its block."""
+
+    def __init__(self, nursery: trio.Nursery, config: EngineConfig, world: Outside) -> None:
+        self._config = config
+        self._world = world
+        self._nursery = nursery
+        self._opened_at = trio.current_time()
+        transport = HttpTransport(
+            nursery,
+            world.network,
+            max_idle_per_peer=config.max_idle_connections,
+            trust_env=config.trust_env,
+        )
+        self._transports = [transport]
+        self._buffers = BufferTotal(config.max_buffered_bytes)
+        self._admission = Admission(
+            max_streams=config.max_streams,
+            max_queued=config.max_queued,
+            default_max_streams=config.default_max_streams,
+            model_max_streams={
+                m.name: m.max_streams for m in config.models.values() if m.max_streams is not None
+            },
+        )
+        self._catalogue = Catalogue(config)
+        self._outlets = {
+            name: _outlet(endpoint, transport) for name, endpoint in config.endpoints.items()
+        }
+        supervisor = Supervisor(self._admission, self._outlets, world.wall)
+        self._dispatcher = Dispatcher(nursery, supervisor, self._admission, self._buffers)
+        self._calls = Calls(self._admission)
+
+    @property
+    def config(self) -> EngineConfig:
+        return self._config
+
+    def stream(
+        self,
+        model: str | ChatRequest,
+        prompt: object = None,
+        *,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        priority: Priority | None = None,
+        buffer_events: int | None = None,
+        buffer_bytes: int | None = None,
+        **fields: Any,
+    ) -> AbstractAsyncContextManager[TokenStream]:
+        """Stream one answer: `async with eng.stream("gpt-4.1", "Hi") as stream:`.
+
+        `prompt` is text or a sequence of messages; `fields` are those of `ChatRequest`.
+        `deadline` is absolute on trio's clock, `timeout` the same from now in seconds; the
+        earlier of them and the caller's own deadline counts, to the last event delivered.
+
+        Entering the block does not wait for a slot. Everything but the errors below is raised
+        by reading: iteration, `text()`, `completion()`. Leaving the block ends the stream.
+
+        Raises:
+            RequestError, ConfigError: the request or its model cannot be used.
+            EngineClosedError: the engine is closed or draining.
+        """
+        request = make_request(model, prompt, **fields)
+        if priority is None:
+            priority = Priority.INTERACTIVE if request.priority is None else request.priority
+        self._admission.check_open()
+        self._find_simulator(request.model)
+        return self._dispatcher.stream(
+            request,
+            self._catalogue.course(request, self._admission.next_rank(priority)),
+            deadline=call_deadline(deadline, timeout),
+            buffer_events=_bound("buffer_events", buffer_events, self._config.buffer_events),
+            buffer_bytes=_bound("buffer_bytes", buffer_bytes, self._config.buffer_bytes),
+        )
+
+    async def complete(
+        self, model: str | ChatRequest, prompt: object = None, **options: Any
+    ) -> Completion:
+        """The whole answer; takes what `stream` takes.
+
+        Raises:
+            EngineError: what ended the stream, with the partial.
+        """
+        async with self.stream(model, prompt, **options) as stream:
+            return await stream.completion()
+
+    async def settle(
+        self, requests: bulk.Requests, *, max_in_flight: int | None = None
+    ) -> list[Outcome]:
+        """Run all `requests`, failures included; outcomes in the order of the source."""
+        return await bulk.settle(self.complete, requests, self._in_flight(max_in_flight))
+
+    def as_completed(
+        self, requests: bulk.Requests, *, max_in_flight: int | None = None
+    ) -> AbstractAsyncContextManager[bulk.Outcomes]:
+        """Outcomes as they finish, from a source of any length that is pulled on demand.
+
+        At most `max_in_flight` requests (by default the global limit) have been taken from the
+        source and not yet been handed out.
+        """
+        return bulk.as_completed(self.complete, requests, self._in_flight(max_in_flight))
+
+    def merge(
+        self, requests: bulk.Requests, *, max_in_flight: int | None = None
+    ) -> AbstractAsyncContextManager[MergedEvents]:
+        """`(index, event)` of many streams at once; each ends with `Finished` or `Failed`."""
+        return bulk.merge(self.stream, requests, self._in_flight(max_in_flight))
+
+    def lease(
+        self,
+        model: str,
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        deadline: float | None = None,
+        timeout: float | None = None,
+    ) -> AbstractAsyncContextManager[CallLease]:
+        """Slots of `model` for a call of your own, for the length of the block.
+
+        The deadline bounds the wait for the slots. Calls obey the same limits, count in the same
+        statistics and are waited for by the same drain as streams.
+
+        Raises:
+            AdmissionError: on entry, when the slots cannot be had.
+        """
+        if not isinstance(model, str) or not model.strip():
+            raise RequestError("lease needs a model's name; any name will do for your own calls")
+        name = self._catalogue.name(model)
+        return self._calls.lease(
+            name,
+            self._catalogue.meter(name),
+            self._admission.next_rank(priority),
+            call_deadline(deadline, timeout),
+        )
+
+    async def run(self, model: str, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+        """Call your own async function under the limits of `model`; its errors are yours."""
+        async with self.lease(model):
+            return await async_fn(*args)
+
+    def statistics(self) -> EngineStatistics:
+        """A snapshot of what the engine holds and has measured."""
+        total = Meter()
+        models: dict[str, ModelStatistics] = {}
+        for name, meter in self._catalogue.meters.items():
+            slots = self._admission.slots(name)
+            total.merge(meter)
+            models[name] = meter.snapshot(
+                active=slots.taken,
+                queued=self._admission.queued_for(name),
+                max_streams=slots.max_slots,
+                peak=slots.peak,
+            )
+        pools = [transport.statistics() for transport in self._transports]
+        return EngineStatistics(
+            total=total.snapshot(
+                active=self._admission.total.taken,
+                queued=self._admission.queued,
+                max_streams=self._admission.total.max_slots,
+                peak=self._admission.total.peak,
+            ),
+            models=models,
+            connections=ConnectionStatistics(
+                idle=sum(p.idle for p in pools), busy=sum(p.busy for p in pools)
+            ),
+            streams=len(self._dispatcher.live),
+            buffered_bytes=self._buffers.current_bytes,
+            uptime=trio.current_time() - self._opened_at,
+        )
+
+    def set_limits(self, *, model: str | None = None, max_streams: int) -> None:
+        """Change a model's slots, or without `model` the global ones, under load.
+
+        Nothing running is ended; 0 admits nothing until it is raised again.
+        """
+        if not isinstance(max_streams, int) or isinstance(max_streams, bool) or max_streams < 0:
+            msg = f"max_streams must be a whole number >= 0, not {max_streams!r}"
+            raise RequestError(msg)
+        self._admission.set_limit(model, max_streams)
+
+    async def drain(self, timeout: float | None = None) -> DrainReport:
+        """Take nothing new, let what runs and waits finish, cancel the rest after `timeout`."""
+        deadline = call_deadline(None, timeout)
+        self._admission.close("the engine is draining and takes nothing new", waiting_too=False)
+        with trio.CancelScope(deadline=deadline) as scope:
+            await self._wait_idle()
+        if not scope.cancelled_caught:
+            return DrainReport(finished=True, cancelled=0)
+        cancelled = self._cancel_all("the engine was drained and the time for it ran out")
+        await self._wait_idle()
+        return DrainReport(finished=False, cancelled=cancelled)
+
+    def cancel_all(self) -> int:
+        """End every stream and call with `StreamCancelledError`; how many there were."""
+        return self._cancel_all("ended by cancel_all()")
+
+    def _cancel_all(self, why: str) -> int:
+        return self._dispatcher.cancel_all(why) + self._calls.cancel_all(why)
+
+    async def _wait_idle(self) -> None:
+        await self._dispatcher.wait_idle()
+        await self._admission.wait_idle()
+
+    def _in_flight(self, max_in_flight: int | None) -> int:
+        if max_in_flight is None:
+            return max(1, self._admission.total.max_slots)
+        return max_in_flight
+
+    def _find_simulator(self, model: str) -> None:
+        """Serve `sim/...` in process, from its first use on."""
+        if SIMULATOR_ENDPOINT in self._outlets or not self._catalogue.simulated(model):
+            return
+        transport = HttpTransport(self._nursery, self._world.simulator(self._nursery))
+        self._transports.append(transport)
+        endpoint = Endpoint(SIMULATOR_ENDPOINT, _SIMULATED_URL)
+        self._outlets[SIMULATOR_ENDPOINT] = _outlet(endpoint, transport)
+
+    def _close(self, bug: BaseException | None = None) -> None:
+        self._admission.close("the engine was closed", bug, waiting_too=True)
+        self._dispatcher.close(bug)
+        for transport in self._transports:
+            transport.close()
+
+
+@asynccontextmanager
+async def open_engine(
+    config: EngineConfig | Mapping[str, Any] | str | PathLike[str] | None = None,
+    *,
+    seed: int | None = None,
+    network: Network | None = None,
+    wall: Callable[[], float] = time.time,
+) -> AsyncIterator[Engine]:
+    """An engine for the length of the block: `async with open_engine() as eng:`.
+
+    `config` is a config value, a mapping in the shape of the TOML file, or a file's path; None
+    reads the usual files and the environment. `sim/...` models need none of it. Leaving the
+    block cancels what still runs; `await eng.drain()` first lets it finish.
+
+    `seed` fixes the engine's dice; `network` and `wall` (Unix time) replace the real ones.
+
+    Raises:
+        ConfigError: with every mistake at once.
+        RequestError: not called under trio.
+    """
+    _require_trio()
+    settings = _settings(config)
+    for endpoint in settings.endpoints.values():
+        if endpoint.insecure:
+            msg = f"endpoint {endpoint.name!r} is insecure: its certificate is not checked"
+            warnings.warn(msg, stacklevel=3)
+    world = Outside(network or TrioNetwork(), wall, random.Random(seed))
+    with bare_errors():
+        async with trio.open_nursery() as nursery:
+            engine = Engine(nursery, settings, world)
+            try:
+                yield engine
+            finally:
+                engine._close()
+                nursery.cancel_scope.cancel()
+
+
+def _require_trio() -> None:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        msg = "the engine runs under trio: call your main function with trio.run(main)"
+        raise RequestError(msg) from None
+
+
+def _settings(
+    config: EngineConfig | Mapping[str, Any] | str | PathLike[str] | None,
+) -> EngineConfig:
+    if isinstance(config, EngineConfig):
+        return config
+    if isinstance(config, Mapping):
+        return config_from_mapping(config)
+    return load_config(config).config
+
+
+def _outlet(endpoint: Endpoint, transport: HttpTransport) -> Outlet:
+    dialect = _DIALECTS.get(endpoint.dialect)
+    if dialect is None:
+        msg = f"endpoint {endpoint.name!r}: unknown dialect {endpoint.dialect!r}; use one of " + (
+            ", ".join(map(repr, _DIALECTS))
+        )
+        raise ConfigError(msg)
+    return Outlet.of(endpoint, dialect, transport)
+
+
+def _bound(name: str, value: int | None, default: int) -> int:
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        msg = f"{name} must be a whole number >= 1, not {value!r}"
+        raise RequestError(msg)
+    return value

@@ -1,0 +1,150 @@
+"""One request's way to its consumer: what is delivered, what is known, how it ended.
+
+Rule 1: a delivery is settled exactly once: complete, failed or cancelled. Whoever comes second
+        changes nothing.
+Rule 2: an expected failure travels behind the events before it. A deadline and a cancel do not
+        wait their turn: unread events are dropped (`revoke`), what was put stays in the partial.
+Rule 3: content put here is committed, read or not.
+"""
+
+from collections.abc import Callable
+from enum import Enum
+
+import attrs
+import trio
+
+from engine.core.transcript import Transcript
+from engine.pipeline.channel import Channel
+from engine.values.completion import Completion
+from engine.values.errors import EngineError, StreamCancelledError
+from engine.values.events import Finished, StreamEvent
+from engine.values.records import AttemptRecord, Timings
+from engine.values.request import ChatRequest
+
+
+class StreamOutcome(Enum):
+    """How a request ended."""
+
+    COMPLETE = "complete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+@attrs.define(eq=False)
+class Delivery:
+    """Written by the engine, read through `TokenStream`."""
+
+    request: ChatRequest
+    channel: Channel
+    deadline: float
+    started_at: float
+    on_settled: Callable[["Delivery"], None]
+    transcript: Transcript = attrs.field(factory=Transcript, init=False)
+    outcome: StreamOutcome | None = attrs.field(default=None, init=False)
+    error: EngineError | None = attrs.field(default=None, init=False)
+    committed: bool = attrs.field(default=False, init=False)
+    finished: bool = attrs.field(default=False, init=False)
+    """`Finished` was put; the answer is whole."""
+    revoked: bool = attrs.field(default=False, init=False)
+    """Nothing more may be handed out, not even from a batch begun."""
+    attempts: list[AttemptRecord] = attrs.field(factory=list, init=False)
+    route: str | None = attrs.field(default=None, init=False)
+    request_id: str | None = attrs.field(default=None, init=False)
+    response_id: str | None = attrs.field(default=None, init=False)
+    response_model: str | None = attrs.field(default=None, init=False)
+    waiting_for: str | None = attrs.field(default=None, init=False)
+    admitted_at: float | None = attrs.field(default=None, init=False)
+    first_token_at: float | None = attrs.field(default=None, init=False)
+    last_token_at: float | None = attrs.field(default=None, init=False)
+    ended_at: float | None = attrs.field(default=None, init=False)
+    content_events: int = attrs.field(default=0, init=False)
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    """Around the stream's task."""
+    task_done: trio.Event = attrs.field(factory=trio.Event, init=False)
+    _settled: trio.Event | None = attrs.field(default=None, init=False)
+
+    def put(self, events: list[StreamEvent], nbytes: int) -> bool:
+        """Deliver a batch; False when the sender must stop until the channel has room."""
+        self.transcript.add(events)
+        if type(events[-1]) is Finished:
+            self.finished = True
+        return self.channel.put(events, nbytes)
+
+    def saw_content(self, count: int, now: float) -> None:
+        """`count` content events of one read are about to be put."""
+        self.committed = True
+        self.content_events += count
+        if self.first_token_at is None:
+            self.first_token_at = now
+        self.last_token_at = now
+
+    def complete(self) -> None:
+        """The answer is whole, and its `Finished` was put or taken in time."""
+        self._settle(StreamOutcome.COMPLETE, None)
+
+    def fail(self, error: EngineError) -> None:
+        """Settle with `error`, which the consumer gets after the events before it."""
+        self._settle(_outcome_of(error), error)
+
+    def revoke(self, error: EngineError) -> None:
+        """Settle with `error` now: events that were not read yet are dropped."""
+        if self.outcome is None:
+            self.revoked = True
+            self.channel.discard()
+            self._settle(_outcome_of(error), error)
+
+    def abandon(self) -> None:
+        """The consumer has left before the end."""
+        message = "the stream's block was left before the stream had ended"
+        self.revoke(StreamCancelledError(message))
+
+    async def wait_settled(self) -> None:
+        """Until the request has its outcome; the consumer taking `Finished` settles it too."""
+        if self.outcome is None:
+            self._settled = trio.Event()
+            await self._settled.wait()
+
+    def timings(self) -> Timings:
+        return Timings(
+            started_at=self.started_at,
+            admitted_at=self.admitted_at,
+            first_token_at=self.first_token_at,
+            last_token_at=self.last_token_at,
+            ended_at=self.ended_at,
+            content_events=self.content_events,
+        )
+
+    def completion(self) -> Completion:
+        """The whole answer; only once `finished`."""
+        return Completion(
+            choices=self.transcript.choices(),
+            usage=self.transcript.usage,
+            timings=self.timings(),
+            route=self.route or "",
+            model=self.response_model,
+            response_id=self.response_id,
+            request_id=self.request_id,
+            attempts=tuple(self.attempts),
+        )
+
+    def _settle(self, outcome: StreamOutcome, error: EngineError | None) -> None:
+        if self.outcome is not None:
+            return
+        self.outcome = outcome
+        self.waiting_for = None
+        self.ended_at = trio.current_time()
+        if error is not None:
+            error.model = error.model or self.request.model
+            error.partial = self.transcript.partial()
+            error.committed = self.committed
+            error.attempts = tuple(self.attempts)
+            self.error = error
+        self.channel.close()
+        if self._settled is not None:
+            self._settled.set()
+        self.on_settled(self)
+
+
+def _outcome_of(error: EngineError) -> StreamOutcome:
+    cancelled = isinstance(error, StreamCancelledError)
+    return StreamOutcome.CANCELLED if cancelled else StreamOutcome.FAILED

@@ -1,0 +1,77 @@
+"""From a model's name to where it is served, within what limits, measured by what."""
+
+import difflib
+
+from engine.core.meter import Meter
+from engine.supervisor.request import Course
+from engine.values.errors import ConfigError
+from engine.values.request import ChatRequest
+from engine.values.settings import EngineConfig, ModelSettings, Route
+
+SIMULATED = "sim/"
+"""Models under this prefix are served by the built-in simulator."""
+SIMULATOR_ENDPOINT = "sim"
+
+
+class Catalogue:
+    """The models of a configuration, and their meters."""
+
+    def __init__(self, config: EngineConfig) -> None:
+        self._config = config
+        self._meters: dict[str, Meter] = {}
+
+    @property
+    def meters(self) -> dict[str, Meter]:
+        """By model; only models that were used."""
+        return self._meters
+
+    def meter(self, model: str) -> Meter:
+        """The meter of `model`, new if it has none."""
+        meter = self._meters.get(model)
+        if meter is None:
+            meter = self._meters[model] = Meter()
+        return meter
+
+    def name(self, model: str) -> str:
+        """What limits and statistics call it: a simulated model without its script."""
+        return model.partition("?")[0] if model.startswith(SIMULATED) else model
+
+    def simulated(self, model: str) -> bool:
+        """Whether the built-in simulator serves `model`."""
+        return any(r.endpoint == SIMULATOR_ENDPOINT for r in self.routes(model))
+
+    def course(self, request: ChatRequest, rank: tuple[int, int]) -> Course:
+        """What `request` may do.
+
+        Raises:
+            ConfigError: no endpoint serves the model.
+        """
+        name = self.name(request.model)
+        settings = self._config.models.get(name)
+        return Course(
+            model=name,
+            routes=self.routes(request.model),
+            patience=request.patience or (settings and settings.patience) or self._config.patience,
+            rank=rank,
+            meter=self.meter(name),
+        )
+
+    def routes(self, model: str) -> tuple[Route, ...]:
+        """Where `model` is served, primary first."""
+        settings: ModelSettings | None = self._config.models.get(model)
+        if settings is not None and settings.routes:
+            return settings.routes
+        if model.startswith(SIMULATED):
+            return (Route(SIMULATOR_ENDPOINT, model.removeprefix(SIMULATED)),)
+        if self._config.default_endpoint is not None:
+            return (Route(self._config.default_endpoint, model),)
+        raise ConfigError(_unknown(model, tuple(self._config.models)))
+
+
+def _unknown(model: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(model, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return (
+        f"no endpoint serves model {model!r}: {hint}Set OPENAI_API_KEY or OPENAI_BASE_URL, give "
+        f"the model a route in streamnursery.toml, or try without a key: 'sim/fast'"
+    )

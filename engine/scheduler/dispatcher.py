@@ -1,0 +1,182 @@
+"""Runs each stream as a task of the engine's nursery.
+
+Rule 1: an expected failure ends its own stream and nobody else's; it travels in-band.
+Rule 2: an unexpected failure is a bug and brings the engine down, loudly; every open stream then
+        ends with `EngineClosedError` caused by the bug.
+Rule 3: leaving a stream's block cancels its task and waits, shielded, until it is over. What it
+        does on the way out is synchronous, or bounded by 50 ms after a complete answer.
+Rule 4: cancel scopes follow the nursery and not the caller, so the caller's deadline crosses over
+        as a value.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from math import inf
+
+import trio
+
+from engine.core.meter import Meter
+from engine.pipeline.channel import BufferTotal, Channel
+from engine.pipeline.delivery import Delivery, StreamOutcome
+from engine.pipeline.stream import TokenStream
+from engine.scheduler.admission import Admission
+from engine.supervisor.request import Course, Supervisor
+from engine.values.errors import (
+    DeadlineError,
+    EngineClosedError,
+    EngineError,
+    QueueDeadlineError,
+    StreamCancelledError,
+)
+from engine.values.request import ChatRequest
+
+
+class Dispatcher:
+    """Starts streams, knows the live ones, and ends them."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        supervisor: Supervisor,
+        admission: Admission,
+        buffers: BufferTotal,
+    ) -> None:
+        self._nursery = nursery
+        self._supervisor = supervisor
+        self._admission = admission
+        self._buffers = buffers
+        self._live: dict[Delivery, None] = {}
+        self._open: dict[Delivery, None] = {}
+        self._bug: BaseException | None = None
+        self._idle: trio.Event | None = None
+
+    @property
+    def live(self) -> tuple[Delivery, ...]:
+        """Deliveries whose task has not ended."""
+        return tuple(self._live)
+
+    @asynccontextmanager
+    async def stream(
+        self,
+        request: ChatRequest,
+        course: Course,
+        *,
+        deadline: float,
+        buffer_events: int,
+        buffer_bytes: int,
+    ) -> AsyncIterator[TokenStream]:
+        """A running stream; it is over, and all it held is free, when the block has been left."""
+        self._admission.check_open()
+        channel = Channel(max_events=buffer_events, max_bytes=buffer_bytes, total=self._buffers)
+        delivery = Delivery(
+            request,
+            channel,
+            deadline=min(deadline, trio.current_effective_deadline()),
+            started_at=trio.current_time(),
+            on_settled=_book(course.meter),
+        )
+        delivery.scope.deadline = delivery.deadline
+        course.meter.requests += 1
+        self._live[delivery] = None
+        self._open[delivery] = None
+        self._nursery.start_soon(self._run, delivery, course, name=f"stream {course.model}")
+        try:
+            yield TokenStream(delivery)
+        finally:
+            self._leave(delivery)
+            del self._open[delivery]
+            with trio.CancelScope(shield=True):
+                await delivery.task_done.wait()
+
+    def cancel_all(self, why: str) -> int:
+        """End every live stream with `StreamCancelledError`; how many there were."""
+        live = [d for d in self._live if d.outcome is None]
+        for delivery in live:
+            delivery.revoke(StreamCancelledError(why))
+            delivery.scope.cancel()
+        return len(live)
+
+    async def wait_idle(self) -> None:
+        """Until no stream's task runs."""
+        while self._live:
+            self._idle = trio.Event()
+            await self._idle.wait()
+
+    def close(self, bug: BaseException | None) -> None:
+        """Settle every stream that somebody may still be reading."""
+        self._bug = self._bug or bug
+        for delivery in self._open:
+            if delivery.outcome is None:
+                delivery.revoke(self._closed_error())
+
+    def _leave(self, delivery: Delivery) -> None:
+        if delivery.finished:
+            # Whole: let the task read the last bytes, so that the connection can be reused.
+            delivery.complete()
+            return
+        delivery.abandon()
+        delivery.scope.cancel()
+
+    async def _run(self, delivery: Delivery, course: Course) -> None:
+        try:
+            with delivery.scope:
+                await self._bring(delivery, course)
+            if delivery.outcome is None:
+                delivery.revoke(self._deadline_error(delivery, course))
+        except Exception as bug:
+            self._bug = self._bug or bug
+            self._admission.close("the engine was closed by a bug", self._bug, waiting_too=True)
+            raise
+        finally:
+            if delivery.outcome is None:
+                delivery.revoke(self._closed_error())
+            del self._live[delivery]
+            delivery.task_done.set()
+            if not self._live and self._idle is not None:
+                self._idle.set()
+
+    async def _bring(self, delivery: Delivery, course: Course) -> None:
+        try:
+            await self._supervisor.run(delivery, course)
+        except EngineError as error:
+            delivery.fail(error)
+            return
+        if delivery.deadline < inf and delivery.outcome is None:
+            # The deadline counts to the last event delivered, also when the consumer is slow.
+            await delivery.wait_settled()
+        delivery.complete()
+
+    def _deadline_error(self, delivery: Delivery, course: Course) -> EngineError:
+        if delivery.admitted_at is None:
+            return QueueDeadlineError(self._admission.deadline_message(course.model))
+        msg = (
+            f"{course.model}: the deadline passed after "
+            f"{trio.current_time() - delivery.started_at:.3f} s, while waiting for "
+            f"{delivery.waiting_for or 'the consumer'}; allow more time with timeout= or deadline="
+        )
+        return DeadlineError(msg)
+
+    def _closed_error(self) -> EngineClosedError:
+        error = EngineClosedError("the engine was closed while the stream was running")
+        error.__cause__ = self._bug
+        return error
+
+
+def _book(meter: Meter) -> Callable[[Delivery], None]:
+    """Counts a delivery's outcome into its model's statistics, once."""
+
+    def settled(delivery: Delivery) -> None:
+        timings = delivery.timings()
+        meter.usage(delivery.transcript.usage, timings)
+        match delivery.outcome:
+            case StreamOutcome.COMPLETE:
+                meter.succeeded += 1
+                meter.latency.add(timings.duration or 0.0)
+            case StreamOutcome.CANCELLED:
+                meter.cancelled += 1
+            case _:
+                meter.failed += 1
+                if delivery.error is not None:
+                    meter.errors[delivery.error.category] += 1
+
+    return settled

@@ -1,0 +1,43 @@
+"""Slots: `trio.CapacityLimiter` as a counter. Nobody ever waits inside one.
+
+A slot is taken on behalf of a lease and not of a task, so that it can be given back wherever
+the attempt ends, and a task that dies cannot take its slot with it.
+"""
+
+import trio
+
+
+class Slots:
+    """The slots of one model, or of the whole engine."""
+
+    __slots__ = ("_limiter", "peak")
+
+    def __init__(self, max_slots: int) -> None:
+        self._limiter = trio.CapacityLimiter(max_slots)
+        self.peak = 0
+
+    @property
+    def max_slots(self) -> int:
+        return int(self._limiter.total_tokens)
+
+    @max_slots.setter
+    def max_slots(self, value: int) -> None:
+        """Lowering it below what is taken kills nothing: new leases wait until it has drained."""
+        self._limiter.total_tokens = value
+
+    @property
+    def taken(self) -> int:
+        return self._limiter.borrowed_tokens
+
+    @property
+    def free(self) -> bool:
+        return self._limiter.borrowed_tokens < self._limiter.total_tokens
+
+    def take_nowait(self, holder: object) -> None:
+        """Take a slot for `holder`, which is compared by identity, or raise `trio.WouldBlock`."""
+        self._limiter.acquire_on_behalf_of_nowait(holder)
+        if self.taken > self.peak:
+            self.peak = self.taken
+
+    def give_back(self, holder: object) -> None:
+        self._limiter.release_on_behalf_of(holder)

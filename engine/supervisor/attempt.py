@@ -1,0 +1,192 @@
+"""One attempt: one HTTP exchange under the provider's clocks.
+
+Start reading here: this is where transport, wire and channel meet.
+
+Rule 1: every wait on the provider is under exactly one scope, and the clock that ends it is named.
+Rule 2: whatever happens, `response.close()` runs, synchronously: the socket is back in the pool or
+        closed before the attempt is over. Only a clean end waits, 50 ms at most, for the last
+        bytes that make the connection reusable.
+Rule 3: the state says what the provider may have seen, and never goes back.
+"""
+
+from functools import partial
+from typing import NoReturn
+
+import attrs
+import trio
+
+from engine.core.meter import Meter
+from engine.core.patience import Clock, PatienceClock
+from engine.pipeline.delivery import Delivery
+from engine.supervisor.endpoint import Outlet
+from engine.supervisor.ports import HttpResponse, Phase
+from engine.supervisor.sink import StreamSink
+from engine.values.errors import (
+    ConnectTimeoutError,
+    EngineError,
+    FirstByteTimeoutError,
+    FirstTokenTimeoutError,
+    IdleTimeoutError,
+    PatienceError,
+    TotalTimeoutError,
+)
+from engine.values.http import Header
+from engine.values.records import AttemptRecord, AttemptState
+from engine.values.settings import Route
+from engine.wire.dialect import StreamDecoder
+
+MAX_ERROR_BODY = 64 * 1024
+_ERROR_BODY_SECONDS = 5.0
+
+_TIMEOUTS: dict[Clock, tuple[type[PatienceError], str]] = {
+    Clock.CONNECT: (ConnectTimeoutError, "no connection"),
+    Clock.FIRST_BYTE: (FirstByteTimeoutError, "no response head"),
+    Clock.FIRST_TOKEN: (FirstTokenTimeoutError, "no first token"),
+    Clock.IDLE: (IdleTimeoutError, "no further content"),
+    Clock.TOTAL: (TotalTimeoutError, "no end of the answer"),
+}
+
+
+@attrs.define(eq=False)
+class Attempt:
+    """One exchange; it is its own `Progress`."""
+
+    number: int
+    route: Route
+    outlet: Outlet
+    delivery: Delivery
+    clock: PatienceClock
+    meter: Meter
+    wall_time: float
+    """Unix time at the start, for dates in headers."""
+    headers: tuple[Header, ...] = ()
+    state: AttemptState = attrs.field(default=AttemptState.NOT_SENT, init=False)
+    status: int | None = attrs.field(default=None, init=False)
+    request_id: str | None = attrs.field(default=None, init=False)
+    started_at: float = attrs.field(factory=trio.current_time, init=False)
+    _watch: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _sink: StreamSink | None = attrs.field(default=None, init=False)
+
+    async def run(self) -> None:
+        """Deliver the answer to its end.
+
+        Raises:
+            EngineError: what ended it, with endpoint, status and request id filled in.
+        """
+        try:
+            response = await self._open()
+            try:
+                self.clock.answered(trio.current_time())
+                await self._receive(response)
+            finally:
+                response.close()
+        except EngineError as error:
+            error.endpoint = error.endpoint or self.outlet.endpoint.name
+            error.status = error.status if error.status is not None else self.status
+            error.request_id = error.request_id or self.request_id
+            raise
+
+    def enter(self, phase: Phase) -> None:
+        now = trio.current_time()
+        match phase:
+            case Phase.CONNECTING:
+                self.clock.connecting(now)
+                self.delivery.waiting_for = f"a connection to {self.outlet.endpoint.name}"
+            case Phase.CONNECTED:
+                self.clock.connected(now)
+                self.delivery.waiting_for = f"the answer of {self.outlet.endpoint.name}"
+            case Phase.SENDING:
+                self.state = AttemptState.MAYBE_SENT
+        self._watch.deadline = self.clock.deadline
+
+    def record(self, error: EngineError | None = None) -> AttemptRecord:
+        """What the attempt did, once it is over."""
+        return AttemptRecord(
+            number=self.number,
+            route=str(self.route),
+            state=self.state,
+            started_at=self.started_at,
+            ended_at=trio.current_time(),
+            error=error,
+            status=self.status,
+            request_id=self.request_id,
+            usage=self._sink.usage if self._sink is not None else None,
+        )
+
+    async def _open(self) -> HttpResponse:
+        outlet = self.outlet
+        request = outlet.http_request(self.delivery.request, self.route.model, self.headers)
+        with self._watch:
+            return await outlet.transport.open(request, self)
+        self._time_out()
+
+    async def _receive(self, response: HttpResponse) -> None:
+        head = response.head
+        self.status = head.status
+        self.request_id = head.get("x-request-id") or head.get("request-id")
+        self.delivery.request_id = self.request_id
+        dialect = self.outlet.dialect
+        if not 200 <= head.status < 300 or not dialect.check_head(head):
+            body = await _error_body(response)
+            raise dialect.error_from_answer(head, body, now=self.wall_time)
+        decoder = dialect.decoder(self.delivery.request)
+        finish = partial(self._finish, decoder)
+        sink = self._sink = StreamSink(decoder, self.delivery, self.clock, self.meter, finish)
+        self.delivery.waiting_for = f"content from {self.outlet.endpoint.name}"
+        self.delivery.channel.on_room = partial(_on_room, sink, response)
+        try:
+            response.attach(sink)
+            await self._watch_over(sink)
+        finally:
+            self.delivery.channel.on_room = None
+            if sink.committed and self.state is not AttemptState.DONE:
+                self.state = AttemptState.COMMITTED
+        if sink.failure is not None:
+            raise sink.failure
+        if not sink.body_ended:
+            await response.drain()
+
+    def _finish(self, decoder: StreamDecoder) -> None:
+        """The answer is whole: say so before its last event can be read."""
+        self.state = AttemptState.DONE
+        self.delivery.response_id = decoder.response_id
+        self.delivery.response_model = decoder.response_model
+        self.delivery.attempts.append(self.record())
+
+    async def _watch_over(self, sink: StreamSink) -> None:
+        # The scope is not moved per read: it wakes at an old date and looks at the clocks.
+        while not sink.ended.is_set():
+            with trio.CancelScope(deadline=self.clock.deadline) as sink.watch:
+                await sink.ended.wait()
+                return
+            if self.clock.expired(trio.current_time()) is not None:
+                self._time_out()
+
+    def _time_out(self) -> NoReturn:
+        clock = self.clock.expired(trio.current_time()) or Clock.TOTAL
+        kind, what = _TIMEOUTS[clock]
+        limit = (
+            self.clock.total if clock is Clock.TOTAL else getattr(self.clock.patience, clock.value)
+        )
+        msg = f"{self.route}: {what} within patience.{clock.value} = {limit:g} s"
+        raise kind(msg)
+
+
+def _on_room(sink: StreamSink, response: HttpResponse) -> None:
+    sink.room()
+    response.resume()
+
+
+async def _error_body(response: HttpResponse) -> bytes:
+    """What there is of an error's body: bounded, and no reason to lose the error itself."""
+    body = bytearray()
+    with trio.move_on_after(_ERROR_BODY_SECONDS):
+        try:
+            while len(body) < MAX_ERROR_BODY:
+                data = await response.receive_some()
+                if not data:
+                    break
+                body += data
+        except EngineError:
+            pass
+    return bytes(body[:MAX_ERROR_BODY])

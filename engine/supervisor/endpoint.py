@@ -1,0 +1,73 @@
+"""An endpoint as the supervisor uses it: its values, its wire language, its way out."""
+
+from urllib.parse import quote, urlencode
+
+import attrs
+
+from engine._version import __version__
+from engine.supervisor.ports import Transport
+from engine.values.http import Header, HttpRequest, Peer
+from engine.values.request import ChatRequest
+from engine.values.secret import Secret
+from engine.values.settings import Auth, Endpoint
+from engine.wire.dialect import Dialect
+
+_AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
+    "bearer": ("authorization", "Bearer "),
+    "api-key": ("api-key", ""),
+    "x-api-key": ("x-api-key", ""),
+    "x-goog-api-key": ("x-goog-api-key", ""),
+}
+
+
+@attrs.frozen
+class Outlet:
+    """One endpoint, ready to send to."""
+
+    endpoint: Endpoint
+    dialect: Dialect
+    transport: Transport
+    _headers: tuple[Header, ...] = attrs.field(repr=False)
+    _peer: Peer
+    _query: str = attrs.field(repr=False)
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, dialect: Dialect, transport: Transport) -> "Outlet":
+        return cls(
+            endpoint,
+            dialect,
+            transport,
+            headers=_headers(endpoint),
+            peer=endpoint.peer,
+            query=f"?{urlencode(endpoint.query)}" if endpoint.query else "",
+        )
+
+    def http_request(
+        self, request: ChatRequest, model: str, extra: tuple[Header, ...] = ()
+    ) -> HttpRequest:
+        """`request` in this endpoint's language, with its key and with no other's.
+
+        Raises:
+            RequestError: the request cannot be encoded.
+        """
+        path = quote(self.endpoint.url.path + self.dialect.path(request), safe="/%:@!$&'()*+,;=~")
+        return HttpRequest(
+            peer=self._peer,
+            method="POST",
+            target=path + self._query,
+            headers=self._headers + extra,
+            body=self.dialect.encode(request, self.endpoint, model),
+        )
+
+
+def _headers(endpoint: Endpoint) -> tuple[Header, ...]:
+    headers: dict[str, str | Secret] = {
+        "accept": "text/event-stream",
+        "content-type": "application/json",
+        "user-agent": f"streamnursery/{__version__}",
+    }
+    if endpoint.key is not None and endpoint.auth != "none":
+        name, prefix = _AUTH_HEADERS[endpoint.auth]
+        headers[name] = Secret(prefix + endpoint.key.reveal())
+    headers.update({name.lower(): value for name, value in endpoint.headers.items()})
+    return tuple(headers.items())

@@ -1,0 +1,128 @@
+"""Body bytes in, one batch of events per read out. Synchronous: runs inside the reader.
+
+Rule 1: what comes before the first content is held back, so that an attempt that fails before it
+        commits leaves no trace in the stream.
+Rule 2: the clocks are fed by content alone, and stand still while the consumer is behind.
+Rule 3: after the end mark or a failure nothing counts any more.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from engine.core.meter import Meter
+from engine.core.patience import PatienceClock
+from engine.pipeline.delivery import Delivery
+from engine.values.errors import EngineError
+from engine.values.events import CONTENT, Finished, StreamEvent, UsageReport
+from engine.wire.dialect import StreamDecoder
+
+if TYPE_CHECKING:
+    from engine.values.usage import Usage
+
+_CONTENT = frozenset(CONTENT)
+
+
+class StreamSink:
+    """Takes the body of one attempt."""
+
+    def __init__(
+        self,
+        decoder: StreamDecoder,
+        delivery: Delivery,
+        clock: PatienceClock,
+        meter: Meter,
+        before_finish: Callable[[], None],
+    ) -> None:
+        self.ended = trio.Event()
+        """Set when the attempt is over, well or not."""
+        self.failure: EngineError | None = None
+        self.body_ended = False
+        """The message was read to its end: its connection can be reused."""
+        self.finished = False
+        self.committed = False
+        self.usage: Usage | None = None
+        self.watch: trio.CancelScope | None = None
+        """The scope that sleeps until the next date of the clocks."""
+        self._decoder = decoder
+        self._delivery = delivery
+        self._clock = clock
+        self._meter = meter
+        self._before_finish = before_finish
+        self._held: list[StreamEvent] = []
+        self._held_bytes = 0
+
+    def feed(self, data: bytes) -> bool:
+        if self.ended.is_set():
+            return False
+        events = self._decoder.feed(data)
+        room = self._deliver(events, len(data)) if events else True
+        if self._decoder.done or self._decoder.failure is not None:
+            self._over(self._decoder.failure)
+            return False
+        return room
+
+    def end(self, error: EngineError | None) -> None:
+        self.body_ended = error is None
+        if self.ended.is_set():
+            return
+        if error is None:
+            events = self._decoder.end()
+            if events:
+                self._deliver(events, 0)
+            error = self._decoder.failure
+        self._over(error)
+
+    def room(self) -> None:
+        """The consumer has caught up: the clocks run again."""
+        self._clock.resume(trio.current_time())
+        self.rearm()
+
+    def rearm(self) -> None:
+        """Wake at the clocks' next date and not at an older one."""
+        if self.watch is not None:
+            self.watch.deadline = self._clock.deadline
+
+    def _over(self, failure: EngineError | None) -> None:
+        self.failure = failure
+        self.ended.set()
+
+    def _deliver(self, events: list[StreamEvent], nbytes: int) -> bool:
+        count = 0
+        for event in events:
+            kind = type(event)
+            if kind in _CONTENT:
+                count += 1
+            elif isinstance(event, UsageReport):
+                self.usage = event.usage
+        self.finished = type(events[-1]) is Finished
+        if count:
+            self._count(count)
+        elif not self.committed and not self.finished:
+            self._held += events
+            self._held_bytes += nbytes
+            return True
+        if self._held:
+            events = self._held + events
+            nbytes += self._held_bytes
+            self._held = []
+        if self.finished:
+            # The consumer may read on from here before the attempt's task runs again.
+            self._before_finish()
+        room = self._delivery.put(events, nbytes)
+        if not room and not self.finished:
+            self._clock.pause(trio.current_time())
+        return room
+
+    def _count(self, count: int) -> None:
+        now = trio.current_time()
+        delivery = self._delivery
+        if delivery.first_token_at is None:
+            self._meter.first_content(now - delivery.started_at, count)
+        else:
+            self._meter.more_content(now - (delivery.last_token_at or now), count)
+        delivery.saw_content(count, now)
+        self.committed = True
+        if self._clock.content(now):
+            self.rearm()

@@ -1,0 +1,81 @@
+"""Snapshots of what the engine holds and has measured. Durations in seconds."""
+
+from collections.abc import Mapping
+
+import attrs
+
+
+@attrs.frozen
+class Quantiles:
+    """A distribution; right to within 2.5 %. None where nothing was measured."""
+
+    count: int = 0
+    mean: float | None = None
+    p50: float | None = None
+    p90: float | None = None
+    p99: float | None = None
+    max: float | None = None
+
+
+@attrs.frozen
+class ModelStatistics:
+    """One model, or all of them together."""
+
+    requests: int = 0
+    """Requests that were accepted, whatever became of them."""
+    succeeded: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    active: int = 0
+    """Leases held now."""
+    queued: int = 0
+    """Requests waiting for a slot now."""
+    max_streams: int = 0
+    peak_active: int = 0
+    utilisation: float = 0.0
+    """`active / max_streams`; 0 when the limit is 0."""
+    average_latency: float | None = None
+    """Mean duration of succeeded requests, queue time included."""
+    queue_time: Quantiles = Quantiles()
+    ttft: Quantiles = Quantiles()
+    """Time to first token from the entry of `stream()`."""
+    itl: Quantiles = Quantiles()
+    """Inter-token latency: events of one read record one gap and zeros."""
+    content_events: int = 0
+    output_tokens: int = 0
+    """As reported by usage, else content events."""
+    input_tokens: int = 0
+    tokens_per_second: float | None = None
+    """Output tokens by the seconds spent streaming them, per stream."""
+    errors: Mapping[str, int] = attrs.field(factory=dict)
+    """Failures by category."""
+
+
+@attrs.frozen
+class ConnectionStatistics:
+    """Connections of all endpoints."""
+
+    idle: int = 0
+    busy: int = 0
+
+
+@attrs.frozen
+class EngineStatistics:
+    """A snapshot of the whole engine."""
+
+    total: ModelStatistics
+    models: Mapping[str, ModelStatistics]
+    connections: ConnectionStatistics
+    streams: int
+    """Stream tasks that have not ended."""
+    buffered_bytes: int
+    """Unread bytes over all streams."""
+    uptime: float
+
+    @property
+    def queued(self) -> int:
+        return self.total.queued
+
+    @property
+    def active(self) -> int:
+        return self.total.active

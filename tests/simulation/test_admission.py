@@ -1,0 +1,250 @@
+"""Slots: both or none, in turn, and none is ever lost."""
+
+from math import inf
+
+import attrs
+import pytest
+import trio
+from hypothesis import given
+from hypothesis import strategies as st
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from engine.scheduler.admission import Admission, Lease
+from engine.values.errors import EngineClosedError, OverloadedError, QueueDeadlineError
+from engine.values.policy import Priority
+
+
+def make(total: int = 10, queued: int = 1000, default: int = 10, **models: int) -> Admission:
+    return Admission(
+        max_streams=total,
+        max_queued=queued,
+        default_max_streams=default,
+        model_max_streams=models,
+    )
+
+
+async def take(admission: Admission, model: str, priority: Priority = Priority.BATCH) -> Lease:
+    return await admission.acquire(model, admission.next_rank(priority), inf)
+
+
+async def test_a_saturated_model_holds_no_global_slot_for_its_waiters() -> None:
+    admission = make(total=2, stuck=1, free=5)
+    async with trio.open_nursery() as nursery:
+        await take(admission, "stuck")
+        for _ in range(100):
+            nursery.start_soon(take, admission, "stuck")
+        await wait_all_tasks_blocked()
+        with trio.fail_after(1):
+            for _ in range(10):
+                lease = await take(admission, "free")
+                lease.release()
+        assert admission.total.taken == 1
+        nursery.cancel_scope.cancel()
+    assert admission.queued == 0
+
+
+async def test_within_a_priority_the_longest_waiting_goes_first() -> None:
+    admission = make(total=1)
+    first = await take(admission, "m")
+    order: list[str] = []
+
+    async def wait(name: str, priority: Priority) -> None:
+        lease = await take(admission, "m", priority)
+        order.append(name)
+        lease.release()
+
+    async with trio.open_nursery() as nursery:
+        for name, priority in (
+            ("batch 1", Priority.BATCH),
+            ("batch 2", Priority.BATCH),
+            ("person 1", Priority.INTERACTIVE),
+            ("person 2", Priority.INTERACTIVE),
+        ):
+            nursery.start_soon(wait, name, priority)
+            await wait_all_tasks_blocked()
+        first.release()
+    assert order == ["person 1", "person 2", "batch 1", "batch 2"]
+
+
+async def test_a_limit_goes_down_to_nothing_and_up_again_under_load(
+    autojump_clock: MockClock,
+) -> None:
+    admission = make(total=100, m=10)
+    running = 0
+    peak = 0
+
+    async def work() -> None:
+        nonlocal running, peak
+        lease = await take(admission, "m")
+        running += 1
+        peak = max(peak, running)
+        await trio.sleep(1)
+        running -= 1
+        lease.release()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(60):
+            nursery.start_soon(work)
+        await trio.sleep(0.5)
+        assert running == 10
+        admission.set_limit("m", 3)
+        await trio.sleep(1)
+        assert running == 3
+        admission.set_limit("m", 0)
+        await trio.sleep(5)
+        assert running == 0
+        peak = 0
+        admission.set_limit("m", 10)
+    assert peak == 10
+    assert admission.total.taken == 0
+
+
+async def test_a_deadline_in_the_queue_names_the_limit_and_the_queue(
+    autojump_clock: MockClock,
+) -> None:
+    admission = make(m=1)
+    await take(admission, "m")
+    with pytest.raises(QueueDeadlineError, match=r"slot of model 'm' \(1 of 1 taken\).* waiting"):
+        await admission.acquire("m", admission.next_rank(Priority.BATCH), trio.current_time() + 5)
+    assert trio.current_time() == 5
+    assert admission.queued == 0
+
+
+async def test_a_full_queue_refuses_at_once() -> None:
+    admission = make(queued=2, m=1)
+    await take(admission, "m")
+    async with trio.open_nursery() as nursery:
+        for _ in range(2):
+            nursery.start_soon(take, admission, "m")
+        await wait_all_tasks_blocked()
+        with pytest.raises(OverloadedError, match="max_queued = 2"):
+            await take(admission, "m")
+        nursery.cancel_scope.cancel()
+
+
+async def test_closing_turns_waiters_away_with_an_error_of_their_own() -> None:
+    admission = make(m=1)
+    lease = await take(admission, "m")
+    errors: list[EngineClosedError] = []
+    bug = KeyError("bug")
+
+    async def wait() -> None:
+        with pytest.raises(EngineClosedError) as caught:
+            await take(admission, "m")
+        errors.append(caught.value)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        nursery.start_soon(wait)
+        await wait_all_tasks_blocked()
+        admission.close("closed", bug, waiting_too=True)
+    assert errors[0] is not errors[1]
+    assert errors[0].__cause__ is bug
+    with pytest.raises(EngineClosedError):
+        admission.acquire_nowait("m")
+    lease.release()
+    lease.release()
+    assert admission.total.taken == 0
+
+
+async def test_waiting_until_idle_waits_for_leases_and_for_the_queue(
+    autojump_clock: MockClock,
+) -> None:
+    admission = make(m=1)
+
+    async def work() -> None:
+        lease = await take(admission, "m")
+        await trio.sleep(1)
+        lease.release()
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(3):
+            nursery.start_soon(work)
+        await wait_all_tasks_blocked()
+        await admission.wait_idle()
+        assert trio.current_time() == 3
+    await admission.wait_idle()
+
+
+@attrs.frozen
+class Job:
+    model: str
+    start: float
+    hold: float
+    patience: float
+    cancel_after: float
+
+
+jobs = st.builds(
+    Job,
+    model=st.sampled_from("abc"),
+    start=st.sampled_from([0.0, 1.0, 2.0]),
+    hold=st.sampled_from([0.0, 1.0, 2.0]),
+    patience=st.sampled_from([0.5, 1.0, inf]),
+    cancel_after=st.sampled_from([0.0, 1.0, 2.0, inf]),
+)
+
+
+@given(
+    schedule=st.random_module(),
+    total=st.integers(1, 3),
+    limits=st.tuples(st.integers(0, 2), st.integers(1, 2), st.integers(1, 2)),
+    todo=st.lists(jobs, min_size=1, max_size=12),
+    changes=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=4),
+)
+def test_slots_are_never_lost_nor_exceeded_and_the_limiter_is_work_conserving(
+    schedule: object,
+    total: int,
+    limits: tuple[int, int, int],
+    todo: list[Job],
+    changes: list[tuple[str, int]],
+) -> None:
+    admission = make(total=total, **dict(zip("abc", limits, strict=True)))
+    running = dict.fromkeys("abc", 0)
+
+    async def run(job: Job) -> None:
+        await trio.sleep(job.start)
+        with trio.move_on_after(job.cancel_after):
+            try:
+                lease = await admission.acquire(
+                    job.model,
+                    admission.next_rank(Priority.BATCH),
+                    trio.current_time() + job.patience,
+                )
+            except QueueDeadlineError:
+                return
+            running[job.model] += 1
+            assert sum(running.values()) <= admission.total.taken <= total
+            try:
+                await trio.sleep(job.hold)
+            finally:
+                running[job.model] -= 1
+                lease.release()
+
+    async def change() -> None:
+        for model, limit in changes:
+            await trio.sleep(0.7)
+            admission.set_limit(model, limit)
+        await trio.sleep(10)
+        for model in "abc":
+            admission.set_limit(model, 1)
+
+    async def watch() -> None:
+        # Work-conserving: nobody waits while both slots he needs are free.
+        for _ in range(30):
+            await wait_all_tasks_blocked()
+            if admission.total.free:
+                for model in "abc":
+                    assert not (admission.slots(model).free and admission.queued_for(model))
+            await trio.sleep(0.5)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(change)
+            nursery.start_soon(watch)
+            for job in todo:
+                nursery.start_soon(run, job)
+
+    trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert admission.total.taken == 0
+    assert admission.queued == 0
