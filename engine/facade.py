@@ -68,7 +68,7 @@ class Outside:
     def simulator(self, nursery: trio.Nursery) -> Network:
         """The built-in provider on a network of its own, served in `nursery`."""
         # Imported here: an engine that never uses a `sim/` model does not pay for it.
-        from engine.simulator.server import SimNetwork  # noqa: PLC0415
+        from engine.simulator.server import SimNetwork
 
         raise NotImplementedError(SimNetwork, nursery)
 
