@@ -6,8 +6,12 @@ Start reading at `Engine.stream`; the work is done in `scheduler` and `superviso
 import random
 import time
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+)
 from os import PathLike
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -15,7 +19,7 @@ import attrs
 import trio
 
 from engine.config import config_from_mapping, load_config
-from engine.core.meter import Meter
+from engine.core.route_plan import Plan
 from engine.pipeline.channel import BufferTotal
 from engine.pipeline.merge import MergedEvents
 from engine.pipeline.stream import TokenStream
@@ -25,6 +29,8 @@ from engine.scheduler.bare import bare_errors
 from engine.scheduler.calls import CallLease, Calls, call_deadline
 from engine.scheduler.catalogue import SIMULATOR_ENDPOINT, Catalogue
 from engine.scheduler.dispatcher import Dispatcher
+from engine.scheduler.figures import engine_statistics
+from engine.scheduler.observers import DropPolicy, Observer, Observers, RecordStream
 from engine.supervisor.endpoint import Outlet
 from engine.supervisor.request import Supervisor
 from engine.transport.client import HttpTransport
@@ -35,7 +41,7 @@ from engine.values.origin import BaseUrl
 from engine.values.policy import Priority
 from engine.values.request import ChatRequest, make_request
 from engine.values.settings import Endpoint, EngineConfig
-from engine.values.statistics import ConnectionStatistics, EngineStatistics, ModelStatistics
+from engine.values.statistics import EngineStatistics
 from engine.wire.dialect import Dialect
 from engine.wire.openai_chat import OpenAIChat
 
@@ -64,6 +70,7 @@ class Outside:
     wall: Callable[[], float]
     """Unix time."""
     dice: random.Random
+    observers: tuple[Observer, ...] = ()
 
     def simulator(self, nursery: trio.Nursery) -> Network:
         """The built-in provider on a network of its own, served in `nursery`."""
@@ -101,8 +108,18 @@ class Engine:
         self._outlets = {
             name: _outlet(endpoint, transport) for name, endpoint in config.endpoints.items()
         }
-        supervisor = Supervisor(self._admission, self._outlets, world.wall)
-        self._dispatcher = Dispatcher(nursery, supervisor, self._admission, self._buffers)
+        self._observers = Observers(world.observers)
+        self._supervisor = Supervisor(
+            self._admission,
+            self._outlets,
+            self._catalogue.meter,
+            self._observers,
+            world.wall,
+            world.dice,
+        )
+        self._dispatcher = Dispatcher(
+            nursery, self._supervisor, self._admission, self._buffers, self._observers
+        )
         self._calls = Calls(self._admission)
 
     @property
@@ -213,33 +230,37 @@ class Engine:
 
     def statistics(self) -> EngineStatistics:
         """A snapshot of what the engine holds and has measured."""
-        total = Meter()
-        models: dict[str, ModelStatistics] = {}
-        for name, meter in self._catalogue.meters.items():
-            slots = self._admission.slots(name)
-            total.merge(meter)
-            models[name] = meter.snapshot(
-                active=slots.taken,
-                queued=self._admission.queued_for(name),
-                max_streams=slots.max_slots,
-                peak=slots.peak,
-            )
-        pools = [transport.statistics() for transport in self._transports]
-        return EngineStatistics(
-            total=total.snapshot(
-                active=self._admission.total.taken,
-                queued=self._admission.queued,
-                max_streams=self._admission.total.max_slots,
-                peak=self._admission.total.peak,
-            ),
-            models=models,
-            connections=ConnectionStatistics(
-                idle=sum(p.idle for p in pools), busy=sum(p.busy for p in pools)
-            ),
+        return engine_statistics(
+            admission=self._admission,
+            meters=self._catalogue.meters,
+            gates=self._supervisor.gates,
+            transports=self._transports,
+            buffers=self._buffers,
             streams=len(self._dispatcher.live),
-            buffered_bytes=self._buffers.current_bytes,
-            uptime=trio.current_time() - self._opened_at,
+            opened_at=self._opened_at,
         )
+
+    def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> Plan:
+        """Where a request may go, in order; print it. Nothing is sent.
+
+        Raises:
+            RequestError, ConfigError: as `stream`.
+        """
+        if isinstance(model, ChatRequest):
+            return self._catalogue.plan(make_request(model, **fields))
+        return self._catalogue.plan(make_request(model, prompt, **fields))
+
+    def events(
+        self, *, max_records: int = 1000, drop: DropPolicy = "oldest"
+    ) -> AbstractContextManager[RecordStream]:
+        """Lifecycle records of all requests: `with eng.events() as records: async for r in ...`.
+
+        A full channel drops the oldest or the newest record and counts it in `dropped`.
+        """
+        if drop not in ("oldest", "newest"):
+            msg = f"drop must be 'oldest' or 'newest', not {drop!r}"
+            raise RequestError(msg)
+        return self._observers.listen(_bound("max_records", max_records, 1000), drop)
 
     def set_limits(self, *, model: str | None = None, max_streams: int) -> None:
         """Change a model's slots, or without `model` the global ones, under load.
@@ -291,6 +312,7 @@ class Engine:
     def _close(self, bug: BaseException | None = None) -> None:
         self._admission.close("the engine was closed", bug, waiting_too=True)
         self._dispatcher.close(bug)
+        self._observers.close()
         for transport in self._transports:
             transport.close()
 
@@ -302,6 +324,7 @@ async def open_engine(
     seed: int | None = None,
     network: Network | None = None,
     wall: Callable[[], float] = time.time,
+    observers: Sequence[Observer] = (),
 ) -> AsyncIterator[Engine]:
     """An engine for the length of the block: `async with open_engine() as eng:`.
 
@@ -310,6 +333,8 @@ async def open_engine(
     block cancels what still runs; `await eng.drain()` first lets it finish.
 
     `seed` fixes the engine's dice; `network` and `wall` (Unix time) replace the real ones.
+    `observers` are called with every lifecycle record, `log_observer()` for one; they must not
+    block, and one that raises is not called again.
 
     Raises:
         ConfigError: with every mistake at once.
@@ -321,7 +346,7 @@ async def open_engine(
         if endpoint.insecure:
             msg = f"endpoint {endpoint.name!r} is insecure: its certificate is not checked"
             warnings.warn(msg, stacklevel=3)
-    world = Outside(network or TrioNetwork(), wall, random.Random(seed))
+    world = Outside(network or TrioNetwork(), wall, random.Random(seed), tuple(observers))
     with bare_errors():
         async with trio.open_nursery() as nursery:
             engine = Engine(nursery, settings, world)

@@ -1,10 +1,13 @@
 """What is measured of a model: counters and histograms, no object per token."""
 
 from collections import Counter
+from math import inf
 
 from engine.core.histogram import Histogram
 from engine.core.patience import expected_duration
+from engine.values.policy import Patience
 from engine.values.records import Timings
+from engine.values.request import ChatRequest
 from engine.values.statistics import ModelStatistics, Quantiles
 from engine.values.usage import Usage
 
@@ -23,6 +26,8 @@ class Meter:
         self.succeeded = 0
         self.failed = 0
         self.cancelled = 0
+        self.retries = 0
+        self.reroutes = 0
         self.content_events = 0
         self.output_tokens = 0
         self.input_tokens = 0
@@ -60,14 +65,18 @@ class Meter:
             self.streaming_seconds += last - first
             self.streamed_tokens += tokens - 1
 
-    def expected_total(self, max_tokens: int | None) -> float:
-        """Seconds for `patience.total = "auto"`, from live figures once there are enough."""
+    def total_patience(self, patience: Patience, request: ChatRequest) -> float:
+        """Seconds that an attempt may take; "auto" goes by live figures once there are enough."""
+        if patience.total is None:
+            return inf
+        if patience.total != "auto":
+            return patience.total
         done = self.latency.count
         known = done >= _ENOUGH
         speed = self.streamed_tokens / self.streaming_seconds if self.streaming_seconds else 0.0
         average = self.output_tokens / done if known else _ASSUMED_OUTPUT
         return expected_duration(
-            output_tokens=float(max_tokens or average),
+            output_tokens=float(request.max_tokens or average),
             base_latency=(self.ttft.mean or 0.0) if known else _ASSUMED_LATENCY,
             tokens_per_second=speed if known and speed else _ASSUMED_TOKENS_PER_SECOND,
         )
@@ -78,6 +87,8 @@ class Meter:
             succeeded=self.succeeded,
             failed=self.failed,
             cancelled=self.cancelled,
+            retries=self.retries,
+            reroutes=self.reroutes,
             active=active,
             queued=queued,
             max_streams=max_streams,
@@ -103,6 +114,8 @@ class Meter:
             "succeeded",
             "failed",
             "cancelled",
+            "retries",
+            "reroutes",
             "content_events",
             "output_tokens",
             "input_tokens",

@@ -3,6 +3,7 @@
 import difflib
 
 from engine.core.meter import Meter
+from engine.core.route_plan import Plan, plan
 from engine.supervisor.request import Course
 from engine.values.errors import ConfigError
 from engine.values.request import ChatRequest
@@ -47,14 +48,11 @@ class Catalogue:
             ConfigError: no endpoint serves the model.
         """
         name = self.name(request.model)
-        settings = self._config.models.get(name)
-        return Course(
-            model=name,
-            routes=self.routes(request.model),
-            patience=request.patience or (settings and settings.patience) or self._config.patience,
-            rank=rank,
-            meter=self.meter(name),
-        )
+        return Course(model=name, plan=self.plan(request), rank=rank, meter=self.meter(name))
+
+    def plan(self, request: ChatRequest) -> Plan:
+        """Every route that may be tried, in order."""
+        return plan(request, self._config, routes=self.routes, name=self.name)
 
     def routes(self, model: str) -> tuple[Route, ...]:
         """Where `model` is served, primary first."""

@@ -15,11 +15,11 @@ from math import inf
 
 import trio
 
-from engine.core.meter import Meter
 from engine.pipeline.channel import BufferTotal, Channel
 from engine.pipeline.delivery import Delivery, StreamOutcome
 from engine.pipeline.stream import TokenStream
 from engine.scheduler.admission import Admission
+from engine.supervisor.ports import Recorder
 from engine.supervisor.request import Course, Supervisor
 from engine.values.errors import (
     DeadlineError,
@@ -28,6 +28,7 @@ from engine.values.errors import (
     QueueDeadlineError,
     StreamCancelledError,
 )
+from engine.values.lifecycle import StreamEnded
 from engine.values.request import ChatRequest
 
 
@@ -40,11 +41,13 @@ class Dispatcher:
         supervisor: Supervisor,
         admission: Admission,
         buffers: BufferTotal,
+        recorder: Recorder,
     ) -> None:
         self._nursery = nursery
         self._supervisor = supervisor
         self._admission = admission
         self._buffers = buffers
+        self._recorder = recorder
         self._live: dict[Delivery, None] = {}
         self._open: dict[Delivery, None] = {}
         self._bug: BaseException | None = None
@@ -73,7 +76,7 @@ class Dispatcher:
             channel,
             deadline=min(deadline, trio.current_effective_deadline()),
             started_at=trio.current_time(),
-            on_settled=_book(course.meter),
+            on_settled=_book(course, self._recorder),
         )
         delivery.scope.deadline = delivery.deadline
         course.meter.requests += 1
@@ -162,21 +165,34 @@ class Dispatcher:
         return error
 
 
-def _book(meter: Meter) -> Callable[[Delivery], None]:
-    """Counts a delivery's outcome into its model's statistics, once."""
+def _book(course: Course, recorder: Recorder) -> Callable[[Delivery], None]:
+    """Counts a delivery's outcome into its model's statistics, once, and tells of it."""
 
     def settled(delivery: Delivery) -> None:
+        assert delivery.outcome is not None
         timings = delivery.timings()
+        meter = course.meter
         meter.usage(delivery.transcript.usage, timings)
+        category = delivery.error.category if delivery.error is not None else None
         match delivery.outcome:
             case StreamOutcome.COMPLETE:
                 meter.succeeded += 1
                 meter.latency.add(timings.duration or 0.0)
             case StreamOutcome.CANCELLED:
                 meter.cancelled += 1
-            case _:
+            case StreamOutcome.FAILED:
                 meter.failed += 1
-                if delivery.error is not None:
-                    meter.errors[delivery.error.category] += 1
+                meter.errors[category or "engine_error"] += 1
+        recorder.emit(
+            StreamEnded(
+                delivery.ended_at or 0.0,
+                course.number,
+                course.model,
+                outcome=delivery.outcome.value,
+                category=category,
+                attempts=len(delivery.attempts),
+                content_events=delivery.content_events,
+            )
+        )
 
     return settled

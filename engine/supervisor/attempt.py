@@ -9,6 +9,7 @@ Rule 2: whatever happens, `response.close()` runs, synchronously: the socket is 
 Rule 3: the state says what the provider may have seen, and never goes back.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import NoReturn
 
@@ -59,6 +60,8 @@ class Attempt:
     meter: Meter
     wall_time: float
     """Unix time at the start, for dates in headers."""
+    first_token: Callable[[float], None]
+    """Called with the time at which the first content arrived."""
     headers: tuple[Header, ...] = ()
     state: AttemptState = attrs.field(default=AttemptState.NOT_SENT, init=False)
     status: int | None = attrs.field(default=None, init=False)
@@ -66,6 +69,11 @@ class Attempt:
     started_at: float = attrs.field(factory=trio.current_time, init=False)
     _watch: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _sink: StreamSink | None = attrs.field(default=None, init=False)
+
+    @property
+    def done(self) -> bool:
+        """The answer is whole."""
+        return self.state is AttemptState.DONE
 
     async def run(self) -> None:
         """Deliver the answer to its end.
@@ -131,7 +139,9 @@ class Attempt:
             raise dialect.error_from_answer(head, body, now=self.wall_time)
         decoder = dialect.decoder(self.delivery.request)
         finish = partial(self._finish, decoder)
-        sink = self._sink = StreamSink(decoder, self.delivery, self.clock, self.meter, finish)
+        sink = self._sink = StreamSink(
+            decoder, self.delivery, self.clock, self.meter, self.first_token, finish
+        )
         self.delivery.waiting_for = f"content from {self.outlet.endpoint.name}"
         self.delivery.channel.on_room = partial(_on_room, sink, response)
         try:

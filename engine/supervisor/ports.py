@@ -8,6 +8,7 @@ from typing import Protocol
 
 from engine.transport.ports import ByteSink, HttpResponse, Phase, Progress
 from engine.values.http import HttpRequest
+from engine.values.lifecycle import Record
 
 __all__ = [
     "Admission",
@@ -16,6 +17,7 @@ __all__ = [
     "HttpResponse",
     "Phase",
     "Progress",
+    "Recorder",
     "Transport",
 ]
 
@@ -44,3 +46,8 @@ class Admission(Protocol):
 
     def binding_limit(self, model: str) -> str:
         """Which limit a request for `model` would wait for, in words."""
+
+
+class Recorder(Protocol):
+    def emit(self, record: Record) -> None:
+        """Tell whoever listens; never waits and never raises."""

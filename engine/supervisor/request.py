@@ -1,19 +1,38 @@
-"""One request: its attempts, and the one outcome they come to."""
+"""One request: its attempts, and the one outcome they come to.
 
+Rule 1: `core/recovery` decides, this file acts: it waits, asks for slots and sends.
+Rule 2: a lease lives as long as one attempt; no slot is held through a backoff.
+Rule 3: a request keeps its rank in the queue through all its attempts.
+Rule 4: every attempt tells its route's gate exactly once what became of it.
+"""
+
+import random
 from collections.abc import Callable, Mapping
-from math import inf
 
 import attrs
 import trio
 
 from engine.core.meter import Meter
 from engine.core.patience import PatienceClock
+from engine.core.recovery import Failure, GiveUp, NextRoute, Position, Step, TryAgain, next_step
+from engine.core.retry_budget import RetryBudget
+from engine.core.route_gate import Closed, RouteGate, Visit
+from engine.core.route_plan import Plan, Stop
 from engine.pipeline.delivery import Delivery
 from engine.supervisor.attempt import Attempt
 from engine.supervisor.endpoint import Outlet
-from engine.supervisor.ports import Admission
-from engine.values.errors import EngineError
-from engine.values.policy import Patience
+from engine.supervisor.ports import Admission, Recorder
+from engine.values.errors import EngineError, RateLimitedError, ServerError
+from engine.values.events import Rerouted
+from engine.values.http import Header
+from engine.values.lifecycle import (
+    Admitted,
+    AttemptEnded,
+    AttemptStarted,
+    FirstToken,
+    Retrying,
+    RouteChanged,
+)
 from engine.values.settings import Route
 
 
@@ -23,19 +42,29 @@ class Course:
 
     model: str
     """The name that limits and statistics go by."""
-    routes: tuple[Route, ...]
-    patience: Patience
+    plan: Plan
     rank: tuple[int, int]
     meter: Meter
 
+    @property
+    def number(self) -> int:
+        """The request's number within its engine."""
+        return self.rank[1]
 
-@attrs.frozen
+
+@attrs.define(eq=False)
 class Supervisor:
     """Runs the attempts of every request of an engine."""
 
     admission: Admission
     outlets: Mapping[str, Outlet]
+    meter: Callable[[str], Meter]
+    """The meter of a model."""
+    recorder: Recorder
     wall: Callable[[], float]
+    dice: random.Random
+    gates: dict[Route, RouteGate] = attrs.field(factory=dict, init=False)
+    budgets: dict[str, RetryBudget] = attrs.field(factory=dict, init=False)
 
     async def run(self, delivery: Delivery, course: Course) -> None:
         """Bring the request to its answer, all of it put into the delivery.
@@ -43,39 +72,154 @@ class Supervisor:
         Raises:
             EngineError: what ended the request.
         """
-        delivery.waiting_for = self.admission.binding_limit(course.model)
-        lease = await self.admission.acquire(course.model, course.rank, delivery.deadline)
+        keys: dict[Route, Header] = {}
+        position = Position(course.plan)
+        last: EngineError | None = None
+        while True:
+            result = await self._visit(delivery, course, position, keys)
+            if result is None:
+                return
+            now = trio.current_time()
+            if isinstance(result, Closed):
+                failure = Failure.closed(result, now)
+                last = last or _closed_error(position.stop, result, now)
+            else:
+                failure = Failure.of(result, committed=delivery.committed)
+                last = result
+            step = self._decide(failure, position, delivery.deadline)
+            if isinstance(step, GiveUp):
+                last.add_note(str(step))
+                raise last
+            await self._take(step, delivery, course, position)
+            position = step.position
+
+    async def _visit(
+        self, delivery: Delivery, course: Course, position: Position, keys: dict[Route, Header]
+    ) -> EngineError | Closed | None:
+        """Try the route once; None when the answer is whole."""
+        stop = position.stop
+        gate = self._gate(stop.route)
+        closed = gate.peek(trio.current_time())
+        if closed is not None:
+            return closed  # without queueing first: there may be another route
+        queued_at = trio.current_time()
+        delivery.waiting_for = self.admission.binding_limit(stop.model)
+        lease = await self.admission.acquire(stop.model, course.rank, delivery.deadline)
         try:
             now = trio.current_time()
+            visit = gate.enter(now)
+            if isinstance(visit, Closed):
+                return visit
             if delivery.admitted_at is None:
                 delivery.admitted_at = now
                 course.meter.queue_time.add(now - delivery.started_at)
-            await self._attempt(delivery, course, course.routes[0])
+            self.recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
+            if position.new_here:
+                self._budget(stop.endpoint).deposit(now)
+            if stop.route not in keys:
+                keys[stop.route] = ("idempotency-key", f"sn-{self.dice.getrandbits(128):032x}")
+            return await self._attempt(delivery, course, stop, visit, keys[stop.route])
         finally:
             lease.release()
 
-    async def _attempt(self, delivery: Delivery, course: Course, route: Route) -> None:
-        delivery.route = str(route)
+    async def _attempt(
+        self, delivery: Delivery, course: Course, stop: Stop, visit: Visit, key: Header
+    ) -> EngineError | None:
+        delivery.route = str(stop.route)
+        meter = self.meter(stop.model)
+        number = len(delivery.attempts) + 1
+
+        def first_token(now: float) -> None:
+            visit.answered(now)
+            ttft = now - delivery.started_at
+            self.recorder.emit(FirstToken(now, course.number, course.model, number, ttft))
+
         attempt = Attempt(
-            number=len(delivery.attempts) + 1,
-            route=route,
-            outlet=self.outlets[route.endpoint],
+            number=number,
+            route=stop.route,
+            outlet=self.outlets[stop.endpoint],
             delivery=delivery,
-            clock=PatienceClock(course.patience, _total(delivery, course)),
-            meter=course.meter,
+            clock=PatienceClock(
+                stop.patience, meter.total_patience(stop.patience, delivery.request)
+            ),
+            meter=meter,
             wall_time=self.wall(),
+            first_token=first_token,
+            headers=(key,),
         )
+        started = AttemptStarted(
+            attempt.started_at, course.number, course.model, number, str(stop.route)
+        )
+        self.recorder.emit(started)
+        error: EngineError | None = None
         try:
             await attempt.run()
-        except EngineError as error:
+        except EngineError as caught:
+            error = caught
             delivery.attempts.append(attempt.record(error))
-            raise
+        finally:
+            now = trio.current_time()
+            if error is not None or attempt.done:
+                visit.ended(error, now)
+            visit.left(now)
+            record = attempt.record(error)
+            self.recorder.emit(AttemptEnded(now, course.number, course.model, record))
+        return error
+
+    def _decide(self, failure: Failure, position: Position, deadline: float) -> Step:
+        now = trio.current_time()
+        return next_step(
+            failure,
+            position,
+            now=now,
+            deadline=deadline,
+            dice=self._gate(position.stop.route).dice(),
+            budget_left={
+                stop.endpoint: self._budget(stop.endpoint).level(now)
+                for stop in position.plan.stops
+            },
+        )
+
+    async def _take(
+        self, step: TryAgain | NextRoute, delivery: Delivery, course: Course, position: Position
+    ) -> None:
+        now = trio.current_time()
+        source, target = position.stop.route, step.position.stop.route
+        if step.cost:
+            self._budget(step.position.stop.endpoint).withdraw(now, step.cost)
+        if isinstance(step, TryAgain):
+            course.meter.retries += 1
+            self.recorder.emit(Retrying(now, course.number, course.model, step.after, step.why))
+            delivery.waiting_for = f"the end of a backoff of {step.after:.3g} s after {step.why}"
+            await trio.sleep(step.after)
+            return
+        course.meter.reroutes += 1
+        self.recorder.emit(
+            RouteChanged(now, course.number, course.model, str(source), str(target), step.why)
+        )
+        delivery.put([Rerouted(str(source), str(target), step.why)], 0)
+
+    def _gate(self, route: Route) -> RouteGate:
+        gate = self.gates.get(route)
+        if gate is None:
+            gate = self.gates[route] = RouteGate(offset=self.dice.random())
+        return gate
+
+    def _budget(self, endpoint: str) -> RetryBudget:
+        budget = self.budgets.get(endpoint)
+        if budget is None:
+            budget = self.budgets[endpoint] = RetryBudget()
+        return budget
 
 
-def _total(delivery: Delivery, course: Course) -> float:
-    total = course.patience.total
-    if total is None:
-        return inf
-    if total == "auto":
-        return course.meter.expected_total(delivery.request.max_tokens)
-    return total
+def _closed_error(stop: Stop, closed: Closed, now: float) -> EngineError:
+    """What a request is told that could not be sent anywhere."""
+    wait = closed.opens_at - now
+    if closed.paused:
+        msg = f"{stop.route} asked everybody to wait; it may be used again in {wait:.3g} s"
+        error: EngineError = RateLimitedError(msg, retry_after=wait)
+    else:
+        msg = f"{stop.route} has been failing and is left alone for another {wait:.3g} s"
+        error = ServerError(msg, retry_after=wait)
+    error.endpoint = stop.endpoint
+    return error

@@ -33,6 +33,7 @@ class StreamSink:
         delivery: Delivery,
         clock: PatienceClock,
         meter: Meter,
+        first_token: Callable[[float], None],
         before_finish: Callable[[], None],
     ) -> None:
         self.ended = trio.Event()
@@ -49,6 +50,7 @@ class StreamSink:
         self._delivery = delivery
         self._clock = clock
         self._meter = meter
+        self._first_token = first_token
         self._before_finish = before_finish
         self._held: list[StreamEvent] = []
         self._held_bytes = 0
@@ -123,6 +125,8 @@ class StreamSink:
         else:
             self._meter.more_content(now - (delivery.last_token_at or now), count)
         delivery.saw_content(count, now)
-        self.committed = True
+        if not self.committed:
+            self.committed = True
+            self._first_token(now)
         if self._clock.content(now):
             self.rearm()

@@ -46,10 +46,10 @@ class HttpResponse(Protocol):
         """
 
     def attach(self, sink: ByteSink) -> None:
-        """Push the body into `sink` from now on."""
+        """Push the body into `sink` from now on; it may be fed, and ended, before this returns."""
 
     def resume(self) -> None:
-        """Read again after `feed` returned False."""
+        """Read again after `feed` returned False; nothing happens otherwise."""
 
     async def drain(self) -> None:
         """Read what is left, at most 64 KiB or 50 ms, so that the connection can be reused;

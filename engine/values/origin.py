@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 import attrs
 
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?\.?")
+_NETLOC = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[^\[\]:@]*)(?::[0-9]+)?")
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
@@ -60,6 +63,8 @@ class BaseUrl:
             raise ValueError(msg)
         if "@" in parts.netloc:
             raise ValueError("the URL has a user name in it; put the key in `key` instead")
+        if not _NETLOC.fullmatch(parts.netloc):
+            raise ValueError("the URL's host or port cannot be read")
         if parts.query or parts.fragment or "?" in url or "#" in url:
             raise ValueError("the URL has a query or fragment; put parameters in `query`")
         if re.search(r"%(?![0-9A-Fa-f]{2})|%0[0-9A-Fa-f]|%1[0-9A-Fa-f]|%7[Ff]", parts.path):
@@ -102,8 +107,11 @@ def is_private(address: str) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
     if isinstance(ip, ipaddress.IPv6Address):
         inner = ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None)
-        if inner is None and ip in ipaddress.IPv6Network("64:ff9b::/96"):
+        if inner is None and ip in _NAT64:
             inner = ipaddress.IPv4Address(int(ip) & 0xFFFFFFFF)
         if inner is not None:
             return is_private(str(inner))
+        # `is_global` takes IPv4-compatible (::127.0.0.1) and site-local addresses for global.
+        if ip not in _GLOBAL_UNICAST:
+            return True
     return not ip.is_global or ip.is_multicast

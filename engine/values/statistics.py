@@ -26,6 +26,10 @@ class ModelStatistics:
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
+    retries: int = 0
+    """Attempts on a route that had failed this request before."""
+    reroutes: int = 0
+    """Changes to a backup endpoint or a fallback model."""
     active: int = 0
     """Leases held now."""
     queued: int = 0
@@ -57,6 +61,22 @@ class ConnectionStatistics:
 
     idle: int = 0
     busy: int = 0
+    max_idle: int = 0
+    """The most that may be idle, over all peers."""
+
+
+@attrs.frozen
+class RouteStatistics:
+    """The health of one route."""
+
+    circuit: str
+    """closed, open or half_open."""
+    paused_until: float | None
+    """The provider asked everybody to wait until then; None: it did not."""
+    calls: int
+    """In the breaker's window; failures and slow ones are among them."""
+    failures: int
+    slow: int
 
 
 @attrs.frozen
@@ -65,6 +85,8 @@ class EngineStatistics:
 
     total: ModelStatistics
     models: Mapping[str, ModelStatistics]
+    routes: Mapping[str, RouteStatistics]
+    """By `endpoint/model`; routes that were used."""
     connections: ConnectionStatistics
     streams: int
     """Stream tasks that have not ended."""

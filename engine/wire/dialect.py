@@ -37,7 +37,7 @@ class Dialect(Protocol):
 
     name: str
 
-    def path(self, request: ChatRequest) -> str:
+    def path(self, request: ChatRequest, /) -> str:
         """Path below the endpoint's base URL, with a leading slash."""
 
     def encode(self, request: ChatRequest, endpoint: Endpoint, model: str) -> bytes:

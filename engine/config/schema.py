@@ -1,0 +1,125 @@
+"""Every key of a configuration. A new key is one line here and a field of its value."""
+
+from collections.abc import Mapping
+from typing import TypeAlias, get_args
+
+import attrs
+
+from engine.config.credentials import HEADER, KEY, PROXY
+from engine.config.kinds import (
+    CA_FILE,
+    FIELD_NAME,
+    FLAG,
+    MODELS,
+    QUERY,
+    ROUTES,
+    URL,
+    Kind,
+    choice,
+    seconds,
+    whole,
+)
+from engine.config.report import Place
+from engine.values.policy import Patience, Retries
+from engine.values.settings import Auth, Endpoint, EngineConfig
+
+ANY = "*"
+"""Stands in a path for a name that the user chooses."""
+PREFIX = "STREAMNURSERY_"
+NO_DEFAULT = object()
+"""Of a setting that holds only where it is given."""
+
+
+@attrs.frozen
+class Key:
+    """One setting: how it is written, what its number counts, and what holds without it."""
+
+    name: str
+    kind: Kind
+    unit: str = ""
+    default: object = NO_DEFAULT
+
+    @property
+    def place(self) -> Place:
+        return tuple(self.name.split("."))
+
+
+def _default(kind: type, field: str) -> object:
+    """What the value itself takes, so that a default stands in one place only."""
+    return getattr(attrs.fields(kind), field).default
+
+
+def _engine(name: str, kind: Kind, unit: str = "") -> Key:
+    return Key(f"engine.{name}", kind, unit, _default(EngineConfig, name))
+
+
+def _endpoint(name: str, kind: Kind, unit: str = "") -> Key:
+    return Key(f"endpoints.*.{name}", kind, unit, _default(Endpoint, name))
+
+
+def _policies() -> list[tuple[str, Kind, str, object]]:
+    clock, total = seconds("off"), seconds("auto", "off")
+    patience = [(name, clock) for name in ("connect", "first_byte", "first_token", "idle")]
+    patience.append(("total", total))
+    retries = [("attempts", whole(1), "attempts")]
+    retries += [(name, seconds(), "seconds") for name in ("base", "cap")]
+    retries.append(("retry_after_cap", seconds(zero=True), "seconds"))
+    return [
+        *((f"patience.{n}", kind, "seconds", _default(Patience, n)) for n, kind in patience),
+        *((f"retries.{n}", kind, unit, _default(Retries, n)) for n, kind, unit in retries),
+    ]
+
+
+KEYS: tuple[Key, ...] = (
+    _engine("max_streams", whole(0), "streams"),
+    _engine("max_queued", whole(0), "requests"),
+    _engine("trust_env", FLAG),
+    _engine("buffer_events", whole(1), "events"),
+    _engine("buffer_bytes", whole(1), "bytes"),
+    _engine("max_buffered_bytes", whole(1), "bytes"),
+    _engine("max_idle_connections", whole(0), "connections"),
+    Key("defaults.max_streams", whole(0), "streams", _default(EngineConfig, "default_max_streams")),
+    *(Key(f"defaults.{name}", kind, unit, value) for name, kind, unit, value in _policies()),
+    Key("endpoints.*.url", URL),
+    Key("endpoints.*.key", KEY),
+    _endpoint("dialect", choice("openai-chat")),
+    _endpoint("auth", choice(*get_args(Auth))),
+    Key("endpoints.*.headers.*", HEADER),
+    Key("endpoints.*.query.*", QUERY),
+    _endpoint("ca_file", CA_FILE),
+    _endpoint("proxy", PROXY),
+    _endpoint("http", choice("auto", "1.1")),
+    _endpoint("max_tokens_field", FIELD_NAME),
+    _endpoint("include_usage", FLAG),
+    _endpoint("insecure", FLAG),
+    _endpoint("deny_private", FLAG),
+    Key("models.*.routes", ROUTES),
+    Key("models.*.max_streams", whole(0), "streams"),
+    *(Key(f"models.*.{name}", kind, unit) for name, kind, unit, _ in _policies()),
+    Key("models.*.fallback", MODELS),
+)
+
+Node: TypeAlias = Key | Mapping[str, "Node"]
+
+
+def _tree() -> dict[str, Node]:
+    root: dict[str, Node] = {}
+    for key in KEYS:
+        node = root
+        for part in key.place[:-1]:
+            below = node.setdefault(part, {})
+            assert isinstance(below, dict)
+            node = below
+        node[key.place[-1]] = key
+    return root
+
+
+TREE: Mapping[str, Node] = _tree()
+
+
+def variable_name(place: Place) -> str:
+    """The environment variable of a setting: the path in capitals, other signs as underscores,
+    without `engine`."""
+    parts = place[1:] if place[0] == "engine" else place
+    text = "_".join(parts).upper()
+    return PREFIX + "".join(c if c.isascii() and c.isalnum() else "_" for c in text)

@@ -1,0 +1,48 @@
+"""What `config init` writes: every key, switched off, with its default."""
+
+TEMPLATE = """\
+# streamnursery.toml. Lines that begin with a bare # are settings at their defaults or examples;
+# take the # away to change one. Durations are seconds. Reference: docs/configuration.md
+
+#[engine]
+#max_streams = 1000              # over all models
+#max_queued = 10000              # requests that may wait; the next one is refused
+#trust_env = false               # obey HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and their kin
+#buffer_events = 1024            # unread events per stream before the provider is held back
+#buffer_bytes = 262144           # unread bytes per stream
+#max_buffered_bytes = 268435456  # unread bytes over all streams
+#max_idle_connections = 100      # kept open per server
+
+#[defaults]                      # for every model that does not say otherwise
+#max_streams = 10
+#patience = { connect = 30, first_byte = 60, first_token = 60, idle = 60, total = "auto" }
+#retries = { attempts = 5, base = 1, cap = 30, retry_after_cap = 120 }
+
+# OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, DEEPSEEK_API_KEY and OPENROUTER_API_KEY
+# make the endpoints openai, anthropic, gemini, deepseek and openrouter without any line here.
+
+#[endpoints.main]
+#url = "https://api.example.com/v1"
+#key = { env = "MAIN_API_KEY" }  # or { file = "path" }; never the key itself
+#dialect = "openai-chat"
+#auth = "bearer"                 # or "api-key", "x-api-key", "x-goog-api-key", "none"
+#headers = { X-Team = "research" }
+#query = { api-version = "2025-01-01" }
+#ca_file = ""                    # PEM file of a private certificate authority
+#proxy = ""                      # http://host:port; with a password: { env = "NAME" }
+#http = "auto"
+#max_tokens_field = "max_tokens" # "max_completion_tokens" for OpenAI's reasoning models
+#include_usage = true            # false for servers that refuse `stream_options`
+#insecure = false                # true: no certificate check
+#deny_private = false            # true: refuse names that resolve to private addresses
+
+#[models."gpt-4.1"]
+#routes = [{ endpoint = "main" }, { endpoint = "main", model = "gpt-4.1-2025-04-14" }]
+#max_streams = 5
+#patience = { first_token = 120 }
+#retries = { attempts = 3 }
+#fallback = ["gpt-4.1-mini"]
+
+#[models."gpt-4.1-mini"]
+#routes = [{ endpoint = "main" }]
+"""

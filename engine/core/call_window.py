@@ -1,0 +1,48 @@
+"""Counts of the last seconds in constant space and time.
+
+Time is cut into slices, a tenth of the window each; the window is the slice that runs now and the
+nine before it, as in resilience4j's time-based window (partial aggregations). It forgets by the
+slice: between 90 % and 100 % of `seconds` is remembered.
+"""
+
+import attrs
+
+SLICES = 10
+
+
+@attrs.frozen
+class Tally:
+    calls: int = 0
+    failures: int = 0
+    slow: int = 0
+
+
+@attrs.define(eq=False)
+class CallWindow:
+    seconds: float
+    _slices: list[Tally] = attrs.field(factory=lambda: [Tally()] * SLICES, init=False)
+    _current: int = attrs.field(default=0, init=False)
+    """Number of the slice that runs now, counted from time 0."""
+
+    def add(self, now: float, *, calls: int = 0, failures: int = 0, slow: int = 0) -> None:
+        self._advance(now)
+        place = self._current % SLICES
+        old = self._slices[place]
+        self._slices[place] = Tally(old.calls + calls, old.failures + failures, old.slow + slow)
+
+    def tally(self, now: float) -> Tally:
+        self._advance(now)
+        return Tally(
+            sum(s.calls for s in self._slices),
+            sum(s.failures for s in self._slices),
+            sum(s.slow for s in self._slices),
+        )
+
+    def clear(self) -> None:
+        self._slices = [Tally()] * SLICES
+
+    def _advance(self, now: float) -> None:
+        current = int(now * SLICES // self.seconds)
+        for number in range(max(self._current + 1, current - SLICES + 1), current + 1):
+            self._slices[number % SLICES] = Tally()
+        self._current = max(self._current, current)

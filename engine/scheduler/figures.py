@@ -1,0 +1,73 @@
+"""The engine's own figures, put together from whoever holds them."""
+
+from collections.abc import Mapping, Sequence
+
+import trio
+
+from engine.core.meter import Meter
+from engine.core.route_gate import RouteGate
+from engine.pipeline.channel import BufferTotal
+from engine.scheduler.admission import Admission
+from engine.scheduler.limiter import Slots
+from engine.transport.client import HttpTransport
+from engine.values.settings import Route
+from engine.values.statistics import (
+    ConnectionStatistics,
+    EngineStatistics,
+    ModelStatistics,
+    RouteStatistics,
+)
+
+
+def engine_statistics(
+    *,
+    admission: Admission,
+    meters: Mapping[str, Meter],
+    gates: Mapping[Route, RouteGate],
+    transports: Sequence[HttpTransport],
+    buffers: BufferTotal,
+    streams: int,
+    opened_at: float,
+) -> EngineStatistics:
+    """A snapshot; costs a few microseconds per model and route."""
+    now = trio.current_time()
+    total = Meter()
+    models: dict[str, ModelStatistics] = {}
+    for name, meter in meters.items():
+        total.merge(meter)
+        models[name] = _of(meter, admission.slots(name), admission.queued_for(name))
+    return EngineStatistics(
+        total=_of(total, admission.total, admission.queued),
+        models=models,
+        routes={str(route): _route(gate, now) for route, gate in gates.items()},
+        connections=_connections(transports),
+        streams=streams,
+        buffered_bytes=buffers.current_bytes,
+        uptime=now - opened_at,
+    )
+
+
+def _of(meter: Meter, slots: Slots, queued: int) -> ModelStatistics:
+    return meter.snapshot(
+        active=slots.taken, queued=queued, max_streams=slots.max_slots, peak=slots.peak
+    )
+
+
+def _route(gate: RouteGate, now: float) -> RouteStatistics:
+    health = gate.statistics(now)
+    return RouteStatistics(
+        circuit=health.breaker.circuit,
+        paused_until=health.paused_until,
+        calls=health.breaker.calls,
+        failures=health.breaker.failures,
+        slow=health.breaker.slow,
+    )
+
+
+def _connections(transports: Sequence[HttpTransport]) -> ConnectionStatistics:
+    pools = [transport.statistics() for transport in transports]
+    return ConnectionStatistics(
+        idle=sum(pool.idle for pool in pools),
+        busy=sum(pool.busy for pool in pools),
+        max_idle=sum(pool.max_idle for pool in pools),
+    )

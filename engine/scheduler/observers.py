@@ -1,0 +1,106 @@
+"""Who is told what happens: channels for users, and functions of theirs.
+
+Rule 1: telling never waits: a channel that is full drops by its own policy, and counts.
+Rule 2: a function that fails costs nobody else anything: its error becomes a record for the
+        others, once, and it is not called again.
+Rule 3: nobody listening costs one look at an empty list.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Literal, TypeAlias
+
+import attrs
+import trio
+
+from engine.values.lifecycle import LifecycleRecord, Record
+
+Observer: TypeAlias = Callable[[LifecycleRecord], None]
+DropPolicy: TypeAlias = Literal["oldest", "newest"]
+
+
+@attrs.frozen
+class ObserverFailed(LifecycleRecord):
+    """An observer raised and has been taken off the list."""
+
+    observer: str
+    error: Exception
+
+
+class RecordStream:
+    """Records as they happen; ends when its block or the engine does."""
+
+    def __init__(self, max_records: int, drop: DropPolicy) -> None:
+        self.dropped = 0
+        """Records that did not fit."""
+        self._records: deque[LifecycleRecord] = deque()
+        self._max_records = max_records
+        self._drop = drop
+        self._news = trio.Event()
+        self._closed = False
+
+    def __aiter__(self) -> "RecordStream":
+        return self
+
+    async def __anext__(self) -> LifecycleRecord:
+        await trio.lowlevel.checkpoint()
+        while not self._records:
+            if self._closed:
+                raise StopAsyncIteration
+            self._news = trio.Event()
+            await self._news.wait()
+        return self._records.popleft()
+
+    def put(self, record: LifecycleRecord) -> None:
+        """For the engine."""
+        if len(self._records) >= self._max_records:
+            self.dropped += 1
+            if self._drop == "newest":
+                return
+            self._records.popleft()
+        self._records.append(record)
+        self._news.set()
+
+    def close(self) -> None:
+        """For the engine."""
+        self._closed = True
+        self._news.set()
+
+
+class Observers:
+    """Everybody who listens."""
+
+    def __init__(self, functions: tuple[Observer, ...] = ()) -> None:
+        self._functions = list(functions)
+        self._streams: dict[RecordStream, None] = {}
+
+    def emit(self, record: Record) -> None:
+        if self._functions or self._streams:
+            self._tell(record)
+
+    @contextmanager
+    def listen(self, max_records: int, drop: DropPolicy) -> Iterator[RecordStream]:
+        """A channel of its own for the length of the block."""
+        stream = RecordStream(max_records, drop)
+        self._streams[stream] = None
+        try:
+            yield stream
+        finally:
+            stream.close()
+            del self._streams[stream]
+
+    def close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+
+    def _tell(self, record: LifecycleRecord) -> None:
+        for stream in self._streams:
+            stream.put(record)
+        for function in tuple(self._functions):
+            try:
+                function(record)
+            except Exception as error:  # noqa: BLE001 - the caller's code, whatever it raises
+                self._functions.remove(function)
+                name = getattr(function, "__qualname__", repr(function))
+                self._tell(ObserverFailed(record.at, record.request, record.model, name, error))

@@ -1,0 +1,224 @@
+"""Requests over pooled connections: the transport that the engine uses.
+
+Rule 1: a request takes an idle connection or makes a new one. It never waits for another request.
+Rule 2: a reused connection that dies before the first byte of an answer is the keep-alive race,
+        and costs one silent second try, on a fresh connection. Everything later is the
+        supervisor's business.
+Rule 3: keys and prompts follow no redirect, and no answer is decoded that we asked to be plain.
+Rule 4: tasks run in the nursery that was passed in; whoever owns it calls `close` before it ends.
+"""
+
+import os
+import re
+from urllib.parse import urljoin, urlsplit
+
+import attrs
+import trio
+
+from engine.transport.connect import Connector
+from engine.transport.http1 import Http1Exchange
+from engine.transport.http1_message import check_request
+from engine.transport.network import Connection, Network, TrioNetwork
+from engine.transport.pool import Pool, idle_seconds
+from engine.transport.ports import Phase, Progress
+from engine.values.errors import (
+    ConnectionLostError,
+    EngineClosedError,
+    RedirectRefusedError,
+    UnexpectedContentError,
+)
+from engine.values.http import HttpRequest, Peer
+
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_MAX_LOCATION = 200
+
+
+@attrs.frozen
+class TransportStatistics:
+    """A snapshot."""
+
+    idle: int
+    """Connections in the pool."""
+    busy: int
+    """Connections on which a request or its answer is under way."""
+    opened: int
+    """Connections made since the start."""
+    max_idle: int
+    """Connections that the pool keeps at most."""
+
+
+class HttpTransport:
+    """Sends requests; implements the supervisor's `Transport`."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        network: Network | None = None,
+        *,
+        max_idle_per_peer: int = 100,
+        max_idle: int = 1000,
+        trust_env: bool = False,
+    ) -> None:
+        self._nursery = nursery
+        self._connector = Connector(network or TrioNetwork(), trust_env=trust_env)
+        self._pool = Pool(max_idle_per_peer=max_idle_per_peer, max_idle=max_idle)
+        self._busy: set[Http1Exchange] = set()
+        self._opened = 0
+        self._reaper: trio.CancelScope | None = None
+        self._closed = False
+        self._process = os.getpid()
+
+    async def open(self, request: HttpRequest, progress: Progress) -> Http1Exchange:
+        """Send `request`, return when the final response head is there.
+
+        Raises:
+            RequestError, EngineClosedError, ConfigError: nothing was sent.
+            NetworkError, ProtocolError: nothing is left behind. Cancellation likewise.
+        """
+        exchange = await self.exchange(request, progress)
+        location = exchange.head.get("location")
+        if location is not None and exchange.head.status in _REDIRECTS:
+            exchange.close()
+            origin = request.peer.origin
+            msg = (
+                f"{origin} redirects ({exchange.head.status}) to "
+                f"{_shown(str(origin), request.target, location)}; keys and prompts do not follow. "
+                "If you trust the target, set the endpoint's url to it"
+            )
+            raise RedirectRefusedError(msg, status=exchange.head.status)
+        return exchange
+
+    async def exchange(self, request: HttpRequest, progress: Progress) -> Http1Exchange:
+        """As `open`, but an answer that redirects is returned like any other."""
+        self._check_usable()
+        check_request(request)
+        exchange = await self._reuse(request, progress)
+        if exchange is None:
+            connection = await self._connect(request.peer, progress)
+            exchange = self._begin(connection, request, progress)
+            await exchange.start(request)
+        _refuse_encoded(exchange)
+        return exchange
+
+    async def _reuse(self, request: HttpRequest, progress: Progress) -> Http1Exchange | None:
+        """The exchange on an idle connection; None if there is none, or it turned out dead."""
+        connection = self._pool.checkout(request.peer)
+        if connection is None:
+            return None
+        exchange = self._begin(connection, request, progress)
+        try:
+            await exchange.start(request)
+        except ConnectionLostError:
+            if not exchange.unanswered or self._closed:
+                raise
+            return None
+        return exchange
+
+    async def _connect(self, peer: Peer, progress: Progress) -> Connection:
+        progress.enter(Phase.CONNECTING)
+        connection = await self._connector.connect(peer)
+        self._opened += 1
+        if self._closed:
+            connection.close()
+            self._check_usable()
+        return connection
+
+    def _begin(
+        self, connection: Connection, request: HttpRequest, progress: Progress
+    ) -> Http1Exchange:
+        exchange = Http1Exchange(connection, request, self._nursery, self._released)
+        self._busy.add(exchange)
+        progress.enter(Phase.CONNECTED)
+        progress.enter(Phase.SENDING)
+        return exchange
+
+    def _released(self, exchange: Http1Exchange) -> None:
+        """Take back the connection of an exchange that is over."""
+        self._busy.discard(exchange)
+        if exchange.reusable and not self._closed:
+            seconds = idle_seconds(exchange.head)
+            self._pool.checkin(exchange.peer, exchange.connection, seconds)
+            self._have_reaped()
+        else:
+            exchange.connection.close()
+
+    def _have_reaped(self) -> None:
+        if len(self._pool) and self._reaper is None:
+            self._reaper = trio.CancelScope()
+            self._nursery.start_soon(self._reap, self._reaper)
+
+    async def _reap(self, scope: trio.CancelScope) -> None:
+        """Close idle connections when their time is over; ends when none is left."""
+        try:
+            with scope:
+                while True:
+                    expires_at = self._pool.expire()
+                    if expires_at is None:
+                        return
+                    await trio.sleep_until(expires_at)
+        finally:
+            if self._reaper is scope:
+                self._reaper = None
+
+    def statistics(self) -> TransportStatistics:
+        return TransportStatistics(
+            idle=len(self._pool),
+            busy=len(self._busy),
+            opened=self._opened,
+            max_idle=self._pool.max_idle,
+        )
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        self._pool.close()
+        if self._reaper is not None:
+            self._reaper.cancel()
+            self._reaper = None
+
+    def close(self) -> None:
+        """Close every connection; answers under way end with ConnectionLostError."""
+        self._closed = True
+        for exchange in list(self._busy):
+            exchange.abandon("the transport was closed")
+        self.close_idle()
+
+    def _check_usable(self) -> None:
+        if self._process != os.getpid():
+            raise EngineClosedError(
+                "this transport belongs to the process that opened it; after fork() open a new "
+                "one, in a new trio.run()"
+            )
+        if self._closed:
+            raise EngineClosedError("the transport is closed; open a new one")
+
+    def __repr__(self) -> str:
+        state = "closed" if self._closed else "open"
+        return f"<{type(self).__name__} {state} {self.statistics()}>"
+
+
+def _refuse_encoded(exchange: Http1Exchange) -> None:
+    """Nothing is decoded, so nothing can blow up. An error keeps its status and loses its body."""
+    head = exchange.head
+    codings = [v.lower() for k, v in head.headers if k == "content-encoding"]
+    if not codings or codings == ["identity"]:
+        return
+    if not 200 <= head.status < 300:
+        exchange.skip_body()
+        return
+    exchange.close()
+    msg = (
+        f"{exchange.peer.origin} sent content-encoding {', '.join(codings)!r:.60} though "
+        "'identity' was asked for; check for a proxy that compresses on its own"
+    )
+    raise UnexpectedContentError(msg, status=head.status)
+
+
+def _shown(origin: str, target: str, location: str) -> str:
+    """Origin and path of a Location; its query may hold what nobody should read."""
+    try:
+        parts = urlsplit(urljoin(origin + target.partition("?")[0], location))
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return "a location that cannot be read"
+    text = f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
+    return re.sub(r"[^\x21-\x7e]", "?", text)[:_MAX_LOCATION]

@@ -1,0 +1,175 @@
+"""From a peer to a usable connection: resolve, check, race, tunnel, encrypt.
+
+Rule 1: what was checked is what is connected to: with `deny_private` every address of the name
+        is looked at, and the connection goes to one of exactly these, through a proxy too.
+Rule 2: addresses race with a head start of 250 ms, families taking turns (RFC 8305): a dead
+        first address costs a quarter of a second, not a timeout.
+Rule 3: one connection survives; every other socket is closed before this returns, fails or is
+        cancelled.
+"""
+
+from collections.abc import Sequence
+from itertools import chain, zip_longest
+
+import trio
+
+from engine.transport.bare import bare_errors
+from engine.transport.network import Address, Connection, Network, without_frames
+from engine.transport.proxy import Proxy, open_tunnel, proxy_for
+from engine.transport.tls import TlsContexts, start_tls
+from engine.values.errors import ConnectError
+from engine.values.http import Peer
+from engine.values.origin import is_private
+
+HEAD_START = 0.25
+"""Seconds before the next address joins the race, if the last one has not failed sooner."""
+MAX_ADDRESSES = 16
+"""Addresses of one name that are tried."""
+
+
+class Connector:
+    """Makes connections; holds nothing but the TLS contexts."""
+
+    def __init__(self, network: Network, *, trust_env: bool = False) -> None:
+        self._network = network
+        self._trust_env = trust_env
+        self._contexts = TlsContexts(trust_env=trust_env)
+
+    async def connect(self, peer: Peer) -> Connection:
+        """A connection to `peer` on which nothing of a request was sent.
+
+        Raises:
+            ConnectError: nothing usable answers there.
+            TlsError: the certificate is not acceptable.
+            ConfigError: the peer's proxy or CA file cannot be used.
+        """
+        host, port = peer.origin.host, peer.origin.port
+        context = self._contexts.get(peer) if peer.origin.secure else None
+        proxy = proxy_for(peer, trust_env=self._trust_env)
+        if proxy is None:
+            connection = await self._dial(host, port, deny_private=peer.deny_private)
+        else:
+            connection = await self._dial_through(proxy, peer)
+        return connection if context is None else await start_tls(connection, context, host)
+
+    async def _dial(self, host: str, port: int, *, deny_private: bool = False) -> Connection:
+        addresses = await self._resolve(host, port)
+        if deny_private:
+            refuse_private(host, addresses)
+        return await race(self._network, addresses, host)
+
+    async def _dial_through(self, proxy: Proxy, peer: Peer) -> Connection:
+        host, port = peer.origin.host, peer.origin.port
+        if peer.deny_private:
+            addresses = await self._resolve(host, port)
+            refuse_private(host, addresses)
+            host, port = addresses[0]
+        connection = await self._dial(proxy.host, proxy.port)
+        try:
+            await open_tunnel(connection, proxy, host, port)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def _resolve(self, host: str, port: int) -> list[Address]:
+        try:
+            found = await self._network.resolve(host, port)
+        except OSError as error:
+            msg = (
+                f"{host} does not resolve ({error.strerror or error}); check the host name in "
+                "the endpoint's url, and the DNS of this machine"
+            )
+            raise ConnectError(msg) from without_frames(error)
+        if not found:
+            msg = f"{host} has no addresses; check the host name in the endpoint's url"
+            raise ConnectError(msg)
+        return take_turns(found)[:MAX_ADDRESSES]
+
+
+def refuse_private(host: str, addresses: Sequence[Address]) -> None:
+    """Raise ConnectError, not retryable, if any of the addresses is private or local."""
+    for ip, _ in addresses:
+        if is_private(ip):
+            msg = (
+                f"{host} resolves to {ip}, which is not a public address; deny_private forbids "
+                "it: correct the url, or allow private addresses for this endpoint"
+            )
+            raise ConnectError(msg, retryable=False)
+
+
+def take_turns(addresses: Sequence[Address]) -> list[Address]:
+    """The same addresses, families alternating, beginning with the first one's."""
+    first_is_v6 = ":" in addresses[0][0]
+    same = [a for a in addresses if (":" in a[0]) is first_is_v6]
+    other = [a for a in addresses if (":" in a[0]) is not first_is_v6]
+    turns = chain.from_iterable(zip_longest(same, other))
+    return [address for address in turns if address is not None]
+
+
+async def race(network: Network, addresses: Sequence[Address], host: str) -> Connection:
+    """Connect to whichever address answers first.
+
+    Raises:
+        ConnectError: none did.
+    """
+    failures: list[OSError] = []
+    if len(addresses) == 1:
+        winner = await _try(network, addresses[0], failures)
+    else:
+        winner = await _Race(network, addresses, failures).run()
+    if winner is not None:
+        return winner
+    tried = ", ".join(f"{ip} port {port}" for ip, port in addresses)
+    reasons = "; ".join(dict.fromkeys(str(e.strerror or e) for e in failures))
+    msg = f"no connection to {host} ({tried}): {reasons}; is the server up and the port right?"
+    raise ConnectError(msg) from without_frames(failures[0])
+
+
+async def _try(network: Network, address: Address, failures: list[OSError]) -> Connection | None:
+    try:
+        return await network.connect(address)
+    except OSError as error:
+        failures.append(error)
+        return None
+
+
+class _Race:
+    """Staggered attempts, one task each; the first connection ends the race."""
+
+    def __init__(
+        self, network: Network, addresses: Sequence[Address], failures: list[OSError]
+    ) -> None:
+        self._network = network
+        self._addresses = addresses
+        self._failures = failures
+        self._winner: Connection | None = None
+
+    async def run(self) -> Connection | None:
+        try:
+            with bare_errors():
+                await self._run_all()
+        except BaseException:
+            # Cancelled from outside, perhaps in the very step in which the race was won.
+            if self._winner is not None:
+                self._winner.close()
+            raise
+        return self._winner
+
+    async def _run_all(self) -> None:
+        async with trio.open_nursery() as nursery:
+            for address in self._addresses:
+                lost = trio.Event()
+                nursery.start_soon(self._run_one, address, lost, nursery.cancel_scope)
+                with trio.move_on_after(HEAD_START):
+                    await lost.wait()
+
+    async def _run_one(self, address: Address, lost: trio.Event, scope: trio.CancelScope) -> None:
+        connection = await _try(self._network, address, self._failures)
+        if connection is None:
+            lost.set()
+        elif self._winner is None:
+            self._winner = connection
+            scope.cancel()
+        else:
+            connection.close()

@@ -1,0 +1,87 @@
+"""What the engine tells about each request while it happens. No prompt, no answer, no key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+if TYPE_CHECKING:
+    from engine.values.records import AttemptRecord
+
+
+@attrs.frozen
+class LifecycleRecord:
+    """Base of all records."""
+
+    at: float
+    """On trio's clock."""
+    request: int
+    """Number of the request within its engine, from 1."""
+    model: str
+
+
+@attrs.frozen
+class Admitted(LifecycleRecord):
+    """An attempt has its slots."""
+
+    waited: float
+    """Seconds in the queue for this attempt."""
+
+
+@attrs.frozen
+class AttemptStarted(LifecycleRecord):
+    """An HTTP exchange begins."""
+
+    attempt: int
+    route: str
+
+
+@attrs.frozen
+class FirstToken(LifecycleRecord):
+    """The stream is committed."""
+
+    attempt: int
+    ttft: float
+    """Seconds since the entry of `stream()`."""
+
+
+@attrs.frozen
+class Retrying(LifecycleRecord):
+    """The same route will be asked again."""
+
+    delay: float
+    why: str
+
+
+@attrs.frozen
+class RouteChanged(LifecycleRecord):
+    """The request goes on elsewhere; the stream says so with `Rerouted`."""
+
+    source: str
+    target: str
+    why: str
+
+
+@attrs.frozen
+class AttemptEnded(LifecycleRecord):
+    """An HTTP exchange is over."""
+
+    record: AttemptRecord
+
+
+@attrs.frozen
+class StreamEnded(LifecycleRecord):
+    """The request has its outcome."""
+
+    outcome: str
+    """complete, failed or cancelled."""
+    category: str | None
+    """The error's, where there is one."""
+    attempts: int
+    content_events: int
+
+
+Record: TypeAlias = (
+    Admitted | AttemptStarted | FirstToken | Retrying | RouteChanged | AttemptEnded | StreamEnded
+)

@@ -1,0 +1,30 @@
+"""What proves that a stream is whole. One table per dialect; nothing else says "complete"."""
+
+from enum import Enum, auto
+from typing import TypeAlias
+
+
+class Sign(Enum):
+    """One thing a decoder has seen."""
+
+    END_MARK = auto()
+    """The dialect's own last word."""
+    EVERY_CHOICE_FINISHED = auto()
+    """A finish reason for every choice asked for and every choice seen."""
+    CLEAN_END = auto()
+    """The body ended as its framing said it would."""
+
+
+Evidence: TypeAlias = tuple[frozenset[Sign], ...]
+"""Rows of signs; a stream is complete once it shows every sign of one row."""
+
+OPENAI_CHAT: Evidence = (
+    frozenset({Sign.END_MARK}),
+    frozenset({Sign.EVERY_CHOICE_FINISHED, Sign.CLEAN_END}),
+)
+"""`[DONE]` stands alone: some servers send it without a finish_reason, and some the other way
+round. A finish_reason alone may be followed by an error or by more, so only the end seals it."""
+
+
+def complete(evidence: Evidence, signs: set[Sign]) -> bool:
+    return any(row <= signs for row in evidence)
