@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -55,22 +54,21 @@ def make_request(model: str | ChatRequest, prompt: object = None, **fields: obje
     Raises:
         RequestError: naming the field at fault and what it should be.
     """
+    unknown = fields.keys() - attrs.fields_dict(ChatRequest).keys()
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        msg = f"unknown request field: {names}; put provider-specific fields in extra={{...}}"
+        raise RequestError(msg)
+    if prompt is not None and (isinstance(model, ChatRequest) or "messages" in fields):
+        raise RequestError("give a prompt, messages or a ChatRequest, and only one of them")
     if isinstance(model, ChatRequest):
-        if prompt is not None:
-            raise RequestError("give a ChatRequest or a model and a prompt, not both")
         request = attrs.evolve(model, **fields) if fields else model  # type: ignore[arg-type]
-    elif not isinstance(model, str):
+    elif isinstance(model, str):
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        request = ChatRequest(model, **{"messages": messages, **fields})  # type: ignore[arg-type]
+    else:
         msg = f"the first argument is a model name or a ChatRequest, not {type(model).__name__}"
         raise RequestError(msg)
-    else:
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        try:
-            request = ChatRequest(model, messages, **fields)  # type: ignore[arg-type]
-        except TypeError:
-            known = {f.name for f in attrs.fields(ChatRequest)}
-            unknown = ", ".join(sorted(set(fields) - known))
-            msg = f"unknown request field: {unknown}; put provider-specific fields in extra={{...}}"
-            raise RequestError(msg) from None
     check_request(request)
     return request
 
@@ -106,13 +104,13 @@ def _field_problems(request: ChatRequest) -> list[str]:
     for name in ("max_tokens", "n"):
         value = getattr(request, name)
         if value is not None and (not _whole(value) or value < 1):
-            problems.append(f"{name} must be a whole number >= 1, not {value!r}")
+            problems.append(f"{name} must be a whole number >= 1, not {_shown(value)}")
     for name, top in (("temperature", 2.0), ("top_p", 1.0)):
         value = getattr(request, name)
         if value is not None and not (_number(value) and 0 <= value <= top):
-            problems.append(f"{name} must be between 0 and {top:g}, not {value!r}")
+            problems.append(f"{name} must be between 0 and {top:g}, not {_shown(value)}")
     if request.seed is not None and not _whole(request.seed):
-        problems.append(f"seed must be a whole number, not {request.seed!r}")
+        problems.append(f"seed must be a whole number, not {_shown(request.seed)}")
     if not isinstance(request.extra, Mapping):
         problems.append("extra must be a mapping")
     elif "stream" in request.extra:
@@ -125,4 +123,11 @@ def _whole(value: object) -> bool:
 
 
 def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    """A number as it is; of anything else the type: it may be a prompt in the wrong place."""
+    if isinstance(value, int) and abs(value) >= 10**18:
+        return "a number of more than 18 digits"
+    return repr(value) if isinstance(value, int | float) else type(value).__name__

@@ -15,6 +15,7 @@ class Secret:
 
     def __init__(self, value: str) -> None:
         if not isinstance(value, str) or not value.strip():
+            del value  # the frame of this error would show it
             msg = "a Secret needs a non-empty string; leave the key out instead"
             raise ValueError(msg)
 
@@ -39,7 +40,9 @@ class Secret:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        return hmac.compare_digest(self.reveal().encode(), other.reveal().encode())
+        # Text of the environment may hold surrogates, and an encoding error would hold the text.
+        ours, theirs = (s.reveal().encode(errors="surrogatepass") for s in (self, other))
+        return hmac.compare_digest(ours, theirs)
 
     def __hash__(self) -> int:
         return hash(self.reveal())
