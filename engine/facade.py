@@ -155,10 +155,11 @@ class Engine:
         if priority is None:
             priority = Priority.INTERACTIVE if request.priority is None else request.priority
         self._admission.check_open()
-        self._find_simulator(request.model)
+        course = self._catalogue.course(request, self._admission.next_rank(priority))
+        self._find_simulator(course.plan)
         return self._dispatcher.stream(
             request,
-            self._catalogue.course(request, self._admission.next_rank(priority)),
+            course,
             deadline=call_deadline(deadline, timeout),
             buffer_events=_bound("buffer_events", buffer_events, self._config.buffer_events),
             buffer_bytes=_bound("buffer_bytes", buffer_bytes, self._config.buffer_bytes),
@@ -300,9 +301,10 @@ class Engine:
             return max(1, self._admission.total.max_slots)
         return max_in_flight
 
-    def _find_simulator(self, model: str) -> None:
+    def _find_simulator(self, plan: Plan) -> None:
         """Serve `sim/...` in process, from its first use on."""
-        if SIMULATOR_ENDPOINT in self._outlets or not self._catalogue.simulated(model):
+        needed = any(stop.endpoint == SIMULATOR_ENDPOINT for stop in plan.stops)
+        if SIMULATOR_ENDPOINT in self._outlets or not needed:
             return
         transport = HttpTransport(self._nursery, self._world.simulator(self._nursery))
         self._transports.append(transport)

@@ -115,6 +115,7 @@ class Admission:
             raise
         return lease
 
+    @trio.lowlevel.enable_ki_protection
     def give_back(self, lease: Lease) -> None:
         """For `Lease.release` alone."""
         self._models[lease.model].give_back(lease)
@@ -169,6 +170,7 @@ class Admission:
             f"{self._queue.live} requests are waiting. Allow more time or raise the limit"
         )
 
+    @trio.lowlevel.enable_ki_protection
     def _take(self, model: str) -> Lease:
         slots = self.slots(model)
         if not (slots.free and self.total.free):

@@ -37,10 +37,6 @@ class Catalogue:
         """What limits and statistics call it: a simulated model without its script."""
         return model.partition("?")[0] if model.startswith(SIMULATED) else model
 
-    def simulated(self, model: str) -> bool:
-        """Whether the built-in simulator serves `model`."""
-        return any(r.endpoint == SIMULATOR_ENDPOINT for r in self.routes(model))
-
     def course(self, request: ChatRequest, rank: tuple[int, int]) -> Course:
         """What `request` may do.
 
@@ -62,7 +58,11 @@ class Catalogue:
         if model.startswith(SIMULATED):
             return (Route(SIMULATOR_ENDPOINT, model.removeprefix(SIMULATED)),)
         if self._config.default_endpoint is not None:
-            return (Route(self._config.default_endpoint, model),)
+            endpoint = self._config.endpoints[self._config.default_endpoint]
+            if endpoint.missing_key:
+                msg = f"no key for endpoint {endpoint.name!r}: {endpoint.missing_key}"
+                raise ConfigError(msg)
+            return (Route(endpoint.name, model),)
         raise ConfigError(_unknown(model, tuple(self._config.models)))
 
 

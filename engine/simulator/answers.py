@@ -3,13 +3,23 @@
 import gzip
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from itertools import chain, repeat
+from itertools import chain, repeat, takewhile
 from math import inf
 
-from engine.simulator.script import Garbage, Redirect, Status
-from engine.simulator.steps import End, How, Send, Step, batched, chunked, close_delimited
-
 import msgspec
+
+from engine.simulator.script import Drip, Garbage, Redirect, Script, Split, Status
+from engine.simulator.steps import (
+    End,
+    How,
+    Send,
+    Step,
+    batched,
+    chunked,
+    close_delimited,
+    drip,
+    split,
+)
 
 Headers = Iterable[tuple[str, str]]
 
@@ -40,15 +50,27 @@ def whole(
 
 
 def streamed(
-    body: Iterator[Step], headers: Headers, *, at: float = -inf, chunks: bool = True
+    body: Iterator[Step],
+    headers: Headers,
+    *,
+    at: float = -inf,
+    chunks: bool = True,
+    script: Script = (),
 ) -> Iterator[Step]:
     """A 200 whose end its chunks or, without them, the connection shows."""
     how = ("transfer-encoding", "chunked") if chunks else ("connection", "close")
     begin = Send(head(200, (*headers, how)), at)
-    return batched(chain([begin], chunked(body) if chunks else close_delimited(body)))
+    body = batched(body)
+    body = chunked(body) if chunks else close_delimited(body)
+    for fault in script:
+        if isinstance(fault, Split):
+            body = split(body, fault.sizes)
+        elif isinstance(fault, Drip):
+            body = drip(body, fault.bytes, fault.every)
+    return batched(chain([begin], body))
 
 
-def error_status(fault: Status, request_headers: Headers, *, keep: bool) -> Iterator[Step]:
+def error_status(fault: Status, own_headers: Headers, *, keep: bool) -> Iterator[Step]:
     """What `fault` asks for."""
     kind, body = JSON, b""
     if fault.body is None:
@@ -57,7 +79,7 @@ def error_status(fault: Status, request_headers: Headers, *, keep: bool) -> Iter
         kind, body = HTML, fault.body.encode()
     else:
         body = msgspec.json.encode(fault.body)
-    headers = [*request_headers, kind]
+    headers = [*own_headers, kind]
     if fault.retry_after is not None:
         headers.append(("retry-after", str(fault.retry_after)))
     given = dict(fault.headers)
@@ -101,7 +123,9 @@ def garbage(fault: Garbage, headers: Headers, stream: Iterator[Step]) -> Iterato
         case "untyped":
             return streamed(stream, pairs)
         case "gzip":
-            text = b"".join(step.data for step in stream if isinstance(step, Send))
+            # Up to the first stall: it may be one without end.
+            sends = takewhile(lambda step: isinstance(step, Send), stream)
+            text = b"".join(step.data for step in sends if isinstance(step, Send))
             body = gzip.compress(text, mtime=0)
             return whole(200, body, (*pairs, EVENTS, ("content-encoding", "gzip")), end=end)
         case "not_http":

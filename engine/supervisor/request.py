@@ -156,13 +156,14 @@ class Supervisor:
             await attempt.run()
         except EngineError as caught:
             error = caught
-            delivery.attempts.append(attempt.record(error))
         finally:
             now = trio.current_time()
             if error is not None or attempt.done:
                 visit.ended(error, now)
             visit.left(now)
             record = attempt.record(error)
+            if not attempt.done:  # a whole one was put down before its last event could be read
+                delivery.attempts.append(record)
             self.recorder.emit(AttemptEnded(now, course.number, course.model, record))
         return error
 

@@ -54,6 +54,7 @@ class StreamSink:
         self._before_finish = before_finish
         self._held: list[StreamEvent] = []
         self._held_bytes = 0
+        self._waited_for: str | None = None
 
     def feed(self, data: bytes) -> bool:
         if self.ended.is_set():
@@ -79,6 +80,7 @@ class StreamSink:
     def room(self) -> None:
         """The consumer has caught up: the clocks run again."""
         self._clock.resume(trio.current_time())
+        self._delivery.waiting_for = self._waited_for
         self.rearm()
 
     def rearm(self) -> None:
@@ -115,6 +117,8 @@ class StreamSink:
         room = self._delivery.put(events, nbytes)
         if not room and not self.finished:
             self._clock.pause(trio.current_time())
+            self._waited_for = self._delivery.waiting_for
+            self._delivery.waiting_for = "the consumer"
         return room
 
     def _count(self, count: int) -> None:

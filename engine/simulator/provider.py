@@ -1,0 +1,171 @@
+"""The behaviour of an OpenAI-compatible provider, without I/O.
+
+Rule 1: time is an argument, chance a `random.Random`, and equal ones give equal answers.
+Rule 2: no key is kept, only whether it was right.
+
+    provider = Provider(dice=random.Random(7), plan=Plan.always(Cut(3)))
+    exchange = provider.begin("POST", "/v1/chat/completions", headers, now)
+    for step in exchange.answer(body, now): ...
+    provider.log[-1].ending
+"""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from hmac import compare_digest
+from random import Random
+from typing import Any
+
+from engine.simulator.exchange import Exchange
+from engine.simulator.limits import RateLimits
+from engine.simulator.log import HEADERS, Credential, ProviderLog, RequestRecord
+from engine.simulator.plan import Plan
+from engine.simulator.profiles import PROFILES, Profile
+from engine.simulator.question import ApiError, Question, question_of
+from engine.simulator.reply import Reply, make_reply
+from engine.simulator.script import NetworkFault, RateLimit, Script
+from engine.values.request import ChatRequest
+from engine.values.secret import Secret
+
+
+class Provider:
+    """One provider with its models, its plan and its log."""
+
+    def __init__(
+        self,
+        *,
+        dice: Random,
+        name: str = "sim",
+        models: Mapping[str, Profile] = PROFILES,
+        plan: Plan | None = None,
+        speed: float = 1.0,
+        key: Secret | None = None,
+        fresh: bool = False,
+        max_records: int = 100_000,
+    ) -> None:
+        """
+        `speed` makes every model so many times as fast. With a `key`, requests need it as a
+        bearer token or as `api-key`, `x-api-key` or `x-goog-api-key`. `fresh` gives every
+        request words of its own, so that a splice of two answers to one prompt shows.
+        """
+        self.name = name
+        self.models = {model: profile.faster(speed) for model, profile in models.items()}
+        self.plan = plan or Plan()
+        self.log = ProviderLog(max_records)
+        self.dice = dice
+        self._key = key
+        self._fresh = fresh
+        self._limits = RateLimits()
+        self._in_progress: dict[str, int] = {}
+        self._requests = 0
+        self._connections = 0
+        self._started_at: float | None = None
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since the first call of this, which is made when a server takes it up."""
+        if self._started_at is None:
+            self._started_at = now
+        return now - self._started_at
+
+    def connection_faults(self, now: float) -> tuple[NetworkFault, ...]:
+        """The network faults of the next connection, which is counted."""
+        self._connections += 1
+        return self.plan.for_connection(self._connections, self.elapsed(now), self.dice)
+
+    def begin(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        now: float,
+        *,
+        version: str = "1.1",
+        keep_alive: bool = True,
+    ) -> Exchange:
+        """Take up a request whose head has arrived; header names are lower case."""
+        self._requests += 1
+        given = dict(headers)
+        record = RequestRecord(
+            id=f"req-{self.name}-{self._requests}",
+            number=self._requests,
+            received_at=now,
+            method=method,
+            path=target.partition("?")[0],
+            headers={name: given[name] for name in HEADERS if name in given},
+            credential=self._check_key(given),
+        )
+        self.log.add(record)
+        script = self.plan.for_request(record.number, self.elapsed(now), self.dice)
+        return Exchange(self, record, given, script, version == "1.1", keep_alive)
+
+    def expected_text(
+        self, request: ChatRequest | Mapping[str, Any], *, choice: int = 0, script: Script = ()
+    ) -> str:
+        """The whole text that this provider would answer `request` with, unless it is `fresh`;
+        `script` stands for what the header or the plan add to the model's query.
+
+        Raises:
+            ValueError: the request would be refused.
+        """
+        try:
+            question = question_of(request)
+            profile = self.profile(question.model)
+        except ApiError as error:
+            raise ValueError(str(error)) from None
+        reply = make_reply(question, (*script, *question.script), profile.output_tokens)
+        return reply.choices[choice].text
+
+    def profile(self, model: str) -> Profile:
+        """Raises `ApiError` 404 for a model that nobody knows."""
+        profile = self.models.get(model)
+        if profile is None:
+            close = get_close_matches(model, self.models, 1)
+            hint = (
+                f"Did you mean '{close[0]}'?" if close else "GET /v1/models lists those there are."
+            )
+            shown = model[:80]
+            msg = f"The model '{shown}' does not exist. {hint}"
+            raise ApiError(404, msg, param="model", code="model_not_found")
+        return profile
+
+    def _check_key(self, headers: Mapping[str, str]) -> Credential:
+        if self._key is None:
+            return "not asked"
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        keys = [
+            headers[name] for name in ("api-key", "x-api-key", "x-goog-api-key") if name in headers
+        ]
+        if scheme.lower() == "bearer":
+            keys.append(token.strip())
+        if not keys:
+            return "missing"
+        right = self._key.reveal().encode()
+        return "right" if any(compare_digest(key.encode(), right) for key in keys) else "wrong"
+
+    # For exchanges. -------------------------------------------------------------------------
+
+    def enter(self, model: str) -> int:
+        """Count a request in progress; how many there are now, this one included."""
+        self._in_progress[model] = self._in_progress.get(model, 0) + 1
+        return self._in_progress[model]
+
+    def leave(self, model: str) -> None:
+        self._in_progress[model] -= 1
+        if not self._in_progress[model]:
+            del self._in_progress[model]
+
+    @property
+    def requests_in_progress(self) -> int:
+        """Chat completions that were begun and have not ended."""
+        return sum(self._in_progress.values())
+
+    def make_reply(
+        self, question: Question, script: Script, profile: Profile, number: int
+    ) -> Reply:
+        salt = f"{self.name} {number}" if self._fresh else ""
+        return make_reply(question, script, profile.output_tokens, salt)
+
+    def admit(
+        self, limit: RateLimit, question: Question, reply: Reply, now: float
+    ) -> list[tuple[str, str]]:
+        tokens = reply.input_tokens + (question.max_tokens or reply.output_tokens)
+        return self._limits.admit(limit, question.model, tokens, now)

@@ -1,0 +1,112 @@
+"""Records of what happens: told without waiting, and at nobody's cost."""
+
+import json
+import logging
+
+import pytest
+import trio
+from trio.testing import wait_all_tasks_blocked
+
+from engine.logs import JsonFormatter, log_observer, record_fields
+from engine.scheduler.observers import ObserverFailed, Observers
+from engine.values.errors import ServerError
+from engine.values.lifecycle import (
+    Admitted,
+    AttemptEnded,
+    LifecycleRecord,
+    Retrying,
+    StreamEnded,
+)
+from engine.values.records import AttemptRecord, AttemptState
+
+
+def admitted(number: int) -> Admitted:
+    return Admitted(1.0, number, "m", 0.5)
+
+
+async def numbers(observers: Observers, most: int, drop: str, sent: int) -> tuple[list[int], int]:
+    assert drop in ("oldest", "newest")
+    with observers.listen(most, drop) as records:  # type: ignore[arg-type]
+        for number in range(sent):
+            observers.emit(admitted(number))
+        observers.close()
+        return [record.request async for record in records], records.dropped
+
+
+async def test_a_full_channel_drops_by_its_policy_and_counts() -> None:
+    assert await numbers(Observers(), 3, "oldest", 5) == ([2, 3, 4], 2)
+    assert await numbers(Observers(), 3, "newest", 5) == ([0, 1, 2], 2)
+    assert await numbers(Observers(), 3, "newest", 2) == ([0, 1], 0)
+
+
+async def test_a_listener_that_waits_is_woken() -> None:
+    observers = Observers()
+    seen: list[int] = []
+
+    async def listen() -> None:
+        with observers.listen(10, "oldest") as records:
+            seen.extend([record.request async for record in records])
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(listen)
+        for number in range(3):
+            await wait_all_tasks_blocked()
+            observers.emit(admitted(number))
+        await wait_all_tasks_blocked()
+        observers.close()
+    assert seen == [0, 1, 2]
+
+
+async def test_an_observer_that_raises_is_reported_and_called_no_more() -> None:
+    calls: list[str] = []
+    seen: list[LifecycleRecord] = []
+
+    def broken(record: LifecycleRecord) -> None:
+        calls.append("broken")
+        raise KeyError("mine")
+
+    observers = Observers((broken, seen.append))
+    observers.emit(admitted(1))
+    observers.emit(admitted(2))
+    assert calls == ["broken"]
+    failed = [record for record in seen if isinstance(record, ObserverFailed)]
+    assert len(failed) == 1
+    assert isinstance(failed[0].error, KeyError)
+    assert [record.request for record in seen if isinstance(record, Admitted)] == [1, 2]
+
+
+def test_log_lines_have_the_level_of_what_happened(caplog: pytest.LogCaptureFixture) -> None:
+    observe = log_observer(logging.getLogger("engine.test"))
+    with caplog.at_level(logging.DEBUG, "engine.test"):
+        observe(admitted(1))
+        observe(Retrying(1.0, 1, "m", 0.5, "ServerError 503"))
+        observe(StreamEnded(2.0, 1, "m", "complete", None, 1, 10))
+        observe(StreamEnded(2.0, 2, "m", "failed", "server_error", 1, 0))
+    levels = [record.levelno for record in caplog.records]
+    assert levels == [logging.DEBUG, logging.WARNING, logging.INFO, logging.WARNING]
+    assert "delay=0.5" in caplog.records[1].getMessage()
+
+
+def test_a_json_line_holds_the_fields_of_the_record() -> None:
+    record = AttemptRecord(
+        2, "main/m", AttemptState.MAYBE_SENT, 1.0, 2.5, ServerError("down", body="secret"), 503
+    )
+    fields = record_fields(AttemptEnded(2.5, 7, "m", record))
+    assert fields["route"] == "main/m"
+    assert fields["category"] == "server_error"
+    assert "secret" not in repr(fields)
+    line = logging.LogRecord("engine", logging.INFO, "f", 1, "message", None, None)
+    line.__dict__["engine"] = fields
+    shown = json.loads(JsonFormatter().format(line))
+    assert (shown["event"], shown["request"], shown["level"]) == ("AttemptEnded", 7, "info")
+
+
+def test_a_plain_line_and_its_exception_are_json_too() -> None:
+    try:
+        raise ValueError("x")
+    except ValueError as error:
+        info = (type(error), error, error.__traceback__)
+    line = logging.LogRecord("other", logging.ERROR, "f", 1, "a %s", ("b",), info)
+    shown = json.loads(JsonFormatter().format(line))
+    assert shown["message"] == "a b"
+    assert "ValueError: x" in shown["exception"]

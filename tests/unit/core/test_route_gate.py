@@ -1,0 +1,162 @@
+from math import inf, nan
+
+import pytest
+
+from engine.core.breaker import BreakerPolicy, Circuit
+from engine.core.route_gate import MAX_PAUSE, Closed, RouteGate, Visit
+from engine.values import errors
+
+POLICY = BreakerPolicy(min_calls=2, slow_after=2, slow_rate=0.5, open_for=5, probes=1)
+
+
+def visit(gate: RouteGate, now: float = 0) -> Visit:
+    entered = gate.enter(now)
+    assert isinstance(entered, Visit)
+    return entered
+
+
+def fail(gate: RouteGate, now: float = 0) -> None:
+    visit(gate, now).ended(errors.ConnectError(""), now)
+
+
+@pytest.mark.parametrize(
+    "error", [errors.RateLimitedError("", retry_after=3), errors.ServerError("", retry_after=3)]
+)
+def test_a_provider_that_asks_for_a_pause_asks_it_of_everybody(error: errors.EngineError) -> None:
+    gate = RouteGate()
+    visit(gate).ended(error, now=1)
+    assert gate.enter(2) == Closed(4, paused=True)
+    assert isinstance(gate.enter(4), Visit)
+
+
+def test_a_wait_that_other_errors_name_is_no_pause_of_the_route() -> None:
+    gate = RouteGate()
+    visit(gate).ended(errors.QuotaError("", retry_after=3), now=1)
+    assert isinstance(gate.enter(2), Visit)
+
+
+def test_a_429_without_a_date_pauses_nobody() -> None:
+    gate = RouteGate()
+    visit(gate).ended(errors.RateLimitedError(""), now=1)
+    assert isinstance(gate.enter(1), Visit)
+
+
+def test_a_pause_only_grows() -> None:
+    gate = RouteGate()
+    gate.pause(10, now=0)
+    gate.pause(2, now=1)
+    assert gate.paused_until == 10
+
+
+@pytest.mark.parametrize("seconds", [1e35, inf])
+def test_t20_an_absurd_header_does_not_close_a_route_for_good(seconds: float) -> None:
+    gate = RouteGate()
+    gate.pause(seconds, now=5)
+    assert gate.paused_until == 5 + MAX_PAUSE
+
+
+@pytest.mark.parametrize("seconds", [nan, -5.0, 0.0])
+def test_t20_a_pause_of_nothing_is_none(seconds: float) -> None:
+    gate = RouteGate()
+    gate.pause(seconds, now=5)
+    assert isinstance(gate.enter(5), Visit)
+
+
+def test_an_open_breaker_closes_the_gate() -> None:
+    gate = RouteGate(POLICY)
+    fail(gate)
+    fail(gate)
+    closed = gate.enter(1)
+    assert closed == Closed(5, paused=False)
+    assert str(closed) == "breaker open"
+    assert str(Closed(5, paused=True)) == "paused by its provider"
+
+
+def test_looking_in_is_not_entering() -> None:
+    gate = RouteGate(POLICY)
+    assert gate.peek(0) is None
+    fail(gate)
+    fail(gate)
+    assert gate.peek(1) == Closed(5, paused=False)
+    assert gate.peek(5) is None
+    assert gate.peek(5) is None
+    visit(gate, 5)
+    assert gate.peek(6) == Closed(10, paused=False)
+    gate.pause(20, now=6)
+    assert gate.peek(7) == Closed(26, paused=True)
+
+
+def test_a_call_is_settled_at_its_first_token() -> None:
+    gate = RouteGate(POLICY)
+    fail(gate)
+    fail(gate)
+    probe = visit(gate, 5)
+    probe.answered(6)
+    assert gate.breaker.circuit is Circuit.CLOSED
+    probe.answered(7)
+    probe.ended(None, 60)
+    assert gate.breaker.statistics(60).calls == 0
+
+
+def test_a_late_first_token_is_slow() -> None:
+    gate = RouteGate(POLICY)
+    for _ in range(2):
+        visit(gate).answered(2.5)
+    assert gate.breaker.circuit is Circuit.OPEN
+
+
+def test_a_stream_that_breaks_after_its_first_token_is_a_failure() -> None:
+    gate = RouteGate(POLICY)
+    streams = [visit(gate), visit(gate)]
+    for stream in streams:
+        stream.answered(1)
+    streams[0].ended(errors.ConnectionLostError(""), 2)
+    assert gate.breaker.circuit is Circuit.OPEN
+
+
+def test_a_stream_that_we_left_after_its_first_token_stays_a_success() -> None:
+    gate = RouteGate(POLICY)
+    stream = visit(gate)
+    stream.answered(1)
+    stream.ended(errors.StreamCancelledError(""), 2)
+    stream.left(2)
+    assert gate.breaker.statistics(2).calls == 1
+    assert gate.breaker.statistics(2).failures == 0
+
+
+def test_leaving_gives_the_probe_back_once() -> None:
+    gate = RouteGate(POLICY)
+    fail(gate)
+    fail(gate)
+    probe = visit(gate, 5)
+    assert isinstance(gate.enter(5), Closed)
+    probe.left(5)
+    probe.left(5)
+    visit(gate, 5)
+    assert isinstance(gate.enter(5), Closed)
+
+
+def test_what_is_told_after_the_end_is_ignored() -> None:
+    gate = RouteGate(POLICY)
+    call = visit(gate)
+    call.ended(errors.ConnectError(""), 1)
+    call.ended(errors.ConnectError(""), 1)
+    call.answered(1)
+    call.left(1)
+    assert gate.breaker.statistics(1).calls == 1
+
+
+def test_the_gate_hands_out_dice_that_do_not_repeat() -> None:
+    gate = RouteGate(offset=0.25)
+    dice = [gate.dice() for _ in range(1000)]
+    assert len(set(dice)) == 1000
+    assert all(0 <= die < 1 for die in dice)
+
+
+def test_statistics_tell_pause_and_breaker() -> None:
+    gate = RouteGate()
+    assert gate.statistics(0).paused_until is None
+    gate.pause(3, now=0)
+    assert gate.statistics(1).paused_until == 3
+    assert gate.statistics(3).paused_until is None
+    assert gate.statistics(3).breaker.circuit == "closed"
