@@ -53,7 +53,7 @@ class Exchange:
 
     def __init__(
         self,
-        provider: Provider,
+        provider: "Provider",
         record: RequestRecord,
         headers: Mapping[str, str],
         script: Script,

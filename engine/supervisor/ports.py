@@ -37,6 +37,8 @@ class AttemptLease(Protocol):
 
 
 class Admission(Protocol):
+    max_queued: int
+
     async def acquire(self, model: str, rank: tuple[int, int], deadline: float) -> AttemptLease:
         """Slots for one attempt.
 

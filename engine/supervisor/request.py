@@ -22,7 +22,12 @@ from engine.pipeline.delivery import Delivery
 from engine.supervisor.attempt import Attempt
 from engine.supervisor.endpoint import Outlet
 from engine.supervisor.ports import Admission, Recorder
-from engine.values.errors import EngineError, RateLimitedError, ServerError
+from engine.values.errors import (
+    EngineError,
+    OverloadedError,
+    RateLimitedError,
+    ServerError,
+)
 from engine.values.events import Rerouted
 from engine.values.http import Header
 from engine.values.lifecycle import (
@@ -65,6 +70,7 @@ class Supervisor:
     dice: random.Random
     gates: dict[Route, RouteGate] = attrs.field(factory=dict, init=False)
     budgets: dict[str, RetryBudget] = attrs.field(factory=dict, init=False)
+    _at_gates: int = attrs.field(default=0, init=False)
 
     async def run(self, delivery: Delivery, course: Course) -> None:
         """Bring the request to its answer, all of it put into the delivery.
@@ -87,6 +93,9 @@ class Supervisor:
                 failure = Failure.of(result, committed=delivery.committed)
                 last = result
             step = self._decide(failure, position, delivery.deadline)
+            if isinstance(step, TryAgain) and isinstance(result, RateLimitedError):
+                # Also without a date: a 429 speaks to everybody, not to the one who got it.
+                self._gate(position.stop.route).pause(step.after, now)
             if isinstance(step, GiveUp):
                 last.add_note(str(step))
                 raise last
@@ -185,22 +194,50 @@ class Supervisor:
         self, step: TryAgain | NextRoute, delivery: Delivery, course: Course, position: Position
     ) -> None:
         now = trio.current_time()
-        source, target = position.stop.route, step.position.stop.route
+        budget = self._budget(step.position.stop.endpoint)
         if step.cost:
-            self._budget(step.position.stop.endpoint).withdraw(now, step.cost)
-        if isinstance(step, TryAgain):
-            course.meter.retries += 1
-            self.recorder.emit(Retrying(now, course.number, course.model, step.after, step.why))
-            delivery.waiting_for = f"the end of a backoff of {step.after:.3g} s after {step.why}"
-            await trio.sleep(step.after)
+            budget.withdraw(now, step.cost)
+        if isinstance(step, NextRoute):
+            self._reroute(step, delivery, course, position)
             return
+        self.recorder.emit(Retrying(now, course.number, course.model, step.after, step.why))
+        delivery.waiting_for = f"the end of a backoff of {step.after:.3g} s after {step.why}"
+        if step.cost:
+            course.meter.retries += 1
+            try:
+                await trio.sleep(step.after)
+            except trio.Cancelled:
+                budget.refund(now, step.cost)
+                raise
+        else:
+            await self._wait_at_gate(step.after)
+
+    async def _wait_at_gate(self, seconds: float) -> None:
+        """Those who wait for a closed route count as a queue, with the queue's bound."""
+        if self._at_gates >= self.admission.max_queued:
+            msg = (
+                f"{self._at_gates} requests wait already for routes to open again, the limit is "
+                f"max_queued = {self.admission.max_queued}; send fewer at once, or raise it"
+            )
+            raise OverloadedError(msg)
+        self._at_gates += 1
+        try:
+            await trio.sleep(seconds)
+        finally:
+            self._at_gates -= 1
+
+    def _reroute(
+        self, step: NextRoute, delivery: Delivery, course: Course, position: Position
+    ) -> None:
+        source, target = str(position.stop.route), str(step.position.stop.route)
         course.meter.reroutes += 1
-        self.recorder.emit(
-            RouteChanged(now, course.number, course.model, str(source), str(target), step.why)
-        )
-        delivery.put([Rerouted(str(source), str(target), step.why)], 0)
+        now = trio.current_time()
+        self.recorder.emit(RouteChanged(now, course.number, course.model, source, target, step.why))
+        delivery.put([Rerouted(source, target, step.why)], 0)
 
     def _gate(self, route: Route) -> RouteGate:
+        if "?" in route.model:  # a simulated model with its script: one gate for all scripts
+            route = attrs.evolve(route, model=route.model.partition("?")[0])
         gate = self.gates.get(route)
         if gate is None:
             gate = self.gates[route] = RouteGate(offset=self.dice.random())
