@@ -37,10 +37,11 @@ class Conversation:
         pacer: Pacer,
         *,
         idle: float = inf,
+        close_idle: float = inf,
         early: bytes = b"",
     ) -> None:
-        """`idle` is how many seconds the client may send nothing when it is its turn; `early`
-        was read from the stream before."""
+        """The client may send nothing for `idle` seconds when it is its turn, and for
+        `close_idle` between two requests. `early` was read from the stream before."""
         self.busy = False
         """A request is being received or answered."""
         self.stopping = False
@@ -49,6 +50,8 @@ class Conversation:
         self._provider = provider
         self._pacer = pacer
         self._idle = idle
+        self._close_idle = close_idle
+        self._between = idle
         self._inbox = Inbox()
         if early:
             self._inbox.feed(early)
@@ -84,7 +87,8 @@ class Conversation:
             self._inbox.next_message()
             self._early = 0
         if exchange.close_idle is not None:
-            self._idle = exchange.close_idle
+            self._close_idle = exchange.close_idle
+        self._between = min(self._idle, self._close_idle)
         return how
 
     async def _begun(self) -> tuple[Exchange, Iterator[Step] | None]:
@@ -92,7 +96,7 @@ class Conversation:
         try:
             head = self._inbox.head()
             while head is None:
-                await self._hear()
+                await self._hear(self._between)
                 head = self._inbox.head()
         except RefusedError as error:
             exchange = self._provider.begin("", "", (), trio.current_time())
@@ -136,11 +140,11 @@ class Conversation:
             elif data is not None:
                 return b"".join(parts)
             else:
-                await self._hear()
+                await self._hear(self._idle)
 
-    async def _hear(self) -> None:
+    async def _hear(self, patience: float) -> None:
         """Feed the inbox with one read; `ClientGoneError` when it takes too long to come."""
-        with trio.move_on_after(self._idle):
+        with trio.move_on_after(patience):
             while True:
                 await self._stream.wait_readable()
                 try:

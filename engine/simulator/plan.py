@@ -3,7 +3,8 @@
 Rule 1: the faults of all rules that match are put together, in the order of the rules; what a
         request asks for itself comes after them.
 Rule 2: all conditions of a rule must hold. Requests are counted from 1 at each provider, from
-        their first byte on and retries like any other; network faults count connections.
+        their first byte on and retries like any other; network faults count attempts to connect,
+        and `ResolveFail` look-ups of the name.
 Rule 3: dice are rolled only for rules whose other conditions hold, so that a rule that cannot
         match does not change the run.
 """
@@ -16,7 +17,7 @@ import attrs
 
 from engine.simulator import fields
 from engine.simulator.fields import of
-from engine.simulator.script import Fault, NetworkFault, Script
+from engine.simulator.script import Fault, NetworkFault, ResolveFail, Script
 
 
 @attrs.frozen
@@ -65,11 +66,24 @@ class Plan:
         """Every request meets `script`."""
         return cls((Rule(script),))
 
+    def for_lookup(self, number: int, elapsed: float, dice: Random) -> bool:
+        """Whether look-up `number` of the host's name fails."""
+        return bool(self._network(True, number, elapsed, dice))
+
     def for_connection(self, number: int, elapsed: float, dice: Random) -> tuple[NetworkFault, ...]:
         """The network faults of connection `number`."""
+        return self._network(False, number, elapsed, dice)
+
+    def _network(
+        self, lookup: bool, number: int, elapsed: float, dice: Random
+    ) -> tuple[NetworkFault, ...]:
         found: list[NetworkFault] = []
         for rule in self.rules:
-            faults = [fault for fault in rule.script if isinstance(fault, NetworkFault)]
+            faults = [
+                fault
+                for fault in rule.script
+                if isinstance(fault, NetworkFault) and isinstance(fault, ResolveFail) == lookup
+            ]
             if faults and rule.when.model is None and rule.when.holds(number, elapsed, dice):
                 found += faults
         return tuple(found)

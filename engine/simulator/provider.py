@@ -58,6 +58,7 @@ class Provider:
         self._in_progress: dict[str, int] = {}
         self._requests = 0
         self._connections = 0
+        self._lookups = 0
         self._started_at: float | None = None
 
     def elapsed(self, now: float) -> float:
@@ -65,6 +66,11 @@ class Provider:
         if self._started_at is None:
             self._started_at = now
         return now - self._started_at
+
+    def lookup_fails(self, now: float) -> bool:
+        """Whether the next look-up of its name, which is counted, fails."""
+        self._lookups += 1
+        return self.plan.for_lookup(self._lookups, self.elapsed(now), self.dice)
 
     def connection_faults(self, now: float) -> tuple[NetworkFault, ...]:
         """The network faults of the next connection, which is counted."""

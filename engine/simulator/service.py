@@ -119,9 +119,14 @@ class Service:
             secured.feed(early)
             await secured.handshake()
             stream, early = secured, b""
-        limits = [fault.after for fault in faults if isinstance(fault, CloseIdle)]
-        idle = min([self._idle, *limits])
-        guest.conversation = Conversation(stream, provider, self._pacer, idle=idle, early=early)
+        guest.conversation = Conversation(
+            stream,
+            provider,
+            self._pacer,
+            idle=self._idle,
+            close_idle=min((f.after for f in faults if isinstance(f, CloseIdle)), default=inf),
+            early=early,
+        )
         await guest.conversation.run()
 
     async def stop(self, grace: float = 0.0) -> None:

@@ -52,6 +52,8 @@ class Wait:
 
 @attrs.frozen
 class End:
+    """The answer is over."""
+
     how: How
     note: str = "complete"
     """How the answer ended, for the log."""

@@ -1,0 +1,112 @@
+"""From the words of the command line to a verb, and from its end to an exit code."""
+
+import os
+import sys
+from collections.abc import Sequence
+
+from engine.cli import ask, completion, config, demo, doctor, models, sim
+from engine.cli.console import has_colour, printable
+from engine.cli.exits import EXIT_CODES, CliError, Exit
+from engine.cli.parser import PROGRAM, Parser, suggestion
+
+_VERBS = (demo, ask, sim, models, config, doctor, completion)
+_ELSEWHERE = {"help": "--help", "version": "--version"}
+
+_EXAMPLE = """\
+streamnursery demo                                        100 streams, live, no key needed
+streamnursery ask "Why is the sky blue?" -m sim/fast      one answer from the simulator
+streamnursery "Why is the sky blue?" -m gpt-4.1-mini      with OPENAI_API_KEY set
+"""
+
+
+def build_parser() -> Parser:
+    """The whole command line."""
+    parser = Parser(
+        prog=PROGRAM,
+        description="Run thousands of LLM streams at once without losing one.",
+        example=_EXAMPLE,
+        epilog=f"{EXIT_CODES}\nnext: {PROGRAM} demo",
+        add_help=False,
+    )
+    parser.add_argument("-h", "--help", action="help", help="show this and exit")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    verbs = parser.add_subparsers(
+        title="verbs", metavar="VERB", parser_class=Parser, prog=PROGRAM, required=False
+    )
+    for module in _VERBS:
+        module.add(verbs)
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code. `words` are those after the program's name."""
+    try:
+        code = _run(list(sys.argv[1:] if words is None else words))
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except CliError as error:
+        _complain(error)
+        return error.code
+    except KeyboardInterrupt:
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        _forget_stdout()
+        return Exit.READER_GONE
+    return code
+
+
+def _run(words: list[str]) -> int:
+    parser = build_parser()
+    if not words or words == ["--help"] or words == ["-h"]:
+        parser.print_help()
+        return Exit.OK
+    if words == ["--version"]:
+        from engine import __version__
+
+        print(f"{PROGRAM} {__version__}")
+        return Exit.OK
+    args, extra = parser.parse_known_args(_with_verb(words))
+    if extra:
+        args.verb.refuse(extra)
+    code: int = args.run(args)
+    return code
+
+
+def _with_verb(words: list[str]) -> list[str]:
+    """`words` with `ask` before them where they begin with no verb."""
+    first = words[0]
+    if first in _names():
+        return words
+    if len(words) == 1 or words[1].startswith("-"):
+        # One word alone is rather a slip of the keyboard than a prompt.
+        hint = _ELSEWHERE.get(first) or suggestion(first, _names())
+        if hint and " " not in first and not first.startswith("-"):
+            hint = hint if hint.startswith("did") else f"did you mean {hint}?"
+            step = f"{PROGRAM} --help, or to ask a model just that: {PROGRAM} ask {first}"
+            raise CliError(f"no such verb: {printable(first)}", hint, step)
+    return ["ask", *words]
+
+
+def _names() -> list[str]:
+    return [module.__name__.rpartition(".")[2] for module in _VERBS]
+
+
+def _complain(error: CliError) -> None:
+    if sys.stderr is None:
+        return
+    text = "\n".join(map(printable, str(error).splitlines()))
+    if has_colour(sys.stderr):
+        text = text.replace("error:", "\x1b[1;31merror:\x1b[0m", 1)
+    # What the command said before belongs above this.
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    print(text, file=sys.stderr, flush=True)
+
+
+def _forget_stdout() -> None:
+    """The interpreter flushes stdout once more when it exits, and must not fail then."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
