@@ -1,12 +1,14 @@
 """`streamnursery ask`: one question, one model or several side by side."""
 
 import argparse
+import sys
 from typing import TYPE_CHECKING
 
 from engine.cli.parser import PROGRAM, Verbs, add_config, add_verb, number, seconds, whole
 
 if TYPE_CHECKING:
     from engine.cli.answers import Answer
+    from engine.values.settings import EngineConfig
 
 _EXAMPLE = """\
 streamnursery ask "Why is the sky blue?" -m sim/fast
@@ -57,22 +59,30 @@ def run(args: argparse.Namespace) -> int:
     loaded = load(args)
     models = chosen_models(args.model, loaded)
 
-    from engine.cli.answers import Answer, Plain, Silent, ask_all
+    from engine.cli.answers import Answer, Plain, Show, Silent, ask_all
     from engine.cli.answers_json import Lines
     from engine.cli.console import Output
     from engine.cli.signals import run_trio
 
     answers = [Answer(model) for model in models]
     output = Output()
-    show = Silent() if args.json else Lines(output) if args.jsonl else Plain(output, len(answers))
+    show: Show = Lines(output) if args.jsonl else Plain(output, answers)
+    if args.json:
+        show = Silent()
     fields = _fields(args, prompt)
 
     async def work() -> int:
         await ask_all(answers, fields, loaded.config, args.timeout, show)
         return 0
 
-    code = run_trio(work)
-    return _report(args, answers, loaded.config, code)
+    interrupted = run_trio(work)
+    if args.json:
+        _print_objects(answers)
+    else:
+        output.end_line_now()
+    if not args.quiet:
+        _tell(args, answers)
+    return interrupted or _failures(answers, loaded.config)
 
 
 def _fields(args: argparse.Namespace, prompt: str) -> dict[str, object]:
@@ -84,3 +94,72 @@ def _fields(args: argparse.Namespace, prompt: str) -> dict[str, object]:
         "max_tokens": args.max_tokens,
         "temperature": args.temperature,
     }
+
+
+def _print_objects(answers: "list[Answer]") -> None:
+    from engine.cli.answers_json import answer_object, dumped
+    from engine.cli.console import data
+
+    objects = [answer_object(answer) for answer in answers]
+    data(dumped(objects[0] if len(objects) == 1 else {"answers": objects}))
+
+
+def _tell(args: argparse.Namespace, answers: "list[Answer]") -> None:
+    """What a person may want to know beside the text."""
+    from engine.cli.console import is_terminal, note
+
+    for answer in answers:
+        if args.verbose:
+            note(_figures(answer))
+        if answer.completion is None:
+            if answer.error is None:
+                note(f"interrupted: {answer.model} had not finished")
+        elif answer.completion.finish_reason == "length":
+            note(f"{answer.model} was cut off at its longest answer; see --max-tokens")
+    whole = all(answer.completion is not None for answer in answers)
+    simulated = all(answer.model.startswith("sim/") for answer in answers)
+    if whole and simulated and is_terminal(sys.stderr):
+        note(f"next: export OPENAI_API_KEY=..., then {PROGRAM} ask \"...\" -m gpt-4.1-mini")
+
+
+def _figures(answer: "Answer") -> str:
+    stream = answer.stream
+    if stream is None:
+        return f"{answer.model}: nothing was sent"
+    usage, timings = stream.usage, stream.timings
+    parts = [f"{answer.model}: {stream.route or 'not sent'}"]
+    if usage is not None:
+        parts.append(f"{_known(usage.input_tokens)} + {_known(usage.output_tokens)} tokens")
+    if timings.time_to_first_token is not None:
+        parts.append(f"first token after {timings.time_to_first_token:.2f} s")
+    if timings.duration is not None:
+        parts.append(f"all after {timings.duration:.2f} s")
+    per_token = timings.time_per_output_token(usage.output_tokens if usage else None)
+    if per_token:
+        parts.append(f"{1 / per_token:.0f} tokens/s")
+    if len(stream.attempts) > 1:
+        parts.append(f"{len(stream.attempts)} attempts")
+    if stream.request_id is not None:
+        parts.append(f"request {stream.request_id}")
+    return ", ".join(parts)
+
+
+def _known(count: int | None) -> str:
+    return "?" if count is None else str(count)
+
+
+def _failures(answers: "list[Answer]", config: "EngineConfig") -> int:
+    """Tell every error; the exit code that they come to."""
+    from engine.cli.console import complain
+    from engine.cli.exits import Exit, joint_code
+    from engine.cli.explain import explained
+
+    codes = []
+    for answer in answers:
+        if answer.error is None:
+            codes.append(Exit.OK)
+            continue
+        error = explained(answer.error, config)
+        complain(error, answer.model if len(answers) > 1 else "")
+        codes.append(Exit(error.code))
+    return joint_code(codes)

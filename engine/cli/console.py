@@ -6,6 +6,8 @@ import select
 import sys
 from typing import TextIO
 
+from engine.cli.exits import CliError
+
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
@@ -46,6 +48,20 @@ def has_colour(stream: TextIO | None) -> bool:
     return is_terminal(stream) and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
+def complain(error: CliError, about: str = "") -> None:
+    """Write an error to stderr, below whatever the command has said before."""
+    if sys.stderr is None:
+        return
+    if sys.stdout is not None:
+        sys.stdout.flush()
+    text = "\n".join(map(printable, str(error).splitlines()))
+    if about:
+        text = text.replace("error: ", f"error: {printable(about)}: ", 1)
+    if has_colour(sys.stderr):
+        text = text.replace("error:", "\x1b[1;31merror:\x1b[0m", 1)
+    print(text, file=sys.stderr, flush=True)
+
+
 class Output:
     """stdout for text that comes in pieces while a trio loop must go on.
 
@@ -82,3 +98,8 @@ class Output:
         """Begin a new line unless one has just begun."""
         if not self.at_line_start:
             await self.write("\n")
+
+    def end_line_now(self) -> None:
+        """The same when the loop has ended."""
+        if not self.at_line_start:
+            os.write(self._fd, b"\n")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from engine.cli import ask, completion, config, demo, doctor, models, sim
-from engine.cli.console import has_colour, printable
+from engine.cli.console import complain, printable
 from engine.cli.exits import EXIT_CODES, CliError, Exit
 from engine.cli.parser import PROGRAM, Parser, suggestion
 
@@ -45,7 +45,7 @@ def main(words: Sequence[str] | None = None) -> int:
         if sys.stdout is not None:
             sys.stdout.flush()
     except CliError as error:
-        _complain(error)
+        complain(error)
         return error.code
     except KeyboardInterrupt:
         return Exit.INTERRUPTED
@@ -89,18 +89,6 @@ def _with_verb(words: list[str]) -> list[str]:
 
 def _names() -> list[str]:
     return [module.__name__.rpartition(".")[2] for module in _VERBS]
-
-
-def _complain(error: CliError) -> None:
-    if sys.stderr is None:
-        return
-    text = "\n".join(map(printable, str(error).splitlines()))
-    if has_colour(sys.stderr):
-        text = text.replace("error:", "\x1b[1;31merror:\x1b[0m", 1)
-    # What the command said before belongs above this.
-    if sys.stdout is not None:
-        sys.stdout.flush()
-    print(text, file=sys.stderr, flush=True)
 
 
 def _forget_stdout() -> None:

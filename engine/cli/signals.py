@@ -41,7 +41,15 @@ def run_trio(work: Callable[[], Awaitable[int]]) -> int:
                 code = await work()
         return 128 + caught[0] if caught else code
 
-    return trio.run(root)
+    gone = False
+    code = 0
+    try:
+        code = trio.run(root)
+    except* BrokenPipeError:
+        gone = True
+    if gone:
+        raise BrokenPipeError
+    return code
 
 
 @contextmanager

@@ -151,7 +151,8 @@ class Admission:
     async def wait_idle(self) -> None:
         """Until no slot is taken and nobody waits."""
         while self.total.taken or self._queue.live:
-            self._idle = trio.Event()
+            if self._idle is None:
+                self._idle = trio.Event()
             await self._idle.wait()
 
     def binding_limit(self, model: str) -> str:
@@ -220,6 +221,7 @@ class Admission:
     def _tell_idle(self) -> None:
         if self._idle is not None and not self.total.taken and not self._queue.live:
             self._idle.set()
+            self._idle = None
 
     def _hand_out(self) -> None:
         while self.total.free:

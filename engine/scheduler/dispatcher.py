@@ -48,6 +48,8 @@ class Dispatcher:
         self._admission = admission
         self._buffers = buffers
         self._recorder = recorder
+        self.handle: Callable[[Delivery], TokenStream] = TokenStream
+        """Makes what a consumer holds; a simulated world's remembers what was read."""
         self._live: dict[Delivery, None] = {}
         self._open: dict[Delivery, None] = {}
         self._bug: BaseException | None = None
@@ -84,7 +86,7 @@ class Dispatcher:
         self._open[delivery] = None
         self._nursery.start_soon(self._run, delivery, course, name=f"stream {course.model}")
         try:
-            yield TokenStream(delivery)
+            yield self.handle(delivery)
         finally:
             self._leave(delivery)
             del self._open[delivery]
@@ -102,7 +104,8 @@ class Dispatcher:
     async def wait_idle(self) -> None:
         """Until no stream's task runs."""
         while self._live:
-            self._idle = trio.Event()
+            if self._idle is None:
+                self._idle = trio.Event()
             await self._idle.wait()
 
     def close(self, bug: BaseException | None) -> None:
@@ -116,9 +119,11 @@ class Dispatcher:
         if delivery.finished:
             # Whole: let the task read the last bytes, so that the connection can be reused.
             delivery.complete()
-            return
-        delivery.abandon()
-        delivery.scope.cancel()
+        else:
+            delivery.abandon()
+            delivery.scope.cancel()
+        # Nobody will read what is left: without this it would count as buffered for ever.
+        delivery.channel.discard()
 
     async def _run(self, delivery: Delivery, course: Course) -> None:
         try:
@@ -137,6 +142,7 @@ class Dispatcher:
             delivery.task_done.set()
             if not self._live and self._idle is not None:
                 self._idle.set()
+                self._idle = None
 
     async def _bring(self, delivery: Delivery, course: Course) -> None:
         try:

@@ -4,17 +4,21 @@ A slot is taken on behalf of a lease and not of a task, so that it can be given 
 the attempt ends, and a task that dies cannot take its slot with it.
 """
 
+from math import inf
+
 import trio
 
 
 class Slots:
     """The slots of one model, or of the whole engine."""
 
-    __slots__ = ("_limiter", "peak")
+    __slots__ = ("_limiter", "changed_at", "peak")
 
     def __init__(self, max_slots: int) -> None:
         self._limiter = trio.CapacityLimiter(max_slots)
         self.peak = 0
+        self.changed_at = -inf
+        """When the limit was last changed."""
 
     @property
     def max_slots(self) -> int:
@@ -24,6 +28,7 @@ class Slots:
     def max_slots(self, value: int) -> None:
         """Lowering it below what is taken kills nothing: new leases wait until it has drained."""
         self._limiter.total_tokens = value
+        self.changed_at = trio.current_time()
 
     @property
     def taken(self) -> int:

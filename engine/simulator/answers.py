@@ -14,9 +14,7 @@ from engine.simulator.steps import (
     How,
     Send,
     Step,
-    batched,
     chunked,
-    close_delimited,
     drip,
     split,
 )
@@ -57,17 +55,17 @@ def streamed(
     chunks: bool = True,
     script: Script = (),
 ) -> Iterator[Step]:
-    """A 200 whose end its chunks or, without them, the connection shows."""
-    how = ("transfer-encoding", "chunked") if chunks else ("connection", "close")
-    begin = Send(head(200, (*headers, how)), at)
-    body = batched(body)
-    body = chunked(body) if chunks else close_delimited(body)
+    """A 200 whose end its chunks show; without them the connection has to end with it."""
+    how = (("transfer-encoding", "chunked"),) if chunks else ()
+    begin = Send(head(200, (*headers, *how)), at)
+    if chunks:
+        body = chunked(body)
     for fault in script:
         if isinstance(fault, Split):
             body = split(body, fault.sizes)
         elif isinstance(fault, Drip):
             body = drip(body, fault.bytes, fault.every)
-    return batched(chain([begin], body))
+    return chain([begin], body)
 
 
 def error_status(fault: Status, own_headers: Headers, *, keep: bool) -> Iterator[Step]:

@@ -33,7 +33,7 @@ from engine.simulator.script import (
     Stall,
     UsageLie,
 )
-from engine.simulator.steps import End, How, Send, Step, Wait, ending
+from engine.simulator.steps import End, How, Send, Step, Wait, batched, ending
 
 F = TypeVar("F", bound=Fault)
 _encode = msgspec.json.encode
@@ -124,8 +124,9 @@ def _message(choice: Choice) -> dict[str, Any]:
 
 
 def events(sheet: Sheet) -> Iterator[Step]:
-    """The body of a streamed answer, one send per event."""
-    return _Events(sheet).steps()
+    """The body of a streamed answer: one send per event, or large ones where nothing is paced."""
+    steps = _Events(sheet).steps()
+    return steps if sheet.gap else batched(steps)
 
 
 class _Events:

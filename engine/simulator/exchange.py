@@ -9,6 +9,7 @@ Rule 3: faults concern chat completions; those that end an answer after so many 
 """
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
@@ -36,7 +37,7 @@ from engine.simulator.script import (
     Script,
     Status,
 )
-from engine.simulator.steps import End, How, Step, broken_off, close_delimited
+from engine.simulator.steps import End, How, Send, Step, broken_off, close_delimited
 
 if TYPE_CHECKING:
     from engine.simulator.provider import Provider
@@ -72,6 +73,7 @@ class Exchange:
         self._keep_alive = keep_alive
         self._entered: str | None = None
         self._refusal: ApiError | None = None
+        self._status: int | None = None
         asked: Script = ()
         try:
             asked = parse_script(headers[SCRIPT_HEADER]) if SCRIPT_HEADER in headers else ()
@@ -112,6 +114,7 @@ class Exchange:
         record.sent_bytes += nbytes
         if record.first_byte_at is None:
             record.first_byte_at = now
+            record.status = self._status
         if tokens:
             record.sent_tokens += tokens
             if record.first_token_at is None:
@@ -138,6 +141,10 @@ class Exchange:
 
     def _finished(self, steps: Iterator[Step]) -> Iterator[Step]:
         """With the faults that touch any answer, and the end that the client asked for."""
+        begin = next(steps)
+        if isinstance(begin, Send) and begin.data.startswith(b"HTTP/1.1 "):
+            self._status = int(begin.data[9:12])
+        steps = chain([begin], steps)
         for fault in self.record.script:
             if isinstance(fault, CloseIdle):
                 self.close_idle = fault.after
@@ -196,6 +203,8 @@ class Exchange:
         self._entered = question.model
         at_once = provider.enter(question.model)
         record.reply = provider.make_reply(question, record.script, profile, record.number)
+        if first(record.script, CloseDelimited):
+            self._chunks = self._keep_alive = False
         headers = self._headers()
         for fault in record.script:
             if isinstance(fault, RateLimit):
@@ -233,12 +242,11 @@ class Exchange:
             said = chat.completion(sheet)
             at = sheet.first_at + max(0, sheet.reply.output_tokens - 1) * sheet.gap
             return answers.whole(200, said, (*headers, JSON), at=at)
-        chunks = self._chunks and not first(script, CloseDelimited)
         return answers.streamed(
             chat.events(sheet),
             (*headers, answers.EVENTS, ("cache-control", "no-cache")),
             at=sheet.head_at,
-            chunks=chunks,
+            chunks=self._chunks,
             script=script,
         )
 

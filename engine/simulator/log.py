@@ -43,7 +43,7 @@ class RequestRecord:
     reply: Reply | None = None
     """All that the provider meant to say; None when it was no chat completion."""
     status: int | None = None
-    """None: no answer was begun."""
+    """None: no byte of an answer was sent, or it was no HTTP."""
     sent_tokens: int = 0
     """Tokens of `reply`, in order, that were handed to the network: what the client has read
     is at most that."""

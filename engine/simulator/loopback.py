@@ -19,7 +19,7 @@ from engine.simulator.service import Service, ServiceStatistics
 from engine.simulator.sockets import SocketStream
 
 _BACKLOG = 4096
-_AT_ONCE = 64
+_AT_ONCE = 256
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 

@@ -162,7 +162,7 @@ class PipeConnection:
         self._in.abandon()
         self._out.sender.wake()
 
-    def fileno(self) -> None:
+    def fileno(self) -> int | None:
         return None
 
     @property

@@ -18,7 +18,7 @@ import trio
 
 from engine.simulator.exchange import Exchange
 from engine.simulator.pipe import Buffer
-from engine.simulator.steps import How, Send, Step, Wait
+from engine.simulator.steps import BATCH, How, Send, Step, Wait
 
 TURN = 64 * 1024
 """Bytes that one answer sends before it lets others go on."""
@@ -66,8 +66,10 @@ class Player:
         self._stream = stream
         self._exchange = exchange
         self._steps = steps
-        self._send: Send | None = None
+        self._next: Step | None = None
         self._rest = memoryview(b"")
+        self._apart = False
+        self._tokens = 0
 
     def advance(self, now: float) -> State:
         """Do what is due. An error of the connection ends the answer."""
@@ -88,15 +90,15 @@ class Player:
         while turn > 0:
             if now < self.due:
                 return State.TIME
-            if self._send is not None:
+            if self._rest:
                 turn -= len(self._rest)
-                if not self._push(self._send, now):
+                if not self._push(now):
                     return State.ROOM
                 continue
-            step = next(self._steps)
+            step = next(self._steps) if self._next is None else self._next
+            self._next = None
             if isinstance(step, Send):
-                self._send, self._rest = step, memoryview(step.data)
-                self.due = step.at
+                self._load(step, now)
             elif isinstance(step, Wait):
                 self.due = now + step.seconds
             else:
@@ -105,17 +107,31 @@ class Player:
                 return State.NOTHING
         return State.TURN
 
-    def _push(self, send: Send, now: float) -> bool:
-        """Send on; whether all of `send` is gone."""
-        nbytes = self._stream.send_nowait(self._rest, apart=send.apart)
+    def _load(self, send: Send, now: float) -> None:
+        """Get `send` ready, together with what follows and is due: who is late joins."""
+        self.due, self._apart, self._tokens = send.at, send.apart, send.tokens
+        if send.at > now:
+            self._next = send
+            return
+        parts, size = [send.data], len(send.data)
+        while not send.apart and size < BATCH:
+            step = next(self._steps)
+            if not isinstance(step, Send) or step.apart or step.at > now:
+                self._next = step
+                break
+            parts.append(step.data)
+            size += len(step.data)
+            self._tokens += step.tokens
+        self._rest = memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
+
+    def _push(self, now: float) -> bool:
+        """Send on; whether all of what was ready is gone."""
+        nbytes = self._stream.send_nowait(self._rest, apart=self._apart)
         if nbytes:
-            first = len(self._rest) == len(send.data)
-            self._exchange.sent(nbytes, send.tokens if first else 0, now)
-        self._rest = self._rest[nbytes:]
-        if self._rest:
-            return False
-        self._send = None
-        return True
+            self._exchange.sent(nbytes, self._tokens, now)
+            self._tokens = 0
+            self._rest = self._rest[nbytes:]
+        return not self._rest
 
 
 class Ticket:
@@ -170,13 +186,12 @@ class Pacer:
     async def _run(self) -> None:
         try:
             while self._waiting:
-                due = self._queue[0][0]
-                if due <= trio.current_time():
-                    self._round(trio.current_time())
-                    await trio.lowlevel.checkpoint()
-                    continue
+                self._round(trio.current_time())
+                # A deadline in the past makes this a checkpoint.
+                due = self._queue[0][0] if self._queue else inf
                 with trio.CancelScope(deadline=self._rounded(due)) as self._asleep:
-                    await trio.sleep_forever()
+                    if self._waiting:
+                        await trio.sleep_forever()
                 self._asleep = None
         finally:
             self._running = False

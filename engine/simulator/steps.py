@@ -31,7 +31,7 @@ class How(Enum):
     RESET = auto()
 
 
-@attrs.frozen
+@attrs.define  # one is made for every token, and freezing doubles its price
 class Send:
     """Bytes to send, not before `at` on trio's clock."""
 

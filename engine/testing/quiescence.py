@@ -9,17 +9,18 @@ import trio
 
 from engine.facade import Engine
 
+_LOOKS = 10
 _OPEN_FILES = Path("/proc/self/fd")
 
 
 def assert_quiescent(engine: Engine) -> None:
     """Slots, queue, stream tasks, buffers and busy connections are zero; idle connections are
-    within their limit.
+    within their limit and in the pool's book alone.
 
     Raises:
         AssertionError: naming everything that is left.
     """
-    left = _left(engine)
+    left = remains(engine)
     if left:
         msg = "the engine is not quiescent: " + "; ".join(left)
         raise AssertionError(msg)
@@ -31,9 +32,10 @@ async def wait_quiescent(engine: Engine, within: float = 0.1) -> None:
     Raises:
         AssertionError: naming everything that is left then.
     """
-    deadline = trio.current_time() + within
-    while _left(engine) and trio.current_time() < deadline:
-        await trio.sleep(within / 10)
+    for _ in range(_LOOKS):
+        if not remains(engine):
+            return
+        await trio.sleep(within / _LOOKS)
     assert_quiescent(engine)
 
 
@@ -46,34 +48,36 @@ def no_files_left_open() -> Iterator[None]:
     Raises:
         AssertionError: naming what the new ones are.
     """
-    before = _open_files()
+    before = open_files()
     yield
-    new = {fd: name for fd, name in _open_files().items() if before.get(fd) != name}
+    new = {fd: name for fd, name in open_files().items() if before.get(fd) != name}
     if new:
         msg = f"file descriptors were left open: {new}"
         raise AssertionError(msg)
 
 
-def _left(engine: Engine) -> list[str]:
+def remains(engine: Engine) -> list[str]:
+    """What an engine at rest would not hold."""
     statistics = engine.statistics()
+    connections = statistics.connections
     counts = {
         "slots taken": statistics.active,
         "requests waiting": statistics.queued,
         "stream tasks": statistics.streams,
-        "busy connections": statistics.connections.busy,
+        "busy connections": connections.busy,
         "buffered bytes": statistics.buffered_bytes,
     }
     left = [f"{count} {what}" for what, count in counts.items() if count]
     for name, model in statistics.models.items():
         if model.active:
             left.append(f"{model.active} slots of model {name!r}")
-    limit = statistics.connections.max_idle
-    if statistics.connections.idle > limit:
-        left.append(f"{statistics.connections.idle} idle connections, over the limit of {limit}")
+    if connections.idle > connections.max_idle:
+        left.append(f"{connections.idle} idle connections, over the {connections.max_idle} allowed")
     return left
 
 
-def _open_files() -> dict[str, str]:
+def open_files() -> dict[str, str]:
+    """What each descriptor of this process stands for; empty where nobody can tell."""
     found = {}
     if _OPEN_FILES.is_dir():
         for fd in os.listdir(_OPEN_FILES):

@@ -5,7 +5,6 @@ tasks into the order of their making before it shuffles them: without that the o
 with that of a set, which follows memory addresses. Both are what pytest-trio does for Hypothesis.
 """
 
-import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,7 +25,7 @@ def pinned(seed: int | str) -> Iterator[None]:
     if _pins:
         msg = "a simulated world is open already; worlds run one after the other"
         raise RuntimeError(msg)
-    dice: random.Random = _run._r
+    dice = _run._r
     before = (dice.getstate(), _run._ALLOW_DETERMINISTIC_SCHEDULING)
     _pins.append(seed)
     dice.seed(f"scheduler {seed}")

@@ -27,7 +27,7 @@ from engine.values.errors import (
     RedirectRefusedError,
     UnexpectedContentError,
 )
-from engine.values.http import HttpRequest, Peer
+from engine.values.http import HttpHead, HttpRequest, Peer
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_LOCATION = 200
@@ -76,16 +76,10 @@ class HttpTransport:
             NetworkError, ProtocolError: nothing is left behind. Cancellation likewise.
         """
         exchange = await self.exchange(request, progress)
-        location = exchange.head.get("location")
-        if location is not None and exchange.head.status in _REDIRECTS:
+        refusal = _redirect_refusal(request, exchange.head)
+        if refusal is not None:
             exchange.close()
-            origin = request.peer.origin
-            msg = (
-                f"{origin} redirects ({exchange.head.status}) to "
-                f"{_shown(str(origin), request.target, location)}; keys and prompts do not follow. "
-                "If you trust the target, set the endpoint's url to it"
-            )
-            raise RedirectRefusedError(msg, status=exchange.head.status)
+            raise refusal
         return exchange
 
     async def exchange(self, request: HttpRequest, progress: Progress) -> Http1Exchange:
@@ -194,6 +188,19 @@ class HttpTransport:
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
         return f"<{type(self).__name__} {state} {self.statistics()}>"
+
+
+def _redirect_refusal(request: HttpRequest, head: HttpHead) -> RedirectRefusedError | None:
+    """The error to raise; made here, so that no traceback holds the whole Location."""
+    location = head.get("location")
+    if location is None or head.status not in _REDIRECTS:
+        return None
+    origin = str(request.peer.origin)
+    return RedirectRefusedError(
+        f"{origin} redirects ({head.status}) to {_shown(origin, request.target, location)}; keys "
+        "and prompts do not follow. If you trust the target, set the endpoint's url to it",
+        status=head.status,
+    )
 
 
 def _refuse_encoded(exchange: Http1Exchange) -> None:

@@ -17,7 +17,7 @@ from engine.transport.bare import bare_errors
 from engine.transport.network import Address, Connection, Network, without_frames
 from engine.transport.proxy import Proxy, open_tunnel, proxy_for
 from engine.transport.tls import TlsContexts, start_tls
-from engine.values.errors import ConnectError
+from engine.values.errors import ConfigError, ConnectError
 from engine.values.http import Peer
 from engine.values.origin import is_private
 
@@ -41,8 +41,11 @@ class Connector:
         Raises:
             ConnectError: nothing usable answers there.
             TlsError: the certificate is not acceptable.
-            ConfigError: the peer's proxy or CA file cannot be used.
+            ConfigError: the peer's proxy, CA file or HTTP version cannot be used.
         """
+        if peer.http not in {"auto", "1.1"}:
+            msg = f"http = {peer.http!r} cannot be spoken, only HTTP/1.1; set it to 'auto' or '1.1'"
+            raise ConfigError(msg)
         host, port = peer.origin.host, peer.origin.port
         context = self._contexts.get(peer) if peer.origin.secure else None
         proxy = proxy_for(peer, trust_env=self._trust_env)

@@ -19,7 +19,8 @@ class Phase(Enum):
 
 class Progress(Protocol):
     def enter(self, phase: Phase) -> None:
-        """Called synchronously; all three come twice when a dead reused connection is left."""
+        """Called synchronously. CONNECTED and SENDING alone for a reused connection; if that turns
+        out dead, all three follow for a fresh one."""
 
 
 class ByteSink(Protocol):

@@ -40,20 +40,29 @@ class Proxy:
         Raises:
             ConfigError: another scheme, SOCKS among them, or no URL. It repeats no credential.
         """
-        scheme = _SCHEME.match(url)
-        name = scheme[1].lower() if scheme else ""
-        if name.startswith("socks"):
-            raise ConfigError("SOCKS proxies are not spoken; give an http:// proxy that tunnels")
-        if name != "http":
-            raise ConfigError("the proxy must be http://[user:password@]host:port")
-        try:
-            parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port
-        except ValueError:
-            raise ConfigError("the proxy's host or port cannot be read") from None
-        if not _HOST.fullmatch(host) or port == 0 or parts.path not in {"", "/"}:
-            raise ConfigError("the proxy must be http://[user:password@]host:port and no more")
-        return cls(host, 80 if port is None else port, _authorization(parts.netloc))
+        found = _parse(url)
+        del url  # it may hold a password, and a traceback may show its frames' variables
+        if isinstance(found, Proxy):
+            return found
+        raise ConfigError(found)
+
+
+def _parse(url: str) -> Proxy | str:
+    """The proxy, or what is wrong with the URL."""
+    scheme = _SCHEME.match(url)
+    name = scheme[1].lower() if scheme else ""
+    if name.startswith("socks"):
+        return "SOCKS proxies are not spoken; give an http:// proxy that tunnels"
+    if name != "http":
+        return "the proxy must be http://[user:password@]host:port"
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "the proxy's host or port cannot be read"
+    if not _HOST.fullmatch(host) or port == 0 or parts.path not in {"", "/"}:
+        return "the proxy must be http://[user:password@]host:port and no more"
+    return Proxy(host, 80 if port is None else port, _authorization(parts.netloc))
 
 
 def _authorization(netloc: str) -> Secret | None:
@@ -76,14 +85,18 @@ def proxy_for(peer: Peer, *, trust_env: bool) -> Proxy | None:
     """
     if peer.proxy:
         return Proxy.parse(peer.proxy)
-    if not trust_env:
+    if not trust_env or not _environment(peer):
         return None
+    return Proxy.parse(_environment(peer))
+
+
+def _environment(peer: Peer) -> str:
+    """The URL of the proxy that the environment names for `peer`; empty for none."""
     found = getproxies_environment()
-    scheme = "https" if peer.origin.secure else "http"
-    url = found.get(scheme) or found.get("all")
+    url = found.get("https" if peer.origin.secure else "http") or found.get("all") or ""
     if not url or proxy_bypass(f"{peer.origin.host}:{peer.origin.port}"):
-        return None
-    return Proxy.parse(url if "://" in url else f"http://{url}")
+        return ""
+    return url if "://" in url else f"http://{url}"
 
 
 async def open_tunnel(connection: Connection, proxy: Proxy, host: str, port: int) -> None:

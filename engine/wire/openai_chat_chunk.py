@@ -94,8 +94,8 @@ class _TextChoice(msgspec.Struct, gc=False):
 
 
 class TextChunk(msgspec.Struct, gc=False):
-    """A chunk that is a piece of choice 0's text and nothing else, as nine of ten are. Its types
-    are the check: what decodes needs no look at the other fields."""
+    """A chunk that is a piece of choice 0's text and nothing else, as most are. Its types are
+    the check: what decodes needs no look at the other fields."""
 
     choices: tuple[_TextChoice]
     usage: None = None

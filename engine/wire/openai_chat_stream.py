@@ -217,14 +217,11 @@ class OpenAIChatStream:
 
     def _take_tools(self, delta: Delta, index: int, events: list[StreamEvent]) -> None:
         calls = self._tools.setdefault(index, ToolCalls())
-        for place, piece in enumerate(delta.tool_calls or ()):
-            event = calls.piece(piece, place, index)
-            if event is not None:
-                events.append(event)
+        pieces = delta.tool_calls or ()
+        found = [calls.piece(piece, place, index) for place, piece in enumerate(pieces)]
         if delta.function_call is not None:
-            event = calls.legacy(delta.function_call, index)
-            if event is not None:
-                events.append(event)
+            found.append(calls.legacy(delta.function_call, index))
+        events += [event for event in found if event is not None]
 
     def _finish(self, signs: set[Sign], events: list[StreamEvent]) -> bool:
         if complete(OPENAI_CHAT, signs):

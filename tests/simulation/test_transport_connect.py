@@ -1,5 +1,7 @@
 """From a name to a connection, on a virtual clock: races, private addresses, proxies."""
 
+from typing import Literal
+
 import attrs
 import pytest
 import trio
@@ -320,3 +322,12 @@ async def test_socks_is_refused_before_anything_is_dialled(
     error = await failed(network, attrs.evolve(PEER, proxy="socks5://user:canary@proxy.test"))
     assert isinstance(error, ConfigError)
     assert network.resolved == [] and network.dialled == []
+
+
+@pytest.mark.parametrize("version", ["2", "h2c"])
+async def test_a_version_that_is_not_spoken_is_refused(
+    autojump_clock: MockClock, network: MemoryNetwork, version: Literal["2", "h2c"]
+) -> None:
+    error = await failed(network, attrs.evolve(PEER, http=version))
+    assert isinstance(error, ConfigError) and version in str(error)
+    assert network.resolved == []

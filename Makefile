@@ -1,0 +1,67 @@
+# One command runner. Every target prepares what it needs; a fresh clone needs only Python >= 3.11.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+LOCKS := requirements/dev.lock
+
+# Recorded streams are not part of the repository: where they lie beside it, tests use them.
+STREAMNURSERY_CORPORA ?= $(wildcard $(abspath ../shared/corpora))
+export STREAMNURSERY_CORPORA
+
+PYTEST := $(BIN)/python -m pytest -n 2
+SEED = $(shell $(PYTHON) -c 'import secrets; print(secrets.randbits(32))')
+
+.DEFAULT_GOAL := test
+.PHONY: setup check test proof soak contract bench demo lock
+
+setup: $(READY)
+
+$(READY): pyproject.toml $(LOCKS)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/dev.lock
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: $(READY)
+	STREAMNURSERY_TIER=test $(PYTEST)
+
+proof: $(READY)
+	STREAMNURSERY_TIER=proof $(PYTEST)
+
+# New random seeds each time: run `make soak SEED=...` to see a failure again.
+soak: $(READY)
+	@seed=$(SEED); echo "soak with seed $$seed"; \
+	STREAMNURSERY_TIER=soak $(PYTEST) --hypothesis-seed=$$seed; \
+	status=$$?; echo "soak had seed $$seed"; exit $$status
+
+contract: $(READY)
+	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/contract.lock
+	STREAMNURSERY_TIER=test $(BIN)/python -m pytest -m contract
+
+# Needs gcc and, for the Node row, node. Peers get an environment of their own.
+bench: $(READY)
+	benchmarks/compare/setup
+	$(BIN)/python -m benchmarks.compare
+
+demo: $(READY)
+	$(BIN)/streamnursery demo
+
+# Newest versions that pyproject.toml allows, with the hashes of every platform's files.
+COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-config --no-annotate --no-emit-index-url --no-emit-find-links \
+	--custom-compile-command 'make lock' --upgrade
+
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet uv
+	build/lock/bin/$(COMPILE) --extra dev pyproject.toml requirements/build.in \
+		--output-file requirements/dev.lock
+	build/lock/bin/$(COMPILE) requirements/contract.in --constraint requirements/dev.lock \
+		--output-file requirements/contract.lock

@@ -1,0 +1,88 @@
+"""python -m benchmarks.compare: the same work through different clients, in turns.
+
+Needs `benchmarks/compare/setup` to have run; `make bench` does both. Writes the raw results to
+benchmarks/results/<date>-<cores>-core.json and the table made from them beside it.
+"""
+
+import argparse
+import json
+import sys
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+from benchmarks.compare import machine, report
+from benchmarks.compare.measure import ClientFailedError, Server, server
+from benchmarks.compare.roster import CLIENTS, Client
+from benchmarks.compare.rows import ROWS, Row
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+def main() -> None:
+    options = arguments()
+    names = [name for name in CLIENTS if not options.clients or name in options.clients]
+    rows: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    before = machine.facts()
+    for name in options.rows or ROWS:
+        row = ROWS[name]
+        row_clients = [CLIENTS[client] for client in row.clients if client in names]
+        with server(secure=row.secure) as target:
+            rows[name] = in_turns(row, row_clients, target, options.rounds)
+    results = {
+        "date": date.today().isoformat(),
+        "commit": machine.commit(),
+        "machine": before,
+        "versions": machine.versions([CLIENTS[name] for name in names]),
+        "rounds": options.rounds,
+        "rows": rows,
+    }
+    text = report.markdown(results)
+    print(text)
+    if options.save:
+        RESULTS.mkdir(exist_ok=True)
+        stem = f"{results['date']}-{machine.cores()}-core"
+        (RESULTS / f"{stem}.json").write_text(json.dumps(results, indent=1) + "\n")
+        (RESULTS / f"{stem}.md").write_text(text)
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3, help="turns of each client in each row")
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), metavar="ROW", help="only these")
+    parser.add_argument(
+        "--clients", nargs="+", choices=list(CLIENTS), metavar="CLIENT", help="only these"
+    )
+    parser.add_argument("--no-save", dest="save", action="store_false", help="print only")
+    return parser.parse_args()
+
+
+def in_turns(
+    row: Row, clients: list[Client], target: Server, rounds: int
+) -> dict[str, list[dict[str, Any]]]:
+    """Every client once, then every client again: what slows the machine down slows all."""
+    turns: dict[str, list[dict[str, Any]]] = {client.name: [] for client in clients}
+    for number in range(rounds):
+        for client in clients:
+            print(f"{row.name}, turn {number + 1}: {client.name}", file=sys.stderr)
+            turns[client.name].append(turn(row, client, target))
+    return turns
+
+
+def turn(row: Row, client: Client, target: Server) -> dict[str, Any]:
+    try:
+        small, large, figures = row.measure(client, target)
+    except ClientFailedError as failure:
+        print(f"  {failure}", file=sys.stderr)
+        return {"failed": str(failure)}
+    return {
+        "figures": attrs.asdict(figures),
+        "small": attrs.asdict(small),
+        "large": attrs.asdict(large),
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""A Markdown table from raw results, and nothing that is not in them."""
+
+from typing import Any
+
+from benchmarks.compare.rows import ROWS, Figures, Paced, Row, middle
+
+COLUMNS = (
+    ("cpu_us", "CPU, us", "{:.2f}"),
+    ("events_per_read", "events per read", "{:.2f}"),
+    ("latency_p50_us", "added latency p50, us", "{:.0f}"),
+    ("latency_p99_us", "p99, us", "{:.0f}"),
+    ("kib_per_stream", "memory, KiB", "{:.1f}"),
+    ("cancel_ms", "cancel of all, CPU ms", "{:.0f}"),
+    ("open_after_cancel", "still open then", "{:.0f}"),
+)
+BASE, AGAIN = "engine", "engine again"
+RATIOS = ("cpu_us", "kib_per_stream", "cancel_ms")
+ONE_EACH = 1.2
+"""Events per read up to which tokens count as having come one at a time. A client that cannot keep
+up finds several in one read, and so cannot be compared with one that can."""
+
+
+def markdown(results: dict[str, Any]) -> str:
+    machine, versions = results["machine"], results["versions"]
+    lines = [
+        f"# Comparison of {results['date']}",
+        "",
+        f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
+        f"{machine['system']}; commit {results['commit']}; {results['rounds']} interleaved rounds, "
+        f"medians. {noise(results)}",
+        "",
+        ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
+    ]
+    for name, clients in results["rows"].items():
+        lines += ["", *table(name, clients)]
+    return "\n".join(lines) + "\n"
+
+
+def medians(clients: dict[str, Any]) -> dict[str, Figures]:
+    return {
+        name: middle([Figures(**turn["figures"]) for turn in turns if "figures" in turn])
+        for name, turns in clients.items()
+        if any("figures" in turn for turn in turns)
+    }
+
+
+def table(name: str, clients: dict[str, Any]) -> list[str]:
+    row, figures = ROWS[name], medians(clients)
+    shown = [c for c in COLUMNS if any(getattr(f, c[0]) is not None for f in figures.values())]
+    titles = [title for _, title, _ in shown] + ["times engine"] * (BASE in figures)
+    lines = [
+        f"## {name}: {row.says}",
+        "",
+        f"For one more {row.unit}:",
+        "",
+        "| client | " + " | ".join(titles) + " |",
+        "|---" * (len(titles) + 1) + "|",
+    ]
+    for client, turns in clients.items():
+        if client in figures:
+            cells = [_cell(getattr(figures[client], key), form) for key, _, form in shown]
+            cells += [_ratio(row, figures, client)] * (BASE in figures)
+        else:
+            cells = [f"failed: {turns[-1]['failed'].splitlines()[-1][:100]}"]
+        lines.append(f"| {client} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def _ratio(row: Row, figures: dict[str, Figures], client: str) -> str:
+    """The row's first figure as a multiple of the engine's, where the two can be compared."""
+    base, other = figures[BASE], figures[client]
+    if (
+        isinstance(row, Paced)
+        and max(base.events_per_read or 0, other.events_per_read or 0) > ONE_EACH
+    ):
+        return "not comparable"
+    key = next(key for key in RATIOS if getattr(base, key) is not None)
+    return f"{getattr(other, key) / getattr(base, key):.2f}"
+
+
+def noise(results: dict[str, Any]) -> str:
+    """How far apart the two identical clients were, over all rows."""
+    worst = 0.0
+    for clients in results["rows"].values():
+        figures = medians(clients)
+        for key in RATIOS:
+            if BASE in figures and AGAIN in figures:
+                one, other = getattr(figures[BASE], key), getattr(figures[AGAIN], key)
+                if one and other:
+                    worst = max(worst, max(one, other) / min(one, other) - 1)
+    if not worst:
+        return "No A/A pair was run."
+    return (
+        f"Identical clients differed by up to {100 * worst:.0f} %; smaller differences say nothing."
+    )
+
+
+def _cell(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)

@@ -1,0 +1,119 @@
+"""Asking the models of one command at the same time, and showing what they say."""
+
+from collections.abc import Mapping, Sequence
+from math import inf
+from typing import Any, Protocol
+
+import attrs
+import trio
+
+from engine.cli.console import Output
+from engine.facade import Engine, open_engine
+from engine.pipeline.stream import TokenStream
+from engine.values.completion import Completion, Partial
+from engine.values.errors import EngineError
+from engine.values.events import RefusalDelta, StreamEvent, TextDelta
+from engine.values.request import ChatRequest, make_request
+from engine.values.settings import EngineConfig
+
+
+@attrs.define(eq=False)
+class Answer:
+    """What has become of one model's answer; neither completion nor error: it was cut short."""
+
+    model: str
+    stream: TokenStream | None = None
+    completion: Completion | None = None
+    error: EngineError | None = None
+
+    @property
+    def partial(self) -> Partial:
+        return self.stream.partial if self.stream is not None else Partial()
+
+
+class Show(Protocol):
+    """Where events go while they arrive."""
+
+    async def show(self, answer: Answer, events: Sequence[StreamEvent]) -> None:
+        """The events of one read."""
+
+    async def end(self, answer: Answer) -> None:
+        """The answer is whole or has failed."""
+
+    async def run(self, answers: Sequence[Answer]) -> None:
+        """Show all of it; returns when every answer has ended."""
+
+
+async def ask_all(
+    answers: Sequence[Answer],
+    fields: Mapping[str, Any],
+    config: EngineConfig,
+    timeout: float | None,
+    show: Show,
+) -> None:
+    """Fill in every answer."""
+    async with open_engine(config) as eng, trio.open_nursery() as nursery:
+        for answer in answers:
+            request = make_request(answer.model, **fields)
+            nursery.start_soon(_ask, eng, request, timeout, answer, show)
+        await show.run(answers)
+
+
+async def _ask(
+    eng: Engine, request: ChatRequest, timeout: float | None, answer: Answer, show: Show
+) -> None:
+    try:
+        async with eng.stream(request, timeout=timeout) as stream:
+            answer.stream = stream
+            try:
+                while True:
+                    await show.show(answer, await stream.receive())
+            except trio.EndOfChannel:
+                answer.completion = await stream.completion()
+    except EngineError as error:
+        answer.error = error
+    await show.end(answer)
+
+
+class Silent:
+    """Shows nothing: the whole is printed at the end."""
+
+    async def show(self, answer: Answer, events: Sequence[StreamEvent]) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def end(self, answer: Answer) -> None:
+        await trio.lowlevel.checkpoint()
+
+    async def run(self, answers: Sequence[Answer]) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+class Plain:
+    """Text as it arrives. Of several answers the first one that is not whole streams, and those
+    after it wait in memory under their own heading."""
+
+    def __init__(self, output: Output, answers: Sequence[Answer]) -> None:
+        self._output = output
+        self._headings = len(answers) > 1
+        # Only the first is held back by a slow reader: behind it, a reader is not even there yet.
+        self._pieces = {
+            answer: trio.open_memory_channel[str](0 if index == 0 else inf)
+            for index, answer in enumerate(answers)
+        }
+
+    async def show(self, answer: Answer, events: Sequence[StreamEvent]) -> None:
+        text = "".join(e.text for e in events if isinstance(e, TextDelta | RefusalDelta))
+        if text:
+            await self._pieces[answer][0].send(text)
+
+    async def end(self, answer: Answer) -> None:
+        await self._pieces[answer][0].aclose()
+
+    async def run(self, answers: Sequence[Answer]) -> None:
+        for number, answer in enumerate(answers):
+            if self._headings:
+                await self._output.write(f"{'' if number == 0 else chr(10)}== {answer.model} ==\n")
+            async with self._pieces[answer][1] as pieces:
+                async for piece in pieces:
+                    await self._output.write(piece)
+            await self._output.end_line()

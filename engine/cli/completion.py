@@ -1,0 +1,4 @@
+"""stub"""
+from engine.cli.parser import Verbs
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""

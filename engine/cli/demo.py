@@ -1,0 +1,87 @@
+"""`streamnursery demo`: many streams over four models, live, without a key."""
+
+import argparse
+
+from engine.cli.exits import Exit
+from engine.cli.parser import PROGRAM, Verbs, add_verb, number, whole
+
+_EXAMPLE = """\
+streamnursery demo                                        100 streams, 10 at a time
+streamnursery demo --streams 300 --limit gpt-4.1=2 --max-streams 40
+streamnursery demo --big                                  2,000 streams, 1,000 at a time
+streamnursery demo --chaos                                a provider that misbehaves
+"""
+
+
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(
+        verbs,
+        "demo",
+        run,
+        example=_EXAMPLE,
+        summary="run many streams against a simulated provider, over real HTTP on this machine",
+        then=f'{PROGRAM} ask "Why is the sky blue?" -m sim/fast',
+    )
+    add = parser.add_argument
+    add("--streams", type=whole(1, 100_000), metavar="N", help="100; with --big 2,000")
+    add("--max-streams", type=whole(1, 100_000), metavar="N", help="at once: 10; with --big 1,000")
+    add(
+        "--limit",
+        action="append",
+        default=[],
+        type=_limit,
+        metavar="MODEL=N",
+        help="at once of one model, by default 5, 3, 8 and 10 of them; may be repeated",
+    )
+    add(
+        "--speed",
+        type=number("a number > 0", 0),
+        metavar="X",
+        help="times as fast as the real models: 2; with --chaos 3, with --big 1",
+    )
+    add("--seed", type=whole(0), default=0, metavar="N", help="of all dice")
+    add("--big", action="store_true", help="2,000 streams, 1,000 at a time")
+    add("--chaos", action="store_true", help="429, 503, broken and silent answers, an outage")
+    add("--json", action="store_true", help="print one object with the figures")
+
+
+def _limit(text: str) -> tuple[str, int]:
+    model, equals, count = text.partition("=")
+    if not equals or not model:
+        msg = "must be MODEL=N, for example gpt-4.1=2"
+        raise argparse.ArgumentTypeError(msg)
+    return model, whole(1, 100_000)(count)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run it, show it, and compare every answer with what the provider meant to say."""
+    from engine.cli.demo_plan import DemoPlan
+    from engine.cli.processes import sim_process
+
+    plan = DemoPlan.of(args)
+    flags = ("--speed", f"{plan.speed:g}", "--seed", str(plan.seed))
+    with sim_process(*flags, plan=plan.faults) as simulator:
+        # The simulator starts while we import.
+        from engine.cli.demo_load import Load
+        from engine.cli.demo_report import report
+        from engine.cli.demo_screen import screen_for
+        from engine.cli.signals import run_trio
+
+        load = Load(plan, simulator.url())
+
+        async def work() -> int:
+            await load.run(screen_for(load, as_json=args.json))
+            return 0
+
+        interrupted = run_trio(work)
+    report(load, as_json=args.json, interrupted=bool(interrupted), then=_next_command(args))
+    return interrupted or (Exit.SOME_FAILED if load.errors or load.different else Exit.OK)
+
+
+def _next_command(args: argparse.Namespace) -> str:
+    if args.chaos:
+        return f'{PROGRAM} ask "Why is the sky blue?" -m sim/fast'
+    if args.big:
+        return f"{PROGRAM} demo --chaos"
+    return f"{PROGRAM} demo --big"

@@ -1,0 +1,103 @@
+"""What the demo does, decided before it starts: models, limits, speed, and what goes wrong."""
+
+import argparse
+import json
+
+from engine.cli.exits import CliError
+from engine.cli.parser import PROGRAM, suggestion
+
+LIMITS = {
+    "gpt-4.1": 5,
+    "claude-sonnet-4.5": 3,
+    "gemini-2.5-flash": 8,
+    "deepseek-v3.2": 10,
+}
+"""The models, and how many streams of each run at once."""
+_BIG_LIMITS = {
+    "gpt-4.1": 250,
+    "claude-sonnet-4.5": 200,
+    "gemini-2.5-flash": 350,
+    "deepseek-v3.2": 400,
+}
+FALLBACK = "deepseek-v3.2"
+"""Asked in the place of the others in the chaos."""
+
+_CHAOS = (
+    ({"every": 11}, {"status": {"code": 429, "retry_after": 0.5, "error": "rate_limit_exceeded"}}),
+    ({"probability": 0.06}, {"status": {"code": 503}}),
+    ({"probability": 0.06}, {"cut": 0}),
+    ({"probability": 0.04}, {"reset": 0}),
+    ({"probability": 0.04}, {"stall": 0}),
+    ({"model": "gpt-4.1", "since": 2, "until": 5}, {"status": {"code": 500}}),
+)
+CHAOS_IN_WORDS = (
+    "every 11th request meets a 429, 6 % a 503, 6 % end and 4 % break off before the first token, "
+    "4 % fall silent, and gpt-4.1 is down from second 2 to 5"
+)
+
+
+class DemoPlan:
+    """The demo that a command line asks for."""
+
+    def __init__(
+        self,
+        *,
+        streams: int,
+        max_streams: int,
+        limits: dict[str, int],
+        speed: float,
+        seed: int,
+        chaos: bool,
+    ) -> None:
+        self.streams = streams
+        self.max_streams = max_streams
+        self.limits = limits
+        self.speed = speed
+        """Times as fast as the models that the simulator imitates."""
+        self.seed = seed
+        self.chaos = chaos
+
+    @classmethod
+    def of(cls, args: argparse.Namespace) -> "DemoPlan":
+        """Raises `CliError` for a limit of a model that the demo does not have."""
+        limits = dict(_BIG_LIMITS if args.big else LIMITS)
+        for model, limit in args.limit:
+            if model not in limits:
+                hint = suggestion(model, limits) or f"there is {', '.join(limits)}"
+                raise CliError(f"--limit: the demo has no model {model}", hint, f"{PROGRAM} demo")
+            limits[model] = limit
+        return cls(
+            streams=args.streams or (2000 if args.big else 100),
+            max_streams=args.max_streams or (1000 if args.big else 10),
+            limits=limits,
+            speed=args.speed or (1.0 if args.big else 3.0 if args.chaos else 2.0),
+            seed=args.seed,
+            chaos=args.chaos,
+        )
+
+    @property
+    def faults(self) -> str:
+        """The simulator's plan, as JSON; empty when nothing goes wrong."""
+        if not self.chaos:
+            return ""
+        return json.dumps({"rules": [{"when": w, "script": [fault]} for w, fault in _CHAOS]})
+
+    def config(self, url: str) -> dict[str, object]:
+        """The engine's configuration, as a file would hold it."""
+        models: dict[str, dict[str, object]] = {
+            model: {"routes": [{"endpoint": "demo"}], "max_streams": limit}
+            for model, limit in self.limits.items()
+        }
+        defaults: dict[str, object] = {}
+        if self.chaos:
+            defaults["patience"] = {"first_token": max(2.0, 4 / self.speed)}
+            defaults["retries"] = {"attempts": 4, "base": 0.25, "cap": 2}
+            for model, settings in models.items():
+                if model != FALLBACK:
+                    settings["fallback"] = [FALLBACK]
+        return {
+            "engine": {"max_streams": self.max_streams, "max_queued": max(1, self.streams)},
+            "defaults": defaults,
+            "endpoints": {"demo": {"url": url}},
+            "models": models,
+        }

@@ -1,0 +1,78 @@
+"""Speed, gated by counting (docs/adr/0007): the same figures on every machine.
+
+A figure that has fallen may be lowered here; one that rises is a regression to be explained. The
+ceilings on calls leave room for the versions of Python, a tenth or so.
+"""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+QUEUED = (500, 5000)
+
+
+@pytest.fixture(scope="module")
+def counted() -> dict[str, dict[str, float]]:
+    """Counted in a process of its own, where nothing else allocates or profiles."""
+    command = [sys.executable, "-m", "benchmarks.steps", "--json", "--queued", *map(str, QUEUED)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    figures: dict[str, dict[str, float]] = json.loads(done.stdout)
+    return figures
+
+
+@pytest.mark.parametrize("load", ["one event per read", "ten events per read"])
+def test_a_read_takes_two_task_steps_and_one_of_them_is_the_consumers(
+    counted: dict[str, dict[str, float]], load: str
+) -> None:
+    assert counted[load]["steps_per_read"] <= 2
+    assert counted[load]["consumer_steps_per_read"] <= 1
+
+
+@pytest.mark.parametrize("load", ["one event per read", "ten events per read"])
+def test_no_task_belongs_to_an_event_and_timers_move_once_a_second(
+    counted: dict[str, dict[str, float]], load: str
+) -> None:
+    assert counted[load]["tasks_per_event"] == 0
+    # Reads come every 5 ms here.
+    assert counted[load]["timers_per_event"] <= 0.005
+
+
+@pytest.mark.parametrize("load", ["one event per read", "ten events per read", "short streams"])
+def test_cost_grows_with_the_work_and_not_faster(
+    counted: dict[str, dict[str, float]], load: str
+) -> None:
+    assert counted[load]["calls_at_2n_to_n"] <= 2.2
+
+
+@pytest.mark.parametrize("load", ["one event per read", "ten events per read"])
+def test_an_event_is_its_struct_and_its_text_and_leaves_nothing_behind(
+    counted: dict[str, dict[str, float]], load: str
+) -> None:
+    assert counted[load]["blocks_per_event_kept"] <= 2.2
+    assert counted[load]["blocks_per_event_left_behind"] <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("load", "ceiling"), [("one event per read", 190), ("ten events per read", 25)]
+)
+def test_an_event_costs_no_more_calls_than_it_did(
+    counted: dict[str, dict[str, float]], load: str, ceiling: float
+) -> None:
+    assert counted[load]["calls_per_event"] <= ceiling
+
+
+def test_a_short_stream_costs_no_more_than_it_did(counted: dict[str, dict[str, float]]) -> None:
+    assert counted["short streams"]["tasks_per_stream"] <= 2
+    assert counted["short streams"]["timers_per_stream"] <= 2
+    assert counted["short streams"]["steps_per_stream"] <= 13
+    assert counted["short streams"]["calls_per_stream"] <= 2000
+
+
+def test_a_grant_costs_the_same_however_many_wait(counted: dict[str, dict[str, float]]) -> None:
+    few, many = (counted["calls per grant"][f"{n} queued"] for n in QUEUED)
+    assert many <= 1.1 * few

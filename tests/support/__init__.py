@@ -1,0 +1,1 @@
+"""Doubles that behave, shared by tests of several layers."""

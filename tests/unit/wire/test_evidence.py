@@ -1,0 +1,23 @@
+"""What proves a stream whole, row by row."""
+
+import pytest
+
+from engine.wire.evidence import OPENAI_CHAT, Sign, complete
+
+
+@pytest.mark.parametrize(
+    ("signs", "whole"),
+    [
+        (set(), False),
+        ({Sign.END_MARK}, True),
+        ({Sign.EVERY_CHOICE_FINISHED}, False),
+        ({Sign.CLEAN_END}, False),
+        ({Sign.EVERY_CHOICE_FINISHED, Sign.CLEAN_END}, True),
+        ({Sign.END_MARK, Sign.CLEAN_END}, True),
+        (set(Sign), True),
+    ],
+)
+def test_openai_chat_is_whole_by_its_mark_or_by_reasons_and_a_clean_end(
+    signs: set[Sign], whole: bool
+) -> None:
+    assert complete(OPENAI_CHAT, signs) is whole
