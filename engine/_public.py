@@ -1,13 +1,16 @@
 """The public names, gathered. `engine` loads this with the first name it is asked for."""
 
 from engine._version import __version__
+from engine.core.route_plan import Plan, Role, Stop
 from engine.facade import DrainReport, Engine, open_engine
+from engine.logs import JsonFormatter, log_observer
 from engine.pipeline.channel import ChannelStatistics
 from engine.pipeline.delivery import StreamOutcome
 from engine.pipeline.merge import MergedEvents
 from engine.pipeline.stream import StreamStatistics, TextStream, TokenStream
 from engine.scheduler.bulk import Outcomes
 from engine.scheduler.calls import CallLease
+from engine.scheduler.observers import ObserverFailed, RecordStream
 from engine.transport.http import open_transport
 from engine.values.completion import Choice, Completion, Outcome, Partial, ToolCall
 from engine.values.errors import (
@@ -61,6 +64,16 @@ from engine.values.events import (
     ToolCallDelta,
     UsageReport,
 )
+from engine.values.lifecycle import (
+    Admitted,
+    AttemptEnded,
+    AttemptStarted,
+    FirstToken,
+    LifecycleRecord,
+    Retrying,
+    RouteChanged,
+    StreamEnded,
+)
 from engine.values.origin import BaseUrl
 from engine.values.policy import Patience, Priority, Retries
 from engine.values.records import AttemptRecord, AttemptState, Timings
@@ -72,12 +85,16 @@ from engine.values.statistics import (
     EngineStatistics,
     ModelStatistics,
     Quantiles,
+    RouteStatistics,
 )
 from engine.values.usage import Usage
 
 __all__ = [
     "AdmissionError",
+    "Admitted",
+    "AttemptEnded",
     "AttemptRecord",
+    "AttemptStarted",
     "AttemptState",
     "AuthError",
     "BaseUrl",
@@ -106,20 +123,25 @@ __all__ = [
     "Failed",
     "Finished",
     "FirstByteTimeoutError",
+    "FirstToken",
     "FirstTokenTimeoutError",
     "IdleTimeoutError",
+    "JsonFormatter",
+    "LifecycleRecord",
     "MalformedChunkError",
     "MergedEvents",
     "ModelError",
     "ModelSettings",
     "ModelStatistics",
     "NetworkError",
+    "ObserverFailed",
     "Outcome",
     "Outcomes",
     "OverloadedError",
     "Partial",
     "Patience",
     "PatienceError",
+    "Plan",
     "Priority",
     "ProtocolError",
     "ProviderError",
@@ -128,6 +150,7 @@ __all__ = [
     "QuotaError",
     "RateLimitedError",
     "ReasoningDelta",
+    "RecordStream",
     "RedirectRefusedError",
     "RefusalDelta",
     "RequestError",
@@ -135,11 +158,17 @@ __all__ = [
     "Restarted",
     "Resumed",
     "Retries",
+    "Retrying",
+    "Role",
     "Route",
+    "RouteChanged",
+    "RouteStatistics",
     "Secret",
     "ServerError",
+    "Stop",
     "StorageError",
     "StreamCancelledError",
+    "StreamEnded",
     "StreamEvent",
     "StreamOutcome",
     "StreamStatistics",
@@ -157,6 +186,7 @@ __all__ = [
     "Usage",
     "UsageReport",
     "__version__",
+    "log_observer",
     "open_engine",
     "open_transport",
 ]

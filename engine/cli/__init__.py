@@ -6,6 +6,17 @@ Rule 2: data goes to stdout, everything else to stderr.
 Rule 3: what the user can mend is a `CliError` in three lines; a traceback is a bug of ours.
 """
 
-from engine.cli.entry import main
+from collections.abc import Sequence
 
 __all__ = ["main"]
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code. `words` are those after the program's name."""
+    try:
+        # Here, and not above: Ctrl-C may come while it is imported.
+        from engine.cli.entry import run
+
+        return run(words)
+    except KeyboardInterrupt:
+        return 130

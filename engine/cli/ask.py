@@ -119,7 +119,7 @@ def _tell(args: argparse.Namespace, answers: "list[Answer]") -> None:
     whole = all(answer.completion is not None for answer in answers)
     simulated = all(answer.model.startswith("sim/") for answer in answers)
     if whole and simulated and is_terminal(sys.stderr):
-        note(f"next: export OPENAI_API_KEY=..., then {PROGRAM} ask \"...\" -m gpt-4.1-mini")
+        note(f'next: export OPENAI_API_KEY=..., then {PROGRAM} ask "..." -m gpt-4.1-mini')
 
 
 def _figures(answer: "Answer") -> str:

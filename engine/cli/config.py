@@ -1,4 +1,7 @@
 """stub"""
+
 from engine.cli.parser import Verbs
+
+
 def add(verbs: Verbs) -> None:
     """Declare the verb."""

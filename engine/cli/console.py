@@ -3,7 +3,9 @@
 import os
 import re
 import select
+import shutil
 import sys
+import textwrap
 from typing import TextIO
 
 from engine.cli.exits import CliError
@@ -27,6 +29,13 @@ def data(text: str) -> None:
     """Lines of the result; waits for a slow reader."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
     sys.stdout.flush()
+
+
+def wrapped(text: str) -> str:
+    """`text` broken between words where stdout is a terminal, by its width or COLUMNS."""
+    if not is_terminal(sys.stdout):
+        return text
+    return textwrap.fill(text, max(20, shutil.get_terminal_size().columns))
 
 
 def is_terminal(stream: TextIO | None) -> bool:

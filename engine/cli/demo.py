@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
     plan = DemoPlan.of(args)
     flags = ("--speed", f"{plan.speed:g}", "--seed", str(plan.seed))
-    with sim_process(*flags, plan=plan.faults) as simulator:
+    with sim_process(*flags, script=plan.faults, profile=plan.profiles) as simulator:
         # The simulator starts while we import.
         from engine.cli.demo_load import Load
         from engine.cli.demo_report import report

@@ -11,13 +11,13 @@ import trio
 from engine.cli.demo_plan import DemoPlan
 from engine.core.histogram import Histogram
 from engine.facade import Engine, open_engine
-from engine.simulator.provider import Provider
+from engine.simulator import PROFILES, Provider, parse_profiles
 from engine.values.completion import Completion
 from engine.values.errors import EngineError
 from engine.values.request import ChatRequest
 from engine.values.statistics import EngineStatistics
 
-_EVERY = 0.1
+_EVERY = 0.125
 """Seconds between two looks at the engine."""
 
 
@@ -25,7 +25,7 @@ class Screen(Protocol):
     """Shows a load while it runs."""
 
     def update(self, load: "Load") -> None:
-        """Show where it stands; called ten times a second and at the end."""
+        """Show where it stands; called a few times a second and at the end."""
 
     def close(self) -> None:
         """Give the terminal back."""
@@ -39,6 +39,7 @@ class Load:
         self.url = url
         self.finished: dict[str, int] = dict.fromkeys(plan.limits, 0)
         """By the model that was asked for."""
+        self.failed: dict[str, int] = dict.fromkeys(plan.limits, 0)
         self.errors: list[tuple[ChatRequest, EngineError]] = []
         self.different = 0
         """Answers that are not what the provider meant to say, to the last character."""
@@ -46,7 +47,8 @@ class Load:
         self.seconds = 0.0
         self.first_token = {model: Histogram() for model in plan.limits}
         """Seconds from a request's slot to its first token."""
-        self._truth = Provider(dice=random.Random(0))
+        models = {**PROFILES, **parse_profiles(plan.profiles or "{}")}
+        self._truth = Provider(dice=random.Random(0), models=models)
 
     @property
     def done(self) -> int:
@@ -86,6 +88,7 @@ class Load:
         try:
             completion = await eng.complete(request)
         except EngineError as error:
+            self.failed[request.model] += 1
             self.errors.append((request, error))
         else:
             self._book(request, completion)

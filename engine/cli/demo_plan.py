@@ -14,10 +14,19 @@ LIMITS = {
 }
 """The models, and how many streams of each run at once."""
 _BIG_LIMITS = {
-    "gpt-4.1": 250,
-    "claude-sonnet-4.5": 200,
+    "gpt-4.1": 300,
+    "claude-sonnet-4.5": 250,
     "gemini-2.5-flash": 350,
     "deepseek-v3.2": 400,
+}
+_BIG_PACE = {"tokens_per_second": 12, "output_tokens": [24, 40]}
+"""Slow and short answers: a machine of two cores has to carry a thousand of them, and the
+provider too."""
+_TTFT = {
+    "gpt-4.1": (0.85, 1.2),
+    "claude-sonnet-4.5": (0.92, 1.35),
+    "gemini-2.5-flash": (0.18, 0.28),
+    "deepseek-v3.2": (0.22, 0.35),
 }
 FALLBACK = "deepseek-v3.2"
 """Asked in the place of the others in the chaos."""
@@ -48,6 +57,7 @@ class DemoPlan:
         speed: float,
         seed: int,
         chaos: bool,
+        big: bool,
     ) -> None:
         self.streams = streams
         self.max_streams = max_streams
@@ -56,6 +66,7 @@ class DemoPlan:
         """Times as fast as the models that the simulator imitates."""
         self.seed = seed
         self.chaos = chaos
+        self.big = big
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "DemoPlan":
@@ -73,7 +84,25 @@ class DemoPlan:
             speed=args.speed or (1.0 if args.big else 3.0 if args.chaos else 2.0),
             seed=args.seed,
             chaos=args.chaos,
+            big=args.big,
         )
+
+    @property
+    def pace(self) -> str:
+        """How the simulator differs from the models it imitates; empty when it does not."""
+        speed = "" if self.speed == 1 else f"simulator at {self.speed:g}x speed"
+        short = "answers of 24 to 40 tokens at 12 tokens/s each" if self.big else ""
+        return ", ".join(filter(None, [speed, short]))
+
+    @property
+    def profiles(self) -> str:
+        """The simulator's models, as JSON; empty for its own."""
+        if not self.big:
+            return ""
+        return json.dumps({
+            model: {"ttft_mean": mean, "ttft_p95": p95, **_BIG_PACE}
+            for model, (mean, p95) in _TTFT.items()
+        })
 
     @property
     def faults(self) -> str:

@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from engine.cli.console import can_redraw, data, note, printable
+from engine.cli.console import can_redraw, data, note, printable, wrapped
 from engine.cli.demo_load import Load
 from engine.cli.demo_plan import CHAOS_IN_WORDS
 from engine.cli.demo_table import CAPTION, FINAL, Row, cell, columns, plain_table, rows
@@ -23,7 +23,7 @@ def report(load: Load, *, as_json: bool, interrupted: bool, then: str) -> None:
     else:
         data(plain_table(load))
         data("")
-    data("\n".join(summary(load, interrupted=interrupted)))
+    data("\n".join(wrapped(line) for line in summary(load, interrupted=interrupted)))
     note(f"next: {then}")
 
 
@@ -33,11 +33,11 @@ def _drawn(load: Load) -> bool:
         from rich.console import Console
     except ImportError:
         return False
-    from engine.cli.demo_screen import rich_table
+    from engine.cli.demo_screen import ROOMY, rich_table
 
     console = Console(file=sys.stdout)
     shown = columns(FINAL, console.width)
-    table = rich_table(shown, roomy=True)
+    table = rich_table(shown, roomy=console.width >= ROOMY)
     for row in rows(load):
         cells = [cell(row, column.key) for column in shown]
         table.add_row(*cells, style="bold" if row.statistics is _total(load) else "")
@@ -57,10 +57,11 @@ def summary(load: Load, *, interrupted: bool) -> list[str]:
     if load.plan.chaos:
         lines.append(f"The provider misbehaved on purpose: {CHAOS_IN_WORDS}.")
     rest = f"{load.plan.streams - load.done} were not finished" if interrupted else ""
-    lost = f"{len(load.errors)} failed: {_categories(load)}" if load.errors else "none failed"
-    speed = "" if load.plan.speed == 1 else f" with the simulator at {load.plan.speed:g}x speed"
+    kinds = ", ".join(f"{name} {count}" for name, count in _categories(load).most_common())
+    lost = f"{len(load.errors)} failed: {kinds}" if load.errors else "none failed"
+    pace = f" ({load.plan.pace})" if load.plan.pace else ""
     lines.append(
-        f"{whole} of {load.plan.streams} answers complete in {load.seconds:.1f} s{speed}; "
+        f"{whole} of {load.plan.streams} answers complete in {load.seconds:.1f} s{pace}; "
         + ", ".join(filter(None, [lost, rest]))
         + "."
     )
@@ -72,9 +73,8 @@ def summary(load: Load, *, interrupted: bool) -> list[str]:
     return lines
 
 
-def _categories(load: Load) -> str:
-    counts = Counter(error.category for _, error in load.errors)
-    return ", ".join(f"{name} {count}" for name, count in counts.most_common())
+def _categories(load: Load) -> Counter[str]:
+    return Counter(error.category for _, error in load.errors)
 
 
 def figures(load: Load) -> dict[str, Any]:
@@ -83,6 +83,8 @@ def figures(load: Load) -> dict[str, Any]:
         "streams": load.plan.streams,
         "done": sum(load.finished.values()),
         "failed": len(load.errors),
+        "errors": dict(_categories(load)),
+        "unfinished": load.plan.streams - load.done,
         "different": load.different,
         "seconds": round(load.seconds, 3),
         "speed": load.plan.speed,
@@ -98,8 +100,7 @@ def _row(row: Row) -> dict[str, Any]:
         "max_streams": own.max_streams,
         "peak_streams": own.peak_active,
         "done": row.done,
-        "failed": own.failed,
-        "cancelled": own.cancelled,
+        "failed": row.failed,
         "retries": own.retries,
         "fallbacks": own.reroutes,
         "queue_time": _quantiles(own.queue_time),
@@ -107,7 +108,6 @@ def _row(row: Row) -> dict[str, Any]:
         "provider_time_to_first_token": _of_histogram(row.first_token),
         "output_tokens": own.output_tokens,
         "tokens_per_second": round(row.tokens_per_second, 1),
-        "errors": dict(own.errors),
     }
 
 

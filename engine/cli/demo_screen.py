@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-_ROOMY = 100
+ROOMY = 100
 """Columns of a terminal from which on the table gets more space."""
 
 
@@ -105,12 +105,12 @@ class LiveScreen:
         return Group(bar, Text(), self._table(load), Text(CAPTION, style="italic"))
 
     def _headline(self, load: Load) -> str:
-        speed = "" if load.plan.speed == 1 else f", simulator at {load.plan.speed:g}x speed"
-        return f"{load.done}/{load.plan.streams} done, {load.seconds:.1f} s{speed}"
+        parts = [f"{load.done}/{load.plan.streams} done", f"{load.seconds:.1f} s", load.plan.pace]
+        return ", ".join(filter(None, parts))
 
     def _table(self, load: Load) -> "Table":
         shown = columns(LIVE, self._console.width)
-        table = rich_table(shown, roomy=self._console.width >= _ROOMY)
+        table = rich_table(shown, roomy=self._console.width >= ROOMY)
         for row in rows(load, self._speeds):
             cells = [_styled(column.key, cell(row, column.key)) for column in shown]
             table.add_row(*cells, style="bold" if row.name == ALL else "")
@@ -135,7 +135,7 @@ def _styled(key: str, text: str) -> str:
     if key == "failed" and text != "0":
         return f"[red]{text}[/red]"
     if key in ("retries", "fallbacks") and text != "0":
-        return f"[yellow]{text}[/yellow]"
+        return f"[magenta]{text}[/magenta]"
     if key == "limited" and text:
         return f"[cyan]{text}[/cyan]"
     return text

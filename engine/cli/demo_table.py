@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import attrs
 
 from engine.cli.demo_load import Load
+from engine.cli.tables import aligned
 from engine.core.histogram import Histogram
 from engine.values.statistics import EngineStatistics, ModelStatistics
 
@@ -28,9 +29,10 @@ LIVE = (
     Column("queued", "queued"),
     Column("done", "done"),
     Column("failed", "failed"),
-    Column("retries", "retries", 90),
-    Column("fallbacks", "fall-\nbacks", 100),
-    Column("queue", "in queue\np50", 120),
+    Column("backoff", "backing\noff", 100),
+    Column("retries", "re-\ntries", 90),
+    Column("fallbacks", "fall-\nbacks", 90),
+    Column("queue", "in queue s\np50/p99", 120),
     Column("ttft", "TTFT s\np50/p99", 60),
     Column("speed", "tokens/s", 70),
     Column("limited", "limited by", 78),
@@ -40,13 +42,13 @@ FINAL = (
     Column("peak", "peak\n/limit"),
     Column("done", "done"),
     Column("failed", "failed"),
-    Column("retries", "retries", 70),
-    Column("fallbacks", "fall-\nbacks", 70),
-    Column("queue", "in queue s\np50/p99", 70),
+    Column("retries", "re-\ntries", 60),
+    Column("fallbacks", "fall-\nbacks", 60),
+    Column("queue", "in queue s\np50/p99", 80),
     Column("ttft", "TTFT s\np50/p99"),
     Column("speed", "tokens/s"),
 )
-CAPTION = "TTFT: from the first slot to the first token, retries included; tokens/s: all streams."
+CAPTION = "TTFT counts from the first slot on, retries included. tokens/s: all streams."
 
 
 @attrs.frozen
@@ -56,6 +58,7 @@ class Row:
     name: str
     statistics: ModelStatistics
     done: int
+    failed: int
     first_token: Histogram
     limited_by: str
     tokens_per_second: float
@@ -91,10 +94,11 @@ def rows(load: Load, speeds: Speeds | None = None) -> list[Row]:
         limited = limited_by(model, own, statistics)
         first = load.first_token[model]
         speed = _speed(load, model, own, speeds)
-        found.append(Row(model, own, load.finished[model], first, limited, speed))
+        found.append(Row(model, own, load.finished[model], load.failed[model], first, limited, speed))
     total = statistics.total
     speed = _speed(load, ALL, total, speeds)
-    found.append(Row(ALL, total, sum(load.finished.values()), together, "", speed))
+    done, failed = sum(load.finished.values()), len(load.errors)
+    found.append(Row(ALL, total, done, failed, together, "", speed))
     return found
 
 
@@ -130,7 +134,8 @@ def cell(row: Row, key: str) -> str:
         "peak": f"{own.peak_active}/{own.max_streams}",
         "queued": str(own.queued),
         "done": str(row.done),
-        "failed": str(own.failed),
+        "failed": str(row.failed),
+        "backoff": str(_backing_off(own)),
         "retries": str(own.retries),
         "fallbacks": str(own.reroutes),
         "queue": _pair(own.queue_time.p50, own.queue_time.p99),
@@ -139,6 +144,14 @@ def cell(row: Row, key: str) -> str:
         "limited": row.limited_by,
     }
     return cells[key]
+
+
+def _backing_off(own: ModelStatistics) -> int:
+    """Requests that have not ended and hold no slot and wait for none."""
+    ended = own.succeeded + own.failed + own.cancelled
+    # Below zero where a model answers for others: slots go by who answers, the rest by who was
+    # asked.
+    return max(0, own.requests - ended - own.active - own.queued)
 
 
 def _pair(p50: float | None, p99: float | None) -> str:
@@ -155,11 +168,4 @@ def plain_table(load: Load, all_columns: Sequence[Column] = FINAL, width: int = 
     shown = columns(all_columns, width)
     titles = [column.title.replace("-\n", "").replace("\n", " ") for column in shown]
     lines = [titles, *([cell(row, column.key) for column in shown] for row in rows(load))]
-    widths = [max(len(line[i]) for line in lines) for i in range(len(shown))]
-    return "\n".join(
-        "  ".join(
-            text.ljust(width) if i == 0 else text.rjust(width)
-            for i, (text, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in lines
-    )
+    return aligned(lines, right=range(1, len(shown)))

@@ -38,8 +38,8 @@ def build_parser() -> Parser:
     return parser
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code. `words` are those after the program's name."""
+def run(words: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code, whatever it ends with but Ctrl-C."""
     try:
         code = _run(list(sys.argv[1:] if words is None else words))
         if sys.stdout is not None:
@@ -47,8 +47,6 @@ def main(words: Sequence[str] | None = None) -> int:
     except CliError as error:
         complain(error)
         return error.code
-    except KeyboardInterrupt:
-        return Exit.INTERRUPTED
     except BrokenPipeError:
         _forget_stdout()
         return Exit.READER_GONE
@@ -96,5 +94,3 @@ def _forget_stdout() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)
-
-

@@ -102,5 +102,3 @@ def _secrets(config: "EngineConfig") -> list[str]:
         for value in (endpoint.key, *endpoint.headers.values())
     ]
     return [value.reveal() for value in held if isinstance(value, Secret)]
-
-

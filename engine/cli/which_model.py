@@ -64,7 +64,9 @@ def _check(model: str, config: "EngineConfig") -> None:
     if config.endpoints:
         names = ", ".join(config.endpoints)
         why = f"there is a key for {names}, and nothing says that it serves this model"
-        route = f'[models."{model}"] with routes = [{{ endpoint = "{next(iter(config.endpoints))}" }}]'
+        route = (
+            f'[models."{model}"] with routes = [{{ endpoint = "{next(iter(config.endpoints))}" }}]'
+        )
         step = f"write {route} into streamnursery.toml, or: {WITHOUT_KEY}"
     else:
         why = "OPENAI_API_KEY and OPENAI_BASE_URL are not set, and no configuration serves it"

@@ -81,6 +81,8 @@ class TokenStream:
             self._batch = iter(batch)
             return
         if delivery.error is not None:
+            # The caller's deadline is ours too, and his own Cancelled comes first.
+            await trio.lowlevel.checkpoint_if_cancelled()
             raise delivery.error.with_traceback(None)
         raise StopAsyncIteration
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import trio
 
 from engine.facade import Engine
+from engine.values.statistics import EngineStatistics
 
 _LOOKS = 10
 _OPEN_FILES = Path("/proc/self/fd")
@@ -20,7 +21,7 @@ def assert_quiescent(engine: Engine) -> None:
     Raises:
         AssertionError: naming everything that is left.
     """
-    left = remains(engine)
+    left = remains(engine.statistics())
     if left:
         msg = "the engine is not quiescent: " + "; ".join(left)
         raise AssertionError(msg)
@@ -33,7 +34,7 @@ async def wait_quiescent(engine: Engine, within: float = 0.1) -> None:
         AssertionError: naming everything that is left then.
     """
     for _ in range(_LOOKS):
-        if not remains(engine):
+        if not remains(engine.statistics()):
             return
         await trio.sleep(within / _LOOKS)
     assert_quiescent(engine)
@@ -56,9 +57,8 @@ def no_files_left_open() -> Iterator[None]:
         raise AssertionError(msg)
 
 
-def remains(engine: Engine) -> list[str]:
+def remains(statistics: EngineStatistics) -> list[str]:
     """What an engine at rest would not hold."""
-    statistics = engine.statistics()
     connections = statistics.connections
     counts = {
         "slots taken": statistics.active,

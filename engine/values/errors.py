@@ -78,13 +78,13 @@ class EngineError(Exception):
         self.attempts: Sequence[AttemptRecord] = ()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (type(self), self.args, self.__dict__))
+        # The state comes apart from the arguments: an error stands in its own attempts.
+        return (_rebuild, (type(self), self.args), self.__dict__.copy())
 
 
-def _rebuild(cls: type[EngineError], args: tuple[Any, ...], state: dict[str, Any]) -> EngineError:
+def _rebuild(cls: type[EngineError], args: tuple[Any, ...]) -> EngineError:
     error = cls.__new__(cls)
     error.args = args
-    error.__dict__.update(state)
     return error
 
 

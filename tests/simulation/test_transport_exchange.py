@@ -355,7 +355,7 @@ async def test_closing_the_idle_ones_leaves_the_transport_usable(
         rig.transport.close_idle()
         assert rig.network.open_connections == 0
     await rig.open()
-    await trio.sleep(IDLE_SECONDS)
+    await trio.sleep(IDLE_SECONDS + 0.1)
     assert rig.network.open_connections == 0
 
 

@@ -1,0 +1,104 @@
+"""How fast a simulated world is: full-stack streams per second of CPU, and where the time goes.
+
+    python -m benchmarks.world_speed [--streams 300] [--tokens 40] [--rounds 5] [--layers]
+
+Three ways to send the tokens: each by itself at a model's pace, as most providers do (one read,
+one batch and one wake-up of the consumer for each); all at once; and at a pace with faults, as
+the traffic of the tests. The best of the rounds counts: other load on the machine only slows.
+`--layers` profiles one more round; the profiler makes small functions look dearer than they are.
+"""
+
+import argparse
+import cProfile
+import pstats
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from random import Random
+
+import trio
+
+from engine.testing import World, random_traffic
+
+SITE = "site-packages/"
+
+
+def clean(model: str, streams: int, tokens: int) -> Callable[[World], Awaitable[None]]:
+    """`streams` answers of `tokens` tokens each, all at the same time."""
+
+    async def main(world: World) -> None:
+        config = world.config(default_max_streams=streams, max_streams=streams)
+        async with world.open_engine(config) as engine, trio.open_nursery() as nursery:
+            for number in range(streams):
+                nursery.start_soon(consume, engine, model, f"Question {number}", tokens)
+
+    return main
+
+
+async def consume(engine, model: str, prompt: str, tokens: int) -> None:
+    async with engine.stream(model, prompt, max_tokens=tokens) as stream:
+        async for _ in stream:
+            pass
+
+
+def faulty(streams: int) -> Callable[[World], Awaitable[None]]:
+    async def main(world: World) -> None:
+        await random_traffic(Random(world.seed), streams).run(world)
+
+    return main
+
+
+def measure(main: Callable[[World], Awaitable[None]], rounds: int) -> float:
+    """CPU seconds of the fastest of `rounds` worlds."""
+    best = float("inf")
+    for seed in range(rounds):
+        started = time.process_time()
+        World(seed).run(main)
+        best = min(best, time.process_time() - started)
+    return best
+
+
+def layers(main: Callable[[World], Awaitable[None]]) -> Counter[str]:
+    """CPU seconds by layer, as a profiler sees them."""
+    profile = cProfile.Profile()
+    profile.runcall(World(0).run, main)
+    spent: Counter[str] = Counter()
+    for (file, _, function), (_, _, own, _, _) in pstats.Stats(profile).stats.items():
+        spent[layer_of(file, function)] += own
+    return spent
+
+
+def layer_of(file: str, function: str) -> str:
+    if "/engine/" in file:
+        return "engine." + file.partition("/engine/")[2].split("/")[0].removesuffix(".py")
+    if SITE in file:
+        return file.partition(SITE)[2].split("/")[0]
+    if file == "~" and "epoll" in function:
+        return "trio"
+    return "built-in functions" if file == "~" else f"stdlib {Path(file).stem}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--streams", type=int, default=300)
+    parser.add_argument("--tokens", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--layers", action="store_true")
+    options = parser.parse_args()
+    ways = {
+        "a read per token": clean("gpt-4.1", options.streams, options.tokens),
+        "all at once": clean("fast", options.streams, options.tokens),
+        "with faults": faulty(options.streams),
+    }
+    for name, way in ways.items():
+        seconds = measure(way, options.rounds)
+        print(f"{name:20} {options.streams / seconds:6.0f} streams per CPU second")
+        if options.layers:
+            spent = layers(way)
+            for layer, own in spent.most_common(14):
+                print(f"    {own / spent.total():5.1%}  {layer}")
+
+
+if __name__ == "__main__":
+    main()
