@@ -34,36 +34,42 @@ class Answer:
 class Show(Protocol):
     """Where events go while they arrive."""
 
-    async def show(self, answer: Answer, events: Sequence[StreamEvent]) -> None:
+    async def show(self, answer: Answer, events: Sequence[StreamEvent], /) -> None:
         """The events of one read."""
 
-    async def end(self, answer: Answer) -> None:
+    async def end(self, answer: Answer, /) -> None:
         """The answer is whole or has failed."""
 
-    async def run(self, answers: Sequence[Answer]) -> None:
+    async def run(self, answers: Sequence[Answer], /) -> None:
         """Show all of it; returns when every answer has ended."""
+
+    def close(self) -> None:
+        """Give back what it holds, when nobody uses it any more."""
 
 
 async def ask_all(
     answers: Sequence[Answer],
     fields: Mapping[str, Any],
     config: EngineConfig,
-    timeout: float | None,
+    within: float | None,
     show: Show,
 ) -> None:
-    """Fill in every answer."""
-    async with open_engine(config) as eng, trio.open_nursery() as nursery:
-        for answer in answers:
-            request = make_request(answer.model, **fields)
-            nursery.start_soon(_ask, eng, request, timeout, answer, show)
-        await show.run(answers)
+    """Fill in every answer; each may take as many seconds as `within` says."""
+    try:
+        async with open_engine(config) as eng, trio.open_nursery() as nursery:
+            for answer in answers:
+                request = make_request(answer.model, **fields)
+                nursery.start_soon(_ask, eng, request, within, answer, show)
+            await show.run(answers)
+    finally:
+        show.close()
 
 
 async def _ask(
-    eng: Engine, request: ChatRequest, timeout: float | None, answer: Answer, show: Show
+    eng: Engine, request: ChatRequest, within: float | None, answer: Answer, show: Show
 ) -> None:
     try:
-        async with eng.stream(request, timeout=timeout) as stream:
+        async with eng.stream(request, timeout=within) as stream:
             answer.stream = stream
             try:
                 while True:
@@ -78,14 +84,17 @@ async def _ask(
 class Silent:
     """Shows nothing: the whole is printed at the end."""
 
-    async def show(self, answer: Answer, events: Sequence[StreamEvent]) -> None:
+    async def show(self, _answer: Answer, _events: Sequence[StreamEvent], /) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def end(self, answer: Answer) -> None:
+    async def end(self, _answer: Answer, /) -> None:
         await trio.lowlevel.checkpoint()
 
-    async def run(self, answers: Sequence[Answer]) -> None:
+    async def run(self, _answers: Sequence[Answer], /) -> None:
         await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 class Plain:
@@ -113,7 +122,12 @@ class Plain:
         for number, answer in enumerate(answers):
             if self._headings:
                 await self._output.write(f"{'' if number == 0 else chr(10)}== {answer.model} ==\n")
-            async with self._pieces[answer][1] as pieces:
-                async for piece in pieces:
-                    await self._output.write(piece)
+            async for piece in self._pieces[answer][1]:
+                await self._output.write(piece)
             await self._output.end_line()
+
+    def close(self) -> None:
+        # Not before all have ended: a sender that still waits must meet the cancel instead.
+        for send, receive in self._pieces.values():
+            send.close()
+            receive.close()

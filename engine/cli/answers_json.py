@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -39,8 +40,11 @@ class Lines:
             async with self._turn:
                 await self._output.write(dumped(line) + "\n")
 
-    async def run(self, answers: Sequence[Answer]) -> None:
+    async def run(self, _answers: Sequence[Answer], /) -> None:
         await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """Nothing is held."""
 
 
 def _line(model: str, event: StreamEvent) -> str:
@@ -54,9 +58,10 @@ def _plain(value: object) -> object:
 
 
 def dumped(value: object) -> str:
-    """As JSON on one line; half a character, which no UTF-8 can hold, as an escape."""
+    """As JSON on one line; with escapes for what stdout or a terminal could not take."""
     text = json.dumps(value, ensure_ascii=False)
-    return text if text.isprintable() else json.dumps(value)
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return text if utf8 and text.isprintable() else json.dumps(value)
 
 
 def answer_object(answer: Answer) -> dict[str, Any]:

@@ -1,14 +1,17 @@
 """Writing to stdout and stderr, and what the terminal can do."""
 
+import io
 import os
 import re
 import select
 import shutil
 import sys
 import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TextIO
 
-from engine.cli.exits import CliError
+from engine.cli.exits import CliError, Exit
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -20,25 +23,60 @@ def printable(text: str) -> str:
 
 def note(text: str) -> None:
     """A line for people."""
-    stream = sys.stderr
-    if stream is not None:
-        print(printable(text), file=stream, flush=True)
+    print(printable(text), file=sys.stderr, flush=True)
 
 
 def data(text: str) -> None:
     """Lines of the result; waits for a slow reader."""
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
-    sys.stdout.flush()
+    with writing():
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+        sys.stdout.flush()
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """Around a write to stdout: a full disk is the user's to mend."""
+    try:
+        yield
+    except BrokenPipeError:
+        forget_stdout()
+        raise
+    except OSError as error:
+        why = error.strerror or str(error)
+        forget_stdout()
+        raise CliError("stdout cannot be written", why, code=Exit.SOME_FAILED) from None
+
+
+def forget_stdout() -> None:
+    """After a write has failed: the interpreter flushes stdout once more when it exits."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
+
+
+def prepare_streams() -> None:
+    """Make stdout and stderr writable, whatever they are: closed before we began (`>&-`), or in
+    an encoding that lacks some letters."""
+    if sys.stdout is None:
+        sys.stdout = io.TextIOWrapper(io.FileIO(os.devnull, "w"))
+    if sys.stderr is None:
+        sys.stderr = io.TextIOWrapper(io.FileIO(os.devnull, "w"))
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")
+
+
+def terminal_width() -> int:
+    """Columns of the terminal on stdout, by itself or COLUMNS; plenty where there is none."""
+    return max(20, shutil.get_terminal_size().columns) if is_terminal(sys.stdout) else 1000
 
 
 def wrapped(text: str) -> str:
-    """`text` broken between words where stdout is a terminal, by its width or COLUMNS."""
-    if not is_terminal(sys.stdout):
-        return text
-    return textwrap.fill(text, max(20, shutil.get_terminal_size().columns))
+    """`text` broken between words at the width of the terminal."""
+    return textwrap.fill(text, terminal_width())
 
 
 def is_terminal(stream: TextIO | None) -> bool:
+    """None is a stdin that was closed before we began."""
     return stream is not None and not stream.closed and stream.isatty()
 
 
@@ -58,11 +96,7 @@ def has_colour(stream: TextIO | None) -> bool:
 
 
 def complain(error: CliError, about: str = "") -> None:
-    """Write an error to stderr, below whatever the command has said before."""
-    if sys.stderr is None:
-        return
-    if sys.stdout is not None:
-        sys.stdout.flush()
+    """Write an error to stderr."""
     text = "\n".join(map(printable, str(error).splitlines()))
     if about:
         text = text.replace("error: ", f"error: {printable(about)}: ", 1)
@@ -78,7 +112,6 @@ class Output:
     """
 
     def __init__(self) -> None:
-        sys.stdout.flush()
         self._fd = sys.stdout.fileno()
         self._encoding = sys.stdout.encoding or "utf-8"
         self._terminal = is_terminal(sys.stdout)
@@ -101,7 +134,8 @@ class Output:
             # Asked first: epoll refuses regular files, which never block.
             if not select.select([], [self._fd], [], 0)[1]:
                 await trio.lowlevel.wait_writable(self._fd)
-            view = view[os.write(self._fd, view[: select.PIPE_BUF]) :]
+            with writing():
+                view = view[os.write(self._fd, view[: select.PIPE_BUF]) :]
 
     async def end_line(self) -> None:
         """Begin a new line unless one has just begun."""
@@ -111,4 +145,5 @@ class Output:
     def end_line_now(self) -> None:
         """The same when the loop has ended."""
         if not self.at_line_start:
-            os.write(self._fd, b"\n")
+            with writing():
+                os.write(self._fd, b"\n")

@@ -2,7 +2,7 @@
 
 import argparse
 
-from engine.cli.exits import Exit
+from engine.cli.exits import CliError, Exit
 from engine.cli.parser import PROGRAM, Verbs, add_verb, number, whole
 
 _EXAMPLE = """\
@@ -11,6 +11,9 @@ streamnursery demo --streams 300 --limit gpt-4.1=2 --max-streams 40
 streamnursery demo --big                                  2,000 streams, 1,000 at a time
 streamnursery demo --chaos                                a provider that misbehaves
 """
+
+
+_OTHER_FILES = 64
 
 
 def add(verbs: Verbs) -> None:
@@ -60,6 +63,7 @@ def run(args: argparse.Namespace) -> int:
     from engine.cli.processes import sim_process
 
     plan = DemoPlan.of(args)
+    _allow_files(plan.max_streams)
     flags = ("--speed", f"{plan.speed:g}", "--seed", str(plan.seed))
     with sim_process(*flags, script=plan.faults, profile=plan.profiles) as simulator:
         # The simulator starts while we import.
@@ -77,6 +81,29 @@ def run(args: argparse.Namespace) -> int:
         interrupted = run_trio(work)
     report(load, as_json=args.json, interrupted=bool(interrupted), then=_next_command(args))
     return interrupted or (Exit.SOME_FAILED if load.errors or load.different else Exit.OK)
+
+
+def _allow_files(streams: int) -> None:
+    """Let this process, and the simulator that inherits it, open a socket for each stream.
+
+    Raises:
+        CliError: the machine does not allow so many.
+    """
+    try:
+        import resource
+    except ImportError:  # no POSIX, no such limit
+        return
+    wanted = streams + _OTHER_FILES
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    except (ValueError, OSError):
+        why = f"this process may open {hard} files, and every stream takes one"
+        step = f"{PROGRAM} demo --max-streams {max(1, hard - _OTHER_FILES)}"
+        msg = f"{streams} streams at once are too many here"
+        raise CliError(msg, why, step) from None
 
 
 def _next_command(args: argparse.Namespace) -> str:

@@ -3,7 +3,7 @@
 import random
 import time
 from collections.abc import Iterator
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import trio
@@ -15,7 +15,9 @@ from engine.simulator import PROFILES, Provider, parse_profiles
 from engine.values.completion import Completion
 from engine.values.errors import EngineError
 from engine.values.request import ChatRequest
-from engine.values.statistics import EngineStatistics
+
+if TYPE_CHECKING:
+    from engine.values.statistics import EngineStatistics
 
 _EVERY = 0.125
 """Seconds between two looks at the engine."""

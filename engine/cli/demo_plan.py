@@ -75,7 +75,8 @@ class DemoPlan:
         for model, limit in args.limit:
             if model not in limits:
                 hint = suggestion(model, limits) or f"there is {', '.join(limits)}"
-                raise CliError(f"--limit: the demo has no model {model}", hint, f"{PROGRAM} demo")
+                msg = f"--limit: the demo has no model {model}"
+                raise CliError(msg, hint, f"{PROGRAM} demo")
             limits[model] = limit
         return cls(
             streams=args.streams or (2000 if args.big else 100),

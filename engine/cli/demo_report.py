@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 from typing import Any
 
-from engine.cli.console import can_redraw, data, note, printable, wrapped
+from engine.cli.console import can_redraw, data, note, printable, terminal_width, wrapped
 from engine.cli.demo_load import Load
 from engine.cli.demo_plan import CHAOS_IN_WORDS
 from engine.cli.demo_table import CAPTION, FINAL, Row, cell, columns, plain_table, rows
@@ -21,7 +21,7 @@ def report(load: Load, *, as_json: bool, interrupted: bool, then: str) -> None:
     if can_redraw(sys.stdout) and _drawn(load):
         data("")
     else:
-        data(plain_table(load))
+        data(plain_table(load, terminal_width()))
         data("")
     data("\n".join(wrapped(line) for line in summary(load, interrupted=interrupted)))
     note(f"next: {then}")

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
-ROOMY = 100
+ROOMY = 120
 """Columns of a terminal from which on the table gets more space."""
 
 
@@ -56,7 +56,7 @@ class LineScreen:
             f"{load.done}/{load.plan.streams} done",
             f"{total.active} in flight",
             f"{total.queued} queued",
-            f"{total.failed} failed",
+            f"{len(load.errors)} failed",
         ]
         if total.retries or total.reroutes:
             parts += [f"{total.retries} retries", f"{total.reroutes} fallbacks"]
@@ -101,12 +101,11 @@ class LiveScreen:
 
         bar = Table.grid(padding=(0, 1))
         progress = ProgressBar(total=load.plan.streams, completed=load.done, width=30)
-        bar.add_row(progress, Text(self._headline(load)))
-        return Group(bar, Text(), self._table(load), Text(CAPTION, style="italic"))
-
-    def _headline(self, load: Load) -> str:
-        parts = [f"{load.done}/{load.plan.streams} done", f"{load.seconds:.1f} s", load.plan.pace]
-        return ", ".join(filter(None, parts))
+        bar.add_row(progress, Text(f"{load.done}/{load.plan.streams} done, {load.seconds:.1f} s"))
+        below = [CAPTION, *([f"Here: {load.plan.pace}."] if load.plan.pace else [])]
+        return Group(
+            bar, Text(), self._table(load), *(Text(line, style="italic") for line in below)
+        )
 
     def _table(self, load: Load) -> "Table":
         shown = columns(LIVE, self._console.width)

@@ -48,6 +48,8 @@ FINAL = (
     Column("ttft", "TTFT s\np50/p99"),
     Column("speed", "tokens/s"),
 )
+_TITLES = 25
+"""Columns of a terminal that titles on one line cost."""
 CAPTION = "TTFT counts from the first slot on, retries included. tokens/s: all streams."
 
 
@@ -94,7 +96,9 @@ def rows(load: Load, speeds: Speeds | None = None) -> list[Row]:
         limited = limited_by(model, own, statistics)
         first = load.first_token[model]
         speed = _speed(load, model, own, speeds)
-        found.append(Row(model, own, load.finished[model], load.failed[model], first, limited, speed))
+        found.append(
+            Row(model, own, load.finished[model], load.failed[model], first, limited, speed)
+        )
     total = statistics.total
     speed = _speed(load, ALL, total, speeds)
     done, failed = sum(load.finished.values()), len(load.errors)
@@ -163,9 +167,13 @@ def columns(all_columns: Sequence[Column], width: int) -> list[Column]:
     return [column for column in all_columns if column.wide <= width]
 
 
-def plain_table(load: Load, all_columns: Sequence[Column] = FINAL, width: int = 100) -> str:
-    """The table as aligned text, the first column to the left and the others to the right."""
-    shown = columns(all_columns, width)
-    titles = [column.title.replace("-\n", "").replace("\n", " ") for column in shown]
-    lines = [titles, *([cell(row, column.key) for column in shown] for row in rows(load))]
+def plain_table(load: Load, width: int) -> str:
+    """The final table as aligned text, the first column to the left and the others to the right.
+
+    Titles take one line here, and with it more of the `width`.
+    """
+    shown = columns(FINAL, width - _TITLES)
+    titles = [column.title.replace("-\n", "").replace("\n/", "/") for column in shown]
+    lines = [[title.replace("\n", " ") for title in titles]]
+    lines += [[cell(row, column.key) for column in shown] for row in rows(load)]
     return aligned(lines, right=range(1, len(shown)))

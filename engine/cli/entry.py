@@ -1,16 +1,22 @@
 """From the words of the command line to a verb, and from its end to an exit code."""
 
-import os
 import sys
 from collections.abc import Sequence
 
 from engine.cli import ask, completion, config, demo, doctor, models, sim
-from engine.cli.console import complain, printable
+from engine.cli.console import (
+    complain,
+    data,
+    prepare_streams,
+    printable,
+    writing,
+)
 from engine.cli.exits import EXIT_CODES, CliError, Exit
 from engine.cli.parser import PROGRAM, Parser, suggestion
 
 _VERBS = (demo, ask, sim, models, config, doctor, completion)
-_ELSEWHERE = {"help": "--help", "version": "--version"}
+_ELSEWHERE = ("help", "version")
+"""What is a flag here and a verb elsewhere."""
 
 _EXAMPLE = """\
 streamnursery demo                                        100 streams, live, no key needed
@@ -40,15 +46,15 @@ def build_parser() -> Parser:
 
 def run(words: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code, whatever it ends with but Ctrl-C."""
+    prepare_streams()
     try:
         code = _run(list(sys.argv[1:] if words is None else words))
-        if sys.stdout is not None:
+        with writing():
             sys.stdout.flush()
     except CliError as error:
         complain(error)
-        return error.code
+        code = error.code
     except BrokenPipeError:
-        _forget_stdout()
         return Exit.READER_GONE
     return code
 
@@ -61,9 +67,12 @@ def _run(words: list[str]) -> int:
     if words == ["--version"]:
         from engine import __version__
 
-        print(f"{PROGRAM} {__version__}")
+        data(f"{PROGRAM} {__version__}")
         return Exit.OK
-    args, extra = parser.parse_known_args(_with_verb(words))
+    try:
+        args, extra = parser.parse_known_args(_with_verb(words))
+    except SystemExit:  # argparse has printed the help of a verb
+        return Exit.OK
     if extra:
         args.verb.refuse(extra)
     code: int = args.run(args)
@@ -77,20 +86,15 @@ def _with_verb(words: list[str]) -> list[str]:
         return words
     if len(words) == 1 or words[1].startswith("-"):
         # One word alone is rather a slip of the keyboard than a prompt.
-        hint = _ELSEWHERE.get(first) or suggestion(first, _names())
+        hint = suggestion(first, [*_names(), *_ELSEWHERE])
         if hint and " " not in first and not first.startswith("-"):
-            hint = hint if hint.startswith("did") else f"did you mean {hint}?"
+            for word in _ELSEWHERE:
+                hint = hint.replace(f" {word}?", f" --{word}?")
             step = f"{PROGRAM} --help, or to ask a model just that: {PROGRAM} ask {first}"
-            raise CliError(f"no such verb: {printable(first)}", hint, step)
+            msg = f"no such verb: {printable(first)}"
+            raise CliError(msg, hint, step)
     return ["ask", *words]
 
 
 def _names() -> list[str]:
     return [module.__name__.rpartition(".")[2] for module in _VERBS]
-
-
-def _forget_stdout() -> None:
-    """The interpreter flushes stdout once more when it exits, and must not fail then."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
-    os.close(nowhere)

@@ -8,6 +8,8 @@ from engine.cli.exits import CliError, exit_code
 from engine.cli.parser import PROGRAM
 
 if TYPE_CHECKING:
+    from types import UnionType
+
     from engine.config import LoadedConfig
     from engine.values.errors import ConfigError, EngineError
     from engine.values.settings import EngineConfig
@@ -54,13 +56,15 @@ def _next_step(error: "EngineError") -> str:
 
     if isinstance(error, errors.RateLimitedError) and error.retry_after:
         return f"wait {error.retry_after:.0f} s and run it again"
-    steps: tuple[tuple[type[errors.EngineError], str], ...] = (
+    steps: tuple[tuple[type[errors.EngineError] | UnionType, str], ...] = (
         (errors.ModelError, f"{PROGRAM} models lists what is configured"),
         (errors.ContentError, "change what it objects to and run it again"),
         (errors.QuotaError, "top up the account, or use another key"),
         (errors.AuthError, f"{PROGRAM} doctor shows which key is used and what it may do"),
-        (errors.TlsError, f"{PROGRAM} doctor"),
-        (errors.NetworkError, f"{PROGRAM} doctor looks at names, proxies and certificates"),
+        (
+            errors.ConnectError | errors.TlsError,
+            f"{PROGRAM} doctor looks at names, proxies and certificates",
+        ),
         (errors.DeadlineError, "give it more time with --timeout"),
         (errors.QueueDeadlineError, "give it more time with --timeout"),
         (errors.UnexpectedContentError, f"{PROGRAM} config show --origin shows the url in use"),

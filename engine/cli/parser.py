@@ -7,13 +7,14 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeAlias
 
+from engine.cli.console import data
 from engine.cli.exits import CliError
 
 PROGRAM = "streamnursery"
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 
-_CHOICE = re.compile(r"argument (?P<name>.+?): invalid choice: (?P<given>.+?) \(choose from (.*)\)")
+_CHOICE = re.compile(r"argument .+?: invalid choice: (.+?) \(choose from (.*)\)")
 
 
 class Parser(argparse.ArgumentParser):
@@ -28,13 +29,18 @@ class Parser(argparse.ArgumentParser):
         shown = "\n".join(f"  {line}" for line in self.example.splitlines())
         return f"{shown}\n\n{super().format_help()}" if shown else super().format_help()
 
+    def print_help(self, file: object = None) -> None:
+        # argparse's own swallows the error of a full disk.
+        del file
+        data(self.format_help())
+
     def error(self, message: str) -> NoReturn:
         refused = _CHOICE.match(message)
         if refused is not None:
-            known = re.findall(r"[\w.-]+", refused[3])
-            hint = suggestion(refused["given"].strip("'"), known)
-            message = f"{refused['name']}: no such choice"
-            raise CliError(message, hint or f"there is {', '.join(known)}", self._help())
+            known = re.findall(r"[\w.-]+", refused[2])
+            hint = suggestion(refused[1].strip("'"), known)
+            what = f"{self.prog}: no such choice"
+            raise CliError(what, hint or f"there is {', '.join(known)}", self._help())
         raise CliError(message.removeprefix("argument "), "", self._help())
 
     def _help(self) -> str:
@@ -52,7 +58,8 @@ class Parser(argparse.ArgumentParser):
             what = f"{len(extra)} more word{'s' * (len(extra) > 1)} than {self.prog} takes"
             raise CliError(what, "", f"put a text of several words into quotes, or {self._help()}")
         hint = suggestion(flags[0], self.flags())
-        raise CliError(f"unknown flag {flags[0]}", hint or f"{self.prog} has none", self._help())
+        msg = f"unknown flag {flags[0]}"
+        raise CliError(msg, hint, self._help())
 
 
 def suggestion(given: str, known: Iterable[str]) -> str:

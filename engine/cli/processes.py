@@ -11,7 +11,6 @@ from contextlib import contextmanager
 
 from engine.cli.exits import CliError, Exit
 
-
 _COMMAND = (sys.executable, "-m", "engine", "sim", "--port", "0", "--json", "--until-eof")
 
 

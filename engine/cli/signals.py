@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from engine.cli.exits import CliError
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = b"\x1b[?25h"
 
@@ -21,6 +23,7 @@ def run_trio(work: Callable[[], Awaitable[int]]) -> int:
 
     Raises:
         BrokenPipeError: whoever read our output went away.
+        CliError: as `work` does, and never in a group.
     """
     import trio
 
@@ -41,14 +44,16 @@ def run_trio(work: Callable[[], Awaitable[int]]) -> int:
                 code = await work()
         return 128 + caught[0] if caught else code
 
-    gone = False
     code = 0
+    stopped: BaseException | None = None
     try:
         code = trio.run(root)
-    except* BrokenPipeError:
-        gone = True
-    if gone:
-        raise BrokenPipeError
+    except* (BrokenPipeError, CliError) as group:
+        stopped = group
+        while isinstance(stopped, BaseExceptionGroup):
+            stopped = stopped.exceptions[0]
+    if stopped is not None:
+        raise stopped
     return code
 
 

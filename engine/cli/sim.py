@@ -13,7 +13,7 @@ from engine.cli.parser import PROGRAM, Verbs, add_verb, number, whole
 if TYPE_CHECKING:
     import ssl
 
-    from engine.simulator import LoopbackServer, Plan, Profile, Provider
+    from engine.simulator import LoopbackServer, Profile, Provider
 
 T = TypeVar("T")
 
@@ -133,13 +133,16 @@ def _read(path: str, parse: Callable[[bytes], T]) -> T:
             text = file.read(_MAX_FILE + 1)
     except (OSError, ValueError) as error:
         why = getattr(error, "strerror", None) or str(error)
-        raise CliError(f"{path} cannot be read", why, "check the path") from None
+        msg = f"{path} cannot be read"
+        raise CliError(msg, why, "check the path") from None
     if len(text) > _MAX_FILE:
-        raise CliError(f"{path} is too long", f"more than {_MAX_FILE} bytes", step)
+        msg = f"{path} is too long"
+        raise CliError(msg, f"more than {_MAX_FILE} bytes", step)
     try:
         return parse(text)
     except ScriptError as error:
-        raise CliError(f"{path} cannot be used", "\n".join(error.problems), step) from None
+        msg = f"{path} cannot be used"
+        raise CliError(msg, "\n".join(error.problems), step) from None
 
 
 def _cannot_listen(args: argparse.Namespace, error: OSError) -> CliError:

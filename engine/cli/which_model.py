@@ -63,7 +63,7 @@ def _check(model: str, config: "EngineConfig") -> None:
     hint = suggestion(model, [*config.models, *_simulated()])
     if config.endpoints:
         names = ", ".join(config.endpoints)
-        why = f"there is a key for {names}, and nothing says that it serves this model"
+        why = f"there is {names}, and nothing says that it serves this model"
         route = (
             f'[models."{model}"] with routes = [{{ endpoint = "{next(iter(config.endpoints))}" }}]'
         )
@@ -71,7 +71,8 @@ def _check(model: str, config: "EngineConfig") -> None:
     else:
         why = "OPENAI_API_KEY and OPENAI_BASE_URL are not set, and no configuration serves it"
         step = _SET_A_KEY + WITHOUT_KEY
-    raise CliError(f"nobody serves the model {model}", "\n".join(filter(None, [hint, why])), step)
+    msg = f"nobody serves the model {model}"
+    raise CliError(msg, "\n".join(filter(None, [hint, why])), step)
 
 
 def _check_simulated(model: str) -> None:
@@ -80,13 +81,13 @@ def _check_simulated(model: str) -> None:
     try:
         name, _ = split_model(model)
     except ScriptError as error:
-        raise CliError(
-            f"the script of {model} cannot be read", "\n".join(error.problems), WITHOUT_KEY
-        ) from None
+        msg = f"the script of {model} cannot be read"
+        raise CliError(msg, "\n".join(error.problems), WITHOUT_KEY) from None
     known = _simulated()
     if f"sim/{name}" not in known:
         hint = suggestion(f"sim/{name}", known) or f"there is {', '.join(known)}"
-        raise CliError(f"the simulator has no model {model}", hint, f"{PROGRAM} models")
+        msg = f"the simulator has no model {model}"
+        raise CliError(msg, hint, f"{PROGRAM} models")
 
 
 def _simulated() -> list[str]:

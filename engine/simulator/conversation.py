@@ -66,7 +66,7 @@ class Conversation:
                 self.busy = False
             if how is How.RESET:
                 self._stream.reset()
-            elif how is not None:
+            elif how is How.CLOSE:
                 await self._linger()
         except (ClientGoneError, OSError):
             return
@@ -200,8 +200,8 @@ class Conversation:
         await trio.sleep_forever()
 
     async def _linger(self) -> None:
-        self._stream.send_eof()
         with trio.move_on_after(LINGER):
+            await self._send_eof()
             while True:
                 await self._stream.wait_readable()
                 try:
@@ -209,3 +209,10 @@ class Conversation:
                         return
                 except trio.WouldBlock:
                     continue
+
+    async def _send_eof(self) -> None:
+        while True:
+            try:
+                return self._stream.send_eof()
+            except trio.WouldBlock:
+                await self._stream.wait_writable()

@@ -45,6 +45,7 @@ class Inbox:
 
     def __init__(self) -> None:
         self._parser = self._new()
+        self._ended = False
 
     @staticmethod
     def _new() -> h11.Connection:
@@ -52,6 +53,7 @@ class Inbox:
 
     def feed(self, data: bytes) -> None:
         """Take one read; b"" is the client's end."""
+        self._ended = not data
         self._parser.receive_data(data)
 
     @property
@@ -99,6 +101,8 @@ class Inbox:
         try:
             event = self._parser.next_event()
         except h11.RemoteProtocolError as error:
+            if self._ended:
+                raise ClientGoneError from None
             raise RefusedError(error.error_status_hint, str(error)) from None
         if event is h11.NEED_DATA:
             return None

@@ -36,7 +36,8 @@ class ByteStream(Protocol):
 
     async def wait_writable(self) -> None: ...
 
-    def send_eof(self) -> None: ...
+    def send_eof(self) -> None:
+        """Send FIN; `trio.WouldBlock` while what belongs before it has no room."""
 
     def close(self) -> None: ...
 

@@ -28,6 +28,7 @@ class TlsStream:
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
         self._unsent = memoryview(b"")
         self._taken = 0
+        self._goodbye = False
         self._maybe_more = False
 
     async def handshake(self) -> None:
@@ -100,7 +101,14 @@ class TlsStream:
             self._push()
 
     def send_eof(self) -> None:
-        self._say_goodbye()
+        if not self._goodbye:
+            self._goodbye = True
+            # Its error says that the client's own alert is missing, which nobody needs.
+            with suppress(ssl.SSLError):
+                self._tls.unwrap()
+        self._push()
+        if self._unsent:
+            raise trio.WouldBlock
         self._stream.send_eof()
 
     def close(self) -> None:
@@ -108,9 +116,3 @@ class TlsStream:
 
     def reset(self) -> None:
         self._stream.reset()
-
-    def _say_goodbye(self) -> None:
-        # Its error says that the client's own alert is missing, which nobody needs.
-        with suppress(ssl.SSLError):
-            self._tls.unwrap()
-        self._push()

@@ -31,8 +31,8 @@ class ConsumerRecord:
     """Everything that was handed out, in order."""
     error: EngineError | None = None
     """What reading raised, if it did."""
-    late: list[str] = attrs.field(factory=list, repr=False)
-    """Readings that the deadline should have ended before."""
+    problems: list[str] = attrs.field(factory=list, repr=False)
+    """What was wrong with single readings."""
 
     @property
     def text(self) -> str:
@@ -78,6 +78,9 @@ class RecordedStream(TokenStream):
         except EngineError as error:
             self._failed(error, began)
             raise
+        except StopAsyncIteration:
+            self._told_the_end()
+            raise
         self._handed([event])
         return event
 
@@ -87,6 +90,9 @@ class RecordedStream(TokenStream):
             events = await super().receive()
         except EngineError as error:
             self._failed(error, began)
+            raise
+        except trio.EndOfChannel:
+            self._told_the_end()
             raise
         self._handed(events)
         return events
@@ -98,22 +104,26 @@ class RecordedStream(TokenStream):
             self._trace.add((record.number, event))
         delivery = delivery_of(self)
         if delivery.revoked:
-            record.late.append("an event was handed out after the stream had been ended")
+            record.problems.append("an event was handed out after the stream had been ended")
         # What was delivered before a failure may be read at leisure: the request is over.
         elif self._late() and delivery.outcome is not StreamOutcome.FAILED:
-            record.late.append(f"an event was handed out {_after(record.deadline)}")
+            record.problems.append(f"an event was handed out {_after(record.deadline)}")
 
     def _late(self) -> bool:
         return self._timed and trio.current_time() > self._record.deadline + TOLERANCE
 
+    def _told_the_end(self) -> None:
+        if not self._record.finished:
+            self._record.problems.append("reading ended without Finished and without an error")
+
     def _failed(self, error: EngineError, began: float) -> None:
         record = self._record
         if record.error is not None and record.error is not error:
-            record.late.append(f"reading raised {error!r} after {record.error!r}")
+            record.problems.append(f"reading raised {error!r} after {record.error!r}")
         record.error = error
         # Whoever asks after the deadline is answered after it.
         if self._timed and trio.current_time() > max(began, record.deadline) + TOLERANCE:
-            record.late.append(f"reading ended {_after(record.deadline)}")
+            record.problems.append(f"reading ended {_after(record.deadline)}")
 
 
 def delivery_of(stream: TokenStream) -> "Delivery":

@@ -55,7 +55,7 @@ def history_problems(streams: Sequence[ConsumerRecord], log: Log) -> Iterator[st
 
 
 def _stream_problems(record: ConsumerRecord, log: Log) -> Iterator[str]:
-    yield from record.late
+    yield from record.problems
     yield from _ending(record)
     yield from _attempts(record)
     yield from _content(record, log)

@@ -98,13 +98,17 @@ class Traffic:
         Returns how many consumers finished, left, were cancelled, or met which error.
         """
         world.provider.plan = self.plan
-        tally: Counter[str] = Counter()
         async with world.open_engine(self.config) as engine:
-            async with trio.open_nursery() as nursery:
-                for arrival in self.arrivals:
-                    nursery.start_soon(_visit, engine, arrival, tally)
-                for change in self.limit_changes:
-                    nursery.start_soon(_change, engine, change)
+            return await self.meet(engine)
+
+    async def meet(self, engine: Engine) -> Counter[str]:
+        """The arrivals and limit changes alone, with an engine that is open already."""
+        tally: Counter[str] = Counter()
+        async with trio.open_nursery() as nursery:
+            for arrival in self.arrivals:
+                nursery.start_soon(_visit, engine, arrival, tally)
+            for change in self.limit_changes:
+                nursery.start_soon(_change, engine, change)
         return tally
 
 
@@ -139,11 +143,16 @@ async def _read(stream: TokenStream, arrival: Arrival) -> str:
 # Big traffic, from dice. ----------------------------------------------------------------------
 
 
-def random_traffic(dice: Random, streams: int, *, seconds: float = 20.0) -> Traffic:
-    """`streams` arrivals within `seconds`: each has its first attempt spoiled with a probability
-    of one in two, some consumers are slow, some leave, some are cancelled, limits change."""
+def random_traffic(
+    dice: Random, streams: int, *, seconds: float = 20.0, timeout: float | None = None
+) -> Traffic:
+    """`streams` arrivals within `seconds`: each attempt meets a fault with a probability of about
+    one in two, some consumers are slow, some leave, some are cancelled, limits change.
+
+    Every stream has a deadline, 1 to 120 s after its arrival unless `timeout` sets another.
+    """
     return Traffic(
-        arrivals=tuple(_arrival(dice, number, seconds) for number in range(streams)),
+        arrivals=tuple(_arrival(dice, number, seconds, timeout) for number in range(streams)),
         limit_changes=tuple(_limit_change(dice, seconds) for _ in range(streams // 25)),
         plan=random_plan(dice, _ONE_IN_TWO),
         config=EngineConfig(max_streams=30, default_max_streams=12, buffer_events=16),
@@ -153,7 +162,7 @@ def random_traffic(dice: Random, streams: int, *, seconds: float = 20.0) -> Traf
 MODELS = ("fast", "gpt-4.1", "gemini-2.5-flash")
 
 
-def _arrival(dice: Random, number: int, seconds: float) -> Arrival:
+def _arrival(dice: Random, number: int, seconds: float, timeout: float | None) -> Arrival:
     fields: dict[str, Any] = {"n": 2} if dice.random() < 0.1 else {}
     prompt = [{"role": "user", "content": f"Question {number}"}]
     request = ChatRequest(
@@ -162,7 +171,7 @@ def _arrival(dice: Random, number: int, seconds: float) -> Arrival:
     return Arrival(
         at=dice.uniform(0, seconds),
         request=request,
-        timeout=dice.uniform(1, 120),
+        timeout=dice.uniform(1, 120) if timeout is None else timeout,
         pause=dice.choice((0, 0, 0, 0.01, 0.5)),
         leaves_after=dice.randint(1, 40) if dice.random() < 0.1 else None,
         cancelled_after=dice.uniform(0, 20) if dice.random() < 0.1 else None,

@@ -103,6 +103,8 @@ class World:
         self._sim_network: SimNetwork | None = None
         self._network: Network | None = None
         self._watches: list[EngineWatch] = []
+        self._real: tuple[set[threading.Thread], Mapping[str, str]] = (set(), {})
+        """Threads and open files that were there before."""
         self.add_provider("sim", plan=plan, link=link)
 
     @property
@@ -254,7 +256,7 @@ class World:
                 "World(seed).run(main) makes one"
             )
             raise RuntimeError(msg)
-        threads, files = set(threading.enumerate()), open_files()
+        self._real = set(threading.enumerate()), open_files()
         try:
             with bare_errors():
                 async with trio.open_nursery() as nursery:
@@ -262,7 +264,7 @@ class World:
                     yield self
                     await self._finish()
                     nursery.cancel_scope.cancel()
-            _assert_nothing_real(threads, files)
+            _assert_nothing_real(*self._real)
         except BaseException as error:
             self._explain(error)
             raise
@@ -278,6 +280,7 @@ class World:
 
     async def _stop_at_the_end(self) -> None:
         await trio.sleep(self._lasts)
+        _assert_nothing_real(*self._real)
         waiting = [f"{s} for {s.stream.waiting_for()}" for s in self.streams if not s.over]
         msg = f"the world stands still: nothing ended it within {self._lasts:g} s of its own time"
         raise AssertionError("; ".join([msg, *waiting[:20]]))

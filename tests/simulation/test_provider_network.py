@@ -132,14 +132,16 @@ class TlsClient:
         self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(self.incoming, self.outgoing, server_hostname="sim.test")
 
-    async def _exchange(self) -> bool:
-        """Send what is to be sent and read once; False at FIN."""
+    async def _exchange(self) -> None:
+        """Send what is to be sent, and read once."""
         if self.outgoing.pending:
             await self.line.send_all(self.outgoing.read())
         await self.line.wait_readable()
         data = self.line.recv_nowait(65536)
-        self.incoming.write(data)
-        return bool(data)
+        if data:
+            self.incoming.write(data)
+        else:
+            self.incoming.write_eof()
 
     async def talk(self, request: bytes) -> bytes:
         while True:
@@ -155,10 +157,10 @@ class TlsClient:
                 data = self.tls.read(65536)
             except ssl.SSLWantReadError:
                 await self._exchange()
-            except ssl.SSLZeroReturnError:
-                return found
             else:
                 found += data
+                if not data:
+                    return found
 
 
 async def test_tls_works_in_memory_with_windows_of_any_size(autojump_clock: MockClock) -> None:

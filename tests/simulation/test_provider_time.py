@@ -92,7 +92,9 @@ async def test_the_end_can_be_late(autojump_clock: MockClock) -> None:
     answer = await steady(HangAfterDone(7))
     done = next(at for at, data in answer.reads if b"[DONE]" in data)
     assert done == pytest.approx(1.4)
-    assert answer.reads[-1] == (pytest.approx(8.4), b"0\r\n\r\n")
+    at, data = answer.reads[-1]
+    assert data == b"0\r\n\r\n"
+    assert at == pytest.approx(8.4)
 
 
 async def test_an_error_and_a_cut_come_at_their_token_s_time(autojump_clock: MockClock) -> None:
@@ -264,7 +266,7 @@ class Steps(trio.abc.Instrument):
 
 
 async def test_a_single_answer_can_be_as_long_as_one_likes(autojump_clock: MockClock) -> None:
-    async with open_site(Respond(tokens=20_000)) as site:
+    async with open_site(Respond(tokens=4_000)) as site:
         answer = await site.ask(chat())
-        assert len(answer.said().split(" ")) == 20_000
+        assert len(answer.said().split(" ")) == 4_000
     assert STEADY.gap == 0.1

@@ -93,13 +93,20 @@ async def test_a_slow_first_address_wins_if_it_is_still_first(
 
 
 async def test_losers_that_connect_in_the_same_instant_are_closed(
-    autojump_clock: MockClock, network: MemoryNetwork
+    autojump_clock: MockClock, nursery: trio.Nursery, network: MemoryNetwork
 ) -> None:
-    for ip, after in zip(network_order(), (1.0, 0.75, 0.5, 0.25), strict=True):
+    for ip in network_order():
         network.serve(ip, answer_hello)
-        network.connect_after[ip] = after
+    network.gate = trio.Event()
+
+    async def open_the_gate() -> None:
+        await trio.sleep(2)
+        assert network.gate is not None
+        network.gate.set()
+
+    nursery.start_soon(open_the_gate)
     connection = await Connector(network).connect(PEER)
-    assert trio.current_time() == 1.0
+    assert trio.current_time() == 2 and len(network.clients) == 4
     assert network.open_connections == 1
     connection.close()
 

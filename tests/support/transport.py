@@ -169,6 +169,8 @@ class MemoryNetwork:
         self.black_holes: set[str] = set()
         self.resolve_after = 0.0
         self.connect_after: dict[str, float] = {}
+        self.gate: trio.Event | None = None
+        """Connects wait for it, and go on in one and the same step."""
         self.resolved: list[str] = []
         self.dialled: list[tuple[str, float]] = []
         self.clients: list[PipeConnection] = []
@@ -197,6 +199,8 @@ class MemoryNetwork:
         if address[0] in self.black_holes:
             await trio.sleep_forever()
         await trio.sleep(self.connect_after.get(address[0], 0))
+        if self.gate is not None:
+            await self.gate.wait()
         handler = self._handlers.get(address)
         if handler is None:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")

@@ -1,0 +1,110 @@
+"""Asking each endpoint for its list of models, once: is it there, and does it take the key?"""
+
+import time
+from email.utils import parsedate_to_datetime
+from urllib.parse import quote
+
+import attrs
+import trio
+
+from engine.cli.findings import Finding
+from engine.cli.parser import PROGRAM
+from engine.supervisor.endpoint import Outlet
+from engine.transport.client import HttpTransport
+from engine.transport.ports import Phase
+from engine.values.errors import EngineError
+from engine.values.http import HttpHead
+from engine.values.request import make_request
+from engine.values.settings import Endpoint, EngineConfig
+from engine.wire.openai_chat import OpenAIChat
+
+_PATIENCE = 8.0
+"""Seconds for everything."""
+_SKEW = 30.0
+"""Seconds by which clocks may differ; beyond them dates in Retry-After mislead."""
+
+
+@attrs.frozen
+class _Seen:
+    head: HttpHead
+    seconds: float
+    wall: float
+
+
+class _Nobody:
+    """Follows no progress."""
+
+    def enter(self, phase: Phase) -> None:
+        """Nothing."""
+
+
+async def reach_findings(config: EngineConfig) -> list[Finding]:
+    """What the endpoints say, in the order of the configuration."""
+    found: dict[str, list[Finding]] = {name: [] for name in config.endpoints}
+    async with trio.open_nursery() as nursery:
+        transport = HttpTransport(nursery, trust_env=config.trust_env)
+        async with trio.open_nursery() as askers:
+            for endpoint in config.endpoints.values():
+                askers.start_soon(_look, transport, endpoint, found[endpoint.name])
+        transport.close()
+    return [finding for findings in found.values() for finding in findings]
+
+
+async def _look(transport: HttpTransport, endpoint: Endpoint, found: list[Finding]) -> None:
+    where = f"{endpoint.name} ({endpoint.url})"
+    try:
+        with trio.fail_after(_PATIENCE):
+            seen = await _ask(transport, endpoint)
+    except trio.TooSlowError:
+        todo = "check the url, the network and the proxy"
+        found.append(Finding("reach", "problem", f"{where}: silent for {_PATIENCE:g} s", todo))
+    except EngineError as error:
+        todo = f"check the url and the network; {PROGRAM} config show --origin"
+        found.append(Finding("reach", "problem", f"{where}: {error}", todo))
+    else:
+        found.append(_answer(where, endpoint, seen))
+        found.extend(_clock(endpoint, seen))
+
+
+async def _ask(transport: HttpTransport, endpoint: Endpoint) -> _Seen:
+    started_at = trio.current_time()
+    probe = Outlet.of(endpoint, OpenAIChat(), transport).http_request(make_request("x", "x"), "x")
+    query = "".join(probe.target.partition("?")[1:])
+    target = quote(f"{endpoint.url.path}/models", safe="/%:@!$&'()*+,;=~") + query
+    request = attrs.evolve(probe, method="GET", target=target, body=b"")
+    answer = await transport.open(request, _Nobody())
+    seen = _Seen(answer.head, trio.current_time() - started_at, time.time())
+    answer.close()
+    return seen
+
+
+def _answer(where: str, endpoint: Endpoint, seen: _Seen) -> Finding:
+    status = seen.head.status
+    took = f"in {seen.seconds * 1000:.0f} ms"
+    if status in (401, 403):
+        if endpoint.key is None:
+            what = f"{where}: reachable {took}, and wants a key ({status})"
+            todo = f'[endpoints.{endpoint.name}] key = {{ env = "NAME" }}'
+            return Finding("reach", "problem", what, todo)
+        todo = "check the key, and that it belongs to this url"
+        return Finding("reach", "problem", f"{where}: refuses the key ({status})", todo)
+    if status >= 500:
+        return Finding("reach", "problem", f"{where}: answers {status}", "try again later")
+    if 200 <= status < 300:
+        accepted = "" if endpoint.key is None else ", and takes the key"
+        return Finding("reach", "ok", f"{where}: reachable {took}{accepted}")
+    return Finding("reach", "ok", f"{where}: reachable {took} (no list of models: {status})")
+
+
+def _clock(endpoint: Endpoint, seen: _Seen) -> list[Finding]:
+    try:
+        theirs = parsedate_to_datetime(seen.head.get("date") or "").timestamp()
+    except ValueError:
+        return []
+    ahead = seen.wall - theirs
+    if abs(ahead) <= _SKEW:
+        return [Finding("clock", "ok", f"agrees with {endpoint.name}")]
+    way = "ahead of" if ahead > 0 else "behind"
+    what = f"{abs(ahead):.0f} s {way} {endpoint.name}"
+    todo = "set this machine's clock; certificates and Retry-After dates depend on it"
+    return [Finding("clock", "problem", what, todo)]
