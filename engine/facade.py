@@ -25,7 +25,6 @@ from engine.pipeline.merge import MergedEvents
 from engine.pipeline.stream import TokenStream
 from engine.scheduler import bulk
 from engine.scheduler.admission import Admission
-from engine.scheduler.bare import bare_errors
 from engine.scheduler.calls import CallLease, Calls, call_deadline
 from engine.scheduler.catalogue import SIMULATOR_ENDPOINT, Catalogue
 from engine.scheduler.dispatcher import Dispatcher
@@ -33,6 +32,7 @@ from engine.scheduler.figures import engine_statistics
 from engine.scheduler.observers import DropPolicy, Observer, Observers, RecordStream
 from engine.supervisor.endpoint import Outlet
 from engine.supervisor.request import Supervisor
+from engine.transport.bare import bare_errors
 from engine.transport.client import HttpTransport
 from engine.transport.network import Network, TrioNetwork
 from engine.values.completion import Completion, Outcome

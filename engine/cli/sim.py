@@ -96,8 +96,8 @@ async def _serve(
 ) -> None:
     import trio
 
-    from engine.scheduler.bare import bare_errors
     from engine.simulator import serve_loopback
+    from engine.transport.bare import bare_errors
 
     with bare_errors():
         async with trio.open_nursery() as nursery:

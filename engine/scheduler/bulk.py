@@ -15,7 +15,7 @@ import trio
 
 from engine.pipeline.merge import MergedEvent, MergedEvents
 from engine.pipeline.stream import TokenStream
-from engine.scheduler.bare import bare_errors
+from engine.transport.bare import bare_errors
 from engine.values.completion import Completion, Outcome
 from engine.values.errors import EngineError, RequestError
 from engine.values.events import Failed

@@ -136,6 +136,8 @@ class _Events:
         comments = first(sheet.script, Comments)
         self._before = self._comment() * (comments.n if comments else 0) + b"data: "
         self._after = self._newline * 2
+        # A bare CR ends a line too: the last LF is not needed to know the event.
+        self._early = len(self._newline) - 1
         self._shift = 0.0
         self._frames: dict[tuple[int, Part], tuple[bytes, bytes]] = {}
         self._faults: defaultdict[int, list[Fault]] = defaultdict(list)
@@ -160,7 +162,7 @@ class _Events:
                     yield step
                     if isinstance(step, End):
                         return
-            yield Send(event, at + self._shift, 1)
+            yield Send(event, at + self._shift, (len(event) - self._early,))
             count += 1
         for step in self._happening(count, sheet.first_at + count * sheet.gap):
             yield step

@@ -109,7 +109,7 @@ class Exchange:
     # What is reported by whoever takes the steps. ---------------------------------------------
 
     def sent(self, nbytes: int, tokens: int, now: float) -> None:
-        """Bytes were handed to the network, and with them the begin of so many tokens."""
+        """Bytes were handed to the network, and with them the end of so many tokens."""
         record = self.record
         record.sent_bytes += nbytes
         if record.first_byte_at is None:

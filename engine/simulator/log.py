@@ -45,8 +45,8 @@ class RequestRecord:
     status: int | None = None
     """None: no byte of an answer was sent, or it was no HTTP."""
     sent_tokens: int = 0
-    """Tokens of `reply`, in order, that were handed to the network: what the client has read
-    is at most that."""
+    """Tokens of `reply`, in order, whose events were handed to the network as far as a client
+    needs them: it has read so many at most. 0 for an answer that is not streamed."""
     sent_bytes: int = 0
     """Of the answer, its head included."""
     first_byte_at: float | None = None

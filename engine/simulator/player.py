@@ -7,6 +7,7 @@ Rule 3: the pacer's task lives only while somebody waits. With a tick it wakes a
         per tick; without one, at the exact times.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator
 from enum import Enum, auto
 from heapq import heappop, heappush
@@ -70,7 +71,8 @@ class Player:
         self._next: Step | None = None
         self._rest = memoryview(b"")
         self._apart = False
-        self._tokens = 0
+        self._marks: list[int] = []
+        self._gone = 0
 
     def advance(self, now: float) -> State:
         """Do what is due. An error of the connection ends the answer."""
@@ -110,27 +112,30 @@ class Player:
 
     def _load(self, send: Send, now: float) -> None:
         """Get `send` ready, together with what follows and is due: who is late joins."""
-        self.due, self._apart, self._tokens = send.at, send.apart, send.tokens
+        self.due, self._apart = send.at, send.apart
         if send.at > now:
             self._next = send
             return
         parts, size = [send.data], len(send.data)
+        self._marks, self._gone = list(send.marks), 0
         while not send.apart and size < BATCH:
             step = next(self._steps)
             if not isinstance(step, Send) or step.apart or step.at > now:
                 self._next = step
                 break
             parts.append(step.data)
+            self._marks += [size + mark for mark in step.marks]
             size += len(step.data)
-            self._tokens += step.tokens
         self._rest = memoryview(parts[0] if len(parts) == 1 else b"".join(parts))
 
     def _push(self, now: float) -> bool:
         """Send on; whether all of what was ready is gone."""
         nbytes = self._stream.send_nowait(self._rest, apart=self._apart)
         if nbytes:
-            self._exchange.sent(nbytes, self._tokens, now)
-            self._tokens = 0
+            before = self._gone
+            self._gone += nbytes
+            tokens = bisect_right(self._marks, self._gone) - bisect_right(self._marks, before)
+            self._exchange.sent(nbytes, tokens, now)
             self._rest = self._rest[nbytes:]
         return not self._rest
 

@@ -37,8 +37,8 @@ class Send:
 
     data: bytes
     at: float = -inf
-    tokens: int = 0
-    """Tokens in `data`."""
+    marks: tuple[int, ...] = ()
+    """For each token in `data`: after how many bytes of it a client can know the token."""
     apart: bool = False
     """To be read by themselves, where the network allows that."""
 
@@ -65,18 +65,18 @@ Step: TypeAlias = Send | Wait | End
 def batched(steps: Iterator[Step]) -> Iterator[Step]:
     """Join sends that are due together."""
     parts: list[bytes] = []
-    size = tokens = 0
-    at = -inf
+    marks: list[int] = []
+    size, at = 0, -inf
     for step in steps:
         joins = isinstance(step, Send) and not step.apart
         if parts and not (joins and isinstance(step, Send) and step.at <= at and size < BATCH):
-            yield Send(b"".join(parts), at, tokens)
-            parts, size, tokens = [], 0, 0
+            yield Send(b"".join(parts), at, tuple(marks))
+            parts, marks, size = [], [], 0
         if isinstance(step, Send) and joins:
             at = step.at if not parts else at
             parts.append(step.data)
+            marks += [size + mark for mark in step.marks]
             size += len(step.data)
-            tokens += step.tokens
         else:
             yield step
 
@@ -85,8 +85,9 @@ def chunked(steps: Iterator[Step]) -> Iterator[Step]:
     """As chunks of HTTP/1.1, the last one included if the message is complete (RFC 9112 7.1)."""
     for step in steps:
         if isinstance(step, Send):
-            data = b"%x\r\n%b\r\n" % (len(step.data), step.data)
-            yield Send(data, step.at, step.tokens, step.apart)
+            begin = b"%x\r\n" % len(step.data)
+            marks = tuple([len(begin) + mark for mark in step.marks])
+            yield Send(b"%b%b\r\n" % (begin, step.data), step.at, marks, step.apart)
         else:
             if isinstance(step, End) and step.how is How.KEEP:
                 yield Send(b"0\r\n\r\n")
@@ -100,6 +101,12 @@ def close_delimited(steps: Iterator[Step]) -> Iterator[Step]:
         yield End(How.CLOSE, step.note) if isinstance(step, End) and complete else step
 
 
+def part(send: Send, start: int, end: int) -> Send:
+    """Some bytes of `send`, and the tokens that they complete."""
+    marks = tuple([mark - start for mark in send.marks if start < mark <= end])
+    return Send(send.data[start:end], send.at, marks, send.apart)
+
+
 def split(steps: Iterator[Step], sizes: tuple[int, ...]) -> Iterator[Step]:
     """Cut into pieces of these sizes, over and over, each to be read by itself."""
     following = cycle(sizes)
@@ -107,11 +114,11 @@ def split(steps: Iterator[Step], sizes: tuple[int, ...]) -> Iterator[Step]:
         if not isinstance(step, Send):
             yield step
             continue
-        start, tokens = 0, step.tokens
+        start = 0
         while start < len(step.data):
-            piece = step.data[start : start + next(following)]
-            yield Send(piece, step.at, tokens, apart=True)
-            start, tokens = start + len(piece), 0
+            end = start + next(following)
+            yield attrs.evolve(part(step, start, end), apart=True)
+            start = end
 
 
 def drip(steps: Iterator[Step], size: int, every: float) -> Iterator[Step]:
@@ -134,7 +141,7 @@ def broken_off(steps: Iterator[Step], after: int, end: End) -> Iterator[Step]:
             continue
         if len(step.data) > left:
             if left:
-                yield Send(step.data[:left], step.at, step.tokens, step.apart)
+                yield part(step, 0, left)
             yield from ending(end)
             return
         left -= len(step.data)

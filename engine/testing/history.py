@@ -153,17 +153,18 @@ def _compared(run: list[StreamEvent], request: RequestRecord) -> Iterator[str]:
         if mine == theirs or (theirs is not None and _spoiled(mine, place, request)):
             continue
         told = "nothing more" if theirs is None else repr(theirs)
-        yield f"delta {place} was {mine!r}, and {request.id} said {told}: {_guess(heard, said)}"
+        guess = _guess(heard, said, place)
+        yield f"delta {place} was {mine!r}, and {request.id} said {told}: {guess}"
         return
     if len(heard) > request.sent_tokens:
         yield f"it was handed {len(heard)} deltas, and {request.id} sent {request.sent_tokens}"
 
 
-def _guess(heard: list[Piece], said: list[Piece]) -> str:
-    """The likeliest word for the difference."""
-    if len(heard) > len(said) or any(a == b for a, b in pairwise(heard)):
+def _guess(heard: list[Piece], said: list[Piece], place: int) -> str:
+    """The likeliest word for the first difference."""
+    if heard[place] in said[:place]:
         return "doubled?"
-    return "reordered?" if sorted(map(repr, heard)) == sorted(map(repr, said)) else "lost?"
+    return "reordered?" if said[place : place + 1] and said[place] in heard[place:] else "lost?"
 
 
 def _whole(record: ConsumerRecord, request: RequestRecord) -> Iterator[str]:

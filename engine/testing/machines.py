@@ -30,6 +30,7 @@ from engine.facade import Engine
 from engine.simulator import Plan
 from engine.testing.scheduling import pinned, reseed
 from engine.testing.world import World
+from engine.transport.bare import bare_errors
 from engine.values.settings import EngineConfig
 
 if TYPE_CHECKING:
@@ -156,7 +157,8 @@ class _Guest:
     async def _live(self) -> None:
         async with self.world.opened():
             async with self.world.open_engine(self._config) as self.engine:
-                async with trio.open_nursery() as self.nursery:
-                    async for wish in self._granted:
-                        await wish()
-                    self.nursery.cancel_scope.cancel()
+                with bare_errors():
+                    async with trio.open_nursery() as self.nursery:
+                        async for wish in self._granted:
+                            await wish()
+                        self.nursery.cancel_scope.cancel()

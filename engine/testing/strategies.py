@@ -134,7 +134,8 @@ def faults() -> st.SearchStrategy[Fault]:
         st.builds(Respond, tokens=st.integers(0, 12)) | st.builds(Reasoning, st.integers(1, 5)),
         st.builds(RateLimit, rpm=st.integers(1, 60)) | st.builds(Overload, st.integers(0, 3)),
         st.builds(CloseIdle, _seconds) | st.builds(Comments, st.integers(1, 3)),
-        st.sampled_from((Crlf(), NoEndMark(), NoFinish(), NoUsage(), CloseDelimited(), Refuse())),
+        st.sampled_from((Crlf(), NoEndMark(), NoFinish())),
+        st.sampled_from((NoUsage(), CloseDelimited(), Refuse())),
         st.sampled_from((CallTool(), Redirect("http://elsewhere.test/"))),
         st.sampled_from((RefuseConnect(), BlackHole(), ResolveFail(), SlowTls(1.0), SlowTls())),
     )

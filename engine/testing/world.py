@@ -23,7 +23,6 @@ from trio.testing import MockClock
 from engine.config import config_from_mapping
 from engine.facade import Engine, open_engine
 from engine.pipeline.delivery import Delivery
-from engine.scheduler.bare import bare_errors
 from engine.scheduler.observers import Observer
 from engine.simulator import EPOCH, PROFILES, Host, Link, Plan, Profile, Provider, SimNetwork
 from engine.testing.checks import check_history
@@ -33,6 +32,7 @@ from engine.testing.quiescence import open_files
 from engine.testing.scheduling import pinned
 from engine.testing.trace import Trace
 from engine.testing.watch import EngineWatch
+from engine.transport.bare import bare_errors
 from engine.transport.network import Network
 from engine.values.origin import BaseUrl
 from engine.values.secret import Secret

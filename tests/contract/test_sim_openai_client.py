@@ -26,7 +26,11 @@ from engine.simulator import (
 from engine.values.secret import Secret
 from tests.support.simulator import MODELS
 
-pytestmark = pytest.mark.contract
+pytestmark = [
+    pytest.mark.contract,
+    # The client leaves its own generators to the garbage collector.
+    pytest.mark.filterwarnings("ignore:Async generator:ResourceWarning"),
+]
 TOOL: ChatCompletionToolParam = {
     "type": "function",
     "function": {

@@ -14,7 +14,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.queue = ReadyQueue()
         self.waiting: list[Ticket] = []
-        self.room = {model: 1 for model in MODELS}
+        self.room = dict.fromkeys(MODELS, 1)
         self.sequence = 0
 
     @rule(model=st.sampled_from(MODELS), priority=st.integers(0, 2))

@@ -58,14 +58,14 @@ class Visitors(WorldMachine):
 
     plan = Plan((Rule((Status(503),), When(every=5)),))
 
-    @rule(request=requests(), timeout=st.sampled_from((0.0, 0.1, 50.0)))
+    @rule(request=requests(), allowed=st.sampled_from((0.0, 0.1, 50.0)))
     @in_world
-    async def come(self, request: ChatRequest, timeout: float) -> None:
-        self.nursery.start_soon(self.visit, request, timeout)
+    async def come(self, request: ChatRequest, allowed: float) -> None:
+        self.nursery.start_soon(self.visit, request, allowed)
 
-    async def visit(self, request: ChatRequest, timeout: float) -> None:
+    async def visit(self, request: ChatRequest, allowed: float) -> None:
         try:
-            await self.engine.complete(request, timeout=timeout)
+            await self.engine.complete(request, timeout=allowed)
         except EngineError:
             self.world.note("a visitor was turned away")
 

@@ -185,6 +185,35 @@ jobs = st.builds(
 )
 
 
+async def use(admission: Admission, job: Job, running: dict[str, int], total: int) -> None:
+    await trio.sleep(job.start)
+    with trio.move_on_after(job.cancel_after):
+        try:
+            lease = await admission.acquire(
+                job.model,
+                admission.next_rank(Priority.BATCH),
+                trio.current_time() + job.patience,
+            )
+        except QueueDeadlineError:
+            return
+        running[job.model] += 1
+        assert sum(running.values()) <= admission.total.taken <= total
+        try:
+            await trio.sleep(job.hold)
+        finally:
+            running[job.model] -= 1
+            lease.release()
+
+
+async def nobody_waits_for_what_is_free(admission: Admission) -> None:
+    for _ in range(30):
+        await wait_all_tasks_blocked()
+        for model in "abc":
+            both_free = admission.total.free and admission.slots(model).free
+            assert not (both_free and admission.queued_for(model))
+        await trio.sleep(0.5)
+
+
 @given(
     schedule=st.random_module(),
     total=st.integers(1, 3),
@@ -202,48 +231,17 @@ def test_slots_are_never_lost_nor_exceeded_and_the_limiter_is_work_conserving(
     admission = make(total=total, **dict(zip("abc", limits, strict=True)))
     running = dict.fromkeys("abc", 0)
 
-    async def run(job: Job) -> None:
-        await trio.sleep(job.start)
-        with trio.move_on_after(job.cancel_after):
-            try:
-                lease = await admission.acquire(
-                    job.model,
-                    admission.next_rank(Priority.BATCH),
-                    trio.current_time() + job.patience,
-                )
-            except QueueDeadlineError:
-                return
-            running[job.model] += 1
-            assert sum(running.values()) <= admission.total.taken <= total
-            try:
-                await trio.sleep(job.hold)
-            finally:
-                running[job.model] -= 1
-                lease.release()
-
-    async def change() -> None:
-        for model, limit in changes:
-            await trio.sleep(0.7)
-            admission.set_limit(model, limit)
-        await trio.sleep(10)
-        for model in "abc":
-            admission.set_limit(model, 1)
-
-    async def watch() -> None:
-        # Work-conserving: nobody waits while both slots he needs are free.
-        for _ in range(30):
-            await wait_all_tasks_blocked()
-            if admission.total.free:
-                for model in "abc":
-                    assert not (admission.slots(model).free and admission.queued_for(model))
-            await trio.sleep(0.5)
-
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(change)
-            nursery.start_soon(watch)
+            nursery.start_soon(nobody_waits_for_what_is_free, admission)
             for job in todo:
-                nursery.start_soon(run, job)
+                nursery.start_soon(use, admission, job, running, total)
+            for model, limit in changes:
+                await trio.sleep(0.7)
+                admission.set_limit(model, limit)
+            await trio.sleep(10)
+            for model in "abc":
+                admission.set_limit(model, 1)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert admission.total.taken == 0

@@ -81,12 +81,24 @@ async def test_a_reset_lets_a_client_that_reads_have_its_tokens(
     assert (answer.said(), answer.ending, ending) == (prefix(at), "rst", "reset")
 
 
-async def test_an_answer_can_be_cut_after_any_byte(autojump_clock: MockClock) -> None:
-    whole, _ = await answer_to()
-    for at in range(0, len(whole.raw) + 1, 7):
-        answer, ending = await answer_to(Cut(at, unit="bytes"))
+@pytest.mark.parametrize("crlf", [(), (Crlf(),)])
+async def test_an_answer_can_be_cut_after_any_byte_and_the_log_counts_what_went_out(
+    autojump_clock: MockClock, crlf: tuple[Fault, ...]
+) -> None:
+    whole, _ = await answer_to(*crlf)
+    for at in range(0, len(whole.raw) + 1, 3):
+        async with open_site(FIVE, *crlf, Cut(at, unit="bytes")) as site:
+            answer = await site.ask(chat())
+            record = site.provider.log[0]
         assert answer.raw == whole.raw[:at]
-        assert ending == ("cut" if at < len(whole.raw) else "complete")
+        assert record.ending == ("cut" if at < len(whole.raw) else "complete")
+        # A bare CR ends a line as well.
+        events = answer.body.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n\n")[:-1]
+        assert record.sent_tokens == sum(b'"content":' in event for event in events[1:])
+        assert record.sent() == prefix(record.sent_tokens)
+
+
+async def test_a_reset_can_come_after_any_byte(autojump_clock: MockClock) -> None:
     answer, _ = await answer_to(Reset(100, unit="bytes"), stream=False)
     assert (len(answer.raw), answer.ending) == (100, "rst")
 

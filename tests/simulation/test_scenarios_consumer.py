@@ -2,6 +2,7 @@
 and what the block, the deadline and the drain promise."""
 
 import random
+from typing import Any
 
 import pytest
 import trio
@@ -101,7 +102,7 @@ async def test_p1_limits_go_down_to_nothing_and_up_under_load() -> None:
 
 @virtual
 async def test_p2_a_stuck_model_does_not_touch_a_free_one() -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "endpoints": {"main": {"url": "http://main.example.com/v1"}},
         "models": {
             "m": {"routes": [{"endpoint": "main"}], "max_streams": 1},

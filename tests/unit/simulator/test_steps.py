@@ -19,13 +19,16 @@ from engine.simulator.steps import (
 )
 
 KEEP = End(How.KEEP)
-sends = st.builds(
-    Send,
-    data=st.binary(min_size=1, max_size=50),
-    at=st.sampled_from([-inf, 0.0, 1.0]),
-    tokens=st.integers(0, 1),
-    apart=st.booleans(),
-)
+
+
+@st.composite
+def send(draw: st.DrawFn) -> Send:
+    data = draw(st.binary(min_size=1, max_size=50))
+    marks = draw(st.sets(st.integers(1, len(data)), max_size=3).map(sorted).map(tuple))
+    return Send(data, draw(st.sampled_from([-inf, 0.0, 1.0])), marks, draw(st.booleans()))
+
+
+sends = send()
 bodies = st.lists(sends | st.builds(Wait, seconds=st.floats(0, 5)), max_size=20)
 
 
@@ -33,8 +36,14 @@ def body(steps: Iterator[Step]) -> bytes:
     return b"".join(step.data for step in steps if isinstance(step, Send))
 
 
-def tokens(steps: list[Step]) -> int:
-    return sum(step.tokens for step in steps if isinstance(step, Send))
+def marks(steps: list[Step]) -> list[int]:
+    """After how many bytes of all each token is known."""
+    found, size = [], 0
+    for step in steps:
+        if isinstance(step, Send):
+            found += [size + mark for mark in step.marks]
+            size += len(step.data)
+    return found
 
 
 def ended(steps: list[Send | Wait]) -> list[Step]:
@@ -45,7 +54,7 @@ def ended(steps: list[Send | Wait]) -> list[Step]:
 def test_batching_keeps_bytes_tokens_waits_and_due_times(steps: list[Send | Wait]) -> None:
     joined = list(batched(iter(ended(steps))))
     assert body(iter(joined)) == body(iter(steps))
-    assert tokens(joined) == tokens(ended(steps))
+    assert marks(joined) == marks(ended(steps))
     assert [s for s in joined if isinstance(s, Wait)] == [s for s in steps if isinstance(s, Wait)]
     assert joined[-1] == KEEP
     # Nothing is sent before it is due.
@@ -71,7 +80,7 @@ def test_splitting_cuts_every_send_into_pieces_to_be_read_alone(
 ) -> None:
     pieces = list(split(iter(ended(steps)), tuple(sizes)))
     assert body(iter(pieces)) == body(iter(steps))
-    assert tokens(pieces) == tokens(ended(steps))
+    assert marks(pieces) == marks(ended(steps))
     cut = [step for step in pieces if isinstance(step, Send)]
     assert all(step.apart and len(step.data) <= max(sizes) for step in cut)
 
@@ -92,6 +101,7 @@ def test_breaking_off_lets_exactly_so_many_bytes_through(
     end = End(How.CLOSE, "cut")
     got = list(broken_off(iter(ended(steps)), after, end))
     assert body(iter(got)) == whole[:after]
+    assert marks(got) == [mark for mark in marks(ended(steps)) if mark <= after]
     assert got[-1] == (end if len(whole) > after else KEEP)
 
 
@@ -102,8 +112,8 @@ def test_a_reset_leaves_the_client_a_moment_to_read() -> None:
 
 
 def test_only_a_complete_message_gets_its_last_chunk() -> None:
-    assert list(chunked(iter([Send(b"ab"), KEEP]))) == [
-        *(Send(b"2\r\nab\r\n"), Send(b"0\r\n\r\n"), KEEP)
+    assert list(chunked(iter([Send(b"ab", marks=(2,)), KEEP]))) == [
+        *(Send(b"2\r\nab\r\n", marks=(5,)), Send(b"0\r\n\r\n"), KEEP)
     ]
     cut = End(How.CLOSE, "cut")
     assert list(chunked(iter([Send(b"ab"), cut]))) == [Send(b"2\r\nab\r\n"), cut]

@@ -1,0 +1,76 @@
+"""What the strategies make is valid, and comes in every kind."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine import ChatRequest, EngineConfig
+from engine.simulator import (
+    FAULTS,
+    NetworkFault,
+    Plan,
+    Script,
+    dump_plan,
+    dump_script,
+    parse_plan,
+    parse_script,
+)
+from engine.testing import (
+    World,
+    chunkings,
+    configs,
+    fault_scripts,
+    plans,
+    requests,
+    simulate,
+)
+from engine.values.request import check_request
+
+
+@given(request=requests())
+def test_requests_are_valid(request: ChatRequest) -> None:
+    check_request(request)
+
+
+@given(script=fault_scripts())
+def test_scripts_can_be_written_down(script: Script) -> None:
+    assert parse_script(dump_script(script)) == script
+
+
+@given(plan=plans())
+def test_plans_can_be_written_down(plan: Plan) -> None:
+    assert parse_plan(dump_plan(plan)) == plan
+
+
+def test_every_fault_is_drawn() -> None:
+    seen: set[str] = set()
+
+    @settings(max_examples=150, database=None)
+    @given(plan=plans(max_rules=20))
+    def draw(plan: Plan) -> None:
+        seen.update(fault.name for rule in plan.rules for fault in rule.script)
+
+    draw()
+    assert seen == FAULTS.keys()
+
+
+@given(script=fault_scripts())
+def test_a_request_meets_no_fault_of_the_network(script: Script) -> None:
+    assert not any(isinstance(fault, NetworkFault) for fault in script)
+
+
+@given(data=st.binary(max_size=60), draw=st.data())
+def test_chunkings_lose_nothing(data: bytes, draw: st.DataObject) -> None:
+    pieces = draw.draw(chunkings(data))
+    assert b"".join(pieces) == data
+    assert all(pieces)
+
+
+@simulate(config=configs(), request=requests())
+async def test_any_request_succeeds_under_any_config(
+    world: World, config: EngineConfig, request: ChatRequest
+) -> None:
+    async with world.open_engine(config) as eng:
+        answer = await eng.complete(request)
+    assert [choice.text for choice in answer.choices] == [
+        world.provider.log[0].intended(index) for index in range(request.n or 1)
+    ]

@@ -1,0 +1,73 @@
+"""Running the command, in this process and in one of its own, in an empty world."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import attrs
+import pytest
+
+from engine.cli import main
+
+ROOT = Path(__file__).parents[2]
+TIMEOUT = 60
+"""Seconds after which a hanging command fails its test."""
+
+
+def empty_world(folder: Path) -> dict[str, str]:
+    """An environment without keys, proxies, configuration or colour."""
+    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    return {**kept, "HOME": str(folder), "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+
+
+@attrs.frozen
+class Ran:
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@attrs.frozen
+class Command:
+    """Runs commands in `folder`."""
+
+    folder: Path
+    capture: pytest.CaptureFixture[str]
+
+    def __call__(self, *words: str) -> Ran:
+        """Run it in this process."""
+        self.capture.readouterr()
+        code = main(words)
+        caught = self.capture.readouterr()
+        return Ran(code, caught.out, caught.err)
+
+    def write(self, name: str, text: str) -> Path:
+        path = self.folder / name
+        path.write_text(text)
+        return path
+
+
+def start(
+    folder: Path, *words: str, stdin: int | None = subprocess.DEVNULL, **environ: str
+) -> "subprocess.Popen[str]":
+    """Begin it in a process of its own, with warnings as errors."""
+    return subprocess.Popen(
+        [sys.executable, "-W", "error", "-m", "engine", *words],
+        cwd=folder,
+        env={**empty_world(folder), **environ},
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(folder: Path, *words: str, stdin: str | None = None, **environ: str) -> Ran:
+    """Run it in a process of its own; `stdin` is what is piped into it."""
+    pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
+    with start(folder, *words, stdin=pipe, **environ) as process:
+        out, err = process.communicate(stdin, timeout=TIMEOUT)
+    return Ran(process.returncode, out, err)
