@@ -24,6 +24,7 @@ def add(verbs: Verbs) -> None:
         run,
         example=_EXAMPLE,
         summary="print a completion script for a shell",
+        then=f"{PROGRAM} --help",
     )
     parser.add_argument("shell", choices=("bash", "zsh", "fish"))
 

@@ -63,7 +63,7 @@ async def _look(transport: HttpTransport, endpoint: Endpoint, found: list[Findin
         found.append(Finding("reach", "problem", f"{where}: {error}", todo))
     else:
         found.append(_answer(where, endpoint, seen))
-        found.extend(_clock(endpoint, seen))
+        found.extend(clock_findings(endpoint.name, seen.head, wall=seen.wall))
 
 
 async def _ask(transport: HttpTransport, endpoint: Endpoint) -> _Seen:
@@ -96,15 +96,15 @@ def _answer(where: str, endpoint: Endpoint, seen: _Seen) -> Finding:
     return Finding("reach", "ok", f"{where}: reachable {took} (no list of models: {status})")
 
 
-def _clock(endpoint: Endpoint, seen: _Seen) -> list[Finding]:
+def clock_findings(name: str, head: HttpHead, *, wall: float) -> list[Finding]:
+    """How far this machine's clock, at `wall` Unix time, is from that of the endpoint `name`."""
     try:
-        theirs = parsedate_to_datetime(seen.head.get("date") or "").timestamp()
+        theirs = parsedate_to_datetime(head.get("date") or "").timestamp()
     except ValueError:
         return []
-    ahead = seen.wall - theirs
+    ahead = wall - theirs
     if abs(ahead) <= _SKEW:
-        return [Finding("clock", "ok", f"agrees with {endpoint.name}")]
+        return [Finding("clock", "ok", f"agrees with {name}")]
     way = "ahead of" if ahead > 0 else "behind"
-    what = f"{abs(ahead):.0f} s {way} {endpoint.name}"
     todo = "set this machine's clock; certificates and Retry-After dates depend on it"
-    return [Finding("clock", "problem", what, todo)]
+    return [Finding("clock", "problem", f"{abs(ahead):.0f} s {way} {name}", todo)]

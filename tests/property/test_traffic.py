@@ -88,9 +88,11 @@ class Visitors(WorldMachine):
     @invariant()
     @in_world
     async def counts_agree(self) -> None:
-        total = self.engine.statistics().total
-        running = self.engine.statistics().streams
-        assert total.requests == total.succeeded + total.failed + total.cancelled + running
+        statistics = self.engine.statistics()
+        total = statistics.total
+        # A task may outlive its request's outcome by a moment: it reads the last bytes.
+        ended = total.succeeded + total.failed + total.cancelled
+        assert ended <= total.requests <= ended + statistics.streams
 
 
 TestVisitors = Visitors.TestCase
