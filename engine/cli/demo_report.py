@@ -69,7 +69,8 @@ def summary(load: Load, *, interrupted: bool) -> list[str]:
         lines.append(f"{same} of them are to the letter what the provider meant to say.")
     if load.errors:
         request, error = load.errors[0]
-        lines.append(f"The first that failed ({request.model}): {printable(str(error))}")
+        notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
+        lines.append(f"The first that failed ({request.model}): {printable(str(error))}{notes}")
     return lines
 
 

@@ -5,7 +5,7 @@ A *kind* looks at a value and says what it must be, or None when it is that.
 
 import re
 from collections.abc import Callable, Mapping
-from math import inf, isfinite
+from math import inf
 from typing import Any, TypeAlias
 
 import attrs
@@ -13,13 +13,15 @@ import attrs
 Kind: TypeAlias = Callable[[object], str | None]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_MOST = 1e300
 _CONTENT = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 
 
 def _number(value: object) -> float:
-    """`value` if it is a finite number, and one that no field takes otherwise."""
-    good = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
-    return value if good else -inf  # type: ignore[return-value]  # mypy forgets what `good` says
+    """`value` if it is a number that a float can hold, and one that no field takes otherwise."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < _MOST:
+        return value
+    return -inf
 
 
 def _whole(value: object) -> int:

@@ -51,9 +51,12 @@ class SimNetwork:
         hosts: Mapping[str, Provider | Host] | None = None,
         *,
         idle: float = inf,
+        tick: float = 0.0,
     ) -> None:
-        """`idle`: seconds after which providers close connections that say nothing."""
-        self._service = Service(nursery, idle=idle)
+        """`idle`: seconds after which providers close connections that say nothing. `tick`:
+        seconds by which paced tokens may be late, so that those of many answers go out together;
+        0 sends each at its exact time."""
+        self._service = Service(nursery, idle=idle, tick=tick)
         self._hosts: dict[str, Host] = {}
         self._addresses: dict[str, tuple[Host, int]] = {}
         self._ends: list[PipeConnection] = []

@@ -3,6 +3,7 @@
 from math import inf
 
 import attrs
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
@@ -175,4 +176,4 @@ def test_segments_arrive_in_the_time_that_latency_and_bandwidth_give(
     for size in sizes:
         gone += size / link.bandwidth
         expected.append(gone + link.latency)
-    assert times == [*expected, expected[-1]]
+    assert times == pytest.approx([*expected, expected[-1]])

@@ -156,6 +156,32 @@ async def test_a_client_that_leaves_is_noticed_at_once(
         assert trio.lowlevel.current_statistics().tasks_living < 12
 
 
+async def test_a_client_that_resets_is_noticed_at_once(autojump_clock: MockClock) -> None:
+    async with open_site() as site:
+        line = await site.connect()
+        await line.send_all(http(chat("steady")))
+        await trio.sleep(0.5)
+        line.reset()
+        await wait_all_tasks_blocked()
+        assert (site.provider.log[0].ending, site.provider.log[0].ended_at) == ("client gone", 0.5)
+
+
+async def test_what_a_client_sends_ahead_is_bounded_and_its_leaving_seen_with_the_next_token(
+    autojump_clock: MockClock,
+) -> None:
+    async with open_site() as site:
+        line = await site.connect()
+        await line.send_all(http(chat("steady"), close=False))
+        with trio.move_on_after(0.5) as scope:
+            await line.send_all(bytes(1 << 20))
+        assert scope.cancelled_caught
+        assert line.statistics().outgoing.received_bytes < 66 * 1024
+        line.close()
+        await trio.sleep(1)
+        assert site.provider.log[0].aborted
+        assert site.provider.log[0].ended_at == 1
+
+
 async def test_a_client_that_leaves_while_its_window_is_full_is_noticed(
     autojump_clock: MockClock,
 ) -> None:

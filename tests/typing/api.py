@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-import trio
+import trio.lowlevel
 
 import engine
 from engine import ChatRequest, Completion, Outcome, Patience, Priority, TextDelta
@@ -25,7 +25,7 @@ async def streaming() -> None:
 
 async def source() -> AsyncIterator[ChatRequest]:
     for number in range(3):
-        await trio.sleep(0)
+        await trio.lowlevel.checkpoint()
         yield ChatRequest("m", [{"role": "user", "content": str(number)}])
 
 
@@ -45,7 +45,7 @@ async def bulk(requests: list[ChatRequest]) -> None:
 
 
 async def add(a: int, b: str) -> float:
-    await trio.sleep(0)
+    await trio.lowlevel.checkpoint()
     return a + float(b)
 
 

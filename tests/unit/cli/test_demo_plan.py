@@ -22,7 +22,13 @@ from engine.values.statistics import (
 
 
 def plan(**given: Any) -> DemoPlan:
-    words = {"streams": None, "max_streams": None, "limit": [], "speed": None, "seed": 0}
+    words: dict[str, Any] = {
+        "streams": None,
+        "max_streams": None,
+        "limit": [],
+        "speed": None,
+        "seed": 0,
+    }
     flags = {"big": False, "chaos": False}
     return DemoPlan.of(argparse.Namespace(**{**words, **flags, **given}))
 
@@ -129,7 +135,7 @@ def test_speed_is_that_of_the_last_second() -> None:
     assert speeds.now("a", 0.0, 0) == 0.0
     assert speeds.now("a", 0.5, 50) == pytest.approx(100)
     assert speeds.now("a", 1.5, 50) == pytest.approx(0)
-    assert speeds.now("a", 2.0, 100) == pytest.approx(50)
+    assert speeds.now("a", 2.5, 100) == pytest.approx(50)
     assert speeds.now("b", 2.0, 100) == pytest.approx(50)
 
 

@@ -258,6 +258,8 @@ def test_a_bare_script_is_a_plan_for_every_request() -> None:
 def test_a_value_made_in_python_is_checked_alike() -> None:
     with pytest.raises(ValueError, match=r"Cut.at must be a whole number >= 0, not -1"):
         Cut(-1)
+    with pytest.raises(ValueError, match=r"Drip.every must be seconds >= 0"):
+        Drip(1, 10**400)
     with pytest.raises(ValueError, match=r"When.every must be a whole number >= 1, or null"):
         When(every=0)
 

@@ -1,0 +1,43 @@
+"""The examples run, each in a process of its own, without a key and without a warning."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import ROOT, TIMEOUT, empty_world
+
+EXAMPLES = ROOT / "examples"
+SAYS = {
+    "chat_backend.py": r"Bob hung up: .*\n[^$]*2 answered, 1 cancelled, 0 active",
+    "evaluation.py": r'"index": 59, .*"route": "sim/',
+    "fan_out.py": r"199 whole, 1 failed",
+    "hostile_provider.py": r"falls silent: IdleTimeoutError, .*\n[^$]*is only odd: whole",
+    "own_function.py": r"21 vectors, at most 3 calls at once",
+}
+
+
+def test_every_example_is_run() -> None:
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(SAYS)
+
+
+@pytest.mark.parametrize("name", sorted(SAYS))
+def test_an_example_says_what_it_promises(name: str, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / name],
+        cwd=tmp_path,
+        env=empty_world(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert re.search(SAYS[name], done.stdout), done.stdout
+
+
+@pytest.mark.parametrize("name", sorted(SAYS))
+def test_an_example_tells_how_to_run_it(name: str) -> None:
+    assert f"python examples/{name}" in (EXAMPLES / name).read_text().split('"""')[1]
