@@ -33,15 +33,15 @@ FALLBACK = "deepseek-v3.2"
 
 _CHAOS = (
     ({"every": 19}, {"status": {"code": 429, "retry_after": 0.25, "error": "rate_limit_exceeded"}}),
-    ({"probability": 0.06}, {"status": {"code": 503}}),
-    ({"probability": 0.06}, {"cut": 0}),
-    ({"probability": 0.04}, {"reset": 0}),
-    ({"probability": 0.04}, {"stall": 0}),
+    ({"probability": 0.05}, {"status": {"code": 503}}),
+    ({"probability": 0.05}, {"cut": 0}),
+    ({"probability": 0.03}, {"reset": 0}),
+    ({"probability": 0.03}, {"stall": 0}),
     ({"model": "gpt-4.1", "since": 2, "until": 5}, {"status": {"code": 500}}),
 )
 CHAOS_IN_WORDS = (
-    "every 19th request meets a 429, 6 % a 503, 6 % end and 4 % break off before the first token, "
-    "4 % fall silent, and gpt-4.1 is down from second 2 to 5"
+    "every 19th request meets a 429, 5 % a 503, 5 % end and 3 % break off before the first token, "
+    "3 % fall silent, and gpt-4.1 is down from second 2 to 5"
 )
 
 
@@ -121,7 +121,7 @@ class DemoPlan:
         defaults: dict[str, object] = {}
         if self.chaos:
             defaults["patience"] = {"first_token": max(0.5, 4 / self.speed)}
-            defaults["retries"] = {"attempts": 4, "base": 0.25, "cap": 2}
+            defaults["retries"] = {"attempts": 8, "base": 0.25, "cap": 2}
             for model, settings in models.items():
                 if model != FALLBACK:
                     settings["fallback"] = [FALLBACK]
