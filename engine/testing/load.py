@@ -30,6 +30,7 @@ from engine.simulator import (
     Garbage,
     HangAfterDone,
     InStreamError,
+    NetworkFault,
     NoEndMark,
     NoFinish,
     NoUsage,
@@ -146,8 +147,8 @@ async def _read(stream: TokenStream, arrival: Arrival) -> str:
 def random_traffic(
     dice: Random, streams: int, *, seconds: float = 20.0, timeout: float | None = None
 ) -> Traffic:
-    """`streams` arrivals within `seconds`: each attempt meets a fault with a probability of about
-    one in two, some consumers are slow, some leave, some are cancelled, limits change.
+    """`streams` arrivals within `seconds`: each attempt meets one fault or more with a probability
+    of one in two, some consumers are slow, some leave, some are cancelled, limits change.
 
     Every stream has a deadline, 1 to 120 s after its arrival unless `timeout` sets another.
     """
@@ -184,9 +185,11 @@ def _limit_change(dice: Random, seconds: float) -> LimitChange:
 
 
 def random_plan(dice: Random, share: float) -> Plan:
-    """Every kind of fault, each so rare that about `share` of the requests meet one or more."""
+    """Every kind of fault, each so rare that `share` of the requests meet one or more, and a few
+    of the connections."""
     faults = _faults(dice)
-    each = 1 - (1 - share) ** (1 / len(faults))
+    kinds = sum(not isinstance(fault, NetworkFault) for fault in faults)
+    each = 1 - (1 - share) ** (1 / kinds)
     rules = [Rule((fault,), When(probability=each)) for fault in faults]
     if dice.random() < 0.3:
         rules.append(Rule((dice.choice((RateLimit(rpm=300), Overload(beyond=8))),)))

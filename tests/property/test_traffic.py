@@ -11,6 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
+from engine import ChatRequest, EngineError
 from engine.simulator import Plan, Rule, Status, When
 from engine.testing import (
     Traffic,
@@ -23,8 +24,6 @@ from engine.testing import (
     traffic,
     wait_quiescent,
 )
-from engine.values.errors import EngineError
-from engine.values.request import ChatRequest
 
 SIZES = {"test": (10, 100), "proof": (100, 50), "soak": (2000, 100)}
 """Seeds, and streams for each of them."""

@@ -23,12 +23,6 @@ from engine.testing import (
     requests,
     simulate,
 )
-from engine.values.request import check_request
-
-
-@given(request=requests())
-def test_requests_are_valid(request: ChatRequest) -> None:
-    check_request(request)
 
 
 @given(script=fault_scripts())
