@@ -89,6 +89,10 @@ class _FlakyConnection:
         self._closed = True
         self._below.close()
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def fileno(self) -> int | None:
         return self._below.fileno()
 

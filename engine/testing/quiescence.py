@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from engine.facade import Engine
-from engine.values.statistics import EngineStatistics
+from engine.testing.own_network import OwnNetwork
 
 _LOOKS = 10
 _OPEN_FILES = Path("/proc/self/fd")
@@ -16,12 +16,12 @@ _OPEN_FILES = Path("/proc/self/fd")
 
 def assert_quiescent(engine: Engine) -> None:
     """Slots, queue, stream tasks, buffers and busy connections are zero; idle connections are
-    within their limit and in the pool's book alone.
+    within their limit and, in a simulated world, in the pool's own book and nowhere else.
 
     Raises:
         AssertionError: naming everything that is left.
     """
-    left = remains(engine.statistics())
+    left = remains(engine)
     if left:
         msg = "the engine is not quiescent: " + "; ".join(left)
         raise AssertionError(msg)
@@ -34,7 +34,7 @@ async def wait_quiescent(engine: Engine, within: float = 0.1) -> None:
         AssertionError: naming everything that is left then.
     """
     for _ in range(_LOOKS):
-        if not remains(engine.statistics()):
+        if not remains(engine):
             return
         await trio.sleep(within / _LOOKS)
     assert_quiescent(engine)
@@ -57,8 +57,9 @@ def no_files_left_open() -> Iterator[None]:
         raise AssertionError(msg)
 
 
-def remains(statistics: EngineStatistics) -> list[str]:
-    """What an engine at rest would not hold."""
+def remains(engine: Engine, *, closed: bool = False) -> list[str]:
+    """What an engine at rest would not hold, or one that is closed."""
+    statistics = engine.statistics()
     connections = statistics.connections
     counts = {
         "slots taken": statistics.active,
@@ -71,8 +72,14 @@ def remains(statistics: EngineStatistics) -> list[str]:
     for name, model in statistics.models.items():
         if model.active:
             left.append(f"{model.active} slots of model {name!r}")
-    if connections.idle > connections.max_idle:
-        left.append(f"{connections.idle} idle connections, over the {connections.max_idle} allowed")
+    most = 0 if closed else connections.max_idle
+    if connections.idle > most:
+        left.append(f"{connections.idle} idle connections, over the {most} allowed")
+    network = engine._world.network
+    if isinstance(network, OwnNetwork):
+        known = connections.idle + connections.busy
+        if network.open_connections > known:
+            left.append(f"{network.open_connections - known} connections that no pool knows")
     return left
 
 

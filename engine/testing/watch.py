@@ -60,10 +60,7 @@ class EngineWatch:
         """
         if self._engine is None:
             return
-        statistics = self._engine.statistics()
-        left = remains(statistics)
-        if statistics.connections.idle:
-            left.append(f"{statistics.connections.idle} idle connections")
+        left = remains(self._engine, closed=True)
         left += [f"{stream} without an outcome" for stream in self.streams if not stream.over]
         if left:
             msg = "of an engine that was closed there are left: " + "; ".join(left)

@@ -28,6 +28,7 @@ from engine.simulator import EPOCH, PROFILES, Host, Link, Plan, Profile, Provide
 from engine.testing.checks import check_history
 from engine.testing.consumers import ConsumerRecord, RecordedStream
 from engine.testing.history import history_problems
+from engine.testing.own_network import OwnNetwork
 from engine.testing.quiescence import open_files
 from engine.testing.scheduling import pinned
 from engine.testing.trace import Trace
@@ -185,7 +186,7 @@ class World:
         opened = open_engine(
             self._with_endpoints(settings or EngineConfig()),
             seed=self.dice.getrandbits(64),
-            network=self.network,
+            network=OwnNetwork(self.network),
             wall=self.wall,
             observers=(watch, *observers),
         )

@@ -4,10 +4,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from random import Random
 
-import openai
 import pytest
 import trio
-from openai.types.chat import ChatCompletion, ChatCompletionMessageParam, ChatCompletionToolParam
 
 from engine.simulator import (
     CallTool,
@@ -25,6 +23,14 @@ from engine.simulator import (
 )
 from engine.values.secret import Secret
 from tests.support.simulator import MODELS
+
+pytest.importorskip("openai", reason="installed by `make contract`")
+import openai
+from openai.types.chat import (
+    ChatCompletion,
+    ChatCompletionMessageParam,
+    ChatCompletionToolParam,
+)
 
 pytestmark = [
     pytest.mark.contract,

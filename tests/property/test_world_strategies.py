@@ -43,7 +43,7 @@ def test_every_fault_is_drawn() -> None:
         return seen == FAULTS.keys()
 
     once = settings(max_examples=2000, phases=[Phase.generate], database=None)
-    assert find(plans(max_rules=20), all_seen, settings=once)
+    assert find(plans(max_rules=20), all_seen, settings=once).rules
 
 
 @given(script=fault_scripts())

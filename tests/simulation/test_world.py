@@ -211,6 +211,19 @@ async def test_an_engine_in_use_is_not_quiescent(world: World) -> None:
         assert_quiescent(eng)
 
 
+async def test_a_connection_that_no_pool_knows_is_found(world: World) -> None:
+    async with world.open_engine() as eng:
+        await eng.complete("fast", "Hello")
+        assert_quiescent(eng)
+        # The planted defect: the pool forgets what it was given.
+        (transport,) = eng._transports
+        forgotten = transport._pool.checkout(eng.config.endpoints["sim"].peer)
+        assert forgotten is not None
+        with pytest.raises(AssertionError, match="1 connections that no pool knows"):
+            assert_quiescent(eng)
+        forgotten.close()
+
+
 async def test_a_history_may_be_checked_while_streams_run(world: World) -> None:
     async with world.open_engine() as eng, eng.stream("gpt-4.1", "Hello") as stream:
         async for _ in stream:

@@ -1,0 +1,36 @@
+"""Every Python block of the documents runs as it stands, without a key and without a warning."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import ROOT, TIMEOUT, empty_world
+
+DOCS = [ROOT / "README.md", ROOT / "docs" / "quickstart.md", ROOT / "docs" / "recipes.md"]
+
+
+def blocks() -> list[tuple[str, str]]:
+    found = []
+    for path in DOCS:
+        text = re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)
+        found += [(f"{path.stem}-{number}", block) for number, block in enumerate(text, 1)]
+    return found
+
+
+@pytest.mark.parametrize(("name", "block"), blocks(), ids=[name for name, _ in blocks()])
+def test_a_block_of_python_runs(name: str, block: str, tmp_path: Path) -> None:
+    script = tmp_path / f"{name}.py"
+    script.write_text(block)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", script],
+        cwd=tmp_path,
+        env=empty_world(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -1,0 +1,81 @@
+"""The documents name what exists, all of it where they say so, and nothing else."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from engine.cli.entry import _with_verb, build_parser
+from engine.cli.exits import exit_code
+from engine.values import errors
+from tests.support.cli import ROOT
+
+DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+_LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+
+def every(kind: type[errors.EngineError]) -> list[type[errors.EngineError]]:
+    return [kind, *(found for below in kind.__subclasses__() for found in every(below))]
+
+
+def told() -> dict[str, list[str]]:
+    """The rows of docs/errors.md that begin with a class, by its name."""
+    text = (ROOT / "docs" / "errors.md").read_text()
+    rows = [line.strip("|").split("|") for line in text.splitlines() if line.startswith("| `")]
+    cells = [[cell.strip() for cell in row] for row in rows]
+    return {row[0].strip("`"): row[1:] for row in cells if row[0].endswith("Error`")}
+
+
+def commands() -> list[tuple[str, str]]:
+    """Every line of a code block in which the command is called."""
+    found = []
+    for path in DOCS:
+        for block in re.findall(r"```sh\n(.*?)```", path.read_text(), re.DOTALL):
+            for line in block.splitlines():
+                called = re.search(r"(?:^|\| )streamnursery (.+?)(?:\s+#.*)?$", line)
+                if called is not None:
+                    found.append((path.name, called[1]))
+    return found
+
+
+def test_every_error_is_explained_and_no_other() -> None:
+    kinds = {k.__name__ for k in every(errors.EngineError) if k.__module__.startswith("engine")}
+    assert set(told()) == kinds
+
+
+@pytest.mark.parametrize("name", sorted(told()))
+def test_what_is_said_of_an_error_holds(name: str) -> None:
+    kind: type[errors.EngineError] = getattr(errors, name)
+    category, retried, code, means, what_to_do = told()[name]
+    assert category == kind.category
+    assert int(code) == exit_code(kind("it failed"))
+    if not kind.retryable_by_default:
+        assert "here" not in retried.replace("elsewhere", "")
+    assert means.endswith(".")
+    assert what_to_do.endswith(".")
+
+
+def test_there_are_commands_in_the_documents() -> None:
+    assert {name for name, _ in commands()} >= {"README.md", "quickstart.md"}
+
+
+@pytest.mark.parametrize(("document", "line"), commands())
+def test_every_command_in_the_documents_exists(document: str, line: str) -> None:
+    del document
+    _, extra = build_parser().parse_known_args(_with_verb(shlex.split(line)))
+    assert extra == []
+
+
+@pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
+def test_every_link_leads_to_a_file(path: Path) -> None:
+    targets = [path.parent / target for target in _LINK.findall(path.read_text())]
+    assert [str(target) for target in targets if not target.exists()] == []
+
+
+def test_the_first_screen_is_short_and_says_what_it_is_for() -> None:
+    text = (ROOT / "README.md").read_text()
+    assert len(text.split()) <= 400
+    assert "trio only, for now" in text
+    assert "streamnursery demo" in text
+    assert "make test" in text
