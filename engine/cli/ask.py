@@ -38,7 +38,7 @@ def add(verbs: Verbs) -> None:
     add("-m", "--model", action="append", metavar="MODEL", help="may be repeated")
     add("--system", metavar="TEXT", help="instructions that come before the prompt")
     add("--max-tokens", type=whole(1), metavar="N", help="longest answer, in tokens")
-    add("--temperature", type=number("from 0 to 2", -1e-9, 2), metavar="X", help="0 to 2")
+    add("--temperature", type=number("from 0 to 2", 0, 2, zero=True), metavar="X", help="0 to 2")
     add("--timeout", type=seconds, metavar="SECONDS", help="for the whole answer (exit code 5)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one object when the answer is whole")

@@ -39,7 +39,6 @@ def writing() -> Iterator[None]:
     try:
         yield
     except BrokenPipeError:
-        forget_stdout()
         raise
     except OSError as error:
         why = error.strerror or str(error)

@@ -1,7 +1,6 @@
 """The demo's load: every request through one engine, every answer compared word for word."""
 
 import random
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
@@ -67,7 +66,7 @@ class Load:
 
     async def run(self, screen: Screen) -> None:
         """Run everything; what is here afterwards holds, also when it was cancelled."""
-        started_at = time.monotonic()
+        started_at = trio.current_time()
         try:
             async with open_engine(self.plan.config(self.url), seed=self.plan.seed) as eng:
                 async with trio.open_nursery() as nursery:
@@ -103,7 +102,7 @@ class Load:
 
     def _look(self, eng: Engine, started_at: float) -> None:
         self.statistics = eng.statistics()
-        self.seconds = time.monotonic() - started_at
+        self.seconds = trio.current_time() - started_at
 
     def _book(self, request: ChatRequest, completion: Completion) -> None:
         self.finished[request.model] += 1

@@ -5,10 +5,10 @@ import sys
 from collections import Counter
 from typing import Any
 
-from engine.cli.console import can_redraw, data, note, printable, terminal_width, wrapped
+from engine.cli.console import can_redraw, data, note, printable, terminal_width, wrapped, writing
 from engine.cli.demo_load import Load
 from engine.cli.demo_plan import CHAOS_IN_WORDS
-from engine.cli.demo_table import CAPTION, FINAL, Row, cell, columns, plain_table, rows
+from engine.cli.demo_table import ALL, CAPTION, FINAL, Row, cell, columns, plain_table, rows
 from engine.core.histogram import Histogram
 from engine.values.statistics import Quantiles
 
@@ -40,13 +40,10 @@ def _drawn(load: Load) -> bool:
     table = rich_table(shown, roomy=console.width >= ROOMY)
     for row in rows(load):
         cells = [cell(row, column.key) for column in shown]
-        table.add_row(*cells, style="bold" if row.statistics is _total(load) else "")
-    console.print(table)
+        table.add_row(*cells, style="bold" if row.name == ALL else "")
+    with writing():
+        console.print(table)
     return True
-
-
-def _total(load: Load) -> object:
-    return load.statistics.total if load.statistics is not None else None
 
 
 def summary(load: Load, *, interrupted: bool) -> list[str]:

@@ -1,12 +1,15 @@
 """From the words of the command line to a verb, and from its end to an exit code."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 
 from engine.cli import ask, completion, config, demo, doctor, models, sim
 from engine.cli.console import (
     complain,
     data,
+    forget_stdout,
+    note,
     prepare_streams,
     printable,
     writing,
@@ -48,13 +51,16 @@ def run(words: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code, whatever it ends with but Ctrl-C."""
     prepare_streams()
     try:
-        code = _run(list(sys.argv[1:] if words is None else words))
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            code = _run(list(sys.argv[1:] if words is None else words))
         with writing():
             sys.stdout.flush()
     except CliError as error:
         complain(error)
         code = error.code
     except BrokenPipeError:
+        forget_stdout()
         return Exit.READER_GONE
     return code
 
@@ -77,6 +83,11 @@ def _run(words: list[str]) -> int:
         args.verb.refuse(extra)
     code: int = args.run(args)
     return code
+
+
+def _warn(message: Warning | str, *_: object, **__: object) -> None:
+    """A warning without the place in our code, which says nothing to whoever typed a command."""
+    note(f"warning: {message}")
 
 
 def _with_verb(words: list[str]) -> list[str]:

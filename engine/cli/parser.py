@@ -106,15 +106,18 @@ def whole(low: int, high: int = 10**9) -> Callable[[str], int]:
     return read
 
 
-def number(what: str, low: float, high: float = math.inf) -> Callable[[str], float]:
-    """An argument type: a finite number above `low` and at most `high`; `what` names it."""
+def number(
+    what: str, low: float, high: float = math.inf, *, zero: bool = False
+) -> Callable[[str], float]:
+    """An argument type: a finite number above `low`, or 0 with `zero`, and at most `high`;
+    `what` names it."""
 
     def read(text: str) -> float:
         try:
             value = float(text)
         except ValueError:
             value = math.nan
-        if low < value <= high and value < math.inf:
+        if (low < value <= high and value < math.inf) or (zero and value == 0):
             return value
         msg = f"must be {what}"
         raise argparse.ArgumentTypeError(msg)

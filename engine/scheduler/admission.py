@@ -60,6 +60,7 @@ class Admission:
         self._queue = ReadyQueue()
         self._sequence = 0
         self._closed: str | None = None
+        self._shut = False
         self._bug: BaseException | None = None
         self._waiters: dict[_Waiter, None] = {}
         self._idle: trio.Event | None = None
@@ -90,7 +91,8 @@ class Admission:
 
     def acquire_nowait(self, model: str) -> Lease:
         """Both slots now, or `trio.WouldBlock`. Does not pass those who wait for this model."""
-        self.check_open()
+        if self._shut:
+            self.check_open()
         if self._queue.waiting(model):
             raise trio.WouldBlock
         return self._take(model)
@@ -134,8 +136,10 @@ class Admission:
         self._hand_out()
 
     def close(self, why: str, bug: BaseException | None = None, *, waiting_too: bool) -> None:
-        """Admit nothing new; `waiting_too` turns those in the queue away as well."""
+        """Accept nothing new. What was accepted goes on, its retries included, unless
+        `waiting_too` turns away whoever has no slots yet."""
         self._closed = why
+        self._shut = self._shut or waiting_too
         self._bug = bug
         if waiting_too:
             for waiter in tuple(self._waiters):

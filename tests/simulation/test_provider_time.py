@@ -175,7 +175,8 @@ async def test_what_a_client_sends_ahead_is_bounded_and_its_leaving_seen_with_th
         with trio.move_on_after(0.5) as scope:
             await line.send_all(bytes(1 << 20))
         assert scope.cancelled_caught
-        assert line.statistics().outgoing.received_bytes < 66 * 1024
+        # One read, and one more where the provider looks again before it has begun to answer.
+        assert line.statistics().outgoing.received_bytes < 130 * 1024
         line.close()
         await trio.sleep(1)
         assert site.provider.log[0].aborted

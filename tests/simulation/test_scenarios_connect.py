@@ -109,6 +109,7 @@ async def test_c6_a_dead_first_address_costs_the_stagger_and_no_second_request()
 async def test_c7_a_deadline_in_the_queue_tells_the_queue_and_the_limit() -> None:
     async with scene(model={"max_streams": 1}) as s:
         async with s.engine.stream("m", "first") as first:
+            await wait_all_tasks_blocked()
             async with s.engine.stream("m", "second", timeout=1) as second:
                 await trio.sleep(0.5)
                 assert "slot of model 'm' (1 of 1 taken)" in (second.waiting_for() or "")

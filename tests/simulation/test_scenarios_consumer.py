@@ -27,7 +27,7 @@ from engine import (
 )
 from engine.simulator import Overload, Plan, Profile, Respond, Rule, Status, When
 from engine.testing.quiescence import assert_quiescent
-from tests.support.scene import AT_ONCE, always, ask, read, scene, virtual
+from tests.support.scene import AT_ONCE, always, ask, once, read, scene, virtual
 
 LONG = Profile(tokens_per_second=1000, output_tokens=(5000, 5000))
 
@@ -276,6 +276,22 @@ async def test_a_drain_lets_work_finish_and_takes_nothing_new() -> None:
         assert all(reading.finished for reading in readings)
         with pytest.raises(EngineClosedError, match="draining"):
             s.engine.stream("m", "late")
+
+
+@virtual
+async def test_a_drain_lets_accepted_requests_start_and_try_again() -> None:
+    async with scene(once(Status(503))) as s:
+        readings = []
+
+        async def one() -> None:
+            readings.append(await ask(s.engine))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one)
+            await trio.sleep(0.01)  # the first attempt has failed by now
+            report = await s.engine.drain()
+        assert report.finished
+        assert readings[0].finished
 
 
 @virtual

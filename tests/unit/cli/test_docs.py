@@ -8,6 +8,7 @@ import pytest
 
 from engine.cli.entry import _with_verb, build_parser
 from engine.cli.exits import exit_code
+from engine.simulator import FAULTS
 from engine.values import errors
 from tests.support.cli import ROOT
 
@@ -79,3 +80,7 @@ def test_the_first_screen_is_short_and_says_what_it_is_for() -> None:
     assert "trio only, for now" in text
     assert "streamnursery demo" in text
     assert "make test" in text
+
+
+def test_the_faults_are_counted_right() -> None:
+    assert f"{len(FAULTS)} kinds of faults" in (ROOT / "README.md").read_text()

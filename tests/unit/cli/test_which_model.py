@@ -70,3 +70,11 @@ def test_every_mistake_of_the_configuration_is_told(command: Command) -> None:
     assert ran.code == Exit.USAGE
     assert "5 mistakes in the configuration" in ran.err
     assert 'did you mean "max_streams"?' in ran.err
+
+
+@pytest.mark.filterwarnings("default:endpoint 'a' is insecure")
+def test_a_warning_is_one_line_without_a_place_in_the_code(command: Command) -> None:
+    text = '[endpoints.a]\nurl = "https://127.0.0.1:9/v1"\ninsecure = true\n'
+    path = command.write("c.toml", text)
+    ran = command("ask", "Hi", "-m", "sim/fast", "--config", str(path))
+    assert ran.err == "warning: endpoint 'a' is insecure: its certificate is not checked\n"
