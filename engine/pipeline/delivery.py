@@ -16,7 +16,7 @@ import trio
 from engine.core.transcript import Transcript
 from engine.pipeline.channel import Channel
 from engine.values.completion import Completion
-from engine.values.errors import EngineError, StreamCancelledError
+from engine.values.errors import EngineClosedError, EngineError, StreamCancelledError
 from engine.values.events import Finished, StreamEvent
 from engine.values.records import AttemptRecord, Timings
 from engine.values.request import ChatRequest
@@ -146,5 +146,7 @@ class Delivery:
 
 
 def _outcome_of(error: EngineError) -> StreamOutcome:
-    cancelled = isinstance(error, StreamCancelledError)
+    # An engine that was closed has cancelled its streams; a bug has failed them.
+    closed = isinstance(error, EngineClosedError) and error.__cause__ is None
+    cancelled = closed or isinstance(error, StreamCancelledError)
     return StreamOutcome.CANCELLED if cancelled else StreamOutcome.FAILED

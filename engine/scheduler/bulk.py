@@ -143,7 +143,10 @@ async def _for_each(work: _Work, requests: Requests, max_in_flight: int) -> None
             async for request in source:
                 nursery.start_soon(one, index, request)
                 index += 1
-                await room.acquire()
+                try:
+                    room.acquire_nowait()  # as many at once as there is room for
+                except trio.WouldBlock:
+                    await room.acquire()
 
 
 @attrs.define

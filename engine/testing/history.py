@@ -169,7 +169,7 @@ def _guess(heard: list[Piece], said: list[Piece], place: int) -> str:
 
 def _whole(record: ConsumerRecord, request: RequestRecord) -> Iterator[str]:
     delivery = delivery_of(record.stream)
-    meant = request.reply.output_tokens if request.reply is not None else 0
+    meant = len(_said(request))
     if delivery.outcome is StreamOutcome.COMPLETE:
         if delivery.content_events != meant:
             yield f"it is complete with {delivery.content_events} of {meant} deltas"
@@ -215,7 +215,13 @@ def _pieces(events: Iterable[StreamEvent]) -> Iterator[Piece]:
 def _said(request: RequestRecord) -> list[Piece]:
     if request.reply is None:
         return []
-    return [_piece(index, part, content) for index, part, content in request.reply.deltas()]
+    # Half a character in place of a tool call is a tool call that was never sent.
+    unsaid = {fault.at for fault in request.script if isinstance(fault, BadUtf8)}
+    return [
+        _piece(index, part, content)
+        for place, (index, part, content) in enumerate(request.reply.deltas())
+        if part != "tool_calls" or place not in unsaid
+    ]
 
 
 def _piece(index: int, part: str, content: object) -> Piece:

@@ -148,9 +148,10 @@ def test_deadlines_are_kept_to_the_millisecond() -> None:
         (Reasoning(4),),
         (Reasoning(4, "reasoning"), Refuse()),
         (CallTool(arguments=LONG),),
+        (CallTool(arguments=LONG), BadUtf8(0)),
         (BadUtf8(2),),
     ],
-    ids=["reasoning", "refusal", "tool", "half a character"],
+    ids=["reasoning", "refusal", "tool", "half a tool", "half a character"],
 )
 def test_every_kind_of_delta_is_compared(script: Script, n: int) -> None:
     async def main(world: World) -> None:
