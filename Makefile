@@ -8,6 +8,8 @@ LOCKS := requirements/dev.lock
 # Recorded streams are not part of the repository: where they lie beside it, tests use them.
 STREAMNURSERY_CORPORA ?= $(wildcard $(abspath ../shared/corpora))
 export STREAMNURSERY_CORPORA
+# So are scripts that install and start servers for the contract tests.
+STREAMNURSERY_LAB ?= $(wildcard $(abspath ../shared/lab))
 
 PYTEST := $(BIN)/python -m pytest -n 2
 SEED = $(shell $(PYTHON) -c 'import secrets; print(secrets.randbits(32))')
@@ -43,7 +45,9 @@ soak: $(READY)
 
 contract: $(READY)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/contract.lock
-	STREAMNURSERY_TIER=test $(BIN)/python -m pytest -m contract
+	PYTHON=$(PYTHON) tests/contract/setup
+	STREAMNURSERY_TIER=test STREAMNURSERY_LAB=$(STREAMNURSERY_LAB) \
+		$(BIN)/python -m pytest -m contract -rsP
 
 # Needs gcc and, for the Node row, node. Peers get an environment of their own.
 bench: $(READY)
@@ -55,7 +59,7 @@ demo: $(READY)
 
 # Newest versions that pyproject.toml allows, with the hashes of every platform's files.
 COMPILE := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-	--no-config --no-annotate --no-emit-index-url --no-emit-find-links \
+	--no-config --no-strip-extras --no-annotate --no-emit-index-url --no-emit-find-links \
 	--custom-compile-command 'make lock' --upgrade
 
 lock:
