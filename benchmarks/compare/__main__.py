@@ -5,7 +5,6 @@ benchmarks/results/<date>-<cores>-core.json and the table made from them beside 
 """
 
 import argparse
-import json
 import sys
 from datetime import date
 from pathlib import Path
@@ -25,7 +24,7 @@ def main() -> None:
     options = arguments()
     names = [name for name in CLIENTS if not options.clients or name in options.clients]
     rows: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    before = machine.facts()
+    before, commit = machine.facts(), machine.commit()
     for name in options.rows or ROWS:
         row = ROWS[name]
         row_clients = [CLIENTS[client] for client in row.clients if client in names]
@@ -33,7 +32,7 @@ def main() -> None:
             rows[name] = in_turns(row, row_clients, target, options.rounds)
     results = {
         "date": date.today().isoformat(),
-        "commit": machine.commit(),
+        "commit": commit,
         "machine": before,
         "versions": machine.versions([CLIENTS[name] for name in names]),
         "rounds": options.rounds,
@@ -44,7 +43,7 @@ def main() -> None:
     if options.save:
         RESULTS.mkdir(exist_ok=True)
         stem = f"{results['date']}-{machine.cores()}-core"
-        (RESULTS / f"{stem}.json").write_text(json.dumps(results, indent=1) + "\n")
+        (RESULTS / f"{stem}.json").write_text(report.raw(results))
         (RESULTS / f"{stem}.md").write_text(text)
 
 

@@ -1,5 +1,6 @@
-"""A Markdown table from raw results, and nothing that is not in them."""
+"""What is kept of a run: the raw results, and a Markdown table made from nothing else."""
 
+import json
 from typing import Any
 
 from benchmarks.compare.rows import ROWS, Figures, Paced, Row, middle
@@ -20,14 +21,32 @@ ONE_EACH = 1.2
 up finds several in one read, and so cannot be compared with one that can."""
 
 
+def raw(results: dict[str, Any]) -> str:
+    """JSON with a line for each turn of each client."""
+    text = json.dumps(results | {"rows": {}}, indent=1)
+    rows = [
+        f"  {json.dumps(name)}: {{\n" + ",\n".join(_lines(clients)) + "\n  }"
+        for name, clients in results["rows"].items()
+    ]
+    return text.replace('"rows": {}', '"rows": {\n' + ",\n".join(rows) + "\n }") + "\n"
+
+
+def _lines(clients: dict[str, Any]) -> list[str]:
+    return [
+        f"   {json.dumps(name)}: [\n    " + ",\n    ".join(map(json.dumps, turns)) + "\n   ]"
+        for name, turns in clients.items()
+    ]
+
+
 def markdown(results: dict[str, Any]) -> str:
     machine, versions = results["machine"], results["versions"]
     lines = [
         f"# Comparison of {results['date']}",
         "",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
-        f"{machine['system']}; commit {results['commit']}; {results['rounds']} interleaved rounds, "
-        f"medians. {noise(results)}",
+        f"{machine['system']}, load {machine['load_before']:.1f} before; "
+        f"commit {results['commit']}; {results['rounds']} interleaved rounds, medians. "
+        f"{noise(results)}",
         "",
         ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
     ]
@@ -75,7 +94,7 @@ def _ratio(row: Row, figures: dict[str, Figures], client: str) -> str:
     ):
         return "not comparable"
     key = next(key for key in RATIOS if getattr(base, key) is not None)
-    return f"{getattr(other, key) / getattr(base, key):.2f}"
+    return _cell(getattr(other, key) / getattr(base, key), "{:.2f}")
 
 
 def noise(results: dict[str, Any]) -> str:
@@ -96,4 +115,7 @@ def noise(results: dict[str, Any]) -> str:
 
 
 def _cell(value: float | None, form: str) -> str:
-    return "" if value is None else form.format(value)
+    if value is None:
+        return ""
+    # Two runs whose starts differ by more than their work does.
+    return form.format(value) if value >= 0 else "lost in noise"
