@@ -75,7 +75,7 @@ def remains(engine: Engine, *, closed: bool = False) -> list[str]:
     most = 0 if closed else connections.max_idle
     if connections.idle > most:
         left.append(f"{connections.idle} idle connections, over the {most} allowed")
-    network = engine._world.network
+    network = engine._outside.network
     if isinstance(network, OwnNetwork):
         known = connections.idle + connections.busy
         if network.open_connections > known:

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
-import openai
 import pytest
+
+openai = pytest.importorskip("openai", reason="installed by `make contract`")
 from openai.types.chat import ChatCompletionMessageParam
 
 from tests.support.cli import start

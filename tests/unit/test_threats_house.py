@@ -11,7 +11,8 @@ import pytest
 ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 PINNED = re.compile(
-    r"^(?P<name>[a-z0-9][a-z0-9._-]*)==[^\s;]+( ; [^\\]+?)?( +--hash=sha256:[0-9a-f]{64})+$"
+    r"^(?P<name>[a-z0-9][a-z0-9._-]*)(\[[a-z0-9,]+\])?==[^\s;]+"
+    r"( ; [^\\]+?)?( +--hash=sha256:[0-9a-f]{64})+$"
 )
 
 WATCHED_IMPORT = """

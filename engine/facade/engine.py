@@ -1,25 +1,20 @@
-"""The public verbs: `open_engine` and `Engine`.
+"""The public verbs.
 
 Start reading at `Engine.stream`; the work is done in `scheduler` and `supervisor`.
 """
 
-import random
-import time
-import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
-    asynccontextmanager,
 )
-from os import PathLike
 from typing import Any, TypeVar, TypeVarTuple
 
 import attrs
 import trio
 
-from engine.config import config_from_mapping, load_config
 from engine.core.route_plan import Plan
+from engine.facade.parts import SIMULATED_URL, Outside, outlet_of
 from engine.pipeline.channel import BufferTotal
 from engine.pipeline.merge import MergedEvents
 from engine.pipeline.stream import TokenStream
@@ -29,27 +24,18 @@ from engine.scheduler.calls import CallLease, Calls, call_deadline
 from engine.scheduler.catalogue import SIMULATOR_ENDPOINT, Catalogue
 from engine.scheduler.dispatcher import Dispatcher
 from engine.scheduler.figures import engine_statistics
-from engine.scheduler.observers import DropPolicy, Observer, Observers, RecordStream
-from engine.supervisor.endpoint import Outlet
+from engine.scheduler.observers import DropPolicy, Observers, RecordStream
 from engine.supervisor.request import Supervisor
-from engine.transport.bare import bare_errors
 from engine.transport.client import HttpTransport
-from engine.transport.network import Network, TrioNetwork
 from engine.values.completion import Completion, Outcome
-from engine.values.errors import ConfigError, RequestError
-from engine.values.origin import BaseUrl
+from engine.values.errors import RequestError
 from engine.values.policy import Priority
 from engine.values.request import ChatRequest, make_request
 from engine.values.settings import Endpoint, EngineConfig
 from engine.values.statistics import EngineStatistics
-from engine.wire.dialect import Dialect
-from engine.wire.openai_chat import OpenAIChat
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-
-_DIALECTS: dict[str, Dialect] = {"openai-chat": OpenAIChat()}
-_SIMULATED_URL = BaseUrl.parse("http://simulator.invalid/v1")
 
 
 @attrs.frozen
@@ -62,37 +48,17 @@ class DrainReport:
     """Streams and calls that had to be cancelled."""
 
 
-@attrs.frozen
-class Outside:
-    """What the engine gets from the world around it; a simulation replaces all of it."""
-
-    network: Network
-    wall: Callable[[], float]
-    """Unix time."""
-    dice: random.Random
-    observers: tuple[Observer, ...] = ()
-
-    def simulator(self, nursery: trio.Nursery) -> Network:
-        """The built-in provider on a network of its own, served in `nursery`."""
-        # Imported here: an engine that never uses a `sim/` model does not pay for it.
-        from engine.simulator.provider import Provider
-        from engine.simulator.server import SimNetwork
-
-        provider = Provider(dice=random.Random(self.dice.getrandbits(64)))
-        return SimNetwork(nursery, {_SIMULATED_URL.origin.host: provider})
-
-
 class Engine:
     """Runs streams. Made by `open_engine`; usable inside its block."""
 
-    def __init__(self, nursery: trio.Nursery, config: EngineConfig, world: Outside) -> None:
+    def __init__(self, nursery: trio.Nursery, config: EngineConfig, outside: Outside) -> None:
         self._config = config
-        self._world = world
+        self._outside = outside
         self._nursery = nursery
         self._opened_at = trio.current_time()
         transport = HttpTransport(
             nursery,
-            world.network,
+            outside.network,
             max_idle_per_peer=config.max_idle_connections,
             trust_env=config.trust_env,
         )
@@ -108,16 +74,16 @@ class Engine:
         )
         self._catalogue = Catalogue(config)
         self._outlets = {
-            name: _outlet(endpoint, transport) for name, endpoint in config.endpoints.items()
+            name: outlet_of(endpoint, transport) for name, endpoint in config.endpoints.items()
         }
-        self._observers = Observers(world.observers)
+        self._observers = Observers(outside.observers)
         self._supervisor = Supervisor(
             self._admission,
             self._outlets,
             self._catalogue.meter,
             self._observers,
-            world.wall,
-            world.dice,
+            outside.wall,
+            outside.dice,
         )
         self._dispatcher = Dispatcher(
             nursery, self._supervisor, self._admission, self._buffers, self._observers
@@ -308,10 +274,10 @@ class Engine:
         needed = any(stop.endpoint == SIMULATOR_ENDPOINT for stop in plan.stops)
         if SIMULATOR_ENDPOINT in self._outlets or not needed:
             return
-        transport = HttpTransport(self._nursery, self._world.simulator(self._nursery))
+        transport = HttpTransport(self._nursery, self._outside.simulator(self._nursery))
         self._transports.append(transport)
-        endpoint = Endpoint(SIMULATOR_ENDPOINT, _SIMULATED_URL)
-        self._outlets[SIMULATOR_ENDPOINT] = _outlet(endpoint, transport)
+        endpoint = Endpoint(SIMULATOR_ENDPOINT, SIMULATED_URL)
+        self._outlets[SIMULATOR_ENDPOINT] = outlet_of(endpoint, transport)
 
     def _close(self, bug: BaseException | None = None) -> None:
         self._admission.close("the engine was closed", bug, waiting_too=True)
@@ -319,74 +285,6 @@ class Engine:
         self._observers.close()
         for transport in self._transports:
             transport.close()
-
-
-@asynccontextmanager
-async def open_engine(
-    config: EngineConfig | Mapping[str, Any] | str | PathLike[str] | None = None,
-    *,
-    seed: int | None = None,
-    network: Network | None = None,
-    wall: Callable[[], float] = time.time,
-    observers: Sequence[Observer] = (),
-) -> AsyncIterator[Engine]:
-    """An engine for the length of the block: `async with open_engine() as eng:`.
-
-    `config` is a config value, a mapping in the shape of the TOML file, or a file's path; None
-    reads the usual files and the environment. `sim/...` models need none of it. Leaving the
-    block cancels what still runs; `await eng.drain()` first lets it finish.
-
-    `seed` fixes the engine's dice; `network` and `wall` (Unix time) replace the real ones.
-    `observers` are called with every lifecycle record, `log_observer()` for one; they must not
-    block, and one that raises is not called again.
-
-    Raises:
-        ConfigError: with every mistake at once.
-        RequestError: not called under trio.
-    """
-    _require_trio()
-    settings = _settings(config)
-    for endpoint in settings.endpoints.values():
-        if endpoint.insecure:
-            msg = f"endpoint {endpoint.name!r} is insecure: its certificate is not checked"
-            warnings.warn(msg, stacklevel=3)
-    world = Outside(network or TrioNetwork(), wall, random.Random(seed), tuple(observers))
-    with bare_errors():
-        async with trio.open_nursery() as nursery:
-            engine = Engine(nursery, settings, world)
-            try:
-                yield engine
-            finally:
-                engine._close()
-                nursery.cancel_scope.cancel()
-
-
-def _require_trio() -> None:
-    try:
-        trio.lowlevel.current_task()
-    except RuntimeError:
-        msg = "the engine runs under trio: call your main function with trio.run(main)"
-        raise RequestError(msg) from None
-
-
-def _settings(
-    config: EngineConfig | Mapping[str, Any] | str | PathLike[str] | None,
-) -> EngineConfig:
-    if isinstance(config, EngineConfig):
-        return config
-    if isinstance(config, Mapping):
-        return config_from_mapping(config)
-    return load_config(config).config
-
-
-def _outlet(endpoint: Endpoint, transport: HttpTransport) -> Outlet:
-    dialect = _DIALECTS.get(endpoint.dialect)
-    if dialect is None:
-        msg = f"endpoint {endpoint.name!r}: unknown dialect {endpoint.dialect!r}; use one of " + (
-            ", ".join(map(repr, _DIALECTS))
-        )
-        raise ConfigError(msg)
-    return Outlet.of(endpoint, dialect, transport)
 
 
 def _bound(name: str, value: int | None, default: int) -> int:

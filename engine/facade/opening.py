@@ -1,0 +1,78 @@
+"""`open_engine`: an engine for the length of a block."""
+
+import random
+import time
+import warnings
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from os import PathLike
+from typing import Any
+
+import trio
+
+from engine.config import config_from_mapping, load_config
+from engine.facade.engine import Engine
+from engine.facade.parts import Outside
+from engine.scheduler.observers import Observer
+from engine.transport.bare import bare_errors
+from engine.transport.network import Network, TrioNetwork
+from engine.values.errors import RequestError
+from engine.values.settings import EngineConfig
+
+
+@asynccontextmanager
+async def open_engine(
+    config: EngineConfig | Mapping[str, Any] | str | PathLike[str] | None = None,
+    *,
+    seed: int | None = None,
+    network: Network | None = None,
+    wall: Callable[[], float] = time.time,
+    observers: Sequence[Observer] = (),
+) -> AsyncIterator[Engine]:
+    """An engine for the length of the block: `async with open_engine() as eng:`.
+
+    `config` is a config value, a mapping in the shape of the TOML file, or a file's path; None
+    reads the usual files and the environment. `sim/...` models need none of it. Leaving the
+    block cancels what still runs; `await eng.drain()` first lets it finish.
+
+    `seed` fixes the engine's dice; `network` and `wall` (Unix time) replace the real ones.
+    `observers` are called with every lifecycle record, `log_observer()` for one; they must not
+    block, and one that raises is not called again.
+
+    Raises:
+        ConfigError: with every mistake at once.
+        RequestError: not called under trio.
+    """
+    _require_trio()
+    settings = _settings(config)
+    for endpoint in settings.endpoints.values():
+        if endpoint.insecure:
+            msg = f"endpoint {endpoint.name!r} is insecure: its certificate is not checked"
+            warnings.warn(msg, stacklevel=3)
+    outside = Outside(network or TrioNetwork(), wall, random.Random(seed), tuple(observers))
+    with bare_errors():
+        async with trio.open_nursery() as nursery:
+            engine = Engine(nursery, settings, outside)
+            try:
+                yield engine
+            finally:
+                engine._close()
+                nursery.cancel_scope.cancel()
+
+
+def _require_trio() -> None:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        msg = "the engine runs under trio: call your main function with trio.run(main)"
+        raise RequestError(msg) from None
+
+
+def _settings(
+    config: EngineConfig | Mapping[str, Any] | str | PathLike[str] | None,
+) -> EngineConfig:
+    if isinstance(config, EngineConfig):
+        return config
+    if isinstance(config, Mapping):
+        return config_from_mapping(config)
+    return load_config(config).config

@@ -1,0 +1,50 @@
+"""What an engine is put together from, and what it gets from the world around it."""
+
+import random
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from engine.scheduler.observers import Observer
+from engine.supervisor.endpoint import Outlet
+from engine.transport.client import HttpTransport
+from engine.transport.network import Network
+from engine.values.errors import ConfigError
+from engine.values.origin import BaseUrl
+from engine.values.settings import Endpoint
+from engine.wire.dialect import Dialect
+from engine.wire.openai_chat import OpenAIChat
+
+DIALECTS: dict[str, Dialect] = {"openai-chat": OpenAIChat()}
+SIMULATED_URL = BaseUrl.parse("http://simulator.invalid/v1")
+
+
+@attrs.frozen
+class Outside:
+    """What the engine gets from the world around it; a simulation replaces all of it."""
+
+    network: Network
+    wall: Callable[[], float]
+    """Unix time."""
+    dice: random.Random
+    observers: tuple[Observer, ...] = ()
+
+    def simulator(self, nursery: trio.Nursery) -> Network:
+        """The built-in provider on a network of its own, served in `nursery`."""
+        # Imported here: an engine that never uses a `sim/` model does not pay for it.
+        from engine.simulator.provider import Provider
+        from engine.simulator.server import SimNetwork
+
+        provider = Provider(dice=random.Random(self.dice.getrandbits(64)))
+        return SimNetwork(nursery, {SIMULATED_URL.origin.host: provider})
+
+
+def outlet_of(endpoint: Endpoint, transport: HttpTransport) -> Outlet:
+    dialect = DIALECTS.get(endpoint.dialect)
+    if dialect is None:
+        msg = f"endpoint {endpoint.name!r}: unknown dialect {endpoint.dialect!r}; use one of " + (
+            ", ".join(map(repr, DIALECTS))
+        )
+        raise ConfigError(msg)
+    return Outlet.of(endpoint, dialect, transport)
