@@ -4,7 +4,7 @@ import difflib
 
 from engine.core.meter import Meter
 from engine.core.route_plan import Plan, plan
-from engine.supervisor.request import Course
+from engine.supervisor.course import Course
 from engine.values.errors import ConfigError
 from engine.values.request import ChatRequest
 from engine.values.settings import EngineConfig, ModelSettings, Route

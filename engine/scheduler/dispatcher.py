@@ -19,8 +19,9 @@ from engine.pipeline.channel import BufferTotal, Channel
 from engine.pipeline.delivery import Delivery, StreamOutcome
 from engine.pipeline.stream import TokenStream
 from engine.scheduler.admission import Admission
+from engine.supervisor.course import Course
 from engine.supervisor.ports import Recorder
-from engine.supervisor.request import Course, Supervisor
+from engine.supervisor.request import Supervisor
 from engine.values.errors import (
     DeadlineError,
     EngineClosedError,

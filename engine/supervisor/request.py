@@ -3,11 +3,12 @@
 Rule 1: `core/recovery` decides, this file acts: it waits, asks for slots and sends.
 Rule 2: a lease lives as long as one attempt; no slot is held through a backoff.
 Rule 3: a request keeps its rank in the queue through all its attempts.
-Rule 4: every attempt tells its route's gate exactly once what became of it.
+Rule 4: what an attempt does is told by its `Booking`; a request may own several at once.
 """
 
 import random
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -15,51 +16,28 @@ import trio
 from engine.core.meter import Meter
 from engine.core.patience import PatienceClock
 from engine.core.recovery import Failure, GiveUp, NextRoute, Position, Step, TryAgain, next_step
-from engine.core.retry_budget import RetryBudget
 from engine.core.route_gate import Closed, RouteGate, Visit
-from engine.core.route_plan import Plan, Stop
+from engine.core.route_plan import Stop
 from engine.pipeline.delivery import Delivery
 from engine.supervisor.attempt import Attempt
+from engine.supervisor.booking import Booking
+from engine.supervisor.course import Course
 from engine.supervisor.endpoint import Outlet
 from engine.supervisor.ports import Admission, Recorder
-from engine.values.errors import (
-    EngineError,
-    OverloadedError,
-    RateLimitedError,
-    ServerError,
-)
+from engine.supervisor.routes import Routes, closed_error
+from engine.values.errors import EngineError, RateLimitedError
 from engine.values.events import Rerouted
 from engine.values.http import Header
-from engine.values.lifecycle import (
-    Admitted,
-    AttemptEnded,
-    AttemptStarted,
-    FirstToken,
-    Retrying,
-    RouteChanged,
-)
+from engine.values.lifecycle import Admitted, Retrying, RouteChanged
 from engine.values.settings import Route
 
-
-@attrs.frozen
-class Course:
-    """What a request may do, decided when it was accepted."""
-
-    model: str
-    """The name that limits and statistics go by."""
-    plan: Plan
-    rank: tuple[int, int]
-    meter: Meter
-
-    @property
-    def number(self) -> int:
-        """The request's number within its engine."""
-        return self.rank[1]
+Unanswered: TypeAlias = EngineError | Closed
+"""Why a visit to a route brought no whole answer."""
 
 
 @attrs.define(eq=False)
 class Supervisor:
-    """Runs the attempts of every request of an engine."""
+    """What the requests of an engine have in common."""
 
     admission: Admission
     outlets: Mapping[str, Outlet]
@@ -68,9 +46,15 @@ class Supervisor:
     recorder: Recorder
     wall: Callable[[], float]
     dice: random.Random
-    gates: dict[Route, RouteGate] = attrs.field(factory=dict, init=False)
-    budgets: dict[str, RetryBudget] = attrs.field(factory=dict, init=False)
-    _at_gates: int = attrs.field(default=0, init=False)
+    routes: Routes = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.routes = Routes(self.dice)
+
+    @property
+    def gates(self) -> dict[Route, RouteGate]:
+        """Of the routes that were used."""
+        return self.routes.gates
 
     async def run(self, delivery: Delivery, course: Course) -> None:
         """Bring the request to its answer, all of it put into the delivery.
@@ -78,130 +62,142 @@ class Supervisor:
         Raises:
             EngineError: what ended the request.
         """
-        keys: dict[Route, Header] = {}
-        position = Position(course.plan)
-        last: EngineError | None = None
-        while True:
-            result = await self._visit(delivery, course, position, keys)
-            if result is None:
-                return
-            now = trio.current_time()
-            if isinstance(result, Closed):
-                failure = Failure.closed(result, now)
-                last = last or _closed_error(position.stop, result, now)
-            else:
-                failure = Failure.of(result, committed=delivery.committed)
-                last = result
-            step = self._decide(failure, position, delivery.deadline)
-            if isinstance(step, TryAgain) and isinstance(result, RateLimitedError):
-                # Also without a date: a 429 speaks to everybody, not to the one who got it.
-                self._gate(position.stop.route).pause(step.after, now)
-            if isinstance(step, GiveUp):
-                last.add_note(str(step))
-                raise last
-            await self._take(step, delivery, course, position)
-            position = step.position
+        await RequestRun(self, delivery, course, Position(course.plan)).run()
 
-    async def _visit(
-        self, delivery: Delivery, course: Course, position: Position, keys: dict[Route, Header]
-    ) -> EngineError | Closed | None:
+
+@attrs.define(eq=False)
+class RequestRun:
+    """One request under way."""
+
+    supervisor: Supervisor
+    delivery: Delivery
+    course: Course
+    position: Position
+    _keys: dict[Route, Header] = attrs.field(factory=dict, init=False)
+    _begun: int = attrs.field(default=0, init=False)
+    """Attempts."""
+    _last: EngineError | None = attrs.field(default=None, init=False)
+    """The latest failure of an attempt, or what stands for it while none was sent."""
+
+    async def run(self) -> None:
+        while True:
+            unanswered = await self._visit(self.position.stop)
+            if unanswered is None:
+                return
+            failure = self._failure(unanswered)
+            step = self._decide(failure)
+            if isinstance(step, TryAgain) and isinstance(unanswered, RateLimitedError):
+                # Also without a date: a 429 speaks to everybody, not to the one who got it.
+                gate = self.supervisor.routes.gate(self.position.stop.route)
+                gate.pause(step.after, trio.current_time())
+            if isinstance(step, GiveUp):
+                assert self._last is not None
+                self._last.add_note(str(step))
+                raise self._last
+            await self._take(step)
+            self.position = step.position
+
+    def _failure(self, unanswered: Unanswered) -> Failure:
+        now = trio.current_time()
+        if isinstance(unanswered, Closed):
+            self._last = self._last or closed_error(self.position.stop, unanswered, now)
+            return Failure.closed(unanswered, now)
+        self._last = unanswered
+        return Failure.of(unanswered, committed=self.delivery.committed)
+
+    def _decide(self, failure: Failure) -> Step:
+        now, routes = trio.current_time(), self.supervisor.routes
+        return next_step(
+            failure,
+            self.position,
+            now=now,
+            deadline=self.delivery.deadline,
+            dice=routes.gate(self.position.stop.route).dice(),
+            budget_left=routes.budget_left(self.course.plan, now),
+        )
+
+    async def _visit(self, stop: Stop) -> Unanswered | None:
         """Try the route once; None when the answer is whole."""
-        stop = position.stop
-        gate = self._gate(stop.route)
+        supervisor, delivery = self.supervisor, self.delivery
+        gate = supervisor.routes.gate(stop.route)
         closed = gate.peek(trio.current_time())
         if closed is not None:
             return closed  # without queueing first: there may be another route
         queued_at = trio.current_time()
-        delivery.waiting_for = self.admission.binding_limit(stop.model)
-        lease = await self.admission.acquire(stop.model, course.rank, delivery.deadline)
+        delivery.waiting_for = supervisor.admission.binding_limit(stop.model)
+        lease = await supervisor.admission.acquire(stop.model, self.course.rank, delivery.deadline)
         try:
             now = trio.current_time()
             visit = gate.enter(now)
             if isinstance(visit, Closed):
                 return visit
-            if delivery.admitted_at is None:
-                delivery.admitted_at = now
-                course.meter.queue_time.add(now - delivery.started_at)
-            self.recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
-            if position.new_here:
-                self._budget(stop.endpoint).deposit(now)
-            if stop.route not in keys:
-                keys[stop.route] = ("idempotency-key", f"sn-{self.dice.getrandbits(128):032x}")
-            return await self._attempt(delivery, course, stop, visit, keys[stop.route])
+            self._admitted(now, queued_at)
+            if self.position.new_here:
+                supervisor.routes.budget(stop.endpoint).deposit(now)
+            return await self._attempt(stop, visit)
         finally:
             lease.release()
 
-    async def _attempt(
-        self, delivery: Delivery, course: Course, stop: Stop, visit: Visit, key: Header
-    ) -> EngineError | None:
-        delivery.route = str(stop.route)
-        meter = self.meter(stop.model)
-        number = len(delivery.attempts) + 1
+    def _admitted(self, now: float, queued_at: float) -> None:
+        delivery, course = self.delivery, self.course
+        if delivery.admitted_at is None:
+            delivery.admitted_at = now
+            course.meter.queue_time.add(now - delivery.started_at)
+        self.supervisor.recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
 
-        def first_token(now: float) -> None:
-            visit.answered(now)
-            ttft = now - delivery.started_at
-            self.recorder.emit(FirstToken(now, course.number, course.model, number, ttft))
-
-        attempt = Attempt(
-            number=number,
-            route=stop.route,
-            outlet=self.outlets[stop.endpoint],
-            delivery=delivery,
-            clock=PatienceClock(
-                stop.patience, meter.total_patience(stop.patience, delivery.request)
-            ),
-            meter=meter,
-            wall_time=self.wall(),
-            first_token=first_token,
-            headers=(key,),
+    async def _attempt(self, stop: Stop, visit: Visit) -> EngineError | None:
+        """One exchange, on a lease that the caller holds; None when the answer is whole."""
+        self.delivery.route = str(stop.route)
+        self._begun += 1
+        booking = Booking(
+            self._begun, stop, visit, self.delivery, self.course, self.supervisor.recorder
         )
-        started = AttemptStarted(
-            attempt.started_at, course.number, course.model, number, str(stop.route)
-        )
-        self.recorder.emit(started)
+        attempt = self._make_attempt(booking)
+        booking.started(attempt)
         error: EngineError | None = None
         try:
             await attempt.run()
         except EngineError as caught:
             error = caught
         finally:
-            now = trio.current_time()
-            if error is not None or attempt.done:
-                visit.ended(error, now)
-            visit.left(now)
-            record = attempt.record(error)
-            if not attempt.done:  # a whole one was put down before its last event could be read
-                delivery.attempts.append(record)
-            self.recorder.emit(AttemptEnded(now, course.number, course.model, record))
+            booking.over(attempt, error)
         return error
 
-    def _decide(self, failure: Failure, position: Position, deadline: float) -> Step:
-        now = trio.current_time()
-        return next_step(
-            failure,
-            position,
-            now=now,
-            deadline=deadline,
-            dice=self._gate(position.stop.route).dice(),
-            budget_left={
-                stop.endpoint: self._budget(stop.endpoint).level(now)
-                for stop in position.plan.stops
-            },
+    def _make_attempt(self, booking: Booking) -> Attempt:
+        supervisor, stop = self.supervisor, booking.stop
+        meter = supervisor.meter(stop.model)
+        total = meter.total_patience(stop.patience, self.delivery.request)
+        return Attempt(
+            number=booking.number,
+            route=stop.route,
+            outlet=supervisor.outlets[stop.endpoint],
+            delivery=self.delivery,
+            clock=PatienceClock(stop.patience, total),
+            meter=meter,
+            wall_time=supervisor.wall(),
+            first_token=booking.first_token,
+            headers=(self._key(stop.route),),
         )
 
-    async def _take(
-        self, step: TryAgain | NextRoute, delivery: Delivery, course: Course, position: Position
-    ) -> None:
+    def _key(self, route: Route) -> Header:
+        """The same for every attempt at a route: a provider may have done what we saw fail."""
+        key = self._keys.get(route)
+        if key is None:
+            value = f"sn-{self.supervisor.dice.getrandbits(128):032x}"
+            key = self._keys[route] = ("idempotency-key", value)
+        return key
+
+    async def _take(self, step: TryAgain | NextRoute) -> None:
+        supervisor, course = self.supervisor, self.course
         now = trio.current_time()
-        budget = self._budget(step.position.stop.endpoint)
+        budget = supervisor.routes.budget(step.position.stop.endpoint)
         if step.cost:
             budget.withdraw(now, step.cost)
         if isinstance(step, NextRoute):
-            self._reroute(step, delivery, course, position)
+            self._reroute(step)
             return
-        self.recorder.emit(Retrying(now, course.number, course.model, step.after, step.why))
-        delivery.waiting_for = f"the end of a backoff of {step.after:.3g} s after {step.why}"
+        supervisor.recorder.emit(Retrying(now, course.number, course.model, step.after, step.why))
+        self.delivery.waiting_for = f"the end of a backoff of {step.after:.3g} s after {step.why}"
         if step.cost:
             course.meter.retries += 1
             try:
@@ -210,54 +206,13 @@ class Supervisor:
                 budget.refund(now, step.cost)
                 raise
         else:
-            await self._wait_at_gate(step.after)
+            await supervisor.routes.wait_at_gate(step.after, supervisor.admission.max_queued)
 
-    async def _wait_at_gate(self, seconds: float) -> None:
-        """Those who wait for a closed route count as a queue, with the queue's bound."""
-        if self._at_gates >= self.admission.max_queued:
-            msg = (
-                f"{self._at_gates} requests wait already for routes to open again, the limit is "
-                f"max_queued = {self.admission.max_queued}; send fewer at once, or raise it"
-            )
-            raise OverloadedError(msg)
-        self._at_gates += 1
-        try:
-            await trio.sleep(seconds)
-        finally:
-            self._at_gates -= 1
-
-    def _reroute(
-        self, step: NextRoute, delivery: Delivery, course: Course, position: Position
-    ) -> None:
-        source, target = str(position.stop.route), str(step.position.stop.route)
+    def _reroute(self, step: NextRoute) -> None:
+        source, target = str(self.position.stop.route), str(step.position.stop.route)
+        course = self.course
         course.meter.reroutes += 1
         now = trio.current_time()
-        self.recorder.emit(RouteChanged(now, course.number, course.model, source, target, step.why))
-        delivery.put([Rerouted(source, target, step.why)], 0)
-
-    def _gate(self, route: Route) -> RouteGate:
-        if "?" in route.model:  # a simulated model with its script: one gate for all scripts
-            route = attrs.evolve(route, model=route.model.partition("?")[0])
-        gate = self.gates.get(route)
-        if gate is None:
-            gate = self.gates[route] = RouteGate(offset=self.dice.random())
-        return gate
-
-    def _budget(self, endpoint: str) -> RetryBudget:
-        budget = self.budgets.get(endpoint)
-        if budget is None:
-            budget = self.budgets[endpoint] = RetryBudget()
-        return budget
-
-
-def _closed_error(stop: Stop, closed: Closed, now: float) -> EngineError:
-    """What a request is told that could not be sent anywhere."""
-    wait = closed.opens_at - now
-    if closed.paused:
-        msg = f"{stop.route} asked everybody to wait; it may be used again in {wait:.3g} s"
-        error: EngineError = RateLimitedError(msg, retry_after=wait)
-    else:
-        msg = f"{stop.route} has been failing and is left alone for another {wait:.3g} s"
-        error = ServerError(msg, retry_after=wait)
-    error.endpoint = stop.endpoint
-    return error
+        record = RouteChanged(now, course.number, course.model, source, target, step.why)
+        self.supervisor.recorder.emit(record)
+        self.delivery.put([Rerouted(source, target, step.why)], 0)

@@ -1,0 +1,57 @@
+"""What is told of one attempt: to its route's gate, its request's records and the observers.
+
+Rule 1: a gate hears exactly once what became of the call it let through.
+Rule 2: an attempt has one record. A whole one is put down before its last event can be read, since
+        the consumer may go on from there before the attempt's task runs again.
+"""
+
+import attrs
+import trio
+
+from engine.core.route_gate import Visit
+from engine.core.route_plan import Stop
+from engine.pipeline.delivery import Delivery
+from engine.supervisor.attempt import Attempt
+from engine.supervisor.course import Course
+from engine.supervisor.ports import Recorder
+from engine.values.errors import EngineError
+from engine.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
+
+
+@attrs.define(eq=False)
+class Booking:
+    """The books of one attempt."""
+
+    number: int
+    """Of the attempt within its request, from 1."""
+    stop: Stop
+    visit: Visit
+    delivery: Delivery
+    course: Course
+    recorder: Recorder
+
+    def started(self, attempt: Attempt) -> None:
+        route = str(self.stop.route)
+        self.recorder.emit(
+            AttemptStarted(
+                attempt.started_at, self.course.number, self.course.model, self.number, route
+            )
+        )
+
+    def first_token(self, now: float) -> None:
+        self.visit.answered(now)
+        ttft = now - self.delivery.started_at
+        self.recorder.emit(
+            FirstToken(now, self.course.number, self.course.model, self.number, ttft)
+        )
+
+    def over(self, attempt: Attempt, error: EngineError | None) -> None:
+        """The attempt is over: whole, failed with `error`, or left by us."""
+        now = trio.current_time()
+        if error is not None or attempt.done:
+            self.visit.ended(error, now)
+        self.visit.left(now)
+        record = attempt.record(error)
+        if not attempt.done:
+            self.delivery.attempts.append(record)
+        self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))

@@ -1,0 +1,72 @@
+"""The routes of an engine and what all its requests share there: gates, retry budgets, the queue
+in front of a closed gate."""
+
+import random
+
+import attrs
+import trio
+
+from engine.core.retry_budget import RetryBudget
+from engine.core.route_gate import Closed, RouteGate
+from engine.core.route_plan import Plan, Stop
+from engine.values.errors import EngineError, OverloadedError, RateLimitedError, ServerError
+from engine.values.settings import Route
+
+
+@attrs.define(eq=False)
+class Routes:
+    """Made as they are used."""
+
+    dice: random.Random
+    gates: dict[Route, RouteGate] = attrs.field(factory=dict, init=False)
+    budgets: dict[str, RetryBudget] = attrs.field(factory=dict, init=False)
+    _at_gates: int = attrs.field(default=0, init=False)
+
+    def gate(self, route: Route) -> RouteGate:
+        if "?" in route.model:  # a simulated model with its script: one gate for all scripts
+            route = attrs.evolve(route, model=route.model.partition("?")[0])
+        gate = self.gates.get(route)
+        if gate is None:
+            gate = self.gates[route] = RouteGate(offset=self.dice.random())
+        return gate
+
+    def budget(self, endpoint: str) -> RetryBudget:
+        budget = self.budgets.get(endpoint)
+        if budget is None:
+            budget = self.budgets[endpoint] = RetryBudget()
+        return budget
+
+    def budget_left(self, plan: Plan, now: float) -> dict[str, float]:
+        """Retries left at every endpoint of `plan`, in tokens."""
+        return {stop.endpoint: self.budget(stop.endpoint).level(now) for stop in plan.stops}
+
+    async def wait_at_gate(self, seconds: float, max_waiting: int) -> None:
+        """Those who wait for a closed route count as a queue, with the queue's bound.
+
+        Raises:
+            OverloadedError: `max_waiting` wait already.
+        """
+        if self._at_gates >= max_waiting:
+            msg = (
+                f"{self._at_gates} requests wait already for routes to open again, the limit is "
+                f"max_queued = {max_waiting}; send fewer at once, or raise it"
+            )
+            raise OverloadedError(msg)
+        self._at_gates += 1
+        try:
+            await trio.sleep(seconds)
+        finally:
+            self._at_gates -= 1
+
+
+def closed_error(stop: Stop, closed: Closed, now: float) -> EngineError:
+    """What a request is told that could not be sent anywhere."""
+    wait = closed.opens_at - now
+    if closed.paused:
+        msg = f"{stop.route} asked everybody to wait; it may be used again in {wait:.3g} s"
+        error: EngineError = RateLimitedError(msg, retry_after=wait)
+    else:
+        msg = f"{stop.route} has been failing and is left alone for another {wait:.3g} s"
+        error = ServerError(msg, retry_after=wait)
+    error.endpoint = stop.endpoint
+    return error
