@@ -15,6 +15,7 @@ from engine.config.credentials import Absent
 from engine.config.layer import SIMULATOR, Found, Groups, Layer
 from engine.config.providers import DEFAULT, key_variable
 from engine.config.report import Place, Report, dotted, nearest, quoted, suggestion
+from engine.values.budgets import Budget, Budgets
 from engine.values.policy import Patience, Retries
 from engine.values.settings import Endpoint, EngineConfig, ModelSettings, Route
 
@@ -31,6 +32,7 @@ def check(layer: Layer, report: Report) -> None:
         _check_retries(place, layer, groups, report)
     _check_routes(layer, groups, report)
     _check_fallbacks(layer, report)
+    _check_budgets(layer, groups, report)
 
 
 def _check_url(name: str, layer: Layer, report: Report) -> None:
@@ -99,6 +101,17 @@ def _check_credentials(name: str, model: str, layer: Layer, groups: Groups, repo
                 report.add(layer.values[(*table, last)].origin, (*table, last), what)
 
 
+def _check_budgets(layer: Layer, groups: Groups, report: Report) -> None:
+    """A limit on an endpoint that nobody has would never bind."""
+    known = [*layer.named("endpoints"), SIMULATOR]
+    for place in groups:
+        if place[:2] == ("budgets", "endpoints") and place[2] not in known:
+            first = next(iter(groups[place]))
+            what = f"no endpoint is called {quoted(place[2])}"
+            hint = "" if report.full else suggestion(place[2], known)
+            report.add(layer.values[*place, first].origin, place, what + hint)
+
+
 def _check_fallbacks(layer: Layer, report: Report) -> None:
     models = layer.named("models")
     known = set(models)
@@ -148,6 +161,19 @@ def build(layer: Layer, written: Layer) -> EngineConfig:
         endpoints=endpoints,
         models={name: _model(name, groups) for name in layer.named("models")},
         default_endpoint=_default_endpoint(endpoints, written),
+        budgets=_budgets(groups),
+    )
+
+
+def _budgets(groups: Groups) -> Budgets:
+    def scope(name: str) -> dict[str, Budget]:
+        return {p[2]: Budget(**f) for p, f in groups.items() if p[:2] == ("budgets", name)}
+
+    return Budgets(
+        models=scope("models"),
+        tenants=scope("tenants"),
+        endpoints=scope("endpoints"),
+        **groups.get(("budgets",), {}),
     )
 
 

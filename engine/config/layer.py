@@ -21,6 +21,7 @@ SIMULATOR = "sim"
 
 Groups: TypeAlias = dict[Place, dict[str, Any]]
 
+_SCOPES = {"models": "a model", "tenants": "a tenant", "endpoints": "an endpoint"}
 _ENDPOINT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -120,6 +121,7 @@ def _name_problem(place: Place, name: str) -> str | None:
             return f'"{SIMULATOR}" is the built-in simulator; give the endpoint another name'
         if not _ENDPOINT_NAME.fullmatch(name):
             return f"{quoted(name)} cannot name an endpoint: letters, digits, . _ -, at most 64"
-    elif place == ("models",) and not is_name(name):
-        return f"{quoted(name)} cannot name a model: printable, no outer spaces, at most 200"
+    elif place[-1] in _SCOPES and not is_name(name):
+        what = _SCOPES[place[-1]]
+        return f"{quoted(name)} cannot name {what}: printable, no outer spaces, at most 200"
     return None

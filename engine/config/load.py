@@ -19,12 +19,15 @@ from engine.config.build import build, check
 from engine.config.credentials import Absent, masked
 from engine.config.kinds import Spot
 from engine.config.layer import Found, Groups, Layer, read_document
+from engine.config.money_kinds import price_text
 from engine.config.providers import provider_names, read_providers
 from engine.config.report import Place, Report, dotted
 from engine.config.schema import ANY, KEYS, NO_DEFAULT, TREE, Key
 from engine.config.sources import candidates, named_file, read_file, read_variables, visible
 from engine.values.errors import ConfigError
+from engine.values.money import Money
 from engine.values.origin import BaseUrl
+from engine.values.prices import Price
 from engine.values.secret import Secret
 from engine.values.settings import EngineConfig, Route
 
@@ -169,7 +172,11 @@ def _settings(layer: Layer) -> Iterator[Setting]:
 def _places(key: Key, name: str | None, groups: Groups) -> list[Place]:
     """The settings that a key stands for in the table called `name`."""
     if name is None:
-        return [key.place]
+        if ANY not in key.place:
+            return [key.place]
+        at = key.place.index(ANY)
+        tables = [t for t in groups if len(t) == at + 1 and t[:at] == key.place[:at]]
+        return [(*table, *key.place[at + 1 :]) for table in tables]
     section, _, *rest = key.place
     if rest[-1] != ANY:
         return [(section, name, *rest)]
@@ -188,8 +195,10 @@ def shown(value: object) -> str:
             return '"off"'
         case str():
             return json.dumps(masked(value))
-        case BaseUrl() | Route():
+        case BaseUrl() | Route() | Money():
             return json.dumps(str(value))
+        case Price():
+            return price_text(value, shown)
         case tuple():
             return f"[{', '.join(shown(item) for item in value)}]"
         case float():

@@ -19,7 +19,9 @@ from engine.config.kinds import (
     seconds,
     whole,
 )
+from engine.config.money_kinds import LEDGER, MONEY, PERCENT, PERCENTAGES, PRICES, ZONE
 from engine.config.report import Place
+from engine.values.budgets import BudgetMode, Budgets, UnknownPrice
 from engine.values.policy import Patience, Retries
 from engine.values.settings import Auth, Endpoint, EngineConfig
 
@@ -70,6 +72,28 @@ def _policies() -> list[tuple[str, Kind, str, object]]:
     ]
 
 
+def _budgets() -> list[Key]:
+    mode = choice(*get_args(BudgetMode))
+    kinds = [("daily", MONEY), ("monthly", MONEY), ("mode", mode)]
+    scopes = ("models", "tenants", "endpoints")
+    own = [
+        ("soft_at", PERCENT),
+        ("timezone", ZONE),
+        ("alerts", PERCENTAGES),
+        ("unknown_price", choice(*get_args(UnknownPrice))),
+        ("ledger", LEDGER),
+    ]
+    return [
+        Key("budgets.daily", MONEY, "per day"),
+        Key("budgets.monthly", MONEY, "per month"),
+        Key("budgets.mode", mode, "", _default(Budgets, "mode")),
+        *(Key(f"budgets.{n}", kind, _UNITS.get(n, ""), _default(Budgets, n)) for n, kind in own),
+        *(Key(f"budgets.{s}.*.{n}", kind, _UNITS.get(n, "")) for s in scopes for n, kind in kinds),
+    ]
+
+
+_UNITS = {"daily": "per day", "monthly": "per month"}
+
 KEYS: tuple[Key, ...] = (
     _engine("max_streams", whole(0), "streams"),
     _engine("max_queued", whole(0), "requests"),
@@ -97,6 +121,8 @@ KEYS: tuple[Key, ...] = (
     Key("models.*.max_streams", whole(0), "streams"),
     *(Key(f"models.*.{name}", kind, unit) for name, kind, unit, _ in _policies()),
     Key("models.*.fallback", MODELS),
+    Key("models.*.price", PRICES, "per million tokens"),
+    *_budgets(),
 )
 
 Node: TypeAlias = Key | Mapping[str, "Node"]

@@ -42,7 +42,33 @@ TEMPLATE = """\
 #patience = { first_token = 120 }
 #retries = { attempts = 3 }
 #fallback = ["gpt-4.1-mini"]
+#price = { input = "2", output = "8", cached_input = "0.50", as_of = 2025-04-14 }  # per million
 
 #[models."gpt-4.1-mini"]
 #routes = [{ endpoint = "main" }]
+
+#[budgets]                       # in US dollars; without any limit nothing is refused
+#daily = "100"
+#monthly = "2000"
+#mode = "hard"                   # "soft": a cheaper model, then wait, then refuse
+#soft_at = 80                    # percent of a soft budget from which on the cheaper model is taken
+#timezone = "UTC"                # whose days and months
+#alerts = [50, 80, 100]          # percent, told once in each window
+#unknown_price = "refuse"        # "zero": models without a price cost nothing
+#ledger = ""                     # a file that several processes can share; "" keeps it in memory
+
+#[budgets.models."gpt-4.1"]
+#daily = "20"
+#monthly = "400"
+#mode = "soft"
+
+#[budgets.tenants.acme]
+#daily = "5"
+#monthly = "100"
+#mode = "hard"
+
+#[budgets.endpoints.main]
+#daily = "50"
+#monthly = "1000"
+#mode = "hard"
 """

@@ -6,9 +6,11 @@ from typing import Literal
 import attrs
 from attrs.validators import instance_of, matches_re, optional
 
+from engine.values.budgets import Budgets
 from engine.values.http import Peer
 from engine.values.origin import BaseUrl
 from engine.values.policy import Patience, Retries, whole_number
+from engine.values.prices import Price
 from engine.values.secret import Secret
 
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
@@ -85,6 +87,8 @@ class ModelSettings:
     retries: Retries | None = None
     fallback: tuple[str, ...] = ()
     """Models to ask when no route of this one answers, in order."""
+    price: tuple[Price, ...] = ()
+    """What it costs from which day on; empty: as published, where that is known."""
 
 
 @attrs.frozen
@@ -113,3 +117,5 @@ class EngineConfig:
     """Unread bytes over all streams."""
     max_idle_connections: int = attrs.field(default=100, validator=count_validator)
     """Idle connections kept per peer."""
+    budgets: Budgets = attrs.field(default=Budgets(), validator=instance_of(Budgets))
+    """Limits on spending."""

@@ -1,13 +1,16 @@
 """Token counts of the OpenAI chat API, from any of the places servers put them.
 
 `prompt_tokens` include cached tokens and `completion_tokens` include reasoning tokens, so both
-are taken as they are. Some servers (xAI) count reasoning beside the completion; their
-`total_tokens` says so, and only then the two are added.
+are taken as they are. Some servers (xAI) count reasoning beside the completion, as Gemini does;
+their `total_tokens` says so, and only then the two are added. Gateways that pass Anthropic's counts
+through are known by `cache_read_input_tokens` without `prompt_tokens`: there the input leaves the
+cached tokens out.
 """
 
 from collections.abc import Mapping
 from typing import Any
 
+from engine.core.pricing import UsageRule, whole_usage
 from engine.values.usage import Usage
 from engine.wire.json_text import count
 
@@ -21,6 +24,7 @@ FIELDS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
         (_PROMPT, "cached_tokens"),
         ((), "prompt_cache_hit_tokens"),  # DeepSeek
         ((), "cached_tokens"),  # Moonshot
+        ((), "cache_read_input_tokens"),  # Anthropic
     ),
     "cache_write_tokens": (
         (_PROMPT, "cache_write_tokens"),
@@ -44,16 +48,25 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
                     counts.setdefault(field, count(holder[key]))
     if not counts:
         return None
-    spent, thought = counts.get("output_tokens"), counts.get("reasoning_tokens")
-    if spent is not None and thought and _apart(counts.get("input_tokens"), spent, thought, raw):
-        counts["output_tokens"] = spent + thought
-    return Usage(
+    usage = Usage(
         input_tokens=counts.get("input_tokens"),
         output_tokens=counts.get("output_tokens"),
         cached_tokens=counts.get("cached_tokens"),
         cache_write_tokens=counts.get("cache_write_tokens"),
         reasoning_tokens=counts.get("reasoning_tokens"),
         reported=frozenset(counts),
+    )
+    return whole_usage(usage, _rule(usage, raw))
+
+
+def _rule(usage: Usage, raw: Mapping[str, Any]) -> UsageRule:
+    prompt, made, thought = usage.input_tokens, usage.output_tokens, usage.reasoning_tokens
+    if "prompt_tokens" not in raw and "cache_read_input_tokens" in raw:
+        return "anthropic"
+    return (
+        "gemini"
+        if made is not None and thought and _apart(prompt, made, thought, raw)
+        else "openai"
     )
 
 

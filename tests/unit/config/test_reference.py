@@ -13,7 +13,13 @@ from engine.config.schema import ANY, KEYS, NO_DEFAULT, Key, variable_name
 from engine.values.settings import EngineConfig
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
-NAMES = {"endpoints": "NAME", "models": "NAME", "headers": "HEADER", "query": "PARAMETER"}
+NAMES = {
+    "endpoints": "NAME",
+    "models": "NAME",
+    "tenants": "NAME",
+    "headers": "HEADER",
+    "query": "PARAMETER",
+}
 
 
 def rows() -> list[tuple[str, ...]]:

@@ -71,3 +71,15 @@ def test_reasoning_without_a_prompt_count_is_not_added() -> None:
     usage = read_usage({"completion_tokens": 5, "reasoning_tokens": 3, "total_tokens": 8})
     assert usage is not None
     assert usage.output_tokens == 5
+
+
+def test_anthropics_counts_leave_cached_tokens_out_of_the_input() -> None:
+    raw = {
+        "input_tokens": 10,
+        "output_tokens": 50,
+        "cache_read_input_tokens": 1000,
+        "cache_creation_input_tokens": 5000,
+    }
+    usage = read_usage(raw)
+    assert usage is not None
+    assert (usage.input_tokens, usage.cached_tokens, usage.cache_write_tokens) == (6010, 1000, 5000)
