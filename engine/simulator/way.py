@@ -217,7 +217,7 @@ class Way:
         """The reader closed: nothing will be read any more."""
         self.reader_gone = True
         self._forget()
-        self.reader.wake()
+        self._notify()
         self.sender.wake()
 
     def _drop(self, nbytes: int) -> None:

@@ -3,11 +3,13 @@
 import errno
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from math import inf
+from typing import cast
 
 import trio
 
-from engine.transport.network import Address, Buffer, Connection, Network
+from engine.transport.network import Address, Announcing, Buffer, Connection, Network
 
 
 class FlakyNetwork:
@@ -61,6 +63,18 @@ class _FlakyConnection:
         self._check_open()
         raise _error(errno.ECONNRESET)
 
+    @property
+    def readable_at(self) -> float:
+        return -inf if self._broken else cast("Announcing", self._below).readable_at
+
+    @property
+    def on_readable(self) -> Callable[[], None] | None:
+        return cast("Announcing", self._below).on_readable
+
+    @on_readable.setter
+    def on_readable(self, callback: Callable[[], None] | None) -> None:
+        cast("Announcing", self._below).on_readable = callback
+
     async def wait_readable(self) -> None:
         if self._broken:
             await trio.lowlevel.checkpoint()
@@ -79,7 +93,7 @@ class _FlakyConnection:
 
     def _break(self) -> None:
         self._broken = True
-        self._below.close()
+        self._below.close()  # which calls `on_readable`
 
     def _check_open(self) -> None:
         if self._closed:

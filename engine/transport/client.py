@@ -21,6 +21,7 @@ from engine.transport.http1_message import check_request
 from engine.transport.network import Connection, Network, TrioNetwork
 from engine.transport.pool import Pool, idle_seconds
 from engine.transport.ports import Phase, Progress
+from engine.transport.pump import Readers
 from engine.values.errors import (
     ConnectionLostError,
     EngineClosedError,
@@ -58,8 +59,10 @@ class HttpTransport:
         max_idle_per_peer: int = 100,
         max_idle: int = 1000,
         trust_env: bool = False,
+        readers: Readers | None = None,
     ) -> None:
         self._nursery = nursery
+        self._readers = readers or Readers(nursery)
         self._connector = Connector(network or TrioNetwork(), trust_env=trust_env)
         self._pool = Pool(max_idle_per_peer=max_idle_per_peer, max_idle=max_idle)
         self._busy: set[Http1Exchange] = set()
@@ -120,7 +123,7 @@ class HttpTransport:
     def _begin(
         self, connection: Connection, request: HttpRequest, progress: Progress
     ) -> Http1Exchange:
-        exchange = Http1Exchange(connection, request, self._nursery, self._released)
+        exchange = Http1Exchange(connection, request, self._nursery, self._readers, self._released)
         self._busy.add(exchange)
         progress.enter(Phase.CONNECTED)
         progress.enter(Phase.SENDING)
@@ -174,6 +177,7 @@ class HttpTransport:
         self._closed = True
         for exchange in list(self._busy):
             exchange.abandon("the transport was closed")
+        self._readers.close()
         self.close_idle()
 
     def _check_usable(self) -> None:

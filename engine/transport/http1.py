@@ -4,23 +4,27 @@ Rule 1: the connection has one owner. It is the exchange's until `_release`, whi
         synchronously, and in the step in which the message ended, failed or was given up.
 Rule 2: an answer says more than the way the request went: a send that fails is no error as
         long as an answer can be read (an early 401 or 413 above all).
-Rule 3: at most one task waits on the connection for reading: whoever opens, then either who
-        pulls, or one reader while a sink is attached and not full.
+Rule 3: at most one party waits on the connection for reading: whoever opens, then either who
+        pulls, or the rounds that are made while a sink is attached and not full.
 Rule 4: a sink that raises in `feed` loses its own stream. One that raises in `end` has nobody
         left to tell, and is a bug for everybody.
 """
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import trio
 
 from engine.transport.http1_message import ResponseReader, encode_head
 from engine.transport.network import READ_SIZE, Buffer, Connection, without_frames
 from engine.transport.ports import ByteSink
-from engine.transport.reader import read_rounds
+from engine.transport.pump import Readers
 from engine.values.errors import ConnectionLostError, EngineError
 from engine.values.http import HttpHead, HttpRequest
+
+if TYPE_CHECKING:
+    from engine.transport.reader import Reading
 
 DRAIN_BYTES = 64 * 1024
 DRAIN_SECONDS = 0.05
@@ -34,20 +38,22 @@ class Http1Exchange:
         connection: Connection,
         request: HttpRequest,
         nursery: trio.Nursery,
+        readers: Readers,
         released: Callable[["Http1Exchange"], None],
     ) -> None:
         self.connection = connection
         self.peer = request.peer
         self._message = ResponseReader(request.method, request.peer.origin.authority)
         self._nursery = nursery
+        self._readers = readers
         self._released = released
         self._live = True
         """The connection is ours."""
         self._sent = False
         self._sink: ByteSink | None = None
         self._paused = False
-        self._reading = False
-        """A reader task is there for the sink."""
+        self._reading: Reading | None = None
+        """Rounds are being made for the sink."""
 
     @property
     def head(self) -> HttpHead:
@@ -116,9 +122,15 @@ class Http1Exchange:
             self._release()
 
     def _release(self) -> None:
+        self._stop_reading()
         if self._live:
             self._live = False
             self._released(self)
+
+    def _stop_reading(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.stop()
 
     def _check_failure(self) -> None:
         if self._message.failure is not None:
@@ -153,20 +165,21 @@ class Http1Exchange:
     def _go_on(self) -> None:
         """Hand on what is there, and have the rest read."""
         self._deliver()
-        if self._wants_more and not self._reading:
-            self._reading = True
-            self._nursery.start_soon(read_rounds, self)
+        if self._wants_more and self._reading is None:
+            self._reading = self._readers.start(self)
 
     @property
     def _wants_more(self) -> bool:
         return self._sink is not None and not self._paused
 
     def on_readable(self) -> bool:
-        """One round for the sink; False ends the reader."""
+        """One round for the sink; False ends the rounds."""
         self._read()
         self._deliver()
-        self._reading = self._wants_more
-        return self._reading
+        if self._wants_more:
+            return True
+        self._stop_reading()
+        return False
 
     def _deliver(self) -> None:
         sink = self._sink
@@ -187,7 +200,6 @@ class Http1Exchange:
 
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
         """Give the answer up; False if there is no sink left that could be told."""
-        self._reading = False
         self._give_up(why, cause)
         attached = self._sink is not None
         self._deliver()
@@ -211,7 +223,7 @@ class Http1Exchange:
         if self._live:
             rest = _Rest()
             self._sink, self._paused = rest, False
-            if not self._reading:
+            if self._reading is None:
                 self._read()
             self._go_on()
             if not rest.ended.is_set():

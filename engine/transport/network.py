@@ -12,7 +12,7 @@ import errno
 import os
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import trio
@@ -62,6 +62,17 @@ class Connection(Protocol):
 
     def fileno(self) -> int | None:
         """The descriptor to poll; None where no real socket lies below."""
+
+
+class Announcing(Connection, Protocol):
+    """A connection that can say itself when it is readable: in memory, or TLS above that."""
+
+    on_readable: Callable[[], None] | None
+    """Called synchronously whenever `readable_at` has become earlier. It must not raise."""
+
+    @property
+    def readable_at(self) -> float:
+        """When `recv_nowait` will have something to say, on trio's clock; inf: not known."""
 
 
 class Network(Protocol):

@@ -11,12 +11,15 @@ Rule 4: closing waits for nobody, so no close_notify is sent: HTTP messages deli
 
 import os
 import ssl
+from collections.abc import Callable
+from math import inf
 from pathlib import Path
+from typing import cast
 
 import certifi
 import trio
 
-from engine.transport.network import READ_SIZE, Buffer, Connection, without_frames
+from engine.transport.network import READ_SIZE, Announcing, Buffer, Connection, without_frames
 from engine.values.errors import ConfigError, ConnectError, TlsError
 from engine.values.http import Peer
 
@@ -196,6 +199,20 @@ class TlsConnection:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
+
+    @property
+    def readable_at(self) -> float:
+        """As `Announcing`; what lies decrypted here is readable at once."""
+        return -inf if self._may_have_more else getattr(self._below, "readable_at", inf)
+
+    @property
+    def on_readable(self) -> Callable[[], None] | None:
+        """As `Announcing`, if the connection below announces itself; AttributeError if not."""
+        return cast("Announcing", self._below).on_readable
+
+    @on_readable.setter
+    def on_readable(self, callback: Callable[[], None] | None) -> None:
+        cast("Announcing", self._below).on_readable = callback
 
     async def wait_readable(self) -> None:
         if self._may_have_more:

@@ -10,6 +10,7 @@ from engine.transport.client import HttpTransport
 from engine.transport.http1 import DRAIN_BYTES, DRAIN_SECONDS, Http1Exchange
 from engine.transport.network import READ_SIZE
 from engine.transport.pool import IDLE_SECONDS
+from engine.transport.pump import Readers
 from engine.values.errors import ConnectionLostError, EngineClosedError, NetworkError
 from tests.support.transport import (
     CHUNKED_HEAD,
@@ -30,9 +31,10 @@ IP = "127.0.0.1"
 class Rig:
     """A transport, a network, and one server."""
 
-    def __init__(self, nursery: trio.Nursery) -> None:
+    def __init__(self, nursery: trio.Nursery, *, pump: bool = True) -> None:
         self.network = MemoryNetwork(nursery)
-        self.transport = HttpTransport(nursery, self.network)
+        readers = Readers(nursery, pump=pump)
+        self.transport = HttpTransport(nursery, self.network, readers=readers)
         self.phases = Phases()
 
     def serve(self, handler: Handler) -> None:
@@ -56,10 +58,10 @@ class Rig:
         return self.transport.statistics().busy
 
 
-@pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
+@pytest.fixture(params=["pump", "task per connection"])
+async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     async with trio.open_nursery() as nursery:
-        rig = Rig(nursery)
+        rig = Rig(nursery, pump=request.param == "pump")
         yield rig
         rig.transport.close()
         nursery.cancel_scope.cancel()

@@ -54,7 +54,7 @@ async def answered(world: World) -> None:
 
 def test_a_cancel_at_any_step_leaves_nothing_and_the_engine_usable(tier: str) -> None:
     report = cancel_at_every_step(cancelled, plan=ONE_RETRY, most=POINTS[tier])
-    assert report.possible > 80
+    assert report.possible > 70
     assert report.points > 40
 
 
@@ -65,7 +65,7 @@ def test_cancelling_the_whole_engine_at_any_step_closes_it(tier: str) -> None:
                 await everything(eng)
 
     report = cancel_at_every_step(run, plan=ONE_RETRY, most=POINTS[tier])
-    assert report.possible > 80
+    assert report.possible > 70
 
 
 def test_a_failure_at_any_use_of_the_network_is_survived_or_told() -> None:

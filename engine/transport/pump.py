@@ -1,0 +1,100 @@
+"""Reads all responses of a transport in rounds: one wake-up for everything that is ready.
+
+Rule 1: a round gives each ready response one `on_readable`, a read of at most 64 KiB, and ends
+        with a checkpoint: who was fed runs before anybody is read again.
+Rule 2: an exception in a round ends that response, never the pump. Only if nobody is left to be
+        told of it, it is a bug for everybody.
+Rule 3: a response that is paused is not watched: its socket fills, and its peer has to wait.
+Rule 4: one task for each kind of readiness, from the first response to the transport's end; no
+        task, timer or lock belongs to a response, a read or an event.
+"""
+
+import select
+
+import trio
+
+from engine.transport.network import Connection
+from engine.transport.reader import Readable, Reading, TaskReading
+from engine.transport.readiness import EpollReadiness, MemoryReadiness, Readiness, Watch
+
+
+class Pump:
+    """Makes the rounds over one readiness source."""
+
+    def __init__(self, nursery: trio.Nursery, readiness: Readiness) -> None:
+        self._readiness = readiness
+        self._scope = trio.CancelScope()
+        nursery.start_soon(self._run, name="pump")
+
+    @property
+    def closed(self) -> bool:
+        return self._scope.cancel_called
+
+    def start(self, response: Readable) -> Watch:
+        return self._readiness.add(response)
+
+    def close(self) -> None:
+        """Stop for good. Who is still being read is abandoned."""
+        self._scope.cancel()
+        self._let_go()
+
+    async def _run(self) -> None:
+        try:
+            with self._scope:
+                while True:
+                    await self._readiness.wait()
+                    self._round()
+        finally:
+            self.close()
+
+    def _round(self) -> None:
+        readiness = self._readiness
+        for watch in readiness.take():
+            if not watch.active:
+                continue  # stopped by one before it in this round
+            try:
+                if watch.response.on_readable():
+                    readiness.again(watch)
+                else:
+                    watch.stop()
+            except Exception as bug:
+                watch.stop()
+                if not watch.response.abandon("its reader failed", bug):
+                    raise
+
+    def _let_go(self) -> None:
+        for watch in self._readiness.watches():
+            watch.stop()
+            watch.response.abandon("the transport was closed")
+        self._readiness.close()
+
+
+class Readers:
+    """Has responses read, each by whoever can: a pump, or a task of its own."""
+
+    def __init__(self, nursery: trio.Nursery, *, pump: bool = True) -> None:
+        self._nursery = nursery
+        self._pump = pump
+        self._pumps: dict[type[EpollReadiness | MemoryReadiness], Pump] = {}
+
+    def start(self, response: Readable) -> Reading:
+        """Make rounds on `response` until it wants no more or is stopped."""
+        kind = self._readiness_for(response.connection) if self._pump else None
+        if kind is None:
+            return TaskReading(self._nursery, response)
+        pump = self._pumps.get(kind)
+        if pump is None or pump.closed:
+            pump = self._pumps[kind] = Pump(self._nursery, kind())
+        return pump.start(response)
+
+    def close(self) -> None:
+        """End the pumps. Who is still being read is abandoned."""
+        for pump in self._pumps.values():
+            pump.close()
+
+    def _readiness_for(
+        self, connection: Connection
+    ) -> type[EpollReadiness | MemoryReadiness] | None:
+        if connection.fileno() is not None:
+            return EpollReadiness if hasattr(select, "epoll") else None
+        return MemoryReadiness if hasattr(connection, "on_readable") else None
