@@ -117,6 +117,7 @@ KEYS: tuple[Key, ...] = (
     _endpoint("include_usage", FLAG),
     _endpoint("insecure", FLAG),
     _endpoint("deny_private", FLAG),
+    Key("endpoints.*.max_streams", whole(0), "streams"),
     Key("models.*.routes", ROUTES),
     Key("models.*.max_streams", whole(0), "streams"),
     *(Key(f"models.*.{name}", kind, unit) for name, kind, unit, _ in _policies()),

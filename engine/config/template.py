@@ -35,6 +35,7 @@ TEMPLATE = """\
 #include_usage = true            # false for servers that refuse `stream_options`
 #insecure = false                # true: no certificate check
 #deny_private = false            # true: refuse names that resolve to private addresses
+#max_streams = 20                # at this endpoint, over all models; without it no limit of its own
 
 #[models."gpt-4.1"]
 #routes = [{ endpoint = "main" }, { endpoint = "main", model = "gpt-4.1-2025-04-14" }]

@@ -1,15 +1,17 @@
-"""Who may go next: waiting requests, by model, by priority, by age.
+"""Who may go next: waiting requests, by lane, by priority, by age.
 
-Rule 1: a model at its limit costs the others nothing: only models that have both work and room
+A lane is whatever shares all its limits: a model at an endpoint.
+
+Rule 1: a lane at its limit costs the others nothing: only lanes that have both work and room
         are looked at.
-Rule 2: within a model, and between models, the more urgent priority goes first, then the older
+Rule 2: within a lane, and between lanes, the more urgent priority goes first, then the older
         ticket.
 Rule 3: every operation is O(log n); a cancelled ticket is dropped when it comes to the top, and
         cancelled ones never outnumber the live ones by more than the compaction bound.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 
 import attrs
 
@@ -20,18 +22,18 @@ _COMPACT_AT = 64
 class Ticket:
     """A place in the queue. `rank` decides; it stays with a request through its retries."""
 
-    model: str
+    lane: Hashable
     rank: tuple[int, int]
     """(priority, sequence number): lower goes first."""
     cancelled: bool = False
 
 
 @attrs.define
-class _ModelQueue:
+class _LaneQueue:
     heap: list[tuple[tuple[int, int], int, Ticket]] = attrs.field(factory=list)
     cancelled: int = 0
     offered: tuple[int, int] | None = None
-    """The rank under which this queue stands in the list of runnable models."""
+    """The rank under which this queue stands in the list of runnable lanes."""
 
     def head(self) -> Ticket | None:
         while self.heap and self.heap[0][2].cancelled:
@@ -50,14 +52,14 @@ class ReadyQueue:
     """The only queue of the engine."""
 
     def __init__(self) -> None:
-        self._queues: dict[str, _ModelQueue] = {}
-        self._runnable: list[tuple[tuple[int, int], int, str]] = []
+        self._queues: dict[Hashable, _LaneQueue] = {}
+        self._runnable: list[tuple[tuple[int, int], int, Hashable]] = []
         self._entries = 0
         self.live = 0
         """Tickets waiting, cancelled ones not counted."""
 
     def push(self, ticket: Ticket) -> None:
-        queue = self._queues.setdefault(ticket.model, _ModelQueue())
+        queue = self._queues.setdefault(ticket.lane, _LaneQueue())
         self._entries += 1
         heapq.heappush(queue.heap, (ticket.rank, self._entries, ticket))
         self.live += 1
@@ -68,51 +70,51 @@ class ReadyQueue:
         """Take a waiting ticket out; it must not have been popped."""
         ticket.cancelled = True
         self.live -= 1
-        queue = self._queues[ticket.model]
+        queue = self._queues[ticket.lane]
         queue.cancelled += 1
         queue.compact()
-        self.wake(ticket.model)
+        self.wake(ticket.lane)
 
-    def wake(self, model: str) -> None:
-        """The model may have room again: look at it at the next `pop`."""
-        queue = self._queues.get(model)
+    def wake(self, lane: Hashable) -> None:
+        """The lane may have room again: look at it at the next `pop`."""
+        queue = self._queues.get(lane)
         if queue is None:
             return
         head = queue.head()
         if head is None:
-            del self._queues[model]
+            del self._queues[lane]
         else:
             self._offer(head)
 
-    def pop(self, has_room: Callable[[str], bool]) -> Ticket | None:
-        """The next ticket whose model has room.
+    def pop(self, has_room: Callable[[Ticket], bool]) -> Ticket | None:
+        """The next ticket that `has_room` lets through; asked of the heads of lanes only.
 
-        A model without room leaves the list of runnable models until `wake` names it.
+        A lane without room leaves the list of runnable lanes until `wake` names it.
         """
         while self._runnable:
-            rank, _, model = heapq.heappop(self._runnable)
-            queue = self._queues.get(model)
+            rank, _, lane = heapq.heappop(self._runnable)
+            queue = self._queues.get(lane)
             if queue is None or queue.offered != rank:
                 continue  # stale: the queue has gone or stands here under another rank
             queue.offered = None
             head = queue.head()
-            if head is None or not has_room(model):
+            if head is None or not has_room(head):
                 continue  # `wake` brings it back
             heapq.heappop(queue.heap)
             self.live -= 1
-            self.wake(model)
+            self.wake(lane)
             return head
         return None
 
-    def waiting(self, model: str) -> int:
-        """Live tickets of one model."""
-        queue = self._queues.get(model)
+    def waiting(self, lane: Hashable) -> int:
+        """Live tickets of one lane."""
+        queue = self._queues.get(lane)
         return len(queue.heap) - queue.cancelled if queue is not None else 0
 
     def _offer(self, head: Ticket) -> None:
-        queue = self._queues[head.model]
+        queue = self._queues[head.lane]
         if queue.offered == head.rank:
             return
         queue.offered = head.rank
         self._entries += 1
-        heapq.heappush(self._runnable, (head.rank, self._entries, head.model))
+        heapq.heappush(self._runnable, (head.rank, self._entries, head.lane))

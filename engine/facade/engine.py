@@ -71,6 +71,11 @@ class Engine:
             model_max_streams={
                 m.name: m.max_streams for m in config.models.values() if m.max_streams is not None
             },
+            endpoint_max_streams={
+                e.name: e.max_streams
+                for e in config.endpoints.values()
+                if e.max_streams is not None
+            },
         )
         self._catalogue = Catalogue(config)
         self._outlets = {
@@ -231,15 +236,19 @@ class Engine:
             raise RequestError(msg)
         return self._observers.listen(_bound("max_records", max_records, 1000), drop)
 
-    def set_limits(self, *, model: str | None = None, max_streams: int) -> None:
-        """Change a model's slots, or without `model` the global ones, under load.
+    def set_limits(
+        self, *, model: str | None = None, endpoint: str | None = None, max_streams: int
+    ) -> None:
+        """Change the slots of a model or of an endpoint, or without either the global ones.
 
         Nothing running is ended; 0 admits nothing until it is raised again.
         """
+        if model is not None and endpoint is not None:
+            raise RequestError("set_limits takes a model or an endpoint, one at a time")
         if not isinstance(max_streams, int) or isinstance(max_streams, bool) or max_streams < 0:
             msg = f"max_streams must be a whole number >= 0, not {max_streams!r}"
             raise RequestError(msg)
-        self._admission.set_limit(model, max_streams)
+        self._admission.set_limit(max_streams, model=model, endpoint=endpoint)
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
         """Take nothing new, let what runs and waits finish, cancel the rest after `timeout`."""

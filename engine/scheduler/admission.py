@@ -1,8 +1,8 @@
-"""Who may start now. The global slot and the model's slot are taken together or not at all.
+"""Who may start now. The slots of engine, model and endpoint are taken together or not at all.
 
-Rule 1: no hold-and-wait. A request that cannot have both slots holds neither, so a saturated
+Rule 1: no hold-and-wait. A request that cannot have all it needs holds nothing, so a saturated
         model never starves a free one.
-Rule 2: whoever releases looks at the queue there and then, and hands both slots to the next
+Rule 2: whoever releases looks at the queue there and then, and hands what is free to the next
         waiter; nobody slips in between and nobody polls.
 Rule 3: a waiter that is cancelled leaves no trace, also when its slots and the cancellation
         arrive in the same instant.
@@ -10,24 +10,33 @@ Rule 4: nothing here awaits between looking and taking.
 """
 
 from collections.abc import Mapping
-from math import inf
 
 import attrs
 import trio
 
 from engine.core.ready_queue import ReadyQueue, Ticket
+from engine.scheduler.lane import Lane, Lanes, Limit
 from engine.scheduler.limiter import Slots
+from engine.values.demand import Demand, Rank
 from engine.values.errors import EngineClosedError, OverloadedError, QueueDeadlineError
 from engine.values.policy import Priority
+from engine.values.usage import Usage
 
 
 @attrs.define(eq=False)
 class Lease:
-    """Slots held for one attempt or one call, to its end. Leases compare by identity."""
+    """What one attempt or one call holds, to its end. Leases compare by identity."""
 
-    model: str
+    demand: Demand
+    lane: Lane
     _admission: "Admission"
     released: bool = attrs.field(default=False, init=False)
+    usage: Usage | None = attrs.field(default=None, init=False)
+    """What it really used; None: not known, or not said yet."""
+
+    def settle(self, usage: Usage | None) -> None:
+        """Say what was really used, before `release`; None keeps the estimate."""
+        self.usage = usage
 
     def release(self) -> None:
         """Give the slots back; idempotent."""
@@ -36,8 +45,11 @@ class Lease:
             self._admission.give_back(self)
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, kw_only=True)
 class _Waiter(Ticket):
+    demand: Demand
+    path: Lane
+    """The lane it stands in."""
     granted: trio.Event = attrs.field(factory=trio.Event)
     lease: Lease | None = None
 
@@ -52,11 +64,15 @@ class Admission:
         max_queued: int,
         default_max_streams: int,
         model_max_streams: Mapping[str, int],
+        endpoint_max_streams: Mapping[str, int] | None = None,
     ) -> None:
         self.total = Slots(max_streams)
         self.max_queued = max_queued
-        self.default_max_streams = default_max_streams
-        self._models = {name: Slots(n) for name, n in model_max_streams.items()}
+        self.lanes = Lanes(
+            default_max_streams=default_max_streams,
+            model_max_streams=model_max_streams,
+            endpoint_max_streams=endpoint_max_streams or {},
+        )
         self._queue = ReadyQueue()
         self._sequence = 0
         self._closed: str | None = None
@@ -65,51 +81,47 @@ class Admission:
         self._waiters: dict[_Waiter, None] = {}
         self._idle: trio.Event | None = None
 
-    def next_rank(self, priority: Priority) -> tuple[int, int]:
+    def next_rank(self, priority: Priority) -> Rank:
         """A place at the end of the queue; a request keeps it through its retries."""
         self._sequence += 1
         return (priority, self._sequence)
 
     def slots(self, model: str) -> Slots:
         """The model's slots; a model nobody has named gets the default limit."""
-        slots = self._models.get(model)
-        if slots is None:
-            slots = self._models[model] = Slots(self.default_max_streams)
-        return slots
-
-    @property
-    def models(self) -> tuple[str, ...]:
-        """Models that have been named or used."""
-        return tuple(self._models)
+        return self.lanes.model(model).slots
 
     @property
     def queued(self) -> int:
         return self._queue.live
 
     def queued_for(self, model: str) -> int:
-        return self._queue.waiting(model)
+        return sum(self._queue.waiting(lane) for lane in self.lanes.of_model(model))
 
-    def acquire_nowait(self, model: str) -> Lease:
-        """Both slots now, or `trio.WouldBlock`. Does not pass those who wait for this model."""
+    def queued_in(self, lane: Lane) -> int:
+        return self._queue.waiting(lane)
+
+    def acquire_nowait(self, demand: Demand) -> Lease:
+        """Everything now, or `trio.WouldBlock`. Does not pass those who wait in the same lane."""
         if self._shut:
             self.check_open()
-        if self._queue.waiting(model):
+        lane = self.lanes.lane(demand)
+        if self._queue.waiting(lane) or not self.total.free or lane.blocked_by() is not None:
             raise trio.WouldBlock
-        return self._take(model)
+        return self._take(demand, lane)
 
-    async def acquire(self, model: str, rank: tuple[int, int], deadline: float = inf) -> Lease:
-        """Both slots, waiting behind every lower rank.
+    async def acquire(self, demand: Demand) -> Lease:
+        """Everything that the demand needs, waiting behind every lower rank of its lane.
 
         Raises:
             OverloadedError: `max_queued` requests wait already.
-            QueueDeadlineError: `deadline` passed before the slots were there.
+            QueueDeadlineError: the demand's deadline passed first.
             EngineClosedError: the engine was closed while this waited.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            lease = self.acquire_nowait(model)
+            lease = self.acquire_nowait(demand)
         except trio.WouldBlock:
-            return await self._wait_turn(model, rank, deadline)
+            return await self._wait_turn(demand)
         try:
             await trio.lowlevel.cancel_shielded_checkpoint()
         except BaseException:
@@ -120,19 +132,23 @@ class Admission:
     @trio.lowlevel.enable_ki_protection
     def give_back(self, lease: Lease) -> None:
         """For `Lease.release` alone."""
-        self._models[lease.model].give_back(lease)
+        lease.lane.give_back(lease)
         self.total.give_back(lease)
-        self._queue.wake(lease.model)
+        for limit in lease.lane.limits:
+            self._wake(limit)
         self._hand_out()
         self._tell_idle()
 
-    def set_limit(self, model: str | None, max_streams: int) -> None:
-        """Change the limit of a model, or the global one with None, under load."""
-        if model is None:
-            self.total.max_slots = max_streams
+    def set_limit(
+        self, max_streams: int, *, model: str | None = None, endpoint: str | None = None
+    ) -> None:
+        """Change the slots of a model or an endpoint, or the global ones, under load."""
+        if model is not None:
+            self._change(self.lanes.model(model), max_streams)
+        elif endpoint is not None:
+            self._change(self.lanes.endpoint(endpoint), max_streams)
         else:
-            self.slots(model).max_slots = max_streams
-            self._queue.wake(model)
+            self.total.max_slots = max_streams
         self._hand_out()
 
     def close(self, why: str, bug: BaseException | None = None, *, waiting_too: bool) -> None:
@@ -159,44 +175,44 @@ class Admission:
                 self._idle = trio.Event()
             await self._idle.wait()
 
-    def binding_limit(self, model: str) -> str:
-        """Which limit a new request for `model` would wait for, in words."""
-        slots = self.slots(model)
-        if not slots.free:
-            return f"a slot of model {model!r} ({slots.taken} of {slots.max_slots} taken)"
+    def binding_limit(self, model: str, endpoint: str | None = None) -> str:
+        """Which limit a new request for `model` at `endpoint` would wait for, in words."""
+        lane = self.lanes.lane(Demand(model, endpoint))
+        limit = lane.blocked_by()
+        if limit is not None:
+            return str(limit)
         if not self.total.free:
             return f"a global slot ({self.total.taken} of {self.total.max_slots} taken)"
-        return f"its turn behind {self._queue.waiting(model)} others for model {model!r}"
+        return f"its turn behind {self._queue.waiting(lane)} others for model {model!r}"
 
-    def deadline_message(self, model: str) -> str:
+    def deadline_message(self, model: str, endpoint: str | None = None) -> str:
         """What to tell a request whose deadline passed in the queue."""
         return (
-            f"the deadline passed while the request waited for {self.binding_limit(model)}; "
+            f"the deadline passed while the request waited for "
+            f"{self.binding_limit(model, endpoint)}; "
             f"{self._queue.live} requests are waiting. Allow more time or raise the limit"
         )
 
     @trio.lowlevel.enable_ki_protection
-    def _take(self, model: str) -> Lease:
-        slots = self.slots(model)
-        if not (slots.free and self.total.free):
-            raise trio.WouldBlock
-        lease = Lease(model, self)
-        slots.take_nowait(lease)
+    def _take(self, demand: Demand, lane: Lane) -> Lease:
+        lease = Lease(demand, lane, self)
+        lane.take(lease)
         self.total.take_nowait(lease)
         return lease
 
-    async def _wait_turn(self, model: str, rank: tuple[int, int], deadline: float) -> Lease:
+    async def _wait_turn(self, demand: Demand) -> Lease:
         if self._queue.live >= self.max_queued:
             msg = (
                 f"{self._queue.live} requests wait already, the limit is max_queued = "
                 f"{self.max_queued}; send fewer at once, or raise it"
             )
             raise OverloadedError(msg)
-        waiter = _Waiter(model, rank)
+        lane = self.lanes.lane(demand)
+        waiter = _Waiter(lane, demand.rank, demand=demand, path=lane)
         self._waiters[waiter] = None
         self._queue.push(waiter)
         try:
-            with trio.CancelScope(deadline=deadline):
+            with trio.CancelScope(deadline=demand.deadline):
                 await waiter.granted.wait()
             return self._outcome(waiter)
         except BaseException:
@@ -210,7 +226,8 @@ class Admission:
             return waiter.lease
         if waiter.granted.is_set():
             self.check_open()
-        raise QueueDeadlineError(self.deadline_message(waiter.model))
+        demand = waiter.demand
+        raise QueueDeadlineError(self.deadline_message(demand.model, demand.endpoint))
 
     def _forget(self, waiter: _Waiter) -> None:
         if waiter.lease is not None:
@@ -227,11 +244,32 @@ class Admission:
             self._idle.set()
             self._idle = None
 
+    def _wake(self, limit: Limit) -> None:
+        """The limit has room: the lanes parked there are looked at again."""
+        if limit.parked and limit.slots.free:
+            for lane in limit.parked:
+                self._queue.wake(lane)
+            limit.parked.clear()
+
+    def _change(self, limit: Limit, max_streams: int) -> None:
+        limit.slots.max_slots = max_streams
+        self._wake(limit)
+
     def _hand_out(self) -> None:
         while self.total.free:
-            ticket = self._queue.pop(lambda model: self._models[model].free)
+            ticket = self._queue.pop(_has_room)
             if ticket is None:
                 return
             assert isinstance(ticket, _Waiter)
-            ticket.lease = self._take(ticket.model)
+            ticket.lease = self._take(ticket.demand, ticket.path)
             ticket.granted.set()
+
+
+def _has_room(ticket: Ticket) -> bool:
+    """Whether its lane has room; parked at the limit that has none otherwise."""
+    assert isinstance(ticket, _Waiter)
+    limit = ticket.path.blocked_by()
+    if limit is None:
+        return True
+    limit.parked[ticket.path] = None
+    return False

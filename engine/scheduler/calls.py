@@ -13,7 +13,9 @@ import trio
 
 from engine.core.meter import Meter
 from engine.scheduler.admission import Admission
+from engine.values.demand import Demand, Rank
 from engine.values.errors import EngineError, RequestError, StreamCancelledError
+from engine.values.usage import Usage
 
 
 @attrs.define(eq=False)
@@ -23,6 +25,8 @@ class CallLease:
     model: str
     input_tokens: int = attrs.field(default=0, init=False)
     output_tokens: int = attrs.field(default=0, init=False)
+    usage: Usage | None = attrs.field(default=None, init=False)
+    """The last report."""
 
     def report(self, *, input_tokens: int = 0, output_tokens: int = 0) -> None:
         """What the call really used; the last report before the block ends counts."""
@@ -32,6 +36,7 @@ class CallLease:
                 raise RequestError(msg)
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
+        self.usage = Usage(input_tokens, output_tokens)
 
 
 class Calls:
@@ -43,7 +48,7 @@ class Calls:
 
     @asynccontextmanager
     async def lease(
-        self, model: str, meter: Meter, rank: tuple[int, int], deadline: float
+        self, model: str, meter: Meter, rank: Rank, deadline: float
     ) -> AsyncIterator[CallLease]:
         """Slots for the block. `deadline` bounds the wait for them and not the block.
 
@@ -67,15 +72,17 @@ class Calls:
 
     @asynccontextmanager
     async def _held(
-        self, call: CallLease, meter: Meter, rank: tuple[int, int], deadline: float
+        self, call: CallLease, meter: Meter, rank: Rank, deadline: float
     ) -> AsyncIterator[None]:
         started = trio.current_time()
         try:
-            lease = await self._admission.acquire(call.model, rank, deadline)
+            demand = Demand(call.model, rank=rank, deadline=deadline)
+            lease = await self._admission.acquire(demand)
             meter.queue_time.add(trio.current_time() - started)
             try:
                 yield
             finally:
+                lease.settle(call.usage)
                 lease.release()
                 meter.input_tokens += call.input_tokens
                 meter.output_tokens += call.output_tokens

@@ -4,13 +4,16 @@ A slot is taken on behalf of a lease and not of a task, so that it can be given 
 the attempt ends, and a task that dies cannot take its slot with it.
 """
 
+import sys
 from math import inf
 
 import trio
 
+UNLIMITED = sys.maxsize
+
 
 class Slots:
-    """The slots of one model, or of the whole engine."""
+    """The slots of one model, of one endpoint, or of the whole engine."""
 
     __slots__ = ("_limiter", "changed_at", "peak")
 

@@ -1,4 +1,4 @@
-"""What is told of one attempt: to its route's gate, its request's records and the observers.
+"""What is told of one attempt: to its route's gate, its lease, its request and the observers.
 
 Rule 1: a gate hears exactly once what became of the call it let through.
 Rule 2: an attempt has one record. A whole one is put down before its last event can be read, since
@@ -13,9 +13,10 @@ from engine.core.route_plan import Stop
 from engine.pipeline.delivery import Delivery
 from engine.supervisor.attempt import Attempt
 from engine.supervisor.course import Course
-from engine.supervisor.ports import Recorder
+from engine.supervisor.ports import AttemptLease, Recorder
 from engine.values.errors import EngineError
 from engine.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
+from engine.values.records import AttemptState
 
 
 @attrs.define(eq=False)
@@ -26,6 +27,7 @@ class Booking:
     """Of the attempt within its request, from 1."""
     stop: Stop
     visit: Visit
+    lease: AttemptLease
     delivery: Delivery
     course: Course
     recorder: Recorder
@@ -52,6 +54,8 @@ class Booking:
             self.visit.ended(error, now)
         self.visit.left(now)
         record = attempt.record(error)
+        if record.state is not AttemptState.NOT_SENT:
+            self.lease.settle(record.usage)
         if not attempt.done:
             self.delivery.attempts.append(record)
         self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))

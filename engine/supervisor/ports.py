@@ -7,8 +7,10 @@ passed in, so that the supervisor imports none of the layers that call it.
 from typing import Protocol
 
 from engine.transport.ports import ByteSink, HttpResponse, Phase, Progress
+from engine.values.demand import Demand
 from engine.values.http import HttpRequest
 from engine.values.lifecycle import Record
+from engine.values.usage import Usage
 
 __all__ = [
     "Admission",
@@ -32,6 +34,12 @@ class Transport(Protocol):
 
 
 class AttemptLease(Protocol):
+    def settle(self, usage: Usage | None) -> None:
+        """Say what the attempt really used; None: not known, its estimate stands.
+
+        A lease that is released without it sent nothing and gives back all it reserved.
+        """
+
     def release(self) -> None:
         """Give the slots back; synchronous and idempotent."""
 
@@ -39,15 +47,18 @@ class AttemptLease(Protocol):
 class Admission(Protocol):
     max_queued: int
 
-    async def acquire(self, model: str, rank: tuple[int, int], deadline: float) -> AttemptLease:
-        """Slots for one attempt.
+    def acquire_nowait(self, demand: Demand) -> AttemptLease:
+        """Everything one attempt needs, now, or `trio.WouldBlock`."""
+
+    async def acquire(self, demand: Demand) -> AttemptLease:
+        """Everything one attempt needs: all of it at once, or waiting with none of it.
 
         Raises:
             AdmissionError: the attempt will not be admitted.
         """
 
-    def binding_limit(self, model: str) -> str:
-        """Which limit a request for `model` would wait for, in words."""
+    def binding_limit(self, model: str, endpoint: str | None) -> str:
+        """Which limit a request for `model` at `endpoint` would wait for, in words."""
 
 
 class Recorder(Protocol):

@@ -23,7 +23,7 @@ from engine.supervisor.attempt import Attempt
 from engine.supervisor.booking import Booking
 from engine.supervisor.course import Course
 from engine.supervisor.endpoint import Outlet
-from engine.supervisor.ports import Admission, Recorder
+from engine.supervisor.ports import Admission, AttemptLease, Recorder
 from engine.supervisor.routes import Routes, closed_error
 from engine.values.errors import EngineError, RateLimitedError
 from engine.values.events import Rerouted
@@ -124,8 +124,8 @@ class RequestRun:
         if closed is not None:
             return closed  # without queueing first: there may be another route
         queued_at = trio.current_time()
-        delivery.waiting_for = supervisor.admission.binding_limit(stop.model)
-        lease = await supervisor.admission.acquire(stop.model, self.course.rank, delivery.deadline)
+        delivery.waiting_for = supervisor.admission.binding_limit(stop.model, stop.endpoint)
+        lease = await supervisor.admission.acquire(self.course.demand(stop, delivery.deadline))
         try:
             now = trio.current_time()
             visit = gate.enter(now)
@@ -134,7 +134,7 @@ class RequestRun:
             self._admitted(now, queued_at)
             if self.position.new_here:
                 supervisor.routes.budget(stop.endpoint).deposit(now)
-            return await self._attempt(stop, visit)
+            return await self._attempt(stop, visit, lease)
         finally:
             lease.release()
 
@@ -145,12 +145,12 @@ class RequestRun:
             course.meter.queue_time.add(now - delivery.started_at)
         self.supervisor.recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
 
-    async def _attempt(self, stop: Stop, visit: Visit) -> EngineError | None:
+    async def _attempt(self, stop: Stop, visit: Visit, lease: AttemptLease) -> EngineError | None:
         """One exchange, on a lease that the caller holds; None when the answer is whole."""
         self.delivery.route = str(stop.route)
         self._begun += 1
         booking = Booking(
-            self._begun, stop, visit, self.delivery, self.course, self.supervisor.recorder
+            self._begun, stop, visit, lease, self.delivery, self.course, self.supervisor.recorder
         )
         attempt = self._make_attempt(booking)
         booking.started(attempt)

@@ -50,6 +50,8 @@ class Endpoint:
     """Talk TLS without checking the certificate; warns when the engine opens."""
     deny_private: bool = False
     """Refuse names that resolve to private or local addresses."""
+    max_streams: int | None = attrs.field(default=None, validator=optional(count_validator))
+    """Slots of this endpoint over all models; None: no limit of its own."""
 
     @property
     def peer(self) -> Peer:

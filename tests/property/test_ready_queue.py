@@ -33,13 +33,13 @@ class QueueMachine(RuleBasedStateMachine):
 
     @rule()
     def pop(self) -> None:
-        ready = [t for t in self.waiting if self.room[t.model] > 0]
+        ready = [t for t in self.waiting if self.room[str(t.lane)] > 0]
         expected = min(ready, key=lambda t: t.rank) if ready else None
-        popped = self.queue.pop(lambda model: self.room[model] > 0)
+        popped = self.queue.pop(lambda ticket: self.room[str(ticket.lane)] > 0)
         assert popped is expected
         if popped is not None:
             self.waiting.remove(popped)
-            self.room[popped.model] -= 1
+            self.room[str(popped.lane)] -= 1
 
     @rule(model=st.sampled_from(MODELS), more=st.integers(1, 3))
     def make_room(self, model: str, more: int) -> None:
@@ -50,7 +50,7 @@ class QueueMachine(RuleBasedStateMachine):
     def counts_agree(self) -> None:
         assert self.queue.live == len(self.waiting)
         for model in MODELS:
-            assert self.queue.waiting(model) == sum(t.model == model for t in self.waiting)
+            assert self.queue.waiting(model) == sum(t.lane == model for t in self.waiting)
 
 
 TestReadyQueue = QueueMachine.TestCase
@@ -75,9 +75,9 @@ def test_a_saturated_model_is_not_looked_at_again_until_it_is_woken() -> None:
         queue.push(Ticket("full", (0, i)))
     looked = []
 
-    def has_room(model: str) -> bool:
-        looked.append(model)
-        return model != "full"
+    def has_room(ticket: Ticket) -> bool:
+        looked.append(ticket.lane)
+        return ticket.lane != "full"
 
     assert queue.pop(has_room) is None
     for i in range(50):

@@ -1,5 +1,6 @@
 """Slots: both or none, in turn, and none is ever lost."""
 
+from itertools import product
 from math import inf
 
 import attrs
@@ -10,21 +11,39 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from engine.scheduler.admission import Admission, Lease
+from engine.values.demand import Demand
 from engine.values.errors import EngineClosedError, OverloadedError, QueueDeadlineError
 from engine.values.policy import Priority
 
 
-def make(total: int = 10, queued: int = 1000, default: int = 10, **models: int) -> Admission:
+def make(
+    total: int = 10,
+    queued: int = 1000,
+    default: int = 10,
+    endpoints: dict[str, int] | None = None,
+    **models: int,
+) -> Admission:
     return Admission(
         max_streams=total,
         max_queued=queued,
         default_max_streams=default,
         model_max_streams=models,
+        endpoint_max_streams=endpoints,
     )
 
 
+def demand(
+    admission: Admission,
+    model: str,
+    priority: Priority = Priority.BATCH,
+    deadline: float = inf,
+    endpoint: str | None = None,
+) -> Demand:
+    return Demand(model, endpoint, admission.next_rank(priority), deadline)
+
+
 async def take(admission: Admission, model: str, priority: Priority = Priority.BATCH) -> Lease:
-    return await admission.acquire(model, admission.next_rank(priority), inf)
+    return await admission.acquire(demand(admission, model, priority))
 
 
 async def test_a_saturated_model_holds_no_global_slot_for_its_waiters() -> None:
@@ -41,6 +60,33 @@ async def test_a_saturated_model_holds_no_global_slot_for_its_waiters() -> None:
         assert admission.total.taken == 1
         nursery.cancel_scope.cancel()
     assert admission.queued == 0
+
+
+async def test_models_share_the_slots_of_their_endpoint_and_of_no_other() -> None:
+    admission = make(endpoints={"small": 1})
+    first = admission.acquire_nowait(Demand("a", "small"))
+    with pytest.raises(trio.WouldBlock):
+        admission.acquire_nowait(Demand("b", "small"))
+    assert admission.binding_limit("b", "small") == "a slot of endpoint 'small' (1 of 1 taken)"
+    for endpoint in ("large", None):
+        admission.acquire_nowait(Demand("b", endpoint)).release()
+    assert admission.slots("b").taken == 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(admission.acquire, demand(admission, "b", endpoint="small"))
+        await wait_all_tasks_blocked()
+        first.release()
+    assert admission.slots("b").taken == 1
+
+
+async def test_an_endpoint_gets_a_limit_under_load() -> None:
+    admission = make()
+    leases = [admission.acquire_nowait(Demand(model, "e")) for model in "abc"]
+    admission.set_limit(2, endpoint="e")
+    for lease in leases[:2]:
+        with pytest.raises(trio.WouldBlock):
+            admission.acquire_nowait(Demand("d", "e"))
+        lease.release()
+    admission.acquire_nowait(Demand("d", "e"))
 
 
 async def test_within_a_priority_the_longest_waiting_goes_first() -> None:
@@ -87,14 +133,14 @@ async def test_a_limit_goes_down_to_nothing_and_up_again_under_load(
             nursery.start_soon(work)
         await trio.sleep(0.5)
         assert running == 10
-        admission.set_limit("m", 3)
+        admission.set_limit(3, model="m")
         await trio.sleep(1)
         assert running == 3
-        admission.set_limit("m", 0)
+        admission.set_limit(0, model="m")
         await trio.sleep(5)
         assert running == 0
         peak = 0
-        admission.set_limit("m", 10)
+        admission.set_limit(10, model="m")
     assert peak == 10
     assert admission.total.taken == 0
 
@@ -105,7 +151,7 @@ async def test_a_deadline_in_the_queue_names_the_limit_and_the_queue(
     admission = make(m=1)
     await take(admission, "m")
     with pytest.raises(QueueDeadlineError, match=r"slot of model 'm' \(1 of 1 taken\).* waiting"):
-        await admission.acquire("m", admission.next_rank(Priority.BATCH), trio.current_time() + 5)
+        await admission.acquire(demand(admission, "m", deadline=trio.current_time() + 5))
     assert trio.current_time() == 5
     assert admission.queued == 0
 
@@ -141,7 +187,7 @@ async def test_closing_turns_waiters_away_with_an_error_of_their_own() -> None:
     assert errors[0] is not errors[1]
     assert errors[0].__cause__ is bug
     with pytest.raises(EngineClosedError):
-        admission.acquire_nowait("m")
+        admission.acquire_nowait(Demand("m"))
     lease.release()
     lease.release()
     assert admission.total.taken == 0
@@ -169,6 +215,7 @@ async def test_waiting_until_idle_waits_for_leases_and_for_the_queue(
 @attrs.frozen
 class Job:
     model: str
+    endpoint: str | None
     start: float
     hold: float
     patience: float
@@ -178,6 +225,7 @@ class Job:
 jobs = st.builds(
     Job,
     model=st.sampled_from("abc"),
+    endpoint=st.sampled_from(["x", "y", None]),
     start=st.sampled_from([0.0, 1.0, 2.0]),
     hold=st.sampled_from([0.0, 1.0, 2.0]),
     patience=st.sampled_from([0.5, 1.0, inf]),
@@ -190,14 +238,19 @@ async def use(admission: Admission, job: Job, running: dict[str, int], total: in
     with trio.move_on_after(job.cancel_after):
         try:
             lease = await admission.acquire(
-                job.model,
-                admission.next_rank(Priority.BATCH),
-                trio.current_time() + job.patience,
+                demand(
+                    admission,
+                    job.model,
+                    deadline=trio.current_time() + job.patience,
+                    endpoint=job.endpoint,
+                )
             )
         except QueueDeadlineError:
             return
         running[job.model] += 1
         assert sum(running.values()) <= admission.total.taken <= total
+        if job.endpoint is not None:
+            assert admission.lanes.endpoint(job.endpoint).slots.taken <= 2
         try:
             await trio.sleep(job.hold)
         finally:
@@ -208,9 +261,10 @@ async def use(admission: Admission, job: Job, running: dict[str, int], total: in
 async def nobody_waits_for_what_is_free(admission: Admission) -> None:
     for _ in range(30):
         await wait_all_tasks_blocked()
-        for model in "abc":
-            both_free = admission.total.free and admission.slots(model).free
-            assert not (both_free and admission.queued_for(model))
+        for model, endpoint in product("abc", ("x", "y", None)):
+            lane = admission.lanes.lane(Demand(model, endpoint))
+            all_free = admission.total.free and lane.blocked_by() is None
+            assert not (all_free and admission.queued_in(lane))
         await trio.sleep(0.5)
 
 
@@ -228,7 +282,9 @@ def test_slots_are_never_lost_nor_exceeded_and_the_limiter_is_work_conserving(
     todo: list[Job],
     changes: list[tuple[str, int]],
 ) -> None:
-    admission = make(total=total, **dict(zip("abc", limits, strict=True)))
+    admission = make(
+        total=total, endpoints={"x": 1, "y": 2}, **dict(zip("abc", limits, strict=True))
+    )
     running = dict.fromkeys("abc", 0)
 
     async def main() -> None:
@@ -238,10 +294,10 @@ def test_slots_are_never_lost_nor_exceeded_and_the_limiter_is_work_conserving(
                 nursery.start_soon(use, admission, job, running, total)
             for model, limit in changes:
                 await trio.sleep(0.7)
-                admission.set_limit(model, limit)
+                admission.set_limit(limit, model=model)
             await trio.sleep(10)
             for model in "abc":
-                admission.set_limit(model, 1)
+                admission.set_limit(1, model=model)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert admission.total.taken == 0
