@@ -4,7 +4,7 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from engine.cli import ask, completion, config, demo, doctor, models, sim
+from engine.cli import ask, bench, completion, config, demo, doctor, models, sim
 from engine.cli.console import (
     complain,
     data,
@@ -17,7 +17,7 @@ from engine.cli.console import (
 from engine.cli.exits import EXIT_CODES, CliError, Exit
 from engine.cli.parser import PROGRAM, Parser, suggestion
 
-_VERBS = (demo, ask, sim, models, config, doctor, completion)
+_VERBS = (demo, ask, sim, bench, models, config, doctor, completion)
 _ELSEWHERE = ("help", "version")
 """What is a flag here and a verb elsewhere."""
 

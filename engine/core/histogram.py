@@ -5,12 +5,18 @@ zero, longer ones as the longest. (The idea of HdrHistogram, with logarithmic bu
 """
 
 from array import array
+from collections.abc import Mapping
 from math import log
+from typing import Any
 
 _FLOOR = 1e-5
 _GROWTH = 1.05
 _SCALE = 1 / log(_GROWTH)
 _BUCKETS = 426
+
+
+def _middle(index: int) -> float:
+    return 0.0 if index == 0 else _FLOOR * _GROWTH ** (index - 0.5)
 
 
 class Histogram:
@@ -53,9 +59,12 @@ class Histogram:
         for index, n in enumerate(self._counts):
             seen += n
             if n and seen >= rank:
-                middle = 0.0 if index == 0 else _FLOOR * _GROWTH ** (index - 0.5)
-                return min(max(middle, self.smallest), self.largest)
+                return min(max(_middle(index), self.smallest), self.largest)
         return self.largest
+
+    def filled(self) -> list[tuple[float, int]]:
+        """The buckets that hold something: the middle of each in seconds, and its count."""
+        return [(_middle(index), n) for index, n in enumerate(self._counts) if n]
 
     def merge(self, other: "Histogram") -> None:
         """Add everything that `other` has recorded."""
@@ -67,3 +76,24 @@ class Histogram:
         self.largest = max(self.largest, other.largest)
         self.count += other.count
         self.total += other.total
+
+    def packed(self) -> dict[str, Any]:
+        """As JSON values that `unpacked` reads: filled buckets alone."""
+        return {
+            "buckets": {str(index): n for index, n in enumerate(self._counts) if n},
+            "total": self.total,
+            "smallest": self.smallest,
+            "largest": self.largest,
+        }
+
+    @classmethod
+    def unpacked(cls, packed: Mapping[str, Any]) -> "Histogram":
+        """The inverse of `packed`."""
+        histogram = cls()
+        for index, n in packed["buckets"].items():
+            histogram._counts[int(index)] = n
+        histogram.count = sum(histogram._counts)
+        histogram.total = packed["total"]
+        histogram.smallest = packed["smallest"]
+        histogram.largest = packed["largest"]
+        return histogram

@@ -122,6 +122,11 @@ class TokenStream:
         return self._delivery.timings()
 
     @property
+    def last_content_at(self) -> float | None:
+        """When the last read with content arrived, on trio's clock."""
+        return self._delivery.last_token_at
+
+    @property
     def usage(self) -> Usage | None:
         """The provider's last report; None so far or for ever."""
         return self._delivery.transcript.usage

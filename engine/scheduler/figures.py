@@ -70,4 +70,5 @@ def _connections(transports: Sequence[HttpTransport]) -> ConnectionStatistics:
         idle=sum(pool.idle for pool in pools),
         busy=sum(pool.busy for pool in pools),
         max_idle=sum(pool.max_idle for pool in pools),
+        opened=sum(pool.opened for pool in pools),
     )

@@ -63,6 +63,8 @@ class ConnectionStatistics:
     busy: int = 0
     max_idle: int = 0
     """The most that may be idle, over all peers."""
+    opened: int = 0
+    """Connections made since the engine was opened."""
 
 
 @attrs.frozen

@@ -1,0 +1,122 @@
+"""What the client itself costs, measured against a server that costs nothing, in the same run.
+
+A benchmark whose client is the bottleneck measures the client. So before the load the same engine
+asks a null server (`null_server.py`), and after it the figures of the load are held against that.
+"""
+
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from math import inf
+
+import attrs
+import trio
+
+from engine.bench.figures import ALL, Stint
+from engine.bench.plan import Options, Target
+from engine.bench.samples import OK, statistic
+from engine.bench.shapes import Concurrency
+from engine.bench.stint import Watch, run_stint
+from engine.bench.workload import Lengths, Synthetic
+from engine.config import config_from_mapping
+
+_TOKENS = 100
+_REQUESTS = 200
+_AT_ONCE = 8
+BUSY = 0.8
+"""Share of a core from which on a client is called the bottleneck."""
+LATE = 0.1
+"""Share of a measured time that the client's own lateness may make up."""
+
+
+class BenchError(Exception):
+    """A process of the benchmark itself failed; nothing is known of the target."""
+
+
+@attrs.frozen
+class Calibration:
+    """The client against nothing."""
+
+    cpu_us_per_token: float
+    """CPU per token, in a stream that comes at once, the request's own cost included."""
+    cpu_ms_per_request: float
+    added_ttft_p50: float
+    """Seconds from the sending to the first token, when the server takes no time."""
+    added_ttft_p99: float
+    requests: int
+
+
+@asynccontextmanager
+async def null_server(tokens: int) -> AsyncIterator[int]:
+    """Its port; it runs in a process of its own, to the end of the block."""
+    words = (sys.executable, "-m", "engine.bench.null_server", str(tokens))
+    process = await trio.lowlevel.open_process(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        line = b""
+        while not line.endswith(b"\n"):
+            more = await process.stdout.receive_some(64)
+            if not more:
+                raise BenchError("the null server of the calibration did not start")
+            line += more
+        yield int(line)
+    finally:
+        process.kill()
+        with trio.CancelScope(shield=True):
+            await process.wait()
+            await process.stdin.aclose()
+            await process.stdout.aclose()
+
+
+async def calibrate(*, requests: int = _REQUESTS, tokens: int = _TOKENS) -> Calibration:
+    """Measure it; takes about a second."""
+    async with null_server(tokens) as port:
+        config = config_from_mapping({
+            "endpoints": {"null": {"url": f"http://127.0.0.1:{port}/v1", "auth": "none"}},
+            "models": {"null": {"routes": [{"endpoint": "null"}]}},
+        })
+        workload = Synthetic({"null": 1.0}, Lengths(16), None)
+        target = Target.of("null", config, workload, max_streams=None, attempts=1)
+        warm = Options(count=_AT_ONCE * 2, seed=1)
+        await run_stint(target, Concurrency(_AT_ONCE), warm, 0, Watch())
+        stint = await run_stint(
+            target, Concurrency(_AT_ONCE), attrs.evolve(warm, count=requests), 1, Watch()
+        )
+    tally = stint.tallies[ALL]
+    done = max(1, tally.outcomes[OK])
+    return Calibration(
+        cpu_us_per_token=stint.cpu_seconds / (done * tokens) * 1e6,
+        cpu_ms_per_request=stint.cpu_seconds / done * 1e3,
+        added_ttft_p50=statistic(tally.times["ttft_send"], "p50") or 0.0,
+        added_ttft_p99=statistic(tally.times["ttft_send"], "p99") or 0.0,
+        requests=tally.outcomes[OK],
+    )
+
+
+def doubts(stint: Stint, workers: int) -> list[str]:
+    """Why the figures of a stretch may be the client's own; empty where nothing says so."""
+    found = []
+    wall = stint.wall_seconds or inf
+    busy = stint.cpu_seconds / (wall * workers)
+    if busy > BUSY:
+        found.append(
+            f"the client used {busy:.0%} of a core{' each' if workers > 1 else ''}: it is the "
+            "bottleneck. Use --workers, or a lower load"
+        )
+    times = stint.tallies[ALL].times
+    for name in ("ttft_send", "itl_read"):
+        measured = statistic(times[name], "p50")
+        if measured and stint.lag_p99 and stint.lag_p99 > max(LATE * measured, 0.005):
+            found.append(
+                f"the client's own timers were late by {stint.lag_p99 * 1e3:.1f} ms (p99), "
+                f"against {name} p50 of {measured * 1e3:.1f} ms: it adds to what it measures"
+            )
+            break
+    if stint.max_lateness > 1.0:
+        found.append(
+            f"the client began requests up to {stint.max_lateness:.1f} s after their dates; "
+            "ttft counts from the dates"
+        )
+    return found

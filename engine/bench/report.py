@@ -1,0 +1,173 @@
+"""What a benchmark found, as JSON with a schema that holds, and as a table for people."""
+
+import platform
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from engine._version import __version__
+from engine.bench.figures import ALL, summary
+from engine.bench.plan import pack_shape
+from engine.bench.session import Level, Result
+from engine.bench.terms import Term
+
+SCHEMA = "streamnursery.bench/1"
+"""Changes with every change that could break a reader."""
+
+
+def as_json(result: Result, *, started: str, command: str) -> dict[str, Any]:
+    """Every figure; times in seconds, None where nothing was measured."""
+    slo = result.options.slo
+    targets = dict.fromkeys(level.target for level in result.levels)
+    highest = result.highest or {}
+    return {
+        "schema": SCHEMA,
+        "started": started,
+        "command": command,
+        "version": __version__,
+        "machine": {
+            "python": platform.python_version(),
+            "system": f"{platform.system()} {platform.machine()}",
+        },
+        "options": result.options.packed(),
+        "calibration": attrs.asdict(result.calibration) if result.calibration else None,
+        "warnings": list(result.warnings),
+        "targets": [
+            {
+                "name": name,
+                "levels": [_level(lv, slo) for lv in result.levels if lv.target == name],
+                "highest_load": str(highest[name]) if highest.get(name) else None,
+            }
+            for name in targets
+        ],
+    }
+
+
+def _level(level: Level, slo: tuple[Term, ...]) -> dict[str, Any]:
+    models = dict.fromkeys(name for stint in level.stints for name in stint.tallies)
+    return {
+        "load": str(level.shape),
+        "level": level.shape.level,
+        "shape": _short(pack_shape(level.shape)),
+        "slo": [
+            {"term": term.text, "measured": value, "kept": kept}
+            for term, value, kept in level.keeps(slo)
+        ],
+        "repetitions": [
+            {
+                "seconds": round(stint.seconds, 6),
+                "cpu_seconds": round(stint.cpu_seconds, 6),
+                "client_lag_p99": stint.lag_p99,
+                "max_lateness": round(stint.max_lateness, 6),
+                "connections_opened": stint.connections_opened,
+                "requests_per_connection": _per(
+                    stint.tallies[ALL].counts["attempts"], stint.connections_opened
+                ),
+                "leaks": list(stint.leaks),
+            }
+            for stint in level.stints
+        ],
+        ALL: summary(level.stints),
+        "models": {name: summary(level.stints, name) for name in models if name != ALL},
+    }
+
+
+def _short(shape: dict[str, Any]) -> dict[str, Any]:
+    if "offsets" in shape:
+        shape = {**shape, "offsets": len(shape["offsets"])}
+    return shape
+
+
+def _per(count: int, by: int | None) -> float | None:
+    return round(count / by, 3) if by else None
+
+
+HEAD = (
+    "target",
+    "load",
+    "model",
+    "ok",
+    "failed",
+    "ttft p50",
+    "p99",
+    "itl p50",
+    "p99",
+    "e2e p50",
+    "p99",
+    "tok/s",
+    "req/s",
+    "goodput",
+)
+
+
+def rows(report: dict[str, Any]) -> list[list[str]]:
+    """The final table, without its head: a row for each level and, of several, each model."""
+    found = []
+    for target in report["targets"]:
+        for level in target["levels"]:
+            models = level["models"] if len(level["models"]) > 1 else {}
+            for name, figures in (*models.items(), (ALL, level[ALL])):
+                found.append([target["name"], level["load"], name, *_cells(figures)])
+    return found
+
+
+def _cells(figures: dict[str, Any]) -> list[str]:
+    times, numbers = figures["times"], figures["numbers"]
+    cells = [str(figures["ok"]), str(figures["failed"])]
+    for name in ("ttft", "itl_read", "e2e"):
+        cells += [shown(times[name]["p50"]), shown(times[name]["p99"])]
+    for name in ("tokens_per_second", "rps", "goodput"):
+        value = numbers[name]["value"]
+        cells.append("-" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.2f}")
+    return cells
+
+
+def shown(seconds: float | None) -> str:
+    """A time as people read it."""
+    if seconds is None:
+        return "-"
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} us"
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds:.3g} s"
+
+
+def sentences(report: dict[str, Any]) -> list[str]:
+    """What a table does not say: errors by category, the SLO, the client's own cost, doubts."""
+    lines = [*_calibrated(report["calibration"])]
+    for target in report["targets"]:
+        for level in target["levels"]:
+            where = f"{target['name']} at {level['load']}"
+            lines += _ended(where, level)
+            lines += [
+                f"{where}: {found['term']} {'kept' if found['kept'] else 'NOT kept'}"
+                + ("" if found["measured"] is None else f" ({found['measured']:.4g})")
+                for found in level["slo"]
+            ]
+        if target["highest_load"] is not None:
+            lines.append(
+                f"{target['name']}: the highest load that kept the SLO is {target['highest_load']}"
+            )
+    return lines + [f"warning: {text}" for text in report["warnings"]]
+
+
+def _calibrated(found: dict[str, Any] | None) -> list[str]:
+    if found is None:
+        return []
+    return [
+        f"The client itself: {found['cpu_us_per_token']:.1f} us CPU per token, "
+        f"{shown(found['added_ttft_p50'])} to the first token of a server that takes no time."
+    ]
+
+
+def _ended(where: str, level: dict[str, Any]) -> Sequence[str]:
+    figures = level[ALL]
+    lines = []
+    if figures["errors_by_category"]:
+        kinds = ", ".join(f"{k} {n}" for k, n in sorted(figures["errors_by_category"].items()))
+        lines.append(f"{where}: {figures['failed']} failed: {kinds}")
+    if figures["cancelled"]:
+        lines.append(f"{where}: {figures['cancelled']} cancelled by the client")
+    return lines

@@ -1,0 +1,89 @@
+"""A benchmark while it runs: one line that redraws itself, or a line every few seconds."""
+
+import sys
+from typing import Protocol
+
+from engine.bench.report import shown
+from engine.bench.samples import FAILED, OK, statistic
+from engine.bench.stint import Watch
+from engine.cli.console import can_redraw, note
+
+_EVERY_LOOKS = 20
+
+
+class Screen(Protocol):
+    """Shows a benchmark while it runs."""
+
+    def update(self, watch: Watch) -> None:
+        """Show where it stands; called a few times a second."""
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+
+def screen_for(watch: Watch, *, quiet: bool, as_json: bool) -> Screen:
+    """Live on a terminal, if rich is there; else lines on stderr, or nothing for JSON."""
+    if quiet:
+        return LineScreen(silent=True)
+    if can_redraw(sys.stderr):
+        try:
+            return LiveScreen(watch)
+        except ImportError:
+            note('no live screen: pip install "streamnursery[cli]"')
+    return LineScreen(silent=as_json)
+
+
+def line(watch: Watch) -> str:
+    """Where the benchmark stands, in one line."""
+    parts = [f"[{min(watch.done + 1, watch.total)}/{watch.total}] {watch.title}"]
+    running = watch.running
+    if running is not None:
+        tally = watch.tally
+        first = statistic(tally.times["ttft"], "p50")
+        gap = statistic(tally.times["itl_read"], "p50")
+        parts += [
+            f"{running.now:.0f} s",
+            f"{running.in_flight} in flight",
+            f"{tally.outcomes[OK]} ok",
+            f"{tally.outcomes[FAILED]} failed",
+            f"ttft {shown(first)}",
+            f"itl {shown(gap)}",
+        ]
+    return ", ".join(parts)
+
+
+class LineScreen:
+    """A line every few seconds, on stderr."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self._looks = 0
+        self._silent = silent
+
+    def update(self, watch: Watch) -> None:
+        """A line, if it is time for one."""
+        self._looks += 1
+        if self._looks % _EVERY_LOOKS == 1 and not self._silent:
+            note(line(watch))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class LiveScreen:
+    """In place, by rich."""
+
+    def __init__(self, watch: Watch) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(
+            line(watch), console=Console(stderr=True), auto_refresh=False, transient=True
+        )
+        self._live.start()
+
+    def update(self, watch: Watch) -> None:
+        """Redraw."""
+        self._live.update(line(watch), refresh=True)
+
+    def close(self) -> None:
+        self._live.stop()

@@ -1,0 +1,51 @@
+"""`bench` as its users meet it, against the simulator in a process of its own."""
+
+import json
+from pathlib import Path
+
+from tests.support.cli import run
+
+QUICK = ("-m", "sim/fast", "--requests", "6", "--output-tokens", "5", "-q")
+
+
+def test_it_measures_saves_and_checks(tmp_path: Path) -> None:
+    ran = run(
+        tmp_path,
+        *("bench", *QUICK, "--concurrency", "1,2", "--save", "r.json", "--jsonl", "r.jsonl"),
+        *("--slo", "ttft.p99<10s", "--check", "errors<1%"),
+    )
+    assert (ran.code, ran.err) == (0, "")
+    assert len([line for line in ran.out.splitlines() if line.startswith("simulator ")]) >= 2
+    report = json.loads((tmp_path / "r.json").read_text())
+    levels = report["targets"][0]["levels"]
+    assert [level["all"]["ok"] for level in levels] == [6, 6]
+    assert [level["repetitions"][0]["leaks"] for level in levels] == [[], []]
+    assert report["calibration"]["requests"] > 0
+    lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert len(lines) == 12
+    assert {line["output_tokens"] for line in lines} == {5}
+
+
+def test_workers_share_the_load_and_a_check_that_fails_is_the_exit_code(tmp_path: Path) -> None:
+    ran = run(
+        tmp_path,
+        *("bench", *QUICK, "--concurrency", "2", "--workers", "2", "--json"),
+        *("--jsonl", "r.jsonl", "--no-calibration", "--check", "ttft.p50<1us"),
+    )
+    assert ran.code == 1
+    assert "check not met: ttft.p50<1us" in ran.err
+    report = json.loads(ran.out)
+    assert report["targets"][0]["levels"][0]["all"]["ok"] == 6
+    assert report["checks"][0]["kept"] is False
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 6
+
+
+def test_a_target_that_is_not_there_is_all_errors(tmp_path: Path) -> None:
+    ran = run(
+        tmp_path,
+        *("bench", "--url", "http://127.0.0.1:9/v1", "-m", "m", "--requests", "3", "--json"),
+        *("--no-calibration", "--concurrency", "1"),
+    )
+    assert ran.code == 1
+    figures = json.loads(ran.out)["targets"][0]["levels"][0]["all"]
+    assert figures["errors_by_category"] == {"network_error": 3}
