@@ -1,4 +1,4 @@
-"""Measure providers and gateways: load shapes, workloads, what was found. See `streamnursery bench`.
+"""Measure providers and gateways, as `streamnursery bench` does.
 
     target = Target.of("mine", config, Synthetic({"gpt-4.1": 1.0}), max_streams=None, attempts=1)
     stint = await run_stint(target, Poisson(5), Options(count=100), 0, Watch())
