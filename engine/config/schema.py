@@ -106,7 +106,7 @@ KEYS: tuple[Key, ...] = (
     *(Key(f"defaults.{name}", kind, unit, value) for name, kind, unit, value in _policies()),
     Key("endpoints.*.url", URL),
     Key("endpoints.*.key", KEY),
-    _endpoint("dialect", choice("openai-chat")),
+    _endpoint("dialect", choice("openai-chat", "openai-responses")),
     _endpoint("auth", choice(*get_args(Auth))),
     Key("endpoints.*.headers.*", HEADER),
     Key("endpoints.*.query.*", QUERY),

@@ -15,8 +15,12 @@ from engine.values.origin import BaseUrl
 from engine.values.settings import Endpoint
 from engine.wire.dialect import Dialect
 from engine.wire.openai_chat import OpenAIChat
+from engine.wire.openai_responses import OpenAIResponses
 
-DIALECTS: dict[str, Dialect] = {"openai-chat": OpenAIChat()}
+DIALECTS: dict[str, Dialect] = {
+    "openai-chat": OpenAIChat(),
+    "openai-responses": OpenAIResponses(),
+}
 SIMULATED_URL = BaseUrl.parse("http://simulator.invalid/v1")
 
 

@@ -25,6 +25,10 @@ OPENAI_CHAT: Evidence = (
 """`[DONE]` stands alone: some servers send it without a finish_reason, and some the other way
 round. A finish_reason alone may be followed by an error or by more, so only the end seals it."""
 
+OPENAI_RESPONSES: Evidence = (frozenset({Sign.END_MARK}),)
+"""The response's own last event. `response.incomplete` is one: the model was cut short and says
+why, as a finish_reason "length" does. Neither `[DONE]` nor finished items prove anything."""
+
 
 def complete(evidence: Evidence, signs: set[Sign]) -> bool:
     return any(row <= signs for row in evidence)

@@ -59,8 +59,7 @@ class OpenAIChat:
         raise RequestError(body)
 
     def check_head(self, head: HttpHead) -> bool:
-        kind = (head.get("content-type") or "").partition(";")[0].strip().lower()
-        return head.status in _STREAM_STATUSES and kind in _STREAM_TYPES
+        return may_stream(head)
 
     def decoder(self, request: ChatRequest) -> OpenAIChatStream:
         n = request.extra.get("n", request.n)
@@ -68,6 +67,12 @@ class OpenAIChat:
 
     def error_from_answer(self, head: HttpHead, body: bytes, *, now: float) -> EngineError:
         return error_from_answer(head, body, now=now)
+
+
+def may_stream(head: HttpHead) -> bool:
+    """Whether an answer may hold an event stream, going by its status and type."""
+    kind = (head.get("content-type") or "").partition(";")[0].strip().lower()
+    return head.status in _STREAM_STATUSES and kind in _STREAM_TYPES
 
 
 def _encode(request: ChatRequest, endpoint: Endpoint, model: str) -> bytes | str:

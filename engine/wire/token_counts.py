@@ -14,8 +14,9 @@ from engine.core.pricing import UsageRule, whole_usage
 from engine.values.usage import Usage
 from engine.wire.json_text import count
 
-_PROMPT = ("prompt_tokens_details", "input_tokens_details")
-_COMPLETION = ("completion_tokens_details", "output_tokens_details")
+_PROMPT = ("prompt_tokens_details", "input_tokens_details", "input_token_details")
+_COMPLETION = ("completion_tokens_details", "output_tokens_details", "output_token_details")
+"""Without the s in the realtime API."""
 
 FIELDS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
     "input_tokens": (((), "prompt_tokens"), ((), "input_tokens")),

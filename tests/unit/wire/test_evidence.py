@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.wire.evidence import OPENAI_CHAT, Sign, complete
+from engine.wire.evidence import OPENAI_CHAT, OPENAI_RESPONSES, Sign, complete
 
 
 @pytest.mark.parametrize(
@@ -21,3 +21,9 @@ def test_openai_chat_is_whole_by_its_mark_or_by_reasons_and_a_clean_end(
     signs: set[Sign], whole: bool
 ) -> None:
     assert complete(OPENAI_CHAT, signs) is whole
+
+
+@pytest.mark.parametrize("signs", [set(), {Sign.CLEAN_END}, {Sign.EVERY_CHOICE_FINISHED}])
+def test_openai_responses_are_whole_by_their_last_event_alone(signs: set[Sign]) -> None:
+    assert not complete(OPENAI_RESPONSES, signs)
+    assert complete(OPENAI_RESPONSES, signs | {Sign.END_MARK})

@@ -1,0 +1,54 @@
+"""The OpenAI Responses language over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from engine.values.errors import RequestError
+from engine.wire.answers import error_from_answer
+from engine.wire.json_body import encode_body
+from engine.wire.openai_chat import may_stream
+from engine.wire.openai_responses_request import request_fields
+from engine.wire.openai_responses_stream import OpenAIResponsesStream
+
+if TYPE_CHECKING:
+    from engine.values.errors import EngineError
+    from engine.values.http import HttpHead
+    from engine.values.request import ChatRequest
+    from engine.values.settings import Endpoint
+
+
+class OpenAIResponses:
+    """The `Dialect`. Usage is always reported, so `include_usage` asks for nothing here."""
+
+    name = "openai-responses"
+
+    def path(self, _request: ChatRequest, /) -> str:
+        return "/responses"
+
+    def encode(self, request: ChatRequest, endpoint: Endpoint, model: str) -> bytes:
+        """The request body: JSON, UTF-8, no field that is None.
+
+        Raises:
+            RequestError: a field holds something that JSON or this API cannot say.
+        """
+        body = _encode(request, endpoint, model)
+        if isinstance(body, bytes):
+            return body
+        raise RequestError(body)
+
+    def check_head(self, head: HttpHead) -> bool:
+        return may_stream(head)
+
+    def decoder(self, _request: ChatRequest) -> OpenAIResponsesStream:
+        return OpenAIResponsesStream()
+
+    def error_from_answer(self, head: HttpHead, body: bytes, *, now: float) -> EngineError:
+        return error_from_answer(head, body, now=now)
+
+
+def _encode(request: ChatRequest, endpoint: Endpoint, model: str) -> bytes | str:
+    """The body, or what is wrong with the request. Raising is left to a caller whose frame
+    does not hold the body, so that no traceback shows a prompt."""
+    fields = request_fields(request, endpoint, model)
+    return fields if isinstance(fields, str) else encode_body(fields | {"stream": True})

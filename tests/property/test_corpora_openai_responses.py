@@ -1,0 +1,129 @@
+"""Recorded Responses streams: what came out of them must come out of ours."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from engine.core.transcript import Transcript
+from engine.values.errors import ProviderError, TruncatedStreamError
+from engine.values.events import Finished
+from engine.wire.openai_responses_stream import OpenAIResponsesStream
+
+SPLITS = {"test": 15, "proof": 60, "soak": 1000}
+USAGE = {
+    "input_tokens": "input_tokens",
+    "output_tokens": "output_tokens",
+    "input_tokens_details.cached_tokens": "cached_tokens",
+    "input_tokens_details.cache_write_tokens": "cache_write_tokens",
+    "output_tokens_details.reasoning_tokens": "reasoning_tokens",
+}
+ENDS = (b'"type":"response.completed"', b'"type":"response.incomplete"')
+
+
+def load(corpora: Path) -> list[dict[str, Any]]:
+    recorded = json.loads((corpora / "recordings" / "openai_responses.json").read_text())
+    return list(recorded["recordings"])
+
+
+def run(chunks: list[bytes]) -> tuple[OpenAIResponsesStream, Transcript, list[object]]:
+    decoder = OpenAIResponsesStream()
+    events = [event for chunk in chunks for event in decoder.feed(chunk)]
+    events += decoder.end()
+    transcript = Transcript()
+    transcript.add(events)
+    return decoder, transcript, list(events)
+
+
+def check(recording: dict[str, Any], chunks: list[bytes]) -> None:
+    name, expected = recording["id"], recording["expected"]
+    decoder, transcript, events = run(chunks)
+    assert decoder.done == expected["complete"], name
+    assert any(isinstance(event, Finished) for event in events) == expected["complete"], name
+    check_answer(name, expected, transcript)
+    check_usage(name, expected["usage"], transcript)
+    if expected["errors"]:
+        assert isinstance(decoder.failure, ProviderError), name
+        assert decoder.failure.status == 200, name
+    assert decoder.response_id == expected["response_id"], name
+    assert decoder.number == expected["last_sequence_number"], name
+
+
+def check_answer(name: str, expected: dict[str, Any], transcript: Transcript) -> None:
+    (choice,) = transcript.choices()
+    assert choice.text == expected["text"], name
+    assert choice.reasoning == expected.get("reasoning", ""), name
+    assert choice.refusal == expected.get("refusal", ""), name
+    calls = [
+        {"call_id": call.id, "name": call.name, "arguments": call.arguments}
+        for call in choice.tool_calls
+    ]
+    assert calls == expected.get("tool_calls", []), name
+    if expected["complete"] and expected["status"] == "completed":
+        assert choice.finish_reason == "completed", name
+
+
+def check_usage(name: str, expected: dict[str, Any] | None, transcript: Transcript) -> None:
+    usage = transcript.usage
+    if expected is None:
+        assert usage is None, name
+        return
+    assert usage is not None, name
+    for path, field in USAGE.items():
+        wanted: Any = expected
+        for key in path.split("."):
+            wanted = wanted.get(key) if isinstance(wanted, dict) else None
+        assert getattr(usage, field) == wanted, (name, field)
+        assert (field in usage.reported) == (wanted is not None), (name, field)
+
+
+def test_recorded_streams_say_what_they_say_however_they_are_split(
+    corpora: Path, tier: str
+) -> None:
+    for recording in load(corpora):
+        body = recording["body"].encode()
+        dice = Random(recording["id"])
+        check(recording, [body])
+        for _ in range(SPLITS[tier]):
+            cuts = sorted(dice.randrange(len(body) + 1) for _ in range(dice.randrange(1, 12)))
+            check(recording, [body[a:b] for a, b in pairwise([0, *cuts, len(body)])])
+
+
+def test_recorded_streams_cut_between_events_are_whole_only_with_their_evidence(
+    corpora: Path,
+) -> None:
+    for recording in load(corpora):
+        records = recording["body"].encode().split(b"\n\n")
+        whole = run([recording["body"].encode()])[1].choices()
+        for count in range(len(records)):
+            head = b"".join(record + b"\n\n" for record in records[:count])
+            decoder, transcript, events = run([head])
+            evident = any(end in head for end in ENDS)
+            assert decoder.done == evident, (recording["id"], count)
+            assert decoder.done == any(isinstance(event, Finished) for event in events)
+            if not decoder.done:
+                assert type(decoder.failure) is TruncatedStreamError, (recording["id"], count)
+                for choice in transcript.choices():
+                    assert whole[0].text.startswith(choice.text), (recording["id"], count)
+
+
+def test_every_number_is_a_place_where_a_recorded_stream_can_be_taken_up_again(
+    corpora: Path,
+) -> None:
+    for recording in load(corpora):
+        if recording["expected"]["last_sequence_number"] is None:
+            continue
+        records = [r + b"\n\n" for r in recording["body"].encode().split(b"\n\n") if r.strip()]
+        whole = run([b"".join(records)])[1].choices()
+        for count in range(1, len(records)):
+            decoder = OpenAIResponsesStream()
+            events = decoder.feed(b"".join(records[:count]))
+            decoder.end()
+            decoder.go_on()
+            # Some servers send the last event once more.
+            events += decoder.feed(b"".join(records[count - 1 :]))
+            transcript = Transcript()
+            transcript.add(events)
+            assert decoder.done, (recording["id"], count)
+            assert transcript.choices() == whole, (recording["id"], count)
