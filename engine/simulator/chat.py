@@ -125,11 +125,14 @@ def _message(choice: Choice) -> dict[str, Any]:
 
 def events(sheet: Sheet) -> Iterator[Step]:
     """The body of a streamed answer: one send per event, or large ones where nothing is paced."""
-    steps = _Events(sheet).steps()
+    steps = Events(sheet).steps()
     return steps if sheet.gap else batched(steps)
 
 
-class _Events:
+class Events:
+    """The steps of a streamed answer with its faults; other APIs override what they word
+    otherwise."""
+
     def __init__(self, sheet: Sheet) -> None:
         self._sheet = sheet
         self._newline = b"\r\n" if first(sheet.script, Crlf) else b"\n"
@@ -139,6 +142,8 @@ class _Events:
         # A bare CR ends a line too: the last LF is not needed to know the event.
         self._early = len(self._newline) - 1
         self._shift = 0.0
+        self._frame = b"", b""
+        """Of the last token."""
         self._frames: dict[tuple[int, Part], tuple[bytes, bytes]] = {}
         self._faults: defaultdict[int, list[Fault]] = defaultdict(list)
         for fault in sheet.script:
@@ -149,15 +154,14 @@ class _Events:
 
     def steps(self) -> Iterator[Step]:
         sheet = self._sheet
-        for index in range(len(sheet.reply.choices)):
-            opening = self._chunk(index, {"role": "assistant", "content": ""})
-            yield Send(self._event(opening), sheet.head_at)
+        for event in self._opening():
+            yield Send(event, sheet.head_at)
         count = 0
         for index, part, content in sheet.reply.deltas():
             at = sheet.first_at + count * sheet.gap
             event = self._token(index, part, content)
             if count in self._faults:
-                event = self._spoiled(count, event, self._frames[index, part])
+                event = self._spoiled(count, event)
                 for step in self._happening(count, at):
                     yield step
                     if isinstance(step, End):
@@ -168,34 +172,44 @@ class _Events:
             yield step
             if isinstance(step, End):
                 return
-        yield from self._finish(sheet.first_at + max(0, count - 1) * sheet.gap + self._shift)
-
-    def _finish(self, at: float) -> Iterator[Step]:
-        sheet = self._sheet
-        if not first(sheet.script, NoFinish):
-            for index, choice in enumerate(sheet.reply.choices):
-                yield Send(self._event(self._chunk(index, {}, choice.finish)), at)
-        usage = sheet.reported_usage()
-        if usage is not None:
-            yield Send(self._event(self._object(b"[]", usage)), at)
-        if not first(sheet.script, NoEndMark):
-            yield Send(self._event(b"[DONE]"), at)
+        at = sheet.first_at + max(0, count - 1) * sheet.gap + self._shift
+        for event in self._closing():
+            yield Send(event, at)
         hang = first(sheet.script, HangAfterDone)
         if hang is not None:
             yield Wait(inf if hang.seconds is None else hang.seconds)
         yield End(How.KEEP)
 
+    def _opening(self) -> Iterator[bytes]:
+        for index in range(len(self._sheet.reply.choices)):
+            yield self._event(self._chunk(index, {"role": "assistant", "content": ""}))
+
+    def _closing(self) -> Iterator[bytes]:
+        sheet = self._sheet
+        if not first(sheet.script, NoFinish):
+            for index, choice in enumerate(sheet.reply.choices):
+                yield self._event(self._chunk(index, {}, choice.finish))
+        usage = sheet.reported_usage()
+        if usage is not None:
+            yield self._event(self._object(b"[]", usage))
+        if not first(sheet.script, NoEndMark):
+            yield self._event(b"[DONE]")
+
     # Faults. --------------------------------------------------------------------------------
 
-    def _spoiled(self, count: int, event: bytes, frame: tuple[bytes, bytes]) -> bytes:
+    def _spoiled(self, count: int, event: bytes) -> bytes:
         for fault in self._faults[count]:
             if isinstance(fault, BadJson):
                 start = event.index(b"{")
                 half = start + (len(event) - start) // 2
                 event = event[:half] + self._after
             elif isinstance(fault, BadUtf8):
-                event = frame[0] + b'"\xe2\x82"' + frame[1]
+                event = self._with_bad_utf8(event)
         return event
+
+    def _with_bad_utf8(self, _event: bytes) -> bytes:
+        before, after = self._frame
+        return before + b'"\xe2\x82"' + after
 
     def _happening(self, count: int, at: float) -> Iterator[Step]:
         """What comes before token `count`; after an `End` there is no more."""
@@ -220,16 +234,17 @@ class _Events:
         yield Wait(left)
 
     def _error(self, fault: InStreamError, at: float) -> Iterator[Step]:
-        error = {"message": fault.message, "type": fault.type, "param": None, "code": fault.code}
-        if fault.shape == "openrouter":
-            chunk = self._chunk(0, {"content": ""}, "error")
-            text = b'%b,"error":%b}' % (chunk[:-1], _encode(error))
-        else:
-            text = _encode({"error": error})
-        yield Send(self._event(text), at)
+        yield Send(self._event(self._mistake(fault)), at)
         if fault.done:
             yield Send(self._event(b"[DONE]"), at)
         yield End(How.KEEP, "in-stream error")
+
+    def _mistake(self, fault: InStreamError) -> bytes:
+        error = {"message": fault.message, "type": fault.type, "param": None, "code": fault.code}
+        if fault.shape == "openrouter":
+            chunk = self._chunk(0, {"content": ""}, "error")
+            return b'%b,"error":%b}' % (chunk[:-1], _encode(error))
+        return _encode({"error": error})
 
     # Bytes. ---------------------------------------------------------------------------------
 
@@ -245,6 +260,7 @@ class _Events:
             event = self._event(self._chunk(index, {part: "\x00"}))
             before, _, after = event.partition(_encode("\x00"))
             frame = self._frames[index, part] = before, after
+        self._frame = frame
         return frame[0] + _encode(content) + frame[1]
 
     def _chunk(self, index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:

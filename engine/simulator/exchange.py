@@ -8,14 +8,17 @@ Rule 3: faults concern chat completions; those that end an answer after so many 
         those that do not wait for the body concern every request.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
+import attrs
 import msgspec
 
-from engine.simulator import answers, chat
+from engine.simulator import answers, chat, responses
 from engine.simulator.answers import JSON
 from engine.simulator.chat import Sheet, first
 from engine.simulator.grammar import ScriptError, parse_script
@@ -23,6 +26,7 @@ from engine.simulator.log import RequestRecord
 from engine.simulator.profiles import Profile
 from engine.simulator.question import ApiError, Question, read_question
 from engine.simulator.reply import Reply
+from engine.simulator.responses import Kept
 from engine.simulator.script import (
     CloseDelimited,
     CloseIdle,
@@ -47,6 +51,15 @@ EPOCH = 1_767_225_600
 SCRIPT_HEADER = "x-sim-script"
 _CHAT = "/v1/chat/completions"
 _MODELS = "/v1/models"
+_RESPONSES = "/v1/responses"
+
+
+@attrs.frozen
+class Voice:
+    """How an API words an answer."""
+
+    events: Callable[[], Iterator[Step]]
+    completion: Callable[[], bytes]
 
 
 class Exchange:
@@ -60,6 +73,7 @@ class Exchange:
         script: Script,
         chunks: bool,
         keep_alive: bool,
+        query: str = "",
     ) -> None:
         self.record = record
         self.reset_upload_after: int | None = None
@@ -71,6 +85,7 @@ class Exchange:
         self._provider = provider
         self._chunks = chunks
         self._keep_alive = keep_alive
+        self._query = query
         self._entered: str | None = None
         self._refusal: ApiError | None = None
         self._status: int | None = None
@@ -160,7 +175,9 @@ class Exchange:
             self._deny()
         if path == _CHAT:
             self._only(method, "POST")
-            return self._chat(body, now)
+            return self._answered(read_question(body), now, _chat)
+        if path == _RESPONSES or path.startswith(f"{_RESPONSES}/"):
+            return self._response(path.removeprefix(_RESPONSES).strip("/"), method, body, now)
         if path == _MODELS or path.startswith(f"{_MODELS}/"):
             self._only(method, "GET")
             return self._models(path.removeprefix(_MODELS).removeprefix("/"))
@@ -192,9 +209,37 @@ class Exchange:
             content = shown[list(self._provider.models).index(plain)] | {"id": name}
         return answers.whole(200, msgspec.json.encode(content), self._headers(JSON))
 
-    def _chat(self, body: bytes, now: float) -> Iterator[Step]:
+    def _response(self, name: str, method: str, body: bytes, now: float) -> Iterator[Step]:
+        memory = self._provider.responses
+        if not name:
+            self._only(method, "POST")
+            question = responses.read_question(body, memory.earlier)
+            return self._answered(question, now, _new_response)
+        kept = memory.get(name.removesuffix("/cancel"))
+        if name.endswith("/cancel"):
+            self._only(method, "POST")
+            if kept.cancelled_at is None and now < kept.done_at:
+                kept.cancelled_at = now
+        else:
+            self._only(method, "GET")
+            query = dict(parse_qsl(self._query))
+            if query.get("stream") == "true":
+                return self._resumed(kept, query.get("starting_after", "-1"))
+        return answers.whole(200, responses.completion(kept, now), self._headers(JSON))
+
+    def _resumed(self, kept: Kept, after: str) -> Iterator[Step]:
+        if not kept.sheet.question.background:
+            msg = "Only a response that was created with background=true can be streamed again."
+            raise ApiError(400, msg, param="stream")
+        self.record.model, self.record.stream = kept.sheet.question.model, True
+        behind = int(after) if after.removeprefix("-").isdecimal() else -1
+        steps = responses.events(kept, self.record.script, behind)
+        return self._streamed(steps, self._headers(), -inf)
+
+    def _answered(
+        self, question: Question, now: float, voice: Callable[["Provider", Sheet], Voice]
+    ) -> Iterator[Step]:
         provider, record = self._provider, self.record
-        question = read_question(body)
         profile = provider.profile(question.model)
         elapsed = provider.elapsed(now)
         planned = provider.plan.for_request(record.number, elapsed, provider.dice, question.model)
@@ -215,7 +260,8 @@ class Exchange:
                 return answers.error_status(fault, headers, keep=self._keep_alive)
             elif isinstance(fault, Redirect):
                 return answers.redirect(fault, headers)
-        return self._said(self._sheet(question, record.reply, profile, now), headers)
+        sheet = self._sheet(question, record.reply, profile, now)
+        return self._said(sheet, voice(provider, sheet), headers)
 
     def _sheet(self, question: Question, reply: Reply, profile: Profile, now: float) -> Sheet:
         delay = first(self.record.script, Delay) or Delay()
@@ -233,22 +279,40 @@ class Exchange:
             gap=profile.gap / question.n,
         )
 
-    def _said(self, sheet: Sheet, headers: list[tuple[str, str]]) -> Iterator[Step]:
-        script = sheet.script
-        garbage = first(script, Garbage)
+    def _said(self, sheet: Sheet, voice: Voice, headers: list[tuple[str, str]]) -> Iterator[Step]:
+        garbage = first(sheet.script, Garbage)
         if garbage is not None:
-            return answers.garbage(garbage, headers, chat.events(sheet))
+            return answers.garbage(garbage, headers, voice.events())
         if not sheet.question.stream:
-            said = chat.completion(sheet)
             at = sheet.first_at + max(0, sheet.reply.output_tokens - 1) * sheet.gap
-            return answers.whole(200, said, (*headers, JSON), at=at)
+            return answers.whole(200, voice.completion(), (*headers, JSON), at=at)
+        return self._streamed(voice.events(), headers, sheet.head_at)
+
+    def _streamed(
+        self, steps: Iterator[Step], headers: list[tuple[str, str]], at: float
+    ) -> Iterator[Step]:
         return answers.streamed(
-            chat.events(sheet),
+            steps,
             (*headers, answers.EVENTS, ("cache-control", "no-cache")),
-            at=sheet.head_at,
+            at=at,
             chunks=self._chunks,
-            script=script,
+            script=self.record.script,
         )
+
+
+def _chat(_: "Provider", sheet: Sheet) -> Voice:
+    return Voice(partial(chat.events, sheet), partial(chat.completion, sheet))
+
+
+def _new_response(provider: "Provider", sheet: Sheet) -> Voice:
+    sheet = attrs.evolve(sheet, id=sheet.id.replace("chatcmpl-", "resp_"))
+    kept = Kept(sheet)
+    if sheet.question.store:
+        provider.responses.keep(kept)
+    return Voice(
+        partial(responses.events, kept, sheet.script),
+        partial(responses.completion, kept, inf),
+    )
 
 
 def _overloaded(fault: Overload) -> ApiError:

@@ -22,6 +22,7 @@ from engine.simulator.plan import Plan
 from engine.simulator.profiles import PROFILES, Profile
 from engine.simulator.question import ApiError, Question, question_of
 from engine.simulator.reply import Reply, make_reply
+from engine.simulator.responses import Memory
 from engine.simulator.script import NetworkFault, RateLimit, Script
 from engine.values.request import ChatRequest
 from engine.values.secret import Secret
@@ -52,6 +53,7 @@ class Provider:
         self.plan = plan or Plan()
         self.log = ProviderLog(max_records)
         self.dice = dice
+        self.responses = Memory()
         self._key = key
         self._fresh = fresh
         self._limits = RateLimits()
@@ -101,7 +103,8 @@ class Provider:
         )
         self.log.add(record)
         script = self.plan.for_request(record.number, self.elapsed(now), self.dice)
-        return Exchange(self, record, given, script, version == "1.1", keep_alive)
+        query = target.partition("?")[2]
+        return Exchange(self, record, given, script, version == "1.1", keep_alive, query)
 
     def expected_text(
         self, request: ChatRequest | Mapping[str, Any], *, choice: int = 0, script: Script = ()

@@ -57,6 +57,9 @@ class Question:
     seed: int | None = None
     tools: Sequence[Mapping[str, Any]] = attrs.field(default=(), repr=False)
     tool_choice: object = None
+    background: bool = False
+    """Responses API: made to its end whether or not the client stays."""
+    store: bool = True
 
 
 def read_question(body: bytes) -> Question:

@@ -161,7 +161,7 @@ def test_an_unknown_key_is_an_error_with_a_suggestion(path: tuple[str, ...], mes
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("dialect", "openai", 'must be "openai-chat"'),
+        ("dialect", "openai", 'must be "openai-chat" or "openai-responses"'),
         ("auth", "baerer", 'did you mean "bearer"?'),
         ("auth", 5, '"x-goog-api-key" or "none"'),
         ("http", "2", 'must be "auto" or "1.1"'),
