@@ -160,7 +160,7 @@ async def test_a_bad_request_is_told_what_is_bad(
     [
         ("GET", "/v1/chat/completions", 405, "POST"),
         ("DELETE", "/v1/models", 405, "GET"),
-        ("POST", "/v1/responses", 404, None),
+        ("POST", "/v1/embeddings", 404, None),
         ("GET", "/", 404, None),
     ],
 )
