@@ -28,6 +28,8 @@ BUSY = 0.8
 """Share of a core from which on a client is called the bottleneck."""
 LATE = 0.1
 """Share of a measured time that the client's own lateness may make up."""
+LATE_FLOOR = 0.005
+"""Seconds of lateness that are never worth a word."""
 
 
 class BenchError(Exception):
@@ -95,28 +97,46 @@ async def calibrate(*, requests: int = _REQUESTS, tokens: int = _TOKENS) -> Cali
     )
 
 
-def doubts(stint: Stint, workers: int) -> list[str]:
+@attrs.frozen
+class Doubt:
+    """Why a figure may be the client's own."""
+
+    about: str
+    weight: float
+    """The larger, the worse; of doubts about the same."""
+    text: str
+
+
+def doubts(stint: Stint, workers: int) -> list[Doubt]:
     """Why the figures of a stretch may be the client's own; empty where nothing says so."""
     found = []
     wall = stint.wall_seconds or inf
     busy = stint.cpu_seconds / (wall * workers)
     if busy > BUSY:
-        found.append(
-            f"the client used {busy:.0%} of a core{' each' if workers > 1 else ''}: it is the "
-            "bottleneck. Use --workers, or a lower load"
+        each = " each" if workers > 1 else ""
+        text = (
+            f"the client used {busy:.0%} of a core{each}: it is the bottleneck. Use --workers, "
+            "or a lower load"
         )
+        found.append(Doubt("cpu", busy, text))
     times = stint.tallies[ALL].times
+    lag = stint.lag_p99 or 0.0
     for name in ("ttft_send", "itl_read"):
         measured = statistic(times[name], "p50")
-        if measured and stint.lag_p99 and stint.lag_p99 > max(LATE * measured, 0.005):
-            found.append(
-                f"the client's own timers were late by {stint.lag_p99 * 1e3:.1f} ms (p99), "
-                f"against {name} p50 of {measured * 1e3:.1f} ms: it adds to what it measures"
+        if measured and lag > max(LATE * measured, LATE_FLOOR):
+            text = (
+                f"the client's own timers were late by {lag * 1e3:.1f} ms (p99), against {name} "
+                f"p50 of {measured * 1e3:.1f} ms: it adds to what it measures"
             )
+            found.append(Doubt("timers", lag, text))
             break
     if stint.max_lateness > 1.0:
-        found.append(
+        text = (
             f"the client began requests up to {stint.max_lateness:.1f} s after their dates; "
             "ttft counts from the dates"
         )
+        found.append(Doubt("dates", stint.max_lateness, text))
+    for leak in stint.leaks:
+        text = f"a leak: {leak} a second after the load had ended"
+        found.append(Doubt(f"leak {leak}", 1.0, text))
     return found

@@ -1,6 +1,7 @@
 """What a benchmark found, as JSON with a schema that holds, and as a table for people."""
 
 import platform
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import attrs
 from engine._version import __version__
 from engine.bench.figures import ALL, summary
 from engine.bench.plan import pack_shape
+from engine.bench.samples import FAILED, OK, SLOT
 from engine.bench.session import Level, Result
 from engine.bench.terms import Term
 
@@ -68,9 +70,24 @@ def _level(level: Level, slo: tuple[Term, ...]) -> dict[str, Any]:
             }
             for stint in level.stints
         ],
+        "over_time": _over_time(level),
         ALL: summary(level.stints),
         "models": {name: summary(level.stints, name) for name in models if name != ALL},
     }
+
+
+def _over_time(level: Level) -> list[dict[str, float]]:
+    """What ended in each slot of the load, on average over the repetitions."""
+    whole = {name: Counter[str]() for name in (OK, FAILED, "tokens")}
+    for stint in level.stints:
+        for name, slots in stint.tallies[ALL].ends.items():
+            whole[name].update(slots)
+    last = max((int(slot) for slots in whole.values() for slot in slots), default=-1)
+    share = 1 / (SLOT * len(level.stints))
+    return [
+        {"at": slot * SLOT, **{name: whole[name][str(slot)] * share for name in whole}}
+        for slot in range(last + 1)
+    ]
 
 
 def _short(shape: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,10 @@ from engine.bench.terms import TIMES, Term
 from engine.core.histogram import Histogram
 
 OK, FAILED, CANCELLED = "ok", "failed", "cancelled"
+SLOT = 1.0
+"""Seconds of the load that are counted together over time."""
+MAX_SLOTS = 7200
+"""What ends later counts into the last of them."""
 
 
 @attrs.define
@@ -90,6 +94,8 @@ class Tally:
         """Complete answers that kept every time of the SLO."""
         self.counts: Counter[str] = Counter()
         self.cost_usd = 0.0
+        self.ends: dict[str, Counter[str]] = {OK: Counter(), FAILED: Counter(), "tokens": Counter()}
+        """What ended in each `SLOT` seconds of the load, by the number of the slot as text."""
 
     @property
     def requests(self) -> int:
@@ -101,6 +107,7 @@ class Tally:
         if sample.outcome == FAILED:
             self.categories[sample.category or "engine_error"] += 1
         self._add_counts(sample)
+        self._add_end(sample)
         times = sample.times()
         for name, seconds in times.items():
             self.times[name].add(seconds)
@@ -130,6 +137,13 @@ class Tally:
             counts["priced"] += 1
             self.cost_usd += sample.cost_usd
 
+    def _add_end(self, sample: Sample) -> None:
+        if sample.ended_at is None or sample.outcome == CANCELLED:
+            return
+        slot = str(min(MAX_SLOTS, int(sample.ended_at / SLOT)))
+        self.ends[sample.outcome][slot] += 1
+        self.ends["tokens"][slot] += sample.tokens
+
     def merge(self, other: "Tally") -> None:
         """Add what `other` has counted."""
         for name, histogram in self.times.items():
@@ -137,6 +151,8 @@ class Tally:
         self.stream_speed.merge(other.stream_speed)
         for name in ("outcomes", "categories", "finish_reasons", "counts"):
             getattr(self, name).update(getattr(other, name))
+        for name, slots in self.ends.items():
+            slots.update(other.ends[name])
         self.good += other.good
         self.cost_usd += other.cost_usd
 
@@ -149,6 +165,7 @@ class Tally:
                 name: dict(getattr(self, name))
                 for name in ("outcomes", "categories", "finish_reasons", "counts")
             },
+            "ends": {name: dict(slots) for name, slots in self.ends.items()},
             "good": self.good,
             "cost_usd": self.cost_usd,
         }
@@ -161,6 +178,8 @@ class Tally:
         tally.stream_speed = Histogram.unpacked(packed["stream_speed"])
         for name in ("outcomes", "categories", "finish_reasons", "counts"):
             getattr(tally, name).update(packed[name])
+        for name, slots in packed["ends"].items():
+            tally.ends[name].update(slots)
         tally.good, tally.cost_usd = packed["good"], packed["cost_usd"]
         return tally
 

@@ -131,13 +131,18 @@ def _with_level(first: Concurrency | Constant | Poisson, load: float) -> Shape:
 
 
 def all_doubts(levels: Sequence[Level], workers: int) -> tuple[str, ...]:
-    """What should be said about the figures before anybody believes them."""
-    found: dict[str, None] = {}
+    """What should be said about the figures before anybody believes them: of each target and each
+    doubt the worst, and at how many levels more."""
+    found: dict[tuple[str, str], list[tuple[float, Level, str]]] = {}
     for level in levels:
-        where = f"{level.target} at {level.shape}"
         for stint in level.stints:
             for doubt in doubts(stint, workers):
-                found.setdefault(f"{where}: {doubt}")
-            for leak in stint.leaks:
-                found.setdefault(f"{where}: a leak: {leak} a second after the load had ended")
-    return tuple(found)
+                entry = (doubt.weight, level, doubt.text)
+                found.setdefault((level.target, doubt.about), []).append(entry)
+    said = []
+    for (target, _), entries in found.items():
+        _, worst, text = max(entries, key=lambda entry: entry[0])
+        others = len({id(level) for _, level, _ in entries}) - 1
+        more = f" (so, or less, at {others} more loads)" if others else ""
+        said.append(f"{target} at {worst.shape}: {text}{more}")
+    return tuple(said)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.bench.figures import ALL
+from engine.bench.page import page
 from engine.bench.report import HEAD, SCHEMA, as_json, rows, sentences, shown
 from engine.bench.samples import OK, Sample
 from engine.bench.session import Result
@@ -67,6 +68,8 @@ def finish(
     ]
     if args.save:
         _write(args.save, json.dumps(report))
+    if args.html:
+        _write(args.html, page(report))
     if args.json:
         data(json.dumps(report))
     else:

@@ -1,0 +1,135 @@
+"""A report as a page: what stands in it, and that it needs nothing else."""
+
+import json
+import re
+from array import array
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.bench.charts import Axis, Series, columns, linear, lines, logarithmic
+from engine.bench.figures import ALL, Stint
+from engine.bench.page import page
+from engine.bench.plan import Options
+from engine.bench.report import as_json, rows, sentences
+from engine.bench.samples import FAILED, OK, Sample, Tally
+from engine.bench.session import Level, Result, all_doubts
+from engine.bench.shapes import Concurrency
+from engine.bench.terms import parse
+
+HOSTILE = '<script>alert("x")</script>&'
+VOID = ("meta", "line", "circle", "rect", "path", "br")
+
+
+def report(targets: list[str], loads: list[int], *, requests: int = 3) -> dict[str, object]:
+    levels = []
+    for target in targets:
+        for load in loads:
+            tally = Tally()
+            for index in range(requests):
+                outcome = OK if index else FAILED
+                times: dict[str, Any] = {"admitted_at": 1.0, "sent_at": 1.0, "first_at": 1.2}
+                tally.add(
+                    Sample(
+                        index,
+                        "m",
+                        1.0,
+                        1.0,
+                        outcome,
+                        "timeout_error",
+                        **times,
+                        last_at=2.0,
+                        ended_at=2.0 + index,
+                        content_events=3,
+                        reads=3,
+                        attempts=1,
+                        gaps=array("d", [0.4, 0.4]),
+                    )
+                )
+            stint = Stint({ALL: tally, "m": tally}, 4.0, 3.9, 4.0, 0.2)
+            levels.append(Level(target, Concurrency(load), (stint,)))
+    options = Options(count=requests, slo=parse("ttft.p99<1s"))
+    result = Result(tuple(levels), options, None, all_doubts(levels, 1))
+    made = as_json(result, started="2026-01-01T00:00:00Z", command="streamnursery bench")
+    found: dict[str, object] = json.loads(json.dumps(made))
+    return found
+
+
+class Balance(HTMLParser):
+    """Every tag that is opened is closed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag not in VOID:
+            assert self.open.pop() == tag
+
+    handle_startendtag = lambda self, tag, attrs: None  # noqa: E731
+
+
+def test_a_page_has_its_charts_and_fetches_nothing() -> None:
+    text = page(report(["a", "b"], [1, 2, 4]))
+    assert text.count("<svg") == 6
+    assert re.findall(r"(?:src|href)=|url\(|<script|@import", text) == []
+    balance = Balance()
+    balance.feed(text)
+    assert balance.open == []
+
+
+def test_names_cannot_break_out_of_it() -> None:
+    assert "<script>" not in page(report([HOSTILE], [1, 2]))
+
+
+def test_a_single_level_needs_no_chart_against_load() -> None:
+    assert "against load" not in page(report(["a"], [1]))
+
+
+def test_a_run_in_which_nothing_worked_is_still_a_page() -> None:
+    assert "100 %" in page(report(["a"], [1], requests=1))
+
+
+def test_doubts_are_told_once_with_their_worst_case() -> None:
+    told = [line for line in sentences(report(["a"], [1, 2, 4])) if line.startswith("warning")]
+    assert len(told) == 2
+    assert "it is the bottleneck" in told[0]
+    assert "at 2 more loads" in told[0]
+
+
+def test_the_table_has_a_row_for_each_level() -> None:
+    assert len(rows(report(["a", "b"], [1, 2]))) == 4
+
+
+@given(points=st.lists(st.tuples(st.floats(1e-6, 1e6), st.floats(0, 1e6)), min_size=1, max_size=20))
+def test_every_point_lies_within_its_chart(points: list[tuple[float, float]]) -> None:
+    points.sort()
+    x = logarithmic("x", [p[0] for p in points], str)
+    y = linear("y", [p[1] for p in points], str)
+    text = lines("label", [Series("s", points)], x, y, dots=True)
+    places = [float(found) for found in re.findall(r'c[xy]="([-0-9.]+)"', text)]
+    assert all(0 <= place <= 640 for place in places)
+    assert len(places) == 2 * len(points)
+
+
+@pytest.mark.parametrize(
+    "axis", [Axis("", 0, 7.3), Axis("", 0, 0.0004), Axis("", 0.9, 70, log=True)]
+)
+def test_ticks_are_round_and_few(axis: Axis) -> None:
+    found = axis.ticks()
+    assert 2 <= len(found) <= 9
+    assert all(len(f"{at:.10g}".strip("0.")) <= 3 for at in found)
+
+
+def test_columns_stack() -> None:
+    x, y = linear("", [3], str), linear("", [5.0], str)
+    text = columns("c", [Series("a", [(0, 2.0)]), Series("b", [(0, 3.0)])], x, y)
+    tops = [float(found) for found in re.findall(r'<rect[^>]* y="([0-9.]+)"', text)]
+    assert tops[1] < tops[0]
