@@ -17,6 +17,7 @@ from engine.config.providers import DEFAULT, key_variable
 from engine.config.report import Place, Report, dotted, nearest, quoted, suggestion
 from engine.values.budgets import Budget, Budgets
 from engine.values.policy import Patience, Retries
+from engine.values.rates import Rates
 from engine.values.settings import Endpoint, EngineConfig, ModelSettings, Route
 
 MAX_CYCLES = 10
@@ -202,6 +203,7 @@ def _endpoint(name: str, groups: Groups) -> Endpoint:
         headers=_present(headers),
         query=groups.get(("endpoints", name, "query"), {}),
         missing_key=absent[0].why if absent else "",
+        rates=_rates(fields),
         **_present(fields),
     )
 
@@ -210,12 +212,19 @@ def _present(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if not isinstance(value, Absent)}
 
 
+def _rates(fields: dict[str, Any]) -> Rates:
+    """The limits per minute among the settings of a table; they are taken out of it."""
+    return Rates(**{n: fields.pop(n) for n in attrs.fields_dict(Rates) if n in fields})
+
+
 def _model(name: str, groups: Groups) -> ModelSettings:
+    fields = groups.get(("models", name), {})
     patience = groups.get(("models", name, "patience"))
     retries = groups.get(("models", name, "retries"))
     return ModelSettings(
         name=name,
         patience=attrs.evolve(_default_patience(groups), **patience) if patience else None,
         retries=attrs.evolve(_default_retries(groups), **retries) if retries else None,
-        **groups.get(("models", name), {}),
+        rates=_rates(fields),
+        **fields,
     )

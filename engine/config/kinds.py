@@ -70,6 +70,15 @@ def whole(low: int) -> Kind:
     return Kind(form, read, plain=False)
 
 
+def _part(raw: object, _: Spot) -> float:
+    if is_number(raw) and 0 < raw <= 1:
+        return float(raw)
+    raise _no_number(raw, f"a {PART.form}", 1)
+
+
+PART = Kind("number > 0 and <= 1", _part, plain=False)
+
+
 def seconds(*words: str, zero: bool = False) -> Kind:
     """Seconds above zero (from zero on with `zero`), or one of the words "off" and "auto"."""
     form = " or ".join(["seconds >= 0" if zero else "seconds > 0", *(f'"{w}"' for w in words)])
@@ -86,7 +95,8 @@ def seconds(*words: str, zero: bool = False) -> Kind:
 
 
 def _no_number(raw: object, form: str, most: float) -> MisfitError:
-    too_much = f" and at most {most:.0f}" if is_number(raw) and raw > most else ""
+    over = is_number(raw) and raw > most and not form.endswith(f"<= {most:.0f}")
+    too_much = f" and at most {most:.0f}" if over else ""
     return MisfitError(f"must be {form}{too_much}, not {described(raw)}")
 
 

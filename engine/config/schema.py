@@ -11,6 +11,7 @@ from engine.config.kinds import (
     FIELD_NAME,
     FLAG,
     MODELS,
+    PART,
     QUERY,
     ROUTES,
     URL,
@@ -72,6 +73,20 @@ def _policies() -> list[tuple[str, Kind, str, object]]:
     ]
 
 
+def _rates(table: str) -> list[Key]:
+    kinds = [(name, whole(1), _RATES[name]) for name in _RATES]
+    limits = [Key(f"{table}.*.{name}", kind, unit) for name, kind, unit in kinds]
+    return [*limits, Key(f"{table}.*.burst", PART, "of a minute's limit")]
+
+
+_RATES = {
+    "rpm": "requests per minute",
+    "tpm": "tokens per minute",
+    "input_tpm": "tokens per minute",
+    "output_tpm": "tokens per minute",
+}
+
+
 def _budgets() -> list[Key]:
     mode = choice(*get_args(BudgetMode))
     kinds = [("daily", MONEY), ("monthly", MONEY), ("mode", mode)]
@@ -118,8 +133,10 @@ KEYS: tuple[Key, ...] = (
     _endpoint("insecure", FLAG),
     _endpoint("deny_private", FLAG),
     Key("endpoints.*.max_streams", whole(0), "streams"),
+    *_rates("endpoints"),
     Key("models.*.routes", ROUTES),
     Key("models.*.max_streams", whole(0), "streams"),
+    *_rates("models"),
     *(Key(f"models.*.{name}", kind, unit) for name, kind, unit, _ in _policies()),
     Key("models.*.fallback", MODELS),
     Key("models.*.price", PRICES, "per million tokens"),

@@ -35,11 +35,21 @@ TEMPLATE = """\
 #include_usage = true            # false for servers that refuse `stream_options`
 #insecure = false                # true: no certificate check
 #deny_private = false            # true: refuse names that resolve to private addresses
+#rpm = 3000                      # requests per minute over all models; also tpm, input_tpm,
+#tpm = 500000                    # output_tpm; tokens are estimated, and corrected afterwards
+#input_tpm = 400000
+#output_tpm = 100000
+#burst = 0.1                     # the part of a minute's limit that may be used at once
 #max_streams = 20                # at this endpoint, over all models; without it no limit of its own
 
 #[models."gpt-4.1"]
 #routes = [{ endpoint = "main" }, { endpoint = "main", model = "gpt-4.1-2025-04-14" }]
 #max_streams = 5
+#rpm = 500
+#tpm = 30000
+#input_tpm = 25000
+#output_tpm = 5000
+#burst = 0.1
 #patience = { first_token = 120 }
 #retries = { attempts = 3 }
 #fallback = ["gpt-4.1-mini"]

@@ -106,6 +106,11 @@ class ReadyQueue:
             return head
         return None
 
+    def head(self, lane: Hashable) -> Ticket | None:
+        """Who goes next in the lane."""
+        queue = self._queues.get(lane)
+        return queue.head() if queue is not None else None
+
     def waiting(self, lane: Hashable) -> int:
         """Live tickets of one lane."""
         queue = self._queues.get(lane)

@@ -13,14 +13,14 @@ from typing import Any, TypeVar, TypeVarTuple
 import attrs
 import trio
 
+from engine.core.bucket import BURST
 from engine.core.route_plan import Plan
-from engine.facade.parts import SIMULATED_URL, Outside, outlet_of
+from engine.facade.parts import SIMULATED_URL, Outside, admission_of, outlet_of
 from engine.pipeline.channel import BufferTotal
 from engine.pipeline.merge import MergedEvents
 from engine.pipeline.stream import TokenStream
 from engine.scheduler import bulk
-from engine.scheduler.admission import Admission
-from engine.scheduler.calls import CallLease, Calls, call_deadline
+from engine.scheduler.calls import CallLease, Calls, call_deadline, check_tokens
 from engine.scheduler.catalogue import SIMULATOR_ENDPOINT, Catalogue
 from engine.scheduler.dispatcher import Dispatcher
 from engine.scheduler.figures import engine_statistics
@@ -28,8 +28,10 @@ from engine.scheduler.observers import DropPolicy, Observers, RecordStream
 from engine.supervisor.request import Supervisor
 from engine.transport.client import HttpTransport
 from engine.values.completion import Completion, Outcome
+from engine.values.demand import Demand
 from engine.values.errors import RequestError
 from engine.values.policy import Priority
+from engine.values.rates import Rates
 from engine.values.request import ChatRequest, make_request
 from engine.values.settings import Endpoint, EngineConfig
 from engine.values.statistics import EngineStatistics
@@ -64,19 +66,7 @@ class Engine:
         )
         self._transports = [transport]
         self._buffers = BufferTotal(config.max_buffered_bytes)
-        self._admission = Admission(
-            max_streams=config.max_streams,
-            max_queued=config.max_queued,
-            default_max_streams=config.default_max_streams,
-            model_max_streams={
-                m.name: m.max_streams for m in config.models.values() if m.max_streams is not None
-            },
-            endpoint_max_streams={
-                e.name: e.max_streams
-                for e in config.endpoints.values()
-                if e.max_streams is not None
-            },
-        )
+        self._admission = admission_of(config)
         self._catalogue = Catalogue(config)
         self._outlets = {
             name: outlet_of(endpoint, transport) for name, endpoint in config.endpoints.items()
@@ -178,11 +168,14 @@ class Engine:
         priority: Priority = Priority.INTERACTIVE,
         deadline: float | None = None,
         timeout: float | None = None,
+        input_tokens: int = 0,
+        output_tokens: int = 0,
     ) -> AbstractAsyncContextManager[CallLease]:
         """Slots of `model` for a call of your own, for the length of the block.
 
         The deadline bounds the wait for the slots. Calls obey the same limits, count in the same
-        statistics and are waited for by the same drain as streams.
+        statistics and are waited for by the same drain as streams. `input_tokens` and
+        `output_tokens` are what you expect, for limits per minute; `report` says what it was.
 
         Raises:
             AdmissionError: on entry, when the slots cannot be had.
@@ -190,12 +183,15 @@ class Engine:
         if not isinstance(model, str) or not model.strip():
             raise RequestError("lease needs a model's name; any name will do for your own calls")
         name = self._catalogue.name(model)
-        return self._calls.lease(
+        check_tokens(input_tokens, output_tokens)
+        demand = Demand(
             name,
-            self._catalogue.meter(name),
-            self._admission.next_rank(priority),
-            call_deadline(deadline, timeout),
+            rank=self._admission.next_rank(priority),
+            deadline=call_deadline(deadline, timeout),
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
         )
+        return self._calls.lease(demand, self._catalogue.meter(name))
 
     async def run(self, model: str, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """Call your own async function under the limits of `model`; its errors are yours."""
@@ -249,6 +245,30 @@ class Engine:
             msg = f"max_streams must be a whole number >= 0, not {max_streams!r}"
             raise RequestError(msg)
         self._admission.set_limit(max_streams, model=model, endpoint=endpoint)
+
+    def set_rates(
+        self,
+        *,
+        model: str | None = None,
+        endpoint: str | None = None,
+        rpm: int | None = None,
+        tpm: int | None = None,
+        input_tpm: int | None = None,
+        output_tpm: int | None = None,
+        burst: float = BURST,
+    ) -> None:
+        """Change the limits per minute of a model or of an endpoint; None is no limit.
+
+        What the last minute has used still counts, and nothing running is ended. A request that
+        waits and needs more than the new limit by itself gets `TooManyTokensError`.
+        """
+        if (model is None) == (endpoint is None):
+            raise RequestError("set_rates takes a model or an endpoint, one at a time")
+        try:
+            rates = Rates(rpm, tpm, input_tpm, output_tpm, burst)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+        self._admission.set_rates(rates, model=model, endpoint=endpoint)
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
         """Take nothing new, let what runs and waits finish, cancel the rest after `timeout`."""

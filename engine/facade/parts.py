@@ -6,13 +6,15 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from engine.scheduler.admission import Admission
 from engine.scheduler.observers import Observer
 from engine.supervisor.endpoint import Outlet
 from engine.transport.client import HttpTransport
 from engine.transport.network import Network
 from engine.values.errors import ConfigError
 from engine.values.origin import BaseUrl
-from engine.values.settings import Endpoint
+from engine.values.rates import Rates
+from engine.values.settings import Endpoint, EngineConfig
 from engine.wire.dialect import Dialect
 from engine.wire.openai_chat import OpenAIChat
 from engine.wire.openai_responses import OpenAIResponses
@@ -52,3 +54,19 @@ def outlet_of(endpoint: Endpoint, transport: HttpTransport) -> Outlet:
         )
         raise ConfigError(msg)
     return Outlet.of(endpoint, dialect, transport)
+
+
+def admission_of(config: EngineConfig) -> Admission:
+    """The limits of a configuration, with an empty queue before them."""
+    models, endpoints = config.models.values(), config.endpoints.values()
+    return Admission(
+        max_streams=config.max_streams,
+        max_queued=config.max_queued,
+        default_max_streams=config.default_max_streams,
+        model_max_streams={m.name: m.max_streams for m in models if m.max_streams is not None},
+        endpoint_max_streams={
+            e.name: e.max_streams for e in endpoints if e.max_streams is not None
+        },
+        model_rates={m.name: m.rates for m in models if m.rates != Rates()},
+        endpoint_rates={e.name: e.rates for e in endpoints if e.rates != Rates()},
+    )

@@ -13,7 +13,7 @@ import trio
 
 from engine.core.meter import Meter
 from engine.scheduler.admission import Admission
-from engine.values.demand import Demand, Rank
+from engine.values.demand import Demand
 from engine.values.errors import EngineError, RequestError, StreamCancelledError
 from engine.values.usage import Usage
 
@@ -30,10 +30,7 @@ class CallLease:
 
     def report(self, *, input_tokens: int = 0, output_tokens: int = 0) -> None:
         """What the call really used; the last report before the block ends counts."""
-        for name, value in (("input_tokens", input_tokens), ("output_tokens", output_tokens)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-                msg = f"{name} must be a whole number >= 0, not {value!r}"
-                raise RequestError(msg)
+        check_tokens(input_tokens, output_tokens)
         self.input_tokens = input_tokens
         self.output_tokens = output_tokens
         self.usage = Usage(input_tokens, output_tokens)
@@ -47,10 +44,8 @@ class Calls:
         self._scopes: dict[trio.CancelScope, str] = {}
 
     @asynccontextmanager
-    async def lease(
-        self, model: str, meter: Meter, rank: Rank, deadline: float
-    ) -> AsyncIterator[CallLease]:
-        """Slots for the block. `deadline` bounds the wait for them and not the block.
+    async def lease(self, demand: Demand, meter: Meter) -> AsyncIterator[CallLease]:
+        """Slots for the block. The demand's deadline bounds the wait for them and not the block.
 
         Raises:
             AdmissionError: the call was not admitted.
@@ -58,12 +53,12 @@ class Calls:
         """
         self._admission.check_open()
         meter.requests += 1
-        call = CallLease(model)
+        call = CallLease(demand.model)
         scope = trio.CancelScope()
         self._scopes[scope] = ""
         try:
             with scope:
-                async with self._held(call, meter, rank, deadline):
+                async with self._held(call, meter, demand):
                     yield call
         finally:
             why = self._scopes.pop(scope)
@@ -71,12 +66,9 @@ class Calls:
             raise StreamCancelledError(why)
 
     @asynccontextmanager
-    async def _held(
-        self, call: CallLease, meter: Meter, rank: Rank, deadline: float
-    ) -> AsyncIterator[None]:
+    async def _held(self, call: CallLease, meter: Meter, demand: Demand) -> AsyncIterator[None]:
         started = trio.current_time()
         try:
-            demand = Demand(call.model, rank=rank, deadline=deadline)
             lease = await self._admission.acquire(demand)
             meter.queue_time.add(trio.current_time() - started)
             try:
@@ -108,6 +100,14 @@ def _count_failure(meter: Meter, error: BaseException) -> None:
         meter.errors[category] += 1
     else:
         meter.cancelled += 1
+
+
+def check_tokens(input_tokens: object, output_tokens: object) -> None:
+    """Raise `RequestError` unless both are whole numbers, 0 or more."""
+    for name, value in (("input_tokens", input_tokens), ("output_tokens", output_tokens)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            msg = f"{name} must be a whole number >= 0, not {value!r}"
+            raise RequestError(msg)
 
 
 def call_deadline(deadline: float | None, timeout: float | None) -> float:

@@ -4,6 +4,7 @@ import difflib
 
 from engine.core.meter import Meter
 from engine.core.route_plan import Plan, plan
+from engine.core.token_estimate import TokenEstimates, input_tokens
 from engine.supervisor.course import Course
 from engine.values.errors import ConfigError
 from engine.values.request import ChatRequest
@@ -20,6 +21,7 @@ class Catalogue:
     def __init__(self, config: EngineConfig) -> None:
         self._config = config
         self._meters: dict[str, Meter] = {}
+        self.estimates = TokenEstimates()
 
     @property
     def meters(self) -> dict[str, Meter]:
@@ -44,7 +46,15 @@ class Catalogue:
             ConfigError: no endpoint serves the model.
         """
         name = self.name(request.model)
-        return Course(model=name, plan=self.plan(request), rank=rank, meter=self.meter(name))
+        return Course(
+            model=name,
+            plan=self.plan(request),
+            rank=rank,
+            meter=self.meter(name),
+            request=request,
+            estimates=self.estimates,
+            raw_tokens=input_tokens(request),
+        )
 
     def plan(self, request: ChatRequest) -> Plan:
         """Every route that may be tried, in order."""

@@ -158,7 +158,8 @@ class Dispatcher:
 
     def _deadline_error(self, delivery: Delivery, course: Course) -> EngineError:
         if delivery.admitted_at is None:
-            return QueueDeadlineError(self._admission.deadline_message(course.model))
+            demand = course.demand(course.plan.stops[0], delivery.deadline)
+            return QueueDeadlineError(self._admission.deadline_message(demand))
         msg = (
             f"{course.model}: the deadline passed after "
             f"{trio.current_time() - delivery.started_at:.3f} s, while waiting for "

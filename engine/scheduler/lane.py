@@ -1,16 +1,23 @@
 """A lane: one model at one endpoint, and every limit that its requests need at once.
 
-Two lanes share a limit by holding the same object. A lane that finds a limit exhausted is parked
-there, and looked at again when that limit has room: until then it costs the others nothing.
+Rule 1: two lanes share a limit by holding the same object. A lane that finds a limit exhausted is
+        parked there, and looked at again when that limit has room or its date comes: until then
+        it costs the others nothing.
+Rule 2: whoever waits for units per minute has a claim on the limit that is short of them: others
+        of no more urgent a priority do not take what it waits for. A claim holds nothing, ends
+        with the date at the latest, and is given up by whoever waits for a slot as well.
 """
 
 from collections.abc import Mapping
+from math import inf
 from typing import TypeAlias
 
 import attrs
 
+from engine.core.rates import RateLimits, Reservation, Shortage
 from engine.scheduler.limiter import UNLIMITED, Slots
 from engine.values.demand import Demand
+from engine.values.rates import Rates
 
 LaneKey: TypeAlias = tuple[str, str | None]
 """(model, endpoint)"""
@@ -18,35 +25,91 @@ LaneKey: TypeAlias = tuple[str, str | None]
 
 @attrs.define(eq=False)
 class Limit:
-    """Slots with a name, and the lanes that wait for one of them."""
+    """What one model or one endpoint allows, and the lanes that wait for it."""
 
     name: str
     """In words: "of model 'x'"."""
     slots: Slots
+    rates: RateLimits
     parked: dict["Lane", None] = attrs.field(factory=dict)
+    claimant: "Lane | None" = None
+    claim_priority: int = 0
+
+    def claimed_before(self, lane: "Lane", demand: Demand) -> bool:
+        """Whether somebody else has a claim that `demand` may not pass."""
+        return self.claimant not in (None, lane) and demand.rank[0] >= self.claim_priority
+
+
+@attrs.frozen
+class Blocked:
+    """Why a demand cannot have what it needs now."""
+
+    limit: Limit
+    shortage: Shortage | None = None
+    """Units per minute that are missing; None: a slot is, or another lane has a claim."""
+
+    @property
+    def date(self) -> float:
+        """When it may pass if nobody comes before it; `inf`: not known, or never."""
+        return inf if self.shortage is None else self.shortage.date
 
     def __str__(self) -> str:
-        return f"a slot {self.name} ({self.slots.taken} of {self.slots.max_slots} taken)"
+        limit = self.limit
+        if self.shortage is not None:
+            return f"{self.shortage} {limit.name}"
+        if limit.slots.free:
+            return f"a share of the rates {limit.name}, behind a larger request"
+        return f"a slot {limit.name} ({limit.slots.taken} of {limit.slots.max_slots} taken)"
 
 
-@attrs.frozen(eq=False)
+@attrs.define(eq=False)
 class Lane:
     """The limits that hold for one model at one endpoint, the global one apart."""
 
     key: LaneKey
     limits: tuple[Limit, ...]
+    claims: bool = attrs.field(default=False, init=False)
+    """Whether it has a claim at one of its limits."""
 
-    def blocked_by(self) -> Limit | None:
-        """The first limit without room; None: there is room in all of them."""
+    def blocked_by(self, demand: Demand, now: float) -> Blocked | None:
+        """The limit that `demand` would wait for; None: there is room in all of them."""
         for limit in self.limits:
             if not limit.slots.free:
-                return limit
-        return None
+                return Blocked(limit)
+        worst: Blocked | None = None
+        for limit in self.limits:
+            if limit.rates.buckets:
+                shortage = limit.rates.shortage(demand, now)
+                if shortage is not None and (worst is None or shortage.date > worst.date):
+                    worst = Blocked(limit, shortage)
+                if worst is None and limit.claimed_before(self, demand):
+                    return Blocked(limit)
+        return worst
 
-    def take(self, holder: object) -> None:
-        """A slot of each limit, after `blocked_by` said None in the same task step."""
+    def claim(self, demand: Demand, now: float) -> None:
+        """Let nobody of no more urgent a priority take what `demand` is short of."""
+        for limit in self.limits:
+            if limit.claimed_before(self, demand) or limit.rates.shortage(demand, now) is None:
+                continue
+            limit.claimant, limit.claim_priority = self, demand.rank[0]
+            self.claims = True
+
+    def unclaim(self) -> list[Limit]:
+        """Give up every claim; the limits at which others may pass now."""
+        mine = [limit for limit in self.limits if limit.claimant is self]
+        for limit in mine:
+            limit.claimant = None
+        self.claims = False
+        return mine
+
+    def take(self, holder: object, demand: Demand, now: float) -> list[Reservation]:
+        """All that `demand` needs, after `blocked_by` said None in the same task step."""
+        reserved: list[Reservation] = []
         for limit in self.limits:
             limit.slots.take_nowait(holder)
+            if limit.rates.buckets:
+                reserved += limit.rates.reserve(demand, now)
+        return reserved
 
     def give_back(self, holder: object) -> None:
         for limit in self.limits:
@@ -62,20 +125,30 @@ class Lanes:
         default_max_streams: int,
         model_max_streams: Mapping[str, int],
         endpoint_max_streams: Mapping[str, int],
+        model_rates: Mapping[str, Rates],
+        endpoint_rates: Mapping[str, Rates],
     ) -> None:
         self.default_max_streams = default_max_streams
-        self._models = {name: _of_model(name, n) for name, n in model_max_streams.items()}
-        self._endpoints = {name: _of_endpoint(name, n) for name, n in endpoint_max_streams.items()}
+        self._models = {
+            name: _limit("model", name, model_max_streams.get(name, default_max_streams), rates)
+            for name, rates in _both(model_max_streams, model_rates).items()
+        }
+        self._endpoints = {
+            name: _limit("endpoint", name, endpoint_max_streams.get(name, UNLIMITED), rates)
+            for name, rates in _both(endpoint_max_streams, endpoint_rates).items()
+        }
         self._lanes: dict[LaneKey, Lane] = {}
         self._of: dict[str, list[Lane]] = {}
 
-    def lane(self, demand: Demand) -> Lane:
-        """Where `demand` waits and what it takes."""
-        key = (demand.model, demand.endpoint)
+    def lane(self, model: str, endpoint: str | None) -> Lane:
+        """Where a demand for `model` at `endpoint` waits and what it takes."""
+        key = (model, endpoint)
         lane = self._lanes.get(key)
         if lane is None:
-            lane = self._lanes[key] = Lane(key, self._limits(demand))
-            self._of.setdefault(demand.model, []).append(lane)
+            limit = self.model(model)
+            limits = (limit,) if endpoint is None else (limit, self.endpoint(endpoint))
+            lane = self._lanes[key] = Lane(key, limits)
+            self._of.setdefault(model, []).append(lane)
         return lane
 
     def of_model(self, model: str) -> list[Lane]:
@@ -83,27 +156,23 @@ class Lanes:
         return self._of.get(model, [])
 
     def model(self, name: str) -> Limit:
-        """The model's slots; a model nobody has named gets the default limit."""
+        """The model's limits; a model nobody has named gets the default slots and no rates."""
         limit = self._models.get(name)
         if limit is None:
-            limit = self._models[name] = _of_model(name, self.default_max_streams)
+            limit = self._models[name] = _limit("model", name, self.default_max_streams, Rates())
         return limit
 
     def endpoint(self, name: str) -> Limit:
-        """The endpoint's slots, of which there is no end unless somebody set a limit."""
+        """The endpoint's limits; there is no end of its slots unless somebody set one."""
         limit = self._endpoints.get(name)
         if limit is None:
-            limit = self._endpoints[name] = _of_endpoint(name, UNLIMITED)
+            limit = self._endpoints[name] = _limit("endpoint", name, UNLIMITED, Rates())
         return limit
 
-    def _limits(self, demand: Demand) -> tuple[Limit, ...]:
-        model = self.model(demand.model)
-        return (model,) if demand.endpoint is None else (model, self.endpoint(demand.endpoint))
+
+def _limit(kind: str, name: str, max_streams: int, rates: Rates) -> Limit:
+    return Limit(f"of {kind} {name!r}", Slots(max_streams), RateLimits(rates))
 
 
-def _of_model(name: str, max_streams: int) -> Limit:
-    return Limit(f"of model {name!r}", Slots(max_streams))
-
-
-def _of_endpoint(name: str, max_streams: int) -> Limit:
-    return Limit(f"of endpoint {name!r}", Slots(max_streams))
+def _both(slots: Mapping[str, int], rates: Mapping[str, Rates]) -> dict[str, Rates]:
+    return {name: rates.get(name, Rates()) for name in (*slots, *rates)}

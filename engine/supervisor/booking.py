@@ -16,7 +16,8 @@ from engine.supervisor.course import Course
 from engine.supervisor.ports import AttemptLease, Recorder
 from engine.values.errors import EngineError
 from engine.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
-from engine.values.records import AttemptState
+from engine.values.records import AttemptRecord, AttemptState
+from engine.values.usage import Usage
 
 
 @attrs.define(eq=False)
@@ -54,8 +55,22 @@ class Booking:
             self.visit.ended(error, now)
         self.visit.left(now)
         record = attempt.record(error)
-        if record.state is not AttemptState.NOT_SENT:
-            self.lease.settle(record.usage)
+        self._settle(attempt, record)
         if not attempt.done:
             self.delivery.attempts.append(record)
         self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))
+
+    def _settle(self, attempt: Attempt, record: AttemptRecord) -> None:
+        """The lease learns what was used; of an attempt that broke nobody knows for sure."""
+        if record.state is AttemptState.NOT_SENT:
+            return
+        usage = record.usage
+        if not attempt.done:
+            self.lease.settle(usage)
+            return
+        if usage is not None:
+            self.course.learn(self.stop, usage)
+        if usage is None or usage.output_tokens is None:
+            counted = self.delivery.content_events
+            usage = attrs.evolve(usage or Usage(), output_tokens=counted, estimated=True)
+        self.lease.settle(usage)

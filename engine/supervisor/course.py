@@ -4,7 +4,10 @@ import attrs
 
 from engine.core.meter import Meter
 from engine.core.route_plan import Plan, Stop
+from engine.core.token_estimate import TokenEstimates
 from engine.values.demand import Demand, Rank
+from engine.values.request import ChatRequest
+from engine.values.usage import Usage
 
 
 @attrs.frozen
@@ -16,6 +19,10 @@ class Course:
     plan: Plan
     rank: Rank
     meter: Meter
+    request: ChatRequest
+    estimates: TokenEstimates
+    raw_tokens: float
+    """Of its input, as `core/token_estimate` counts them."""
 
     @property
     def number(self) -> int:
@@ -24,4 +31,16 @@ class Course:
 
     def demand(self, stop: Stop, deadline: float) -> Demand:
         """What an attempt at `stop` asks of the admission."""
-        return Demand(stop.model, stop.endpoint, self.rank, deadline)
+        tokens = self.estimates.tokens(stop.model, self.request, self.raw_tokens)
+        return Demand(
+            stop.model,
+            stop.endpoint,
+            self.rank,
+            deadline,
+            input_tokens=tokens[0],
+            output_tokens=tokens[1],
+        )
+
+    def learn(self, stop: Stop, usage: Usage) -> None:
+        """An attempt at `stop` has used so much in all."""
+        self.estimates.learn(stop.model, self.raw_tokens, usage)

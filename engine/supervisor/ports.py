@@ -57,8 +57,8 @@ class Admission(Protocol):
             AdmissionError: the attempt will not be admitted.
         """
 
-    def binding_limit(self, model: str, endpoint: str | None) -> str:
-        """Which limit a request for `model` at `endpoint` would wait for, in words."""
+    def binding_limit(self, demand: Demand) -> str:
+        """Which limit a request like `demand` would wait for, in words."""
 
 
 class Recorder(Protocol):

@@ -124,8 +124,9 @@ class RequestRun:
         if closed is not None:
             return closed  # without queueing first: there may be another route
         queued_at = trio.current_time()
-        delivery.waiting_for = supervisor.admission.binding_limit(stop.model, stop.endpoint)
-        lease = await supervisor.admission.acquire(self.course.demand(stop, delivery.deadline))
+        demand = self.course.demand(stop, delivery.deadline)
+        delivery.waiting_for = supervisor.admission.binding_limit(demand)
+        lease = await supervisor.admission.acquire(demand)
         try:
             now = trio.current_time()
             visit = gate.enter(now)

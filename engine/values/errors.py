@@ -4,7 +4,8 @@ EngineError(category, retryable, retry_after, endpoint, model, request_id, statu
             committed, attempts)
 ├── ConfigError, RequestError                (request_error: the caller's fault)
 ├── AdmissionError       admission_error     OverloadedError, QueueDeadlineError,
-│                                            BudgetExceededError, EngineClosedError
+│                                            TooManyTokensError, BudgetExceededError,
+│                                            EngineClosedError
 ├── NetworkError         network_error       ConnectError, TlsError, ConnectionLostError
 ├── PatienceError        timeout_error       ConnectTimeoutError, FirstByteTimeoutError,
 │                                            FirstTokenTimeoutError, IdleTimeoutError,
@@ -119,6 +120,10 @@ class OverloadedError(AdmissionError):
 
 class QueueDeadlineError(AdmissionError):
     """The deadline passed, or must pass, while the request waits for a slot."""
+
+
+class TooManyTokensError(AdmissionError):
+    """The request alone needs more tokens than a limit per minute allows."""
 
 
 class BudgetExceededError(AdmissionError):

@@ -11,6 +11,7 @@ from engine.values.http import Peer
 from engine.values.origin import BaseUrl
 from engine.values.policy import Patience, Retries, whole_number
 from engine.values.prices import Price
+from engine.values.rates import Rates
 from engine.values.secret import Secret
 
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
@@ -52,6 +53,8 @@ class Endpoint:
     """Refuse names that resolve to private or local addresses."""
     max_streams: int | None = attrs.field(default=None, validator=optional(count_validator))
     """Slots of this endpoint over all models; None: no limit of its own."""
+    rates: Rates = attrs.field(default=Rates(), validator=instance_of(Rates))
+    """Limits per minute over all models."""
 
     @property
     def peer(self) -> Peer:
@@ -85,6 +88,8 @@ class ModelSettings:
     routes: tuple[Route, ...] = ()
     """Primary first, backups after it; empty: this name at the default endpoint."""
     max_streams: int | None = attrs.field(default=None, validator=optional(count_validator))
+    rates: Rates = attrs.field(default=Rates(), validator=instance_of(Rates))
+    """Limits per minute."""
     patience: Patience | None = None
     retries: Retries | None = None
     fallback: tuple[str, ...] = ()

@@ -10,10 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine.scheduler.admission import Admission, Lease
+from engine.scheduler.admission import Admission
+from engine.scheduler.lease import Lease
 from engine.values.demand import Demand
 from engine.values.errors import EngineClosedError, OverloadedError, QueueDeadlineError
 from engine.values.policy import Priority
+from engine.values.rates import Rates
 
 
 def make(
@@ -21,6 +23,7 @@ def make(
     queued: int = 1000,
     default: int = 10,
     endpoints: dict[str, int] | None = None,
+    rates: dict[str, Rates] | None = None,
     **models: int,
 ) -> Admission:
     return Admission(
@@ -29,6 +32,8 @@ def make(
         default_max_streams=default,
         model_max_streams=models,
         endpoint_max_streams=endpoints,
+        model_rates=rates,
+        endpoint_rates=rates,
     )
 
 
@@ -67,7 +72,9 @@ async def test_models_share_the_slots_of_their_endpoint_and_of_no_other() -> Non
     first = admission.acquire_nowait(Demand("a", "small"))
     with pytest.raises(trio.WouldBlock):
         admission.acquire_nowait(Demand("b", "small"))
-    assert admission.binding_limit("b", "small") == "a slot of endpoint 'small' (1 of 1 taken)"
+    assert (
+        admission.binding_limit(Demand("b", "small")) == "a slot of endpoint 'small' (1 of 1 taken)"
+    )
     for endpoint in ("large", None):
         admission.acquire_nowait(Demand("b", endpoint)).release()
     assert admission.slots("b").taken == 0
@@ -253,6 +260,7 @@ async def use(admission: Admission, job: Job, running: dict[str, int], total: in
             assert admission.lanes.endpoint(job.endpoint).slots.taken <= 2
         try:
             await trio.sleep(job.hold)
+            lease.settle(None)
         finally:
             running[job.model] -= 1
             lease.release()
@@ -262,8 +270,9 @@ async def nobody_waits_for_what_is_free(admission: Admission) -> None:
     for _ in range(30):
         await wait_all_tasks_blocked()
         for model, endpoint in product("abc", ("x", "y", None)):
-            lane = admission.lanes.lane(Demand(model, endpoint))
-            all_free = admission.total.free and lane.blocked_by() is None
+            lane = admission.lanes.lane(model, endpoint)
+            blocked = lane.blocked_by(Demand(model, endpoint), trio.current_time())
+            all_free = admission.total.free and blocked is None
             assert not (all_free and admission.queued_in(lane))
         await trio.sleep(0.5)
 
@@ -273,6 +282,7 @@ async def nobody_waits_for_what_is_free(admission: Admission) -> None:
     total=st.integers(1, 3),
     limits=st.tuples(st.integers(0, 2), st.integers(1, 2), st.integers(1, 2)),
     todo=st.lists(jobs, min_size=1, max_size=12),
+    rates=st.dictionaries(st.sampled_from("axy"), st.integers(1, 5)),
     changes=st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 3)), max_size=4),
 )
 def test_slots_are_never_lost_nor_exceeded_and_the_limiter_is_work_conserving(
@@ -280,10 +290,14 @@ def test_slots_are_never_lost_nor_exceeded_and_the_limiter_is_work_conserving(
     total: int,
     limits: tuple[int, int, int],
     todo: list[Job],
+    rates: dict[str, int],
     changes: list[tuple[str, int]],
 ) -> None:
     admission = make(
-        total=total, endpoints={"x": 1, "y": 2}, **dict(zip("abc", limits, strict=True))
+        total=total,
+        endpoints={"x": 1, "y": 2},
+        rates={name: Rates(rpm=rpm, burst=1) for name, rpm in rates.items()},
+        **dict(zip("abc", limits, strict=True)),
     )
     running = dict.fromkeys("abc", 0)
 
@@ -298,6 +312,7 @@ def test_slots_are_never_lost_nor_exceeded_and_the_limiter_is_work_conserving(
             await trio.sleep(10)
             for model in "abc":
                 admission.set_limit(1, model=model)
+            assert len(admission._dates) <= admission.queued
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert admission.total.taken == 0

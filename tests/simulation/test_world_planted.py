@@ -9,7 +9,7 @@ from hypothesis import Phase, settings
 
 from engine import StreamEvent
 from engine.pipeline.channel import Channel
-from engine.scheduler.admission import Lease
+from engine.scheduler.lease import Lease
 from engine.testing import Traffic, World, simulate, traffic
 
 

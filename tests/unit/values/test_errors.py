@@ -14,6 +14,7 @@ from engine.values.usage import Usage
 
 CATEGORIES = {
     "AdmissionError": "admission_error",
+    "TooManyTokensError": "admission_error",
     "AuthError": "authentication_error",
     "CallbackError": "callback_error",
     "ConfigError": "request_error",

@@ -1,0 +1,44 @@
+"""What one attempt or one call holds, to its end."""
+
+from collections.abc import Callable, Sequence
+
+import attrs
+
+from engine.core.rates import Reservation
+from engine.scheduler.lane import Lane
+from engine.values.demand import Demand
+from engine.values.usage import Usage
+
+
+@attrs.define(eq=False)
+class Lease:
+    """Slots, and units per minute. Leases compare by identity."""
+
+    demand: Demand
+    lane: Lane
+    reserved: Sequence[Reservation]
+    _give_back: Callable[["Lease"], None]
+    released: bool = attrs.field(default=False, init=False)
+    used: bool = attrs.field(default=False, init=False)
+    """Something was sent, or may have been."""
+    usage: Usage | None = attrs.field(default=None, init=False)
+    """What it really used; None: not known."""
+
+    def settle(self, usage: Usage | None) -> None:
+        """Say what was really used, before `release`; None keeps the estimate."""
+        self.used = True
+        self.usage = usage
+
+    def release(self) -> None:
+        """Give the slots back, and the units that were not used; idempotent."""
+        if not self.released:
+            self.released = True
+            self._give_back(self)
+
+    def correct(self, now: float) -> None:
+        """For the admission: book what was used in the place of what was reserved."""
+        for reservation in self.reserved:
+            if self.used:
+                reservation.settle(self.demand, self.usage, now)
+            else:
+                reservation.void(now)
