@@ -39,6 +39,7 @@ def add(verbs: Verbs) -> None:
     add("--system", metavar="TEXT", help="instructions that come before the prompt")
     add("--max-tokens", type=whole(1), metavar="N", help="longest answer, in tokens")
     add("--temperature", type=number("from 0 to 2", 0, 2, zero=True), metavar="X", help="0 to 2")
+    add("--no-input", action="store_true", help="never read stdin")
     add("--timeout", type=seconds, metavar="SECONDS", help="for the whole answer (exit code 5)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one object when the answer is whole")
@@ -55,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from engine.cli.prompt import read_prompt
     from engine.cli.which_model import chosen_models
 
-    prompt = read_prompt(args.words)
+    prompt = read_prompt(args.words, stdin=not args.no_input)
     loaded = load(args)
     models = chosen_models(args.model, loaded)
 

@@ -29,20 +29,21 @@ def add(verbs: Verbs) -> None:
         then=f"{PROGRAM} doctor",
     )
     inner = parser.add_subparsers(metavar="show | check | init", parser_class=Parser)
-    show = _add(inner, "show", _show, "every setting that holds, as TOML writes it")
+    show = _add(inner, "show", _show, "every setting that holds, as TOML writes it", "check")
     show.add_argument("--origin", action="store_true", help="and where each one comes from")
     show.add_argument("--json", action="store_true", help="print one object")
     add_config(show)
-    check = _add(inner, "check", _check, "report every mistake at once")
+    check = _add(inner, "check", _check, "report every mistake at once", "show --origin")
     check.add_argument("--json", action="store_true", help="print one object")
     add_config(check)
-    init = _add(inner, "init", _init, "write a file with every key and its default")
+    init = _add(inner, "init", _init, "write a file with every key and its default", "check")
     init.add_argument("path", metavar="FILE", nargs="?", default=_FILE, help=f"{_FILE}; - prints")
 
 
-def _add(inner: Verbs, name: str, run: Any, summary: str) -> Parser:
+def _add(inner: Verbs, name: str, run: Any, summary: str, then: str) -> Parser:
     example = f"{PROGRAM} config {name}" + (" --origin" if name == "show" else "")
-    return add_verb(inner, name, run, example=example, summary=summary)
+    then = f"{PROGRAM} config {then}"
+    return add_verb(inner, name, run, example=example, summary=summary, then=then)
 
 
 def run(_: argparse.Namespace) -> int:

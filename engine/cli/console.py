@@ -94,6 +94,23 @@ def has_colour(stream: TextIO | None) -> bool:
     return is_terminal(stream) and os.environ.get("TERM", "") not in ("dumb", "unknown")
 
 
+@contextmanager
+def colourless(wanted: bool) -> Iterator[None]:
+    """With `wanted`, no colour inside the block, here and in processes that begin there."""
+    before = os.environ.get("NO_COLOR")
+    if not wanted:
+        yield
+        return
+    os.environ["NO_COLOR"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["NO_COLOR"]
+        else:
+            os.environ["NO_COLOR"] = before
+
+
 def complain(error: CliError, about: str = "") -> None:
     """Write an error to stderr."""
     text = "\n".join(map(printable, str(error).splitlines()))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from engine.cli import ask, bench, completion, config, demo, doctor, models, sim
 from engine.cli.console import (
+    colourless,
     complain,
     data,
     forget_stdout,
@@ -50,10 +51,16 @@ def build_parser() -> Parser:
 def run(words: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code, whatever it ends with but Ctrl-C."""
     prepare_streams()
+    given = list(sys.argv[1:] if words is None else words)
+    with colourless("--no-color" in given):
+        return _exit_code(given)
+
+
+def _exit_code(words: list[str]) -> int:
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _warn
-            code = _run(list(sys.argv[1:] if words is None else words))
+            code = _run(words)
         with writing():
             sys.stdout.flush()
     except CliError as error:
@@ -95,15 +102,15 @@ def _with_verb(words: list[str]) -> list[str]:
     first = words[0]
     if first in _names():
         return words
-    if len(words) == 1 or words[1].startswith("-"):
-        # One word alone is rather a slip of the keyboard than a prompt.
-        hint = suggestion(first, [*_names(), *_ELSEWHERE])
-        if hint and " " not in first and not first.startswith("-"):
-            for word in _ELSEWHERE:
-                hint = hint.replace(f" {word}?", f" --{word}?")
-            step = f"{PROGRAM} --help, or to ask a model just that: {PROGRAM} ask {first}"
-            msg = f"no such verb: {printable(first)}"
-            raise CliError(msg, hint, step)
+    # One word without blanks is rather a slip of the keyboard than a prompt.
+    hint = suggestion(first, [*_names(), *_ELSEWHERE])
+    if hint and " " not in first and not first.startswith("-"):
+        for word in _ELSEWHERE:
+            hint = hint.replace(f" {word}?", f" --{word}?")
+        prompt = first if len(words) == 1 or words[1].startswith("-") else '"..."'
+        step = f"{PROGRAM} --help, or to ask a model just that: {PROGRAM} ask {prompt}"
+        msg = f"no such verb: {printable(first)}"
+        raise CliError(msg, hint, step)
     return ["ask", *words]
 
 

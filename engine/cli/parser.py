@@ -80,6 +80,7 @@ def add_verb(
         epilog=f"next: {then}" if then else None,
     )
     parser.set_defaults(run=run, verb=parser)
+    parser.add_argument("--no-color", action="store_true", help="as NO_COLOR=1 in the environment")
     return parser
 
 

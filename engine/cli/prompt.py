@@ -10,10 +10,11 @@ MAX_STDIN = 16 * 1024 * 1024
 _USAGE = f'{PROGRAM} ask "Why is the sky blue?", or {PROGRAM} ask < FILE'
 
 
-def read_prompt(words: list[str]) -> str:
+def read_prompt(words: list[str], *, stdin: bool = True) -> str:
     """The prompt: one word of the command line, `-` for stdin, or both; stdin without either.
 
-    stdin is read only then, because in scripts it is often a pipe that nobody writes to.
+    stdin is read only then, because in scripts it is often a pipe that nobody writes to; and
+    never without `stdin`.
 
     Raises:
         CliError: there is no prompt.
@@ -24,6 +25,8 @@ def read_prompt(words: list[str]) -> str:
         raise CliError("too many words", why, f'put it into quotes: {PROGRAM} ask "..."')
     if said and "-" not in words:
         text = said[0]
+    elif not stdin:
+        raise CliError("no prompt was given", "--no-input keeps stdin unread", _USAGE)
     else:
         text = "\n\n".join([*said, _stdin(asked="-" in words)])
     if not text.strip():

@@ -94,6 +94,45 @@ def wait_until_ready(process: "subprocess.Popen[str]") -> None:
         assert process.poll() is None, before
 
 
+LONG_CLEANING = """
+import sys, trio
+from engine.cli.signals import run_trio
+
+async def work():
+    try:
+        print("working", flush=True)
+        await trio.sleep_forever()
+    finally:
+        print("cleaning", flush=True)
+        with trio.CancelScope(shield=True):
+            await trio.sleep_forever()
+
+sys.exit(run_trio(work))
+"""
+
+
+@pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_does_not_wait_for_the_cleaning(
+    tmp_path: Path, signum: signal.Signals
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", LONG_CLEANING],
+        env=empty_world(tmp_path),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        read_until(process.stdout, "working\n")
+        process.send_signal(signum)
+        read_until(process.stdout, "cleaning\n")
+        assert process.poll() is None
+        process.send_signal(signum)
+        _, err = process.communicate(timeout=TIMEOUT)
+    assert process.returncode == 128 + signum
+    assert err == ""
+
+
 def test_sigterm_gives_its_own_code(tmp_path: Path) -> None:
     with start(tmp_path, "ask", "Hi", "-m", STUCK) as process:
         assert process.stdout is not None

@@ -1,5 +1,6 @@
 """The command line as a whole: verbs, help, exit codes, what is imported."""
 
+import os
 import re
 import subprocess
 import sys
@@ -58,7 +59,7 @@ def test_every_help_begins_with_an_example(command: Command, verb: str) -> None:
     assert ran.out.startswith(f"  streamnursery {verb}".rstrip())
 
 
-@pytest.mark.parametrize("verb", ["", *VERBS])
+@pytest.mark.parametrize("verb", ["", *VERBS, *INNER])
 def test_every_help_names_a_command_to_try_next(command: Command, verb: str) -> None:
     text = command(*verb.split(), "--help").out
     assert "streamnursery" in text.splitlines()[-1]
@@ -71,6 +72,13 @@ def test_a_misspelt_verb_is_no_prompt(command: Command, verb: str, meant: str) -
     if meant:
         assert f"did you mean {meant}?" in ran.err
         assert f"streamnursery ask {verb}" in ran.err
+
+
+def test_a_misspelt_verb_is_seen_before_its_words_are(command: Command) -> None:
+    ran = command("aks", "Why is the sky blue?")
+    assert ran.code == Exit.USAGE
+    assert "did you mean ask?" in ran.err
+    assert "sky" not in ran.err
 
 
 @pytest.mark.parametrize("word", ["help", "version"])
@@ -158,8 +166,12 @@ def test_errors_are_red_only_where_somebody_wants_colour(
     assert "\x1b" not in command("dmeo").err
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert "\x1b[1;31merror:" in command("dmeo").err
+    assert "\x1b" not in command("dmeo", "--no-color").err
+    assert "NO_COLOR" not in os.environ
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b" not in command("dmeo").err
+    assert "\x1b" not in command("dmeo", "--no-color").err
+    assert os.environ["NO_COLOR"] == "1"
 
 
 def test_words_cannot_write_to_the_terminal(command: Command) -> None:

@@ -9,14 +9,16 @@ from engine.cli.exits import CliError
 from engine.cli.prompt import MAX_STDIN, read_prompt
 
 
+class Unread(io.BytesIO):
+    def read(self, size: int | None = -1) -> bytes:
+        raise AssertionError(size)
+
+
 class Untouchable(io.TextIOWrapper):
     """A stdin that nobody may read."""
 
     def __init__(self) -> None:
-        super().__init__(io.BytesIO())
-
-    def read(self, size: int | None = -1) -> str:
-        raise AssertionError(size)
+        super().__init__(Unread())
 
 
 class Terminal(io.TextIOWrapper):
@@ -84,6 +86,14 @@ def test_a_closed_stdin_holds_no_prompt(monkeypatch: pytest.MonkeyPatch) -> None
     assert read_prompt(["Hi"]) == "Hi"
     with pytest.raises(CliError, match="no prompt was given"):
         read_prompt([])
+
+
+@pytest.mark.parametrize("words", [[], ["-"], ["Why?", "-"]])
+def test_stdin_may_be_forbidden(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    monkeypatch.setattr(sys, "stdin", Untouchable())
+    with pytest.raises(CliError, match="no prompt was given") as caught:
+        read_prompt(words, stdin=False)
+    assert "--no-input" in str(caught.value)
 
 
 def test_an_empty_word_is_no_prompt() -> None:
