@@ -5,7 +5,7 @@ Start reading here: this is where transport, wire and channel meet.
 Rule 1: every wait on the provider is under exactly one scope, and the clock that ends it is named.
 Rule 2: whatever happens, `response.close()` runs, synchronously: the socket is back in the pool or
         closed before the attempt is over. Only a clean end waits, 50 ms at most, for the last
-        bytes that make the connection reusable.
+        bytes that make the connection reusable, and not beyond the deadline.
 Rule 3: the state says what the provider may have seen, and never goes back.
 """
 
@@ -154,11 +154,12 @@ class Attempt:
         if sink.failure is not None:
             raise sink.failure
         if not sink.body_ended:
-            await response.drain()
+            await response.drain(self.delivery.deadline)
 
     def _finish(self, decoder: StreamDecoder) -> None:
         """The answer is whole: say so before its last event can be read."""
         self.state = AttemptState.DONE
+        self.delivery.waiting_for = None
         self.delivery.response_id = decoder.response_id
         self.delivery.response_model = decoder.response_model
         self.delivery.attempts.append(self.record())

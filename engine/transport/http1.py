@@ -12,6 +12,7 @@ Rule 4: a sink that raises in `feed` loses its own stream. One that raises in `e
 
 from collections.abc import Callable
 from contextlib import suppress
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -218,8 +219,8 @@ class Http1Exchange:
         self._message.skip_body()
         self._release()
 
-    async def drain(self) -> None:
-        """As `HttpResponse`; shielded, for at most 50 ms."""
+    async def drain(self, until: float = inf) -> None:
+        """As `HttpResponse`; shielded."""
         if self._live:
             rest = _Rest()
             self._sink, self._paused = rest, False
@@ -227,7 +228,8 @@ class Http1Exchange:
                 self._read()
             self._go_on()
             if not rest.ended.is_set():
-                with trio.move_on_after(DRAIN_SECONDS, shield=True):
+                until = min(until, trio.current_time() + DRAIN_SECONDS)
+                with trio.move_on_at(until, shield=True):
                     await rest.ended.wait()
         self.close()
 

@@ -1,6 +1,7 @@
 """What passes between a transport and whoever sends requests through it."""
 
 from enum import Enum, auto
+from math import inf
 from typing import Protocol
 
 from engine.values.errors import EngineError
@@ -52,9 +53,9 @@ class HttpResponse(Protocol):
     def resume(self) -> None:
         """Read again after `feed` returned False; nothing happens otherwise."""
 
-    async def drain(self) -> None:
-        """Read what is left, at most 64 KiB or 50 ms, so that the connection can be reused;
-        then as `close`. The sink gets nothing more."""
+    async def drain(self, until: float = inf) -> None:
+        """Read what is left, at most 64 KiB or 50 ms and not beyond `until` on trio's clock, so
+        that the connection can be reused; then as `close`. The sink gets nothing more."""
 
     def close(self) -> None:
         """Synchronous and idempotent. The connection goes back to the pool if the message has

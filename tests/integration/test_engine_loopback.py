@@ -21,7 +21,7 @@ from engine.simulator import (
     When,
     serve_loopback,
 )
-from engine.testing.quiescence import assert_quiescent, no_files_left_open
+from engine.testing import assert_quiescent, no_files_left_open
 
 ROUNDS = {"test": 1, "proof": 10, "soak": 10}
 

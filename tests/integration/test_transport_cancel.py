@@ -4,7 +4,7 @@ import random
 
 import trio
 
-from engine.testing.quiescence import no_files_left_open
+from engine.testing import no_files_left_open
 from engine.transport.client import HttpTransport
 from tests.support.servers import RawServer, fetch, serving, transporting
 from tests.support.transport import (

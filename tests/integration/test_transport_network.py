@@ -7,7 +7,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from engine.testing.quiescence import no_files_left_open
+from engine.testing import no_files_left_open
 from engine.transport.network import SocketConnection, TrioNetwork, without_frames
 
 

@@ -25,8 +25,8 @@ from engine import (
     StreamCancelledError,
     open_engine,
 )
-from engine.simulator import Overload, Plan, Profile, Respond, Rule, Status, When
-from engine.testing.quiescence import assert_quiescent
+from engine.simulator import HangAfterDone, Overload, Plan, Profile, Respond, Rule, Status, When
+from engine.testing import assert_quiescent
 from tests.support.scene import AT_ONCE, always, ask, once, read, scene, virtual
 
 LONG = Profile(tokens_per_second=1000, output_tokens=(5000, 5000))
@@ -187,6 +187,18 @@ async def test_k3_the_deadline_counts_to_the_last_event_delivered() -> None:
             with pytest.raises(DeadlineError):
                 await anext(stream)
         assert s.engine.statistics().total.failed == 1
+
+
+@virtual
+async def test_k3_the_last_bytes_do_not_outlast_the_deadline() -> None:
+    async with scene(always(HangAfterDone(9)), profile=AT_ONCE) as s:
+        async with s.engine.stream("m", "hello", timeout=0.02) as stream:
+            await trio.sleep(0.01)
+            assert stream.attempts  # the answer is whole, the message is not
+            await trio.sleep(1)
+            with pytest.raises(DeadlineError, match=r"0\.020 s, while waiting for the consumer"):
+                await anext(stream)
+        assert stream.timings.duration == pytest.approx(0.02)
 
 
 @virtual
