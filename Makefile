@@ -8,8 +8,6 @@ LOCKS := requirements/dev.lock
 # Recorded streams are not part of the repository: where they lie beside it, tests use them.
 STREAMNURSERY_CORPORA ?= $(wildcard $(abspath ../shared/corpora))
 export STREAMNURSERY_CORPORA
-# So are scripts that install and start servers for the contract tests.
-STREAMNURSERY_LAB ?= $(wildcard $(abspath ../shared/lab))
 
 PYTEST := $(BIN)/python -m pytest -n 2
 SEED = $(shell $(PYTHON) -c 'import secrets; print(secrets.randbits(32))')
@@ -46,7 +44,7 @@ soak: $(READY)
 contract: $(READY)
 	$(BIN)/python -m pip install --quiet --require-hashes --requirement requirements/contract.lock
 	PYTHON=$(PYTHON) tests/contract/setup
-	STREAMNURSERY_TIER=test STREAMNURSERY_LAB=$(STREAMNURSERY_LAB) \
+	STREAMNURSERY_TIER=test \
 		$(BIN)/python -m pytest -m contract -rsP
 
 # Needs gcc and, for the Node row, node. Peers get an environment of their own.

@@ -1,43 +1,66 @@
 """Servers and clients that nobody here wrote, each in a process of its own."""
 
-import os
+import shutil
 import socket
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
+from engine import Engine, EngineError, Secret, open_engine
 from tests.support.cli import ROOT, empty_world
 
 INSTALLED = ROOT / "build" / "contract"
 """Where `tests/contract/setup` puts them."""
 READY_WITHIN = 600
 """Polls of 0.2 s until a starting server answers."""
+KEY = "sk-contract"
 
 
-def installed(path: str) -> Path:
-    """The peer at `path`; without it the test is skipped."""
-    found = INSTALLED / path
-    if not found.exists():
-        pytest.skip(f"{path} is not installed; tests/contract/setup does it")
-    return found
-
-
-def lab(script: str) -> Path:
-    """A script that installs and starts a server; without it the test is skipped."""
-    folder = os.environ.get("STREAMNURSERY_LAB", "")
-    found = Path(folder) / script
-    if not folder or not found.is_file():
-        pytest.skip(f"STREAMNURSERY_LAB names no folder with {script}")
-    return found
+def needs(path: str, program: str = "") -> pytest.MarkDecorator:
+    """Skips a test whose peer is not at `path`, or which has no `program` to run it."""
+    what = path if not (INSTALLED / path).exists() else program
+    missing = what == path or (bool(program) and shutil.which(program) is None)
+    reason = f"{what} is not installed; `make contract` installs the peers that it can"
+    return pytest.mark.skipif(missing, reason=reason)
 
 
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
+
+
+@asynccontextmanager
+async def asking(
+    url: str, *models: str, key: str = KEY, attempts: int = 1, idle: float = 60.0
+) -> AsyncIterator[Engine]:
+    """An engine for `models` at the server at `url`."""
+    settings = {
+        "endpoints": {"peer": {"url": url, "key": Secret(key)}},
+        "models": {
+            model: {
+                "routes": [{"endpoint": "peer"}],
+                "max_streams": 50,
+                "patience": {"idle": idle},
+                "retries": {"attempts": attempts, "base": 0.05},
+            }
+            for model in models
+        },
+    }
+    with trio.fail_after(200):
+        async with open_engine(settings) as eng:
+            yield eng
+
+
+async def failure(eng: Engine, model: str, prompt: str) -> EngineError:
+    """What a request fails with, after a single attempt."""
+    with pytest.raises(EngineError) as caught:
+        await eng.complete(model, prompt)
+    return caught.value
 
 
 @contextmanager
