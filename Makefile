@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 SEED = $(shell $(PYTHON) -c 'import secrets; print(secrets.randbits(32))')
 
 .DEFAULT_GOAL := test
-.PHONY: setup check test proof soak contract bench demo lock
+.PHONY: setup check test proof soak contract bench grade demo lock
 
 setup: $(READY)
 
@@ -51,6 +51,11 @@ contract: $(READY)
 bench: $(READY)
 	benchmarks/compare/setup
 	$(BIN)/python -m benchmarks.compare
+
+# What clients do when the provider misbehaves; litellm from the comparison's environment.
+grade: $(READY)
+	benchmarks/compare/setup
+	benchmarks/grade
 
 demo: $(READY)
 	$(BIN)/streamnursery demo

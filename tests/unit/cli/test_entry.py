@@ -13,7 +13,7 @@ from engine.cli.entry import build_parser
 from engine.cli.exits import Exit
 from tests.support.cli import ROOT, Command
 
-VERBS = ("demo", "ask", "sim", "bench", "models", "config", "doctor", "completion")
+VERBS = ("demo", "ask", "sim", "bench", "grade", "models", "config", "doctor", "completion")
 INNER = ("config show", "config check", "config init")
 HEAVY = ("trio", "httpx", "msgspec", "rich", "attrs", "ssl", "asyncio", "shtab", "trustme")
 

@@ -1,0 +1,39 @@
+"""docs/grade.md from findings: `python -m benchmarks.grade_table FOLDER FILE`."""
+
+import json
+import sys
+from pathlib import Path
+
+from engine.testing.grade import Finding, Grades, Verdict
+from engine.testing.grade_menu import LIMIT, Want
+
+_ORDER = ("engine", "openai", "litellm", "httpx")
+_HEAD = f"""\
+# What clients do when the provider misbehaves
+
+Made by `make grade` over the loopback: every client as its own documentation shows it, with its own
+defaults, against one simulated provider. The verdict comes from the provider's log. In CAPITALS:
+what its user cannot see, or waits for longer than {LIMIT:.0f} s. `httpx` is httpx with the dozen
+lines of SSE that people write on top of it.
+
+"""
+
+
+def main() -> None:
+    """Read every file of the folder, write the page."""
+    found = [
+        Finding(**{
+            **{name: one[name] for name in ("client", "case", "requests", "seconds", "error")},
+            "leaked": one["leaked"],
+            "want": Want(one["want"]),
+            "verdict": Verdict(one["verdict"]),
+        })
+        for path in sorted(Path(sys.argv[1]).glob("*.json"))
+        for one in json.loads(path.read_text() or '{"findings": []}')["findings"]
+    ]
+    found.sort(key=lambda finding: _ORDER.index(finding.client))
+    Path(sys.argv[2]).write_text(_HEAD + Grades(tuple(found)).as_markdown())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""OpenAI's own client, as its documentation shows it."""
+
+import json
+import os
+import sys
+
+import openai
+
+
+def main() -> None:
+    """One stream, and what became of it."""
+    leave = os.environ.get("GRADE_LEAVE_AFTER")
+    client = openai.OpenAI()
+    text = ""
+    found: dict[str, object] = {"outcome": "complete"}
+    try:
+        with client.chat.completions.create(
+            model=os.environ["GRADE_MODEL"],
+            messages=[{"role": "user", "content": os.environ["GRADE_PROMPT"]}],
+            stream=True,
+        ) as stream:
+            pieces = 0
+            for chunk in stream:
+                if chunk.choices and chunk.choices[0].delta.content:
+                    text += chunk.choices[0].delta.content
+                    pieces += 1
+                if leave and pieces >= int(leave):
+                    found = {"outcome": "left"}
+                    break
+    except Exception as error:  # noqa: BLE001 - whatever it raises is the finding
+        kind = type(error)
+        found = {
+            "outcome": "error",
+            "error": f"{kind.__module__}.{kind.__qualname__}",
+            "typed": isinstance(error, openai.OpenAIError),
+        }
+    print(json.dumps({**found, "text": text}), flush=True)
+    sys.stdin.read()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""Grading: verdicts come from the provider's log, whatever the client says of itself."""
+
+import json
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+from engine.simulator import Plan, Profile, Provider
+from engine.testing.grade import Finding, Grades, Verdict, client_command, grade
+from engine.testing.grade import _judge_text as judge_text
+from engine.testing.grade_menu import MENU, Want
+from tests.support.cli import run
+
+QUICK = {
+    "nothing special",
+    "503 once",
+    "a clean end after 5 tokens",
+    "error in a 200, after 5 tokens",
+    "left after 3 pieces",
+}
+
+
+async def test_the_engine_does_well() -> None:
+    menu = [case for case in MENU if case.name in QUICK]
+    grades = await grade({"engine": client_command("engine")}, menu=menu)
+    assert [(found.case, found.verdict) for found in grades.findings if not found.good] == []
+    by_case = {found.case: found for found in grades.findings}
+    assert by_case["503 once"].requests == 2
+    assert by_case["left after 3 pieces"].verdict is Verdict.STOPPED
+
+
+async def test_a_client_that_takes_any_end_for_the_end_is_found_out(tmp_path: Path) -> None:
+    naive = tmp_path / "naive.py"
+    naive.write_text(
+        "import os, json, urllib.request as r\n"
+        "body = {'model': os.environ['GRADE_MODEL'], 'stream': True, 'messages':\n"
+        "        [{'role': 'user', 'content': os.environ['GRADE_PROMPT']}]}\n"
+        "url = os.environ['OPENAI_BASE_URL'] + '/chat/completions'\n"
+        "for line in r.urlopen(r.Request(url, json.dumps(body).encode())):\n"
+        "    if line.startswith(b'data: {'):\n"
+        "        for choice in json.loads(line[6:]).get('choices', ()):\n"
+        "            print(choice['delta'].get('content', ''), end='')\n"
+    )
+    menu = [case for case in MENU if case.name in QUICK and case.leave_after is None]
+    grades = await grade({"naive": [sys.executable, str(naive)]}, menu=menu)
+    assert {found.case: found.verdict for found in grades.findings} == {
+        "nothing special": Verdict.CORRECT,
+        "503 once": Verdict.TYPED_ERROR,
+        "a clean end after 5 tokens": Verdict.TRUNCATED,
+        "error in a 200, after 5 tokens": Verdict.TRUNCATED,
+    }
+    assert grades.score("naive") == (1, 4)
+
+
+def test_texts_are_judged_by_what_the_provider_meant() -> None:
+    provider = Provider(dice=random.Random(1), models={"m": Profile()}, plan=Plan())
+    body = {"model": "m", "messages": [{"role": "user", "content": "x"}], "stream": True}
+    exchange = provider.begin("POST", "/v1/chat/completions", [], 0.0)
+    assert list(exchange.answer(json.dumps(body).encode(), 0.0))
+    meant = provider.log[0].intended()
+    half = meant[: len(meant) // 2]
+    assert judge_text(meant, provider) is Verdict.CORRECT
+    assert judge_text(half, provider) is Verdict.TRUNCATED
+    assert judge_text(half + meant, provider) is Verdict.DUPLICATED
+    assert judge_text("something else", provider) is Verdict.WRONG
+    assert judge_text(half + "\ufffd" + meant[len(half) + 1 :], provider) is Verdict.MARKED
+
+
+def test_a_table_has_a_row_for_each_case_and_the_scores() -> None:
+    findings = (
+        Finding("a", "one", Want.ANSWER, Verdict.CORRECT, 1, 0.1),
+        Finding("a", "two", Want.ERROR, Verdict.HANG, 3, 75.0),
+        Finding("b", "one", Want.ANSWER, Verdict.CORRECT, 1, 0.1, leaked=1),
+    )
+    table = Grades(findings).as_markdown().splitlines()
+    assert table[0] == "| case | a | b |"
+    assert table[3] == "| two | HANG, 3 requests | - |"
+    assert table[-1] == "| done well | 1 of 2 | 0 of 1 |"
+
+
+def test_the_names_of_the_cases_are_all_different() -> None:
+    assert len({case.name for case in MENU}) == len(MENU) >= 30
+
+
+@pytest.mark.parametrize(
+    ("words", "says"), [("--client nobody", "no such client"), ("--only zzz", "no case has that")]
+)
+def test_what_makes_no_sense_is_refused(tmp_path: Path, words: str, says: str) -> None:
+    ran = run(tmp_path, "grade", *words.split())
+    assert ran.code == 2
+    assert says in ran.err
+
+
+def test_the_command_prints_its_findings(tmp_path: Path) -> None:
+    ran = run(tmp_path, "grade", "--only", "nothing special", "--json", "-q")
+    assert (ran.code, ran.err) == (0, "")
+    assert json.loads(ran.out)["scores"] == {"engine": [1, 1]}
