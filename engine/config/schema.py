@@ -134,6 +134,7 @@ KEYS: tuple[Key, ...] = (
     _endpoint("deny_private", FLAG),
     Key("endpoints.*.max_streams", whole(0), "streams"),
     *_rates("endpoints"),
+    _endpoint("learn_rates", FLAG),
     Key("models.*.routes", ROUTES),
     Key("models.*.max_streams", whole(0), "streams"),
     *_rates("models"),

@@ -40,6 +40,7 @@ TEMPLATE = """\
 #input_tpm = 400000
 #output_tpm = 100000
 #burst = 0.1                     # the part of a minute's limit that may be used at once
+#learn_rates = true              # obey x-ratelimit-* and anthropic-ratelimit-* of the answers
 #max_streams = 20                # at this endpoint, over all models; without it no limit of its own
 
 #[models."gpt-4.1"]

@@ -36,7 +36,7 @@ class Reservation:
     taken: Taken
     units: int
 
-    def settle(self, demand: Demand, usage: Usage | None, now: float) -> None:
+    def settle(self, demand: Demand, usage: Usage | None, now: float, /) -> None:
         """Correct it to what was used; what `usage` does not know keeps its estimate."""
         if usage is None:
             return
@@ -90,7 +90,7 @@ class RateLimits:
             wanted = units(kind, demand.input_tokens, demand.output_tokens)
             yield Reservation(kind, bucket, bucket.take(wanted, now), wanted)
 
-    def impossible(self, demand: Demand) -> Shortage | None:
+    def impossible(self, demand: Demand, /) -> Shortage | None:
         """The limit that `demand` alone is above of."""
         for kind, bucket in self.buckets.items():
             wanted = units(kind, demand.input_tokens, demand.output_tokens)

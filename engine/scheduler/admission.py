@@ -18,6 +18,7 @@ import attrs
 import trio
 
 from engine.core.dates import Dates
+from engine.core.rates import RateLimits
 from engine.core.ready_queue import ReadyQueue, Ticket
 from engine.scheduler.lane import Blocked, Lane, Lanes, Limit
 from engine.scheduler.lease import Lease
@@ -136,6 +137,23 @@ class Admission:
             raise
         return lease
 
+    @trio.lowlevel.enable_ki_protection
+    def give_back(self, lease: Lease) -> None:
+        """For `Lease.release` alone."""
+        lease.correct(trio.current_time())
+        lease.lane.give_back(lease)
+        self.total.give_back(lease)
+        for limit in lease.lane.limits:
+            self._wake(limit)
+        self._hand_out()
+        self._tell_idle()
+
+    def learned(self, lease: Lease) -> None:
+        """For a lease that has heard news of its route's limits."""
+        if lease.lane.route is not None and lease.lane.route.parked:
+            self._wake(lease.lane.route)
+            self._hand_out()
+
     def set_limit(
         self, max_streams: int, *, model: str | None = None, endpoint: str | None = None
     ) -> None:
@@ -153,6 +171,7 @@ class Admission:
     ) -> None:
         """Change the limits per minute of a model or an endpoint under load."""
         limit = self.limit(model, endpoint)
+        assert isinstance(limit.rates, RateLimits)
         limit.rates.change(rates, trio.current_time())
         for waiter in tuple(self._waiters):
             if waiter.lease is None and limit in waiter.path.limits:
@@ -213,20 +232,10 @@ class Admission:
 
     @trio.lowlevel.enable_ki_protection
     def _take(self, demand: Demand, lane: Lane, now: float) -> Lease:
-        lease = Lease(demand, lane, (), self._give_back)
+        lease = Lease(demand, lane, (), self)
         lease.reserved = lane.take(lease, demand, now)
         self.total.take_nowait(lease)
         return lease
-
-    @trio.lowlevel.enable_ki_protection
-    def _give_back(self, lease: Lease) -> None:
-        lease.correct(trio.current_time())
-        lease.lane.give_back(lease)
-        self.total.give_back(lease)
-        for limit in lease.lane.limits:
-            self._wake(limit)
-        self._hand_out()
-        self._tell_idle()
 
     def _check_queueing(self, demand: Demand, lane: Lane) -> None:
         """Refuse at once who cannot wait, or would wait in vain."""

@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import attrs
 
+from engine.core.learned_rates import LearnedRates, Underway
 from engine.core.rates import RateLimits, Reservation, Shortage
 from engine.scheduler.limiter import UNLIMITED, Slots
 from engine.values.demand import Demand
@@ -30,7 +31,7 @@ class Limit:
     name: str
     """In words: "of model 'x'"."""
     slots: Slots
-    rates: RateLimits
+    rates: RateLimits | LearnedRates
     parked: dict["Lane", None] = attrs.field(factory=dict)
     claimant: "Lane | None" = None
     claim_priority: int = 0
@@ -68,6 +69,9 @@ class Lane:
 
     key: LaneKey
     limits: tuple[Limit, ...]
+    """The model's, the endpoint's, and those of the two together."""
+    route: Limit | None = None
+    """The last of them, which is learned; None where there is no endpoint."""
     claims: bool = attrs.field(default=False, init=False)
     """Whether it has a claim at one of its limits."""
 
@@ -102,13 +106,12 @@ class Lane:
         self.claims = False
         return mine
 
-    def take(self, holder: object, demand: Demand, now: float) -> list[Reservation]:
+    def take(self, holder: object, demand: Demand, now: float) -> list[Reservation | Underway]:
         """All that `demand` needs, after `blocked_by` said None in the same task step."""
-        reserved: list[Reservation] = []
+        reserved: list[Reservation | Underway] = []
         for limit in self.limits:
             limit.slots.take_nowait(holder)
-            if limit.rates.buckets:
-                reserved += limit.rates.reserve(demand, now)
+            reserved += limit.rates.reserve(demand, now)
         return reserved
 
     def give_back(self, holder: object) -> None:
@@ -145,11 +148,17 @@ class Lanes:
         key = (model, endpoint)
         lane = self._lanes.get(key)
         if lane is None:
-            limit = self.model(model)
-            limits = (limit,) if endpoint is None else (limit, self.endpoint(endpoint))
-            lane = self._lanes[key] = Lane(key, limits)
+            lane = self._lanes[key] = self._new(key)
             self._of.setdefault(model, []).append(lane)
         return lane
+
+    def _new(self, key: LaneKey) -> Lane:
+        model, endpoint = key
+        if endpoint is None:
+            return Lane(key, (self.model(model),))
+        name = f"that endpoint {endpoint!r} states for model {model!r}"
+        route = Limit(name, Slots(UNLIMITED), LearnedRates())
+        return Lane(key, (self.model(model), self.endpoint(endpoint), route), route)
 
     def of_model(self, model: str) -> list[Lane]:
         """The lanes that lead to `model`; only those that were used."""

@@ -1,13 +1,25 @@
 """What one attempt or one call holds, to its end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import attrs
 
+from engine.core.learned_rates import Underway
 from engine.core.rates import Reservation
 from engine.scheduler.lane import Lane
 from engine.values.demand import Demand
+from engine.values.rates import RateNews
 from engine.values.usage import Usage
+
+
+class Lessor(Protocol):
+    """Who handed the lease out."""
+
+    def give_back(self, lease: "Lease") -> None: ...
+
+    def learned(self, lease: "Lease") -> None:
+        """Its route may have more room than before."""
 
 
 @attrs.define(eq=False)
@@ -16,13 +28,21 @@ class Lease:
 
     demand: Demand
     lane: Lane
-    reserved: Sequence[Reservation]
-    _give_back: Callable[["Lease"], None]
+    reserved: Sequence[Reservation | Underway]
+    _lessor: Lessor
     released: bool = attrs.field(default=False, init=False)
     used: bool = attrs.field(default=False, init=False)
     """Something was sent, or may have been."""
     usage: Usage | None = attrs.field(default=None, init=False)
     """What it really used; None: not known."""
+
+    def heard(self, news: Sequence[RateNews], now: float) -> None:
+        """The head of the answer came; `news` is what it says is left of the provider's limits."""
+        for reservation in self.reserved:
+            if isinstance(reservation, Underway):
+                reservation.heard(news, now)
+        if news:
+            self._lessor.learned(self)
 
     def settle(self, usage: Usage | None) -> None:
         """Say what was really used, before `release`; None keeps the estimate."""
@@ -33,7 +53,7 @@ class Lease:
         """Give the slots back, and the units that were not used; idempotent."""
         if not self.released:
             self.released = True
-            self._give_back(self)
+            self._lessor.give_back(self)
 
     def correct(self, now: float) -> None:
         """For the admission: book what was used in the place of what was reserved."""

@@ -9,7 +9,7 @@ Rule 2: whatever happens, `response.close()` runs, synchronously: the socket is 
 Rule 3: the state says what the provider may have seen, and never goes back.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NoReturn
 
@@ -31,10 +31,12 @@ from engine.values.errors import (
     PatienceError,
     TotalTimeoutError,
 )
-from engine.values.http import Header
+from engine.values.http import Header, HttpHead
+from engine.values.rates import RateNews
 from engine.values.records import AttemptRecord, AttemptState
 from engine.values.settings import Route
 from engine.wire.dialect import StreamDecoder
+from engine.wire.rate_headers import rate_news
 
 MAX_ERROR_BODY = 64 * 1024
 _ERROR_BODY_SECONDS = 5.0
@@ -62,6 +64,8 @@ class Attempt:
     """Unix time at the start, for dates in headers."""
     first_token: Callable[[float], None]
     """Called with the time at which the first content arrived."""
+    heard: Callable[[Sequence[RateNews]], None]
+    """Called when the head of the answer has come, with what it says of the provider's limits."""
     headers: tuple[Header, ...] = ()
     state: AttemptState = attrs.field(default=AttemptState.NOT_SENT, init=False)
     status: int | None = attrs.field(default=None, init=False)
@@ -133,6 +137,7 @@ class Attempt:
         self.status = head.status
         self.request_id = head.get("x-request-id") or head.get("request-id")
         self.delivery.request_id = self.request_id
+        self.heard(self._news(head))
         dialect = self.outlet.dialect
         if not 200 <= head.status < 300 or not dialect.check_head(head):
             body = await _error_body(response)
@@ -155,6 +160,11 @@ class Attempt:
             raise sink.failure
         if not sink.body_ended:
             await response.drain(self.delivery.deadline)
+
+    def _news(self, head: HttpHead) -> Sequence[RateNews]:
+        if not self.outlet.endpoint.learn_rates:
+            return ()
+        return rate_news(head, now=self.wall_time + trio.current_time() - self.started_at)
 
     def _finish(self, decoder: StreamDecoder) -> None:
         """The answer is whole: say so before its last event can be read."""

@@ -5,6 +5,8 @@ Rule 2: an attempt has one record. A whole one is put down before its last event
         the consumer may go on from there before the attempt's task runs again.
 """
 
+from collections.abc import Sequence
+
 import attrs
 import trio
 
@@ -16,6 +18,7 @@ from engine.supervisor.course import Course
 from engine.supervisor.ports import AttemptLease, Recorder
 from engine.values.errors import EngineError
 from engine.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
+from engine.values.rates import RateNews
 from engine.values.records import AttemptRecord, AttemptState
 from engine.values.usage import Usage
 
@@ -40,6 +43,9 @@ class Booking:
                 attempt.started_at, self.course.number, self.course.model, self.number, route
             )
         )
+
+    def heard(self, news: Sequence[RateNews]) -> None:
+        self.lease.heard(news, trio.current_time())
 
     def first_token(self, now: float) -> None:
         self.visit.answered(now)

@@ -4,12 +4,14 @@ The scheduler implements `Admission`, the transport `Transport`, the wire `Diale
 passed in, so that the supervisor imports none of the layers that call it.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from engine.transport.ports import ByteSink, HttpResponse, Phase, Progress
 from engine.values.demand import Demand
 from engine.values.http import HttpRequest
 from engine.values.lifecycle import Record
+from engine.values.rates import RateNews
 from engine.values.usage import Usage
 
 __all__ = [
@@ -34,6 +36,9 @@ class Transport(Protocol):
 
 
 class AttemptLease(Protocol):
+    def heard(self, news: Sequence[RateNews], now: float) -> None:
+        """The head of the answer came; `news` is what it says is left of the provider's limits."""
+
     def settle(self, usage: Usage | None) -> None:
         """Say what the attempt really used; None: not known, its estimate stands.
 

@@ -177,6 +177,7 @@ class RequestRun:
             meter=meter,
             wall_time=supervisor.wall(),
             first_token=booking.first_token,
+            heard=booking.heard,
             headers=(self._key(stop.route),),
         )
 

@@ -32,3 +32,15 @@ class Rates:
         if not (number and 0 < value <= 1):  # type: ignore[operator]
             msg = f"burst must be a part of the limit, above 0 and at most 1, not {value!r}"
             raise ValueError(msg)
+
+
+@attrs.frozen
+class RateNews:
+    """What a provider says is left of a limit. None is "not said"."""
+
+    kind: str
+    """rpm, tpm, input_tpm or output_tpm, whatever the period really is."""
+    limit: int | None
+    remaining: int
+    reset: float | None
+    """Seconds until all of the limit is there again."""

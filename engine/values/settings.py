@@ -55,6 +55,8 @@ class Endpoint:
     """Slots of this endpoint over all models; None: no limit of its own."""
     rates: Rates = attrs.field(default=Rates(), validator=instance_of(Rates))
     """Limits per minute over all models."""
+    learn_rates: bool = True
+    """Obey what the answers' own headers say is left of the provider's limits."""
 
     @property
     def peer(self) -> Peer:

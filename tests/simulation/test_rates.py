@@ -136,3 +136,28 @@ def test_no_minute_reserves_more_than_its_limit_whoever_asks_and_leaves(
     main()
     for at in started:
         assert sum(at - 60 < other <= at for other in started) <= rpm
+
+
+@virtual
+async def test_a_limit_that_only_the_provider_knows_is_learned_from_its_answers() -> None:
+    plan = always(RateLimit(rpm=30))
+    async with scene(plan, profile=AT_ONCE, model={"max_streams": 5}) as s:
+        started: list[float] = []
+        async with trio.open_nursery() as nursery:
+            for _ in range(60):
+                nursery.start_soon(read, s.engine, started)
+        assert len(started) == 60
+        # All of the provider's bucket at once, then at its own pace. What it says is rounded.
+        assert s.engine.statistics().total.retries <= 1
+        assert trio.current_time() == pytest.approx(60, abs=3)
+
+
+@virtual
+async def test_what_a_provider_states_can_be_ignored() -> None:
+    endpoints = {"main": {"url": "http://main.example.com/v1", "learn_rates": False}}
+    plan = always(RateLimit(rpm=30))
+    async with scene(plan, profile=AT_ONCE, model={"max_streams": 5}, endpoints=endpoints) as s:
+        async with trio.open_nursery() as nursery:
+            for _ in range(35):
+                nursery.start_soon(read, s.engine, [])
+        assert s.engine.statistics().total.retries > 2
