@@ -64,6 +64,8 @@ def run(args: argparse.Namespace) -> int:
     from engine.testing.grade_menu import MENU
 
     commands = dict(_command(text, args.python) for text in args.client or ["engine"])
+    for command in commands.values():
+        _check_program(command[0])
     menu = [case for case in MENU if (args.only or "") in case.name]
     if not menu:
         step = f"{PROGRAM} grade runs them all"
@@ -92,6 +94,14 @@ def run(args: argparse.Namespace) -> int:
     else:
         data(grades[0].as_markdown() if args.markdown else aligned(grades[0].rows()))
     return Exit.OK if all(found.good for found in grades[0].findings) else Exit.SOME_FAILED
+
+
+def _check_program(program: str) -> None:
+    import shutil
+
+    if shutil.which(program) is None:
+        msg = f"{program} cannot be run"
+        raise CliError(msg, "there is no such program", f"{PROGRAM} grade --python PATH")
 
 
 def _command(text: str, python: str | None) -> tuple[str, list[str]]:

@@ -85,7 +85,12 @@ def test_the_names_of_the_cases_are_all_different() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "says"), [("--client nobody", "no such client"), ("--only zzz", "no case has that")]
+    ("words", "says"),
+    [
+        ("--client nobody", "no such client"),
+        ("--only zzz", "no case has that"),
+        ("--python nowhere/python", "cannot be run"),
+    ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, words: str, says: str) -> None:
     ran = run(tmp_path, "grade", *words.split())
