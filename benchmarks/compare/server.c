@@ -216,7 +216,10 @@ static void start_paced(Connection *c, long tokens, double rate) {
     c->period = (uint64_t)(1e9 / rate);
     send_bytes(c, start_bytes.bytes, start_bytes.length);
     if (!c->in_use) return;
-    push_timer((Timer){now_ns() + (uint64_t)(phase * (double)c->period), c->fd, c->generation});
+    /* On the clock's own grid: counted from the request's arrival, a client that starts its streams
+     * at some speeds would get their tokens in bunches. */
+    uint64_t now = now_ns(), next = now - now % c->period + c->period;
+    push_timer((Timer){next + (uint64_t)(phase * (double)c->period), c->fd, c->generation});
 }
 
 static void answer(Connection *c, const char *path) {

@@ -56,7 +56,9 @@ class PatienceClock:
     def content(self, now: float) -> bool:
         """Content arrived; True when this was the first, which changes the clock."""
         first = self._clock is not Clock.IDLE
-        self._start(Clock.IDLE, self.patience.idle, now)
+        self._clock = Clock.IDLE
+        idle = self.patience.idle
+        self._ends_at = inf if idle is None else now + idle
         return first
 
     def pause(self, now: float) -> None:

@@ -124,12 +124,17 @@ class Channel:
 
     async def receive(self) -> list[StreamEvent] | None:
         """The next batch; None after the last. The batch before it is done with."""
-        self._let_go(self._taken_events, self._taken_bytes)
-        self._taken_events = self._taken_bytes = 0
+        if self._taken_events:
+            self._let_go(self._taken_events, self._taken_bytes)
+            self._taken_events = self._taken_bytes = 0
         if self._batches or self._closed:
             await trio.lowlevel.checkpoint()
         else:
-            await self._wait()
+            if self._consumer is not None:
+                msg = "another task is reading this stream; use one reader per stream"
+                raise trio.BusyResourceError(msg)
+            self._consumer = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
         if not self._batches:
             return None
         events, nbytes = self._batches.popleft()
@@ -156,7 +161,7 @@ class Channel:
         )
 
     def _let_go(self, events: int, nbytes: int) -> None:
-        if not events and not nbytes:
+        if not events:
             return
         self._events -= events
         self._bytes -= nbytes
@@ -174,14 +179,6 @@ class Channel:
             trio.lowlevel.reschedule(self._consumer)
             self._consumer = None
 
-    async def _wait(self) -> None:
-        if self._consumer is not None:
-            msg = "another task is reading this stream; use one reader per stream"
-            raise trio.BusyResourceError(msg)
-        self._consumer = trio.lowlevel.current_task()
-
-        def abort(_: object) -> trio.lowlevel.Abort:
-            self._consumer = None
-            return trio.lowlevel.Abort.SUCCEEDED
-
-        await trio.lowlevel.wait_task_rescheduled(abort)
+    def _abort_wait(self, _: object) -> trio.lowlevel.Abort:
+        self._consumer = None
+        return trio.lowlevel.Abort.SUCCEEDED

@@ -177,7 +177,7 @@ class Http1Exchange:
         """One round for the sink; False ends the rounds."""
         self._read()
         self._deliver()
-        if self._wants_more:
+        if self._sink is not None and not self._paused:
             return True
         self._stop_reading()
         return False

@@ -120,8 +120,11 @@ class ResponseReader:
 
     def take(self) -> bytes:
         """The body bytes since the last call."""
-        data = self._parts[0] if len(self._parts) == 1 else b"".join(self._parts)
-        self._parts.clear()
+        parts = self._parts
+        if not parts:
+            return b""
+        data = parts[0] if len(parts) == 1 else b"".join(parts)
+        parts.clear()
         return data
 
     def skip_body(self) -> None:
@@ -148,7 +151,7 @@ class ResponseReader:
             self._framing_bytes = 0
         else:
             self._count_framing(len(data))
-        if self.ended:
+        if self.complete or self.failure is not None:
             # Callbacks and parser hold each other: let go, or the collector has to find them.
             self._parser = None
 

@@ -110,7 +110,7 @@ class OpenAIChatStream:
             if self.done or self.failure is not None:
                 return events
         self.failure = self._sse.failure
-        if self._sse.stray_bytes >= MAX_STRAY and not self._chunks:
+        if not self._chunks and self._sse.stray_bytes >= MAX_STRAY:
             self.failure = error_from_text(self._sse.stray())
         return events
 

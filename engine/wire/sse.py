@@ -6,13 +6,13 @@ Rule 1: the network's cuts never show: the same bytes give the same events howev
 Rule 2: a line ends at CR, LF or CRLF and nowhere else. A CR ends its line at once; an LF that
         opens the next read is then its second half.
 Rule 3: text is decoded only once a line is whole, so a character cut in two needs no care.
-Rule 4: time is linear: a byte is searched when it arrives and copied when its line ends, never
-        searched again. Memory is bounded by `max_line` + `max_event` + one read.
+Rule 4: time is linear: a byte is searched when it arrives and copied when its line or event
+        ends, and not again. Memory is bounded by `max_line` + `max_event` + one read.
 Rule 5: comments and unknown fields are lines like others: an endless comment is an endless line.
 Rule 6: the short way (`_plain`) may only be taken where it cannot differ from the long one.
 """
 
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import msgspec
 
@@ -55,6 +55,7 @@ class SSEDecoder:
 
     __slots__ = (
         "_at_start",
+        "_clean",
         "_data",
         "_event",
         "_has_data",
@@ -94,6 +95,8 @@ class SSEDecoder:
         self._at_start = True
         self._skip_lf = False
         self._stray = bytearray()
+        self._clean = False
+        """The short way may be taken; it leaves everything but `_tail` as it is."""
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
         """The events that `chunk` completes; often none, sometimes many."""
@@ -107,20 +110,15 @@ class SSEDecoder:
 
     def read(self, chunk: bytes) -> list[Record]:
         """As `feed`, for those who care for the data of plain events alone."""
-        records: list[Record] = []
-        lines = self._split(chunk)
-        first = 0
-        if not self._between_events:
-            first = self._take(lines, 0, records, until_dispatch=True)
-        last = len(lines) - (len(lines) - first) % 2
-        if last > first and len(chunk) <= self._max_plain:
-            plain = self._plain(lines[first:last:2], lines[first + 1 : last : 2])
+        if self._clean:
+            plain = self._plain(chunk)
             if plain is not None:
-                records += plain
-                first = last
-        self._take(lines, first, records)
+                return plain
+        records: list[Record] = []
+        self._take(self._split(chunk), records)
         if len(self._tail) > self._max_line:
             self._fail("line", self._max_line)
+        self._clean = self._between_events()
         return records
 
     def stray(self) -> bytes:
@@ -136,11 +134,15 @@ class SSEDecoder:
         """Bytes of whole stray lines; no more are kept than `MAX_STRAY`."""
         return len(self._stray)
 
-    @property
     def _between_events(self) -> bool:
         """Whether the next line is the first of its event and of no other."""
         return not (
-            self._has_data or self._event or self._at_start or self._id != self.last_event_id
+            self._has_data
+            or self._skip_lf
+            or self._event
+            or self._at_start
+            or self._id != self.last_event_id
+            or self.failure is not None
         )
 
     def _split(self, chunk: bytes) -> list[bytes]:
@@ -162,42 +164,45 @@ class SSEDecoder:
         self._tail += rest
         return lines
 
-    def _plain(self, records: list[bytes], ends: list[bytes]) -> list[bytes] | None:
+    def _plain(self, chunk: bytes) -> list[Record] | None:
         """The data of `data: ...` + blank line, over and over; None if it is anything else.
 
-        Only the first line can hold bytes of earlier reads, so one look at its length keeps the
-        bounds.
+        Two line ends for each record, and none left over, say that no line hides in one.
         """
-        if any(ends) or len(records[0]) > self._max_plain:
+        if b"\r" in chunk:
+            chunk = chunk.replace(b"\r\n", b"\n")
+            if b"\r" in chunk:
+                return None
+        rest = b""
+        if not chunk.endswith(b"\n\n"):
+            end = chunk.rfind(b"\n\n") + 2
+            chunk, rest = chunk[:end], chunk[end:]
+            if end < 2 or b"\n" in rest or len(rest) > self._max_line:
+                return None
+        if len(self._tail) + len(chunk) > self._max_plain:
             return None
-        plain = [record[6:] for record in records if record.startswith(b"data: ")]
-        return plain if len(plain) == len(records) else None
+        if self._tail:
+            chunk = bytes(self._tail) + chunk
+        records = chunk[6:-2].split(b"\n\ndata: ")
+        if chunk.count(b"\n") != 2 * len(records) or not chunk.startswith(b"data: "):
+            return None
+        self._tail.clear()
+        self._tail += rest
+        return cast("list[Record]", records)
 
-    def _take(
-        self,
-        lines: list[bytes],
-        first: int,
-        records: list[Record],
-        *,
-        until_dispatch: bool = False,
-    ) -> int:
-        """Interpret lines from `first` on; the index of the first line not taken."""
-        for i in range(first, len(lines)):
-            line = lines[i]
+    def _take(self, lines: list[bytes], records: list[Record]) -> None:
+        for line in lines:
             if self.failure is None and len(line) > self._max_line:
                 self._fail("line", self._max_line)
             if self.failure is not None:
-                return len(lines)
+                return
             if self._at_start:
                 self._at_start = False
                 line = line.removeprefix(_BOM)
             if line:
                 self._take_field(line)
-                continue
-            self._dispatch(records)
-            if until_dispatch:
-                return i + 1
-        return len(lines)
+            else:
+                self._dispatch(records)
 
     def _take_field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")

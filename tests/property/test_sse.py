@@ -53,7 +53,7 @@ def split(body: bytes, cuts: Iterable[int]) -> list[bytes]:
 class Slow(SSEDecoder):
     """The decoder without its short way."""
 
-    def _plain(self, records: list[bytes], ends: list[bytes]) -> list[bytes] | None:
+    def _plain(self, chunk: bytes) -> None:
         return None
 
 
