@@ -29,10 +29,12 @@ class _Tool:
 
 @attrs.define
 class _Parts:
+    """Of one choice; most have text and nothing else."""
+
     text: list[str] = attrs.field(factory=list)
-    reasoning: list[str] = attrs.field(factory=list)
-    refusal: list[str] = attrs.field(factory=list)
-    tools: dict[int, _Tool] = attrs.field(factory=dict)
+    reasoning: list[str] | None = None
+    refusal: list[str] | None = None
+    tools: dict[int, _Tool] | None = None
     reason: str | None = None
 
 
@@ -59,9 +61,13 @@ class Transcript:
             case TextDelta(text, index):
                 self._of(index).text.append(text)
             case ReasoningDelta(text, index):
-                self._of(index).reasoning.append(text)
+                parts = self._of(index)
+                parts.reasoning = parts.reasoning or []
+                parts.reasoning.append(text)
             case RefusalDelta(text, index):
-                self._of(index).refusal.append(text)
+                parts = self._of(index)
+                parts.refusal = parts.refusal or []
+                parts.refusal.append(text)
             case ToolCallDelta():
                 self._add_tool(event)
             case ChoiceFinished(index, reason):
@@ -75,7 +81,9 @@ class Transcript:
                 pass
 
     def _add_tool(self, delta: ToolCallDelta) -> None:
-        tool = self._of(delta.index).tools.setdefault(delta.tool_index, _Tool())
+        parts = self._of(delta.index)
+        parts.tools = parts.tools or {}
+        tool = parts.tools.setdefault(delta.tool_index, _Tool())
         # Some providers repeat id and name in every piece: the first one stands.
         tool.id = tool.id or delta.id
         tool.name = tool.name or delta.name
@@ -99,11 +107,11 @@ def _choice(index: int, parts: _Parts) -> Choice:
     return Choice(
         index=index,
         text="".join(parts.text),
-        reasoning="".join(parts.reasoning),
-        refusal="".join(parts.refusal),
+        reasoning="".join(parts.reasoning or ()),
+        refusal="".join(parts.refusal or ()),
         tool_calls=tuple(
             ToolCall(i, tool.id, tool.name, "".join(tool.arguments))
-            for i, tool in sorted(parts.tools.items())
+            for i, tool in sorted((parts.tools or {}).items())
         ),
         finish_reason=parts.reason,
     )

@@ -9,7 +9,7 @@ Rule 4: there is one consumer. It is woken once per batch and takes one checkpoi
 """
 
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import trio
@@ -18,6 +18,10 @@ from engine.values.events import StreamEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+Batch: TypeAlias = tuple[list[StreamEvent], int]
+"""The events of one read, and its body bytes."""
 
 
 @attrs.frozen
@@ -72,13 +76,33 @@ class BufferTotal:
 class Channel:
     """The buffer between one stream's sender and its consumer."""
 
+    __slots__ = (
+        "_behind",
+        "_bytes",
+        "_closed",
+        "_consumer",
+        "_events",
+        "_next",
+        "_peak_bytes",
+        "_peak_events",
+        "_sender_waits",
+        "_taken_bytes",
+        "_taken_events",
+        "_total",
+        "max_bytes",
+        "max_events",
+        "on_room",
+    )
+
     def __init__(self, *, max_events: int, max_bytes: int, total: BufferTotal) -> None:
         self.max_events = max_events
         self.max_bytes = max_bytes
         self.on_room: Callable[[], None] | None = None
         """Called once after a `put` that returned False, when there is room again."""
         self._total = total
-        self._batches: deque[tuple[list[StreamEvent], int]] = deque()
+        self._next: Batch | None = None
+        self._behind: deque[Batch] | None = None
+        """What waits behind `_next`; most consumers keep up and never need one."""
         self._taken_events = 0
         self._taken_bytes = 0
         self._events = 0
@@ -93,7 +117,12 @@ class Channel:
         """Add a batch; False: put no more until `on_room`."""
         if self._closed:
             return True
-        self._batches.append((events, nbytes))
+        if self._next is None:
+            self._next = (events, nbytes)
+        else:
+            if self._behind is None:
+                self._behind = deque()
+            self._behind.append((events, nbytes))
         self._events += len(events)
         self._bytes += nbytes
         self._total.add(nbytes)
@@ -118,7 +147,7 @@ class Channel:
     def discard(self) -> None:
         """Close, and drop what the consumer has not asked for."""
         self.close()
-        self._batches.clear()
+        self._next = self._behind = None
         self._let_go(self._events, self._bytes)
         self._taken_events = self._taken_bytes = 0
 
@@ -127,7 +156,7 @@ class Channel:
         if self._taken_events:
             self._let_go(self._taken_events, self._taken_bytes)
             self._taken_events = self._taken_bytes = 0
-        if self._batches or self._closed:
+        if self._next is not None or self._closed:
             await trio.lowlevel.checkpoint()
         else:
             if self._consumer is not None:
@@ -135,9 +164,10 @@ class Channel:
                 raise trio.BusyResourceError(msg)
             self._consumer = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
-        if not self._batches:
+        if self._next is None:
             return None
-        events, nbytes = self._batches.popleft()
+        events, nbytes = self._next
+        self._next = self._behind.popleft() if self._behind else None
         self._taken_events = len(events)
         self._taken_bytes = nbytes
         return events

@@ -89,6 +89,7 @@ class Attempt:
             response = await self._open()
             try:
                 self.clock.answered(trio.current_time())
+                await self._check(response)
                 await self._receive(response)
             finally:
                 response.close()
@@ -132,7 +133,8 @@ class Attempt:
             return await outlet.transport.open(request, self)
         self._time_out()
 
-    async def _receive(self, response: HttpResponse) -> None:
+    async def _check(self, response: HttpResponse) -> None:
+        """Raise what the head says, if it says no."""
         head = response.head
         self.status = head.status
         self.request_id = head.get("x-request-id") or head.get("request-id")
@@ -142,7 +144,9 @@ class Attempt:
         if not 200 <= head.status < 300 or not dialect.check_head(head):
             body = await _error_body(response)
             raise dialect.error_from_answer(head, body, now=self.wall_time)
-        decoder = dialect.decoder(self.delivery.request)
+
+    async def _receive(self, response: HttpResponse) -> None:
+        decoder = self.outlet.dialect.decoder(self.delivery.request)
         finish = partial(self._finish, decoder)
         sink = self._sink = StreamSink(
             decoder, self.delivery, self.clock, self.meter, self.first_token, finish
@@ -176,9 +180,9 @@ class Attempt:
 
     async def _watch_over(self, sink: StreamSink) -> None:
         # The scope is not moved per read: it wakes at an old date and looks at the clocks.
-        while not sink.ended.is_set():
+        while not sink.ended:
             with trio.CancelScope(deadline=self.clock.deadline) as sink.watch:
-                await sink.ended.wait()
+                await sink.wait_ended()
                 return
             if self.clock.expired(trio.current_time()) is not None:
                 self._time_out()

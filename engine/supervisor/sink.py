@@ -36,8 +36,8 @@ class StreamSink:
         first_token: Callable[[float], None],
         before_finish: Callable[[], None],
     ) -> None:
-        self.ended = trio.Event()
-        """Set when the attempt is over, well or not."""
+        self.ended = False
+        """The attempt is over, well or not."""
         self.failure: EngineError | None = None
         self.body_ended = False
         """The message was read to its end: its connection can be reused."""
@@ -46,6 +46,8 @@ class StreamSink:
         self.usage: Usage | None = None
         self.watch: trio.CancelScope | None = None
         """The scope that sleeps until the next date of the clocks."""
+        self._attempt: trio.lowlevel.Task | None = None
+        """The task that sleeps until the end."""
         self._decoder = decoder
         self._delivery = delivery
         self._clock = clock
@@ -57,7 +59,7 @@ class StreamSink:
         self._waited_for: str | None = None
 
     def feed(self, data: bytes) -> bool:
-        if self.ended.is_set():
+        if self.ended:
             return False
         events = self._decoder.feed(data)
         room = self._deliver(events, len(data)) if events else True
@@ -68,7 +70,7 @@ class StreamSink:
 
     def end(self, error: EngineError | None) -> None:
         self.body_ended = error is None
-        if self.ended.is_set():
+        if self.ended:
             return
         if error is None:
             events = self._decoder.end()
@@ -90,7 +92,22 @@ class StreamSink:
 
     def _over(self, failure: EngineError | None) -> None:
         self.failure = failure
-        self.ended.set()
+        self.ended = True
+        if self._attempt is not None:
+            trio.lowlevel.reschedule(self._attempt)
+            self._attempt = None
+
+    async def wait_ended(self) -> None:
+        """For the one task that runs the attempt; a checkpoint in any case."""
+        if self.ended:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._attempt = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
+
+    def _abort_wait(self, _: object) -> trio.lowlevel.Abort:
+        self._attempt = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
     def _deliver(self, events: list[StreamEvent], nbytes: int) -> bool:
         count = 0

@@ -34,6 +34,20 @@ DRAIN_SECONDS = 0.05
 class Http1Exchange:
     """A request and its response; implements `HttpResponse` once `start` has returned."""
 
+    __slots__ = (
+        "_live",
+        "_message",
+        "_nursery",
+        "_paused",
+        "_readers",
+        "_reading",
+        "_released",
+        "_sent",
+        "_sink",
+        "connection",
+        "peer",
+    )
+
     def __init__(
         self,
         connection: Connection,
@@ -167,6 +181,7 @@ class Http1Exchange:
         """Hand on what is there, and have the rest read."""
         self._deliver()
         if self._wants_more and self._reading is None:
+            self._message.forget_headers()
             self._reading = self._readers.start(self)
 
     @property

@@ -12,6 +12,7 @@ Rule 4: everything the peer can repeat is bounded: the header block with its inf
 
 import re
 
+import attrs
 import httptools
 
 from engine.values.errors import (
@@ -126,6 +127,13 @@ class ResponseReader:
         data = parts[0] if len(parts) == 1 else b"".join(parts)
         parts.clear()
         return data
+
+    def forget_headers(self) -> None:
+        """Nobody will ask for them, but for what the pool wants to know at the end."""
+        if self.head is not None and len(self.head.headers) > 1:
+            kept = tuple(h for h in self.head.headers if h[0] == "keep-alive")
+            self.head = attrs.evolve(self.head, headers=kept)
+            self._headers = []
 
     def skip_body(self) -> None:
         """Take the head for the whole message: nothing of the body is wanted."""

@@ -154,6 +154,8 @@ def _set_options(sock: socket.socket) -> None:
 class SocketConnection:
     """A connected, non-blocking socket, which it owns."""
 
+    __slots__ = ("_closed", "_sock")
+
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
         self._closed = False

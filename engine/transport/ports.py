@@ -38,7 +38,8 @@ class HttpResponse(Protocol):
     """A response whose head has arrived."""
 
     @property
-    def head(self) -> HttpHead: ...
+    def head(self) -> HttpHead:
+        """Its headers only until `attach`: a body that takes minutes does not keep them."""
 
     async def receive_some(self) -> bytes:
         """The next body bytes; b"" at the clean end. Not together with `attach`.
