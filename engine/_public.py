@@ -11,6 +11,8 @@ from engine.pipeline.stream import StreamStatistics, TextStream, TokenStream
 from engine.scheduler.bulk import Outcomes
 from engine.scheduler.calls import CallLease
 from engine.scheduler.observers import ObserverFailed, RecordStream
+from engine.sessions import Receipt, Session
+from engine.sessions.typed import TypedEvents
 from engine.transport.http import open_transport
 from engine.values.completion import Choice, Completion, Outcome, Partial, ToolCall
 from engine.values.errors import (
@@ -69,10 +71,14 @@ from engine.values.lifecycle import (
     Admitted,
     AttemptEnded,
     AttemptStarted,
+    ConnectionLost,
     FirstToken,
     LifecycleRecord,
+    Reconnected,
+    Reconnecting,
     Retrying,
     RouteChanged,
+    SessionRecord,
     StreamEnded,
 )
 from engine.values.origin import BaseUrl
@@ -80,6 +86,17 @@ from engine.values.policy import Patience, Priority, Retries
 from engine.values.records import AttemptRecord, AttemptState, Timings
 from engine.values.request import ChatRequest
 from engine.values.secret import Secret
+from engine.values.session import (
+    EndpointHeartbeat,
+    Heartbeat,
+    HeartbeatStatistics,
+    Pending,
+    Reconnect,
+    SendOutcome,
+    SessionSettings,
+    SessionState,
+    SessionStatistics,
+)
 from engine.values.settings import Endpoint, EngineConfig, ModelSettings, Route
 from engine.values.statistics import (
     ConnectionStatistics,
@@ -110,12 +127,14 @@ __all__ = [
     "ConfigError",
     "ConnectError",
     "ConnectTimeoutError",
+    "ConnectionLost",
     "ConnectionLostError",
     "ConnectionStatistics",
     "ContentError",
     "DeadlineError",
     "DrainReport",
     "Endpoint",
+    "EndpointHeartbeat",
     "Engine",
     "EngineClosedError",
     "EngineConfig",
@@ -126,6 +145,8 @@ __all__ = [
     "FirstByteTimeoutError",
     "FirstToken",
     "FirstTokenTimeoutError",
+    "Heartbeat",
+    "HeartbeatStatistics",
     "IdleTimeoutError",
     "JsonFormatter",
     "LifecycleRecord",
@@ -142,6 +163,7 @@ __all__ = [
     "Partial",
     "Patience",
     "PatienceError",
+    "Pending",
     "Plan",
     "Priority",
     "ProtocolError",
@@ -151,6 +173,10 @@ __all__ = [
     "QuotaError",
     "RateLimitedError",
     "ReasoningDelta",
+    "Receipt",
+    "Reconnect",
+    "Reconnected",
+    "Reconnecting",
     "RecordStream",
     "RedirectRefusedError",
     "RefusalDelta",
@@ -165,7 +191,13 @@ __all__ = [
     "RouteChanged",
     "RouteStatistics",
     "Secret",
+    "SendOutcome",
     "ServerError",
+    "Session",
+    "SessionRecord",
+    "SessionSettings",
+    "SessionState",
+    "SessionStatistics",
     "Stop",
     "StorageError",
     "StreamCancelledError",
@@ -184,6 +216,7 @@ __all__ = [
     "ToolCallDelta",
     "TotalTimeoutError",
     "TruncatedStreamError",
+    "TypedEvents",
     "UnexpectedContentError",
     "Usage",
     "UsageReport",

@@ -18,6 +18,13 @@ from engine.config.report import Place, Report, dotted, nearest, quoted, suggest
 from engine.values.budgets import Budget, Budgets
 from engine.values.policy import Patience, Retries
 from engine.values.rates import Rates
+from engine.values.session import (
+    EndpointHeartbeat,
+    Heartbeat,
+    Pending,
+    Reconnect,
+    SessionSettings,
+)
 from engine.values.settings import Endpoint, EngineConfig, ModelSettings, Route
 
 MAX_CYCLES = 10
@@ -163,6 +170,16 @@ def build(layer: Layer, written: Layer) -> EngineConfig:
         models={name: _model(name, groups) for name in layer.named("models")},
         default_endpoint=_default_endpoint(endpoints, written),
         budgets=_budgets(groups),
+        sessions=_sessions(groups),
+    )
+
+
+def _sessions(groups: Groups) -> SessionSettings:
+    return SessionSettings(
+        heartbeat=Heartbeat(**groups.get(("sessions", "heartbeat"), {})),
+        reconnect=Reconnect(**groups.get(("sessions", "reconnect"), {})),
+        pending=Pending(**groups.get(("sessions", "pending"), {})),
+        **groups.get(("sessions",), {}),
     )
 
 
@@ -203,6 +220,7 @@ def _endpoint(name: str, groups: Groups) -> Endpoint:
         headers=_present(headers),
         query=groups.get(("endpoints", name, "query"), {}),
         missing_key=absent[0].why if absent else "",
+        heartbeat=EndpointHeartbeat(**groups.get(("endpoints", name, "heartbeat"), {})),
         rates=_rates(fields),
         **_present(fields),
     )

@@ -79,6 +79,29 @@ def _part(raw: object, _: Spot) -> float:
 PART = Kind("number > 0 and <= 1", _part, plain=False)
 
 
+def number(low: int, high: int | None = None) -> Kind:
+    """A number from `low` to `high`, or without an upper end."""
+    most = 1000 if high is None else high
+    form = f"number >= {low}" if high is None else f"number from {low} to {high}"
+
+    def read(raw: object, _: Spot) -> float:
+        if is_number(raw) and low <= raw <= most:
+            return float(raw)
+        raise _no_number(raw, f"a {form}", most)
+
+    return Kind(form, read, plain=False)
+
+
+def _server_path(raw: object, _: Spot) -> str:
+    if isinstance(raw, str) and re.fullmatch(r"/[\x21-\x7e]*", raw):
+        return raw
+    msg = f"must be a path that begins with /, not {described(raw)}"
+    raise MisfitError(msg)
+
+
+SERVER_PATH = Kind("path", _server_path)
+
+
 def seconds(*words: str, zero: bool = False) -> Kind:
     """Seconds above zero (from zero on with `zero`), or one of the words "off" and "auto"."""
     form = " or ".join(["seconds >= 0" if zero else "seconds > 0", *(f'"{w}"' for w in words)])

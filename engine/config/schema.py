@@ -14,9 +14,11 @@ from engine.config.kinds import (
     PART,
     QUERY,
     ROUTES,
+    SERVER_PATH,
     URL,
     Kind,
     choice,
+    number,
     seconds,
     whole,
 )
@@ -24,6 +26,7 @@ from engine.config.money_kinds import LEDGER, MONEY, PERCENT, PERCENTAGES, PRICE
 from engine.config.report import Place
 from engine.values.budgets import BudgetMode, Budgets, UnknownPrice
 from engine.values.policy import Patience, Retries
+from engine.values.session import Heartbeat, Pending, Reconnect, SessionSettings, WhenFull
 from engine.values.settings import Auth, Endpoint, EngineConfig
 
 ANY = "*"
@@ -107,6 +110,54 @@ def _budgets() -> list[Key]:
     ]
 
 
+def _sessions() -> list[Key]:
+    parts: list[tuple[str, type, list[tuple[str, Kind, str]]]] = [
+        ("heartbeat.", Heartbeat, [(n, seconds(), "seconds") for n in ("interval", "timeout")]),
+        (
+            "reconnect.",
+            Reconnect,
+            [
+                ("attempts", whole(1), "attempts"),
+                ("base", seconds(), "seconds"),
+                ("factor", number(1), ""),
+                ("jitter", number(0, 1), "of the wait"),
+                ("cap", seconds(), "seconds"),
+                ("retry_after_cap", seconds(), "seconds"),
+                ("max_restarts", whole(1), "connections"),
+                ("period", seconds(), "seconds"),
+            ],
+        ),
+        (
+            "pending.",
+            Pending,
+            [
+                ("max_messages", whole(1), "messages"),
+                ("max_bytes", whole(1), "bytes"),
+                ("when_full", choice(*get_args(WhenFull)), ""),
+            ],
+        ),
+        (
+            "",
+            SessionSettings,
+            [
+                *((n, seconds(), "seconds") for n in ("connect_timeout", "close_timeout")),
+                ("max_message_bytes", whole(1), "bytes"),
+                ("buffer_events", whole(1), "events"),
+                ("buffer_bytes", whole(1), "bytes"),
+                ("max_buffered_bytes", whole(1), "bytes"),
+                ("max_in_flight", whole(1), "answers"),
+                ("max_lanes", whole(1), "lanes"),
+                ("max_age", seconds(), "seconds"),
+            ],
+        ),
+    ]
+    return [
+        Key(f"sessions.{table}{name}", kind, unit, _default(owner, name))
+        for table, owner, names in parts
+        for name, kind, unit in names
+    ]
+
+
 _UNITS = {"daily": "per day", "monthly": "per month"}
 
 KEYS: tuple[Key, ...] = (
@@ -130,6 +181,9 @@ KEYS: tuple[Key, ...] = (
     _endpoint("http", choice("auto", "1.1")),
     _endpoint("max_tokens_field", FIELD_NAME),
     _endpoint("include_usage", FLAG),
+    Key("endpoints.*.heartbeat.interval", seconds("off"), "seconds", None),
+    Key("endpoints.*.heartbeat.timeout", seconds(), "seconds", 5.0),
+    Key("endpoints.*.heartbeat.path", SERVER_PATH, "", "/models"),
     _endpoint("insecure", FLAG),
     _endpoint("deny_private", FLAG),
     Key("endpoints.*.max_streams", whole(0), "streams"),
@@ -142,6 +196,7 @@ KEYS: tuple[Key, ...] = (
     Key("models.*.fallback", MODELS),
     Key("models.*.price", PRICES, "per million tokens"),
     *_budgets(),
+    *_sessions(),
 )
 
 Node: TypeAlias = Key | Mapping[str, "Node"]

@@ -33,6 +33,7 @@ TEMPLATE = """\
 #http = "auto"
 #max_tokens_field = "max_tokens" # "max_completion_tokens" for OpenAI's reasoning models
 #include_usage = true            # false for servers that refuse `stream_options`
+#heartbeat = { interval = "off", timeout = 5, path = "/models" }  # ask while nobody uses it
 #insecure = false                # true: no certificate check
 #deny_private = false            # true: refuse names that resolve to private addresses
 #rpm = 3000                      # requests per minute over all models; also tpm, input_tpm,
@@ -83,4 +84,25 @@ TEMPLATE = """\
 #daily = "50"
 #monthly = "1000"
 #mode = "hard"
+
+#[sessions]                      # WebSockets that are kept open
+#heartbeat = { interval = 30, timeout = 5 }
+#reconnect.attempts = 5          # in a row without a connection
+#reconnect.base = 1
+#reconnect.factor = 2
+#reconnect.jitter = 0.3
+#reconnect.cap = 30
+#reconnect.retry_after_cap = 120
+#reconnect.max_restarts = 10     # connections that may break within `period` before we give up
+#reconnect.period = 60
+#pending = { max_messages = 1000, max_bytes = 4194304, when_full = "wait" }
+#connect_timeout = 30
+#close_timeout = 2
+#max_message_bytes = 16777216    # received
+#buffer_events = 1024            # that may wait to be read
+#buffer_bytes = 4194304
+#max_buffered_bytes = 33554432   # unread bytes of all answers of a session
+#max_in_flight = 16              # answers at once
+#max_lanes = 32
+#max_age = 3600                  # renewed before
 """

@@ -17,12 +17,15 @@ Rule 2: a call is settled at its first token, not at its end: streams last for m
 Rule 3: a cancelled call is neither success nor failure; its probe goes to the next caller.
 Rule 4: a probe that is not heard of for `open_for` is given up and another let through, so that no
         stuck call keeps the route half open (resilience4j#903).
+Rule 5: a heartbeat that nobody answers opens it at once, until the next one: nobody else is there
+        to speak for the route. One that is answered ends that, and calls have to prove the rest.
 
 Rates over a window with a least number of calls, and slowness as a second rate, are resilience4j's
 (`CircuitBreakerConfig`); the idea is Nygard's, "Release It!".
 """
 
 from enum import Enum
+from math import inf
 from typing import Any, NewType
 
 import attrs
@@ -133,6 +136,7 @@ class Breaker:
     """Probes that have not reported."""
     _proved: int = attrs.field(default=0, init=False)
     _slow: int = attrs.field(default=0, init=False)
+    _silent_until: float = attrs.field(default=-inf, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._window = CallWindow(self.policy.window)
@@ -172,6 +176,15 @@ class Breaker:
         else:
             self._count(now, failures=1)
 
+    def beat(self, outcome: Outcome, now: float, until: float) -> None:
+        """What a heartbeat found; its silence holds until the date of the next one."""
+        if outcome is Outcome.FAILURE:
+            if self.circuit is not Circuit.OPEN:
+                self._move(Signal.TRIPPED, now)
+            self._silent_until = until
+        else:
+            self._silent_until = -inf
+
     def retry_at(self, now: float) -> float:
         """The earliest date at which `admit` may let a call through; `now` if it would now."""
         if self.circuit is Circuit.CLOSED:
@@ -179,7 +192,7 @@ class Breaker:
         out = self._probing + self._proved
         if self.circuit is Circuit.HALF_OPEN and out < self.policy.probes:
             return now
-        return max(now, self._since + self.policy.open_for)
+        return max(now, self._since + self.policy.open_for, self._silent_until)
 
     def statistics(self, now: float) -> BreakerStatistics:
         tally = self._window.tally(now)

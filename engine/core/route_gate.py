@@ -117,6 +117,13 @@ class RouteGate:
         opens_at = self.breaker.retry_at(now)
         return Closed(opens_at, paused=False) if opens_at > now else None
 
+    def beat(self, error: EngineError | None, now: float, until: float) -> None:
+        """A heartbeat of the route's endpoint was answered (None), or failed; the next one comes
+        at `until`."""
+        if isinstance(error, RateLimitedError | ServerError) and error.retry_after is not None:
+            self.pause(error.retry_after, now)
+        self.breaker.beat(verdict(self.policy, error, 0.0), now, until)
+
     def pause(self, seconds: float, now: float) -> None:
         self.paused_until = max(self.paused_until, now + min(seconds, MAX_PAUSE))
 

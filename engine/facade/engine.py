@@ -24,15 +24,19 @@ from engine.scheduler.calls import CallLease, Calls, call_deadline, check_tokens
 from engine.scheduler.catalogue import SIMULATOR_ENDPOINT, Catalogue
 from engine.scheduler.dispatcher import Dispatcher
 from engine.scheduler.figures import engine_statistics
+from engine.scheduler.heartbeats import Heartbeats
 from engine.scheduler.observers import DropPolicy, Observers, RecordStream
+from engine.sessions import Session, Sessions
 from engine.supervisor.request import Supervisor
 from engine.transport.client import HttpTransport
+from engine.transport.connect import Connector
 from engine.values.completion import Completion, Outcome
 from engine.values.demand import Demand
-from engine.values.errors import RequestError
+from engine.values.errors import ConfigError, RequestError
 from engine.values.policy import Priority
 from engine.values.rates import Rates
 from engine.values.request import ChatRequest, make_request
+from engine.values.session import SessionSettings
 from engine.values.settings import Endpoint, EngineConfig
 from engine.values.statistics import EngineStatistics
 
@@ -84,6 +88,24 @@ class Engine:
             nursery, self._supervisor, self._admission, self._buffers, self._observers
         )
         self._calls = Calls(self._admission)
+        self._heartbeats = Heartbeats(
+            dict(self._outlets), self._supervisor.routes, outside.wall, outside.dice.random
+        )
+        if self._heartbeats:
+            self._observers.add(self._heartbeats.observe)
+            self._heartbeats.start(nursery)
+        self._sessions = Sessions(
+            nursery,
+            config,
+            self._admission,
+            self._catalogue,
+            self._supervisor,
+            self._dispatcher,
+            self._observers,
+            self._connector_of,
+            outside.wall,
+            outside.dice.random,
+        )
 
     @property
     def config(self) -> EngineConfig:
@@ -161,6 +183,28 @@ class Engine:
         """`(index, event)` of many streams at once; each ends with `Finished` or `Failed`."""
         return bulk.merge(self.stream, requests, self._in_flight(max_in_flight))
 
+    def session(
+        self,
+        endpoint: str,
+        *,
+        path: str | None = None,
+        settings: SessionSettings | None = None,
+        heartbeat: Callable[[Session], Awaitable[object]] | None = None,
+    ) -> AbstractAsyncContextManager[Session]:
+        """A WebSocket that is kept: `async with eng.session("openai") as session:`.
+
+        `path` is the whole path on the endpoint's server, query included; None takes the base
+        URL's own and `/responses`. `settings` replaces what the configuration says of sessions.
+        `heartbeat` is called with each beat; taking longer than its timeout counts as a missed one.
+
+        Entering the block does not wait for the connection: sending, streaming and iterating do.
+
+        Raises:
+            ConfigError: no such endpoint, no key for it, or trio-websocket is not installed.
+            EngineClosedError: the engine is closed or draining.
+        """
+        return self._sessions.open(endpoint, path=path, settings=settings, heartbeat=heartbeat)
+
     def lease(
         self,
         model: str,
@@ -207,6 +251,9 @@ class Engine:
             transports=self._transports,
             buffers=self._buffers,
             streams=len(self._dispatcher.live),
+            sessions=len(self._sessions.live),
+            session_connections=self._sessions.connections,
+            heartbeats=self._heartbeats.statistics(),
             opened_at=self._opened_at,
         )
 
@@ -299,18 +346,33 @@ class Engine:
         return max_in_flight
 
     def _find_simulator(self, plan: Plan) -> None:
+        if any(stop.endpoint == SIMULATOR_ENDPOINT for stop in plan.stops):
+            self._have_simulator()
+
+    def _have_simulator(self) -> None:
         """Serve `sim/...` in process, from its first use on."""
-        needed = any(stop.endpoint == SIMULATOR_ENDPOINT for stop in plan.stops)
-        if SIMULATOR_ENDPOINT in self._outlets or not needed:
+        if SIMULATOR_ENDPOINT in self._outlets:
             return
         transport = HttpTransport(self._nursery, self._outside.simulator(self._nursery))
         self._transports.append(transport)
         endpoint = Endpoint(SIMULATOR_ENDPOINT, SIMULATED_URL)
         self._outlets[SIMULATOR_ENDPOINT] = outlet_of(endpoint, transport)
 
+    def _connector_of(self, name: str) -> tuple[Endpoint, Connector]:
+        if name == SIMULATOR_ENDPOINT:
+            self._have_simulator()
+        outlet = self._outlets.get(name)
+        if outlet is None:
+            names = ", ".join(map(repr, self._outlets)) or "none"
+            msg = f"no endpoint is called {name!r:.80}; there are: {names}, and the simulated 'sim'"
+            raise ConfigError(msg)
+        assert isinstance(outlet.transport, HttpTransport)
+        return outlet.endpoint, outlet.transport.connector
+
     def _close(self, bug: BaseException | None = None) -> None:
         self._admission.close("the engine was closed", bug, waiting_too=True)
         self._dispatcher.close(bug)
+        self._sessions.close()
         self._observers.close()
         for transport in self._transports:
             transport.close()

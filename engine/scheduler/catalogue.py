@@ -39,8 +39,10 @@ class Catalogue:
         """What limits and statistics call it: a simulated model without its script."""
         return model.partition("?")[0] if model.startswith(SIMULATED) else model
 
-    def course(self, request: ChatRequest, rank: tuple[int, int]) -> Course:
-        """What `request` may do.
+    def course(
+        self, request: ChatRequest, rank: tuple[int, int], given: Plan | None = None
+    ) -> Course:
+        """What `request` may do; with a plan that was `given`, where it is to go.
 
         Raises:
             ConfigError: no endpoint serves the model.
@@ -48,7 +50,7 @@ class Catalogue:
         name = self.name(request.model)
         return Course(
             model=name,
-            plan=self.plan(request),
+            plan=given or self.plan(request),
             rank=rank,
             meter=self.meter(name),
             request=request,

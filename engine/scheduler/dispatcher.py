@@ -9,9 +9,10 @@ Rule 4: cancel scopes follow the nursery and not the caller, so the caller's dea
         as a value.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from math import inf
+from typing import TypeAlias
 
 import trio
 
@@ -31,6 +32,9 @@ from engine.values.errors import (
 )
 from engine.values.lifecycle import StreamEnded
 from engine.values.request import ChatRequest
+
+Runner: TypeAlias = Callable[[Delivery, Course], Awaitable[None]]
+"""Brings a request to its answer, or raises what ended it."""
 
 
 class Dispatcher:
@@ -70,10 +74,16 @@ class Dispatcher:
         deadline: float,
         buffer_events: int,
         buffer_bytes: int,
+        supervisor: Supervisor | None = None,
+        buffers: BufferTotal | None = None,
     ) -> AsyncIterator[TokenStream]:
-        """A running stream; it is over, and all it held is free, when the block has been left."""
+        """A running stream; it is over, and all it held is free, when the block has been left.
+
+        A session's streams have a `supervisor` and `buffers` of their own.
+        """
         self._admission.check_open()
-        channel = Channel(max_events=buffer_events, max_bytes=buffer_bytes, total=self._buffers)
+        total = buffers or self._buffers
+        channel = Channel(max_events=buffer_events, max_bytes=buffer_bytes, total=total)
         delivery = Delivery(
             request,
             channel,
@@ -85,7 +95,8 @@ class Dispatcher:
         course.meter.requests += 1
         self._live[delivery] = None
         self._open[delivery] = None
-        self._nursery.start_soon(self._run, delivery, course, name=f"stream {course.model}")
+        run = (supervisor or self._supervisor).run
+        self._nursery.start_soon(self._run, run, delivery, course, name=f"stream {course.model}")
         try:
             yield self.handle(delivery)
         finally:
@@ -126,10 +137,10 @@ class Dispatcher:
         # Nobody will read what is left: without this it would count as buffered for ever.
         delivery.channel.discard()
 
-    async def _run(self, delivery: Delivery, course: Course) -> None:
+    async def _run(self, run: Runner, delivery: Delivery, course: Course) -> None:
         try:
             with delivery.scope:
-                await self._bring(delivery, course)
+                await self._bring(run, delivery, course)
             if delivery.outcome is None:
                 delivery.revoke(self._deadline_error(delivery, course))
         except Exception as bug:
@@ -145,9 +156,9 @@ class Dispatcher:
                 self._idle.set()
                 self._idle = None
 
-    async def _bring(self, delivery: Delivery, course: Course) -> None:
+    async def _bring(self, run: Runner, delivery: Delivery, course: Course) -> None:
         try:
-            await self._supervisor.run(delivery, course)
+            await run(delivery, course)
         except EngineError as error:
             delivery.fail(error)
             return

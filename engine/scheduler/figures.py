@@ -10,6 +10,7 @@ from engine.pipeline.channel import BufferTotal
 from engine.scheduler.admission import Admission
 from engine.scheduler.limiter import Slots
 from engine.transport.client import HttpTransport
+from engine.values.session import HeartbeatStatistics
 from engine.values.settings import Route
 from engine.values.statistics import (
     ConnectionStatistics,
@@ -28,6 +29,9 @@ def engine_statistics(
     buffers: BufferTotal,
     streams: int,
     opened_at: float,
+    sessions: int = 0,
+    session_connections: int = 0,
+    heartbeats: Mapping[str, HeartbeatStatistics] | None = None,
 ) -> EngineStatistics:
     """A snapshot; costs a few microseconds per model and route."""
     now = trio.current_time()
@@ -44,6 +48,9 @@ def engine_statistics(
         streams=streams,
         buffered_bytes=buffers.current_bytes,
         uptime=now - opened_at,
+        sessions=sessions,
+        session_connections=session_connections,
+        heartbeats=heartbeats or {},
     )
 
 

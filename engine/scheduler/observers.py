@@ -75,6 +75,10 @@ class Observers:
         self._functions = list(functions)
         self._streams: dict[RecordStream, None] = {}
 
+    def add(self, function: Observer) -> None:
+        """Tell `function` too, as the last one."""
+        self._functions.append(function)
+
     def emit(self, record: Record) -> None:
         if self._functions or self._streams:
             self._tell(record)

@@ -72,7 +72,7 @@ def error_status(fault: Status, own_headers: Headers, *, keep: bool) -> Iterator
     """What `fault` asks for."""
     kind, body = JSON, b""
     if fault.body is None:
-        body = msgspec.json.encode({"error": _error(fault)})
+        body = msgspec.json.encode({"error": error_of(fault)})
     elif isinstance(fault.body, str):
         kind, body = HTML, fault.body.encode()
     else:
@@ -86,7 +86,8 @@ def error_status(fault: Status, own_headers: Headers, *, keep: bool) -> Iterator
     return whole(fault.code, body, (*headers, *fault.headers), end=end)
 
 
-def _error(fault: Status) -> dict[str, object]:
+def error_of(fault: Status) -> dict[str, str | None]:
+    """The error object of a status that was asked for, in OpenAI's shape."""
     kinds = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
     kind = kinds.get(fault.code, "server_error" if fault.code >= 500 else "invalid_request_error")
     message = f"The simulated provider was told to answer {fault.code}."

@@ -86,10 +86,20 @@ class Conversation:
         if how is How.KEEP:
             self._inbox.next_message()
             self._early = 0
+        elif how is How.TALK:
+            how = await self._talk(exchange)
         if exchange.close_idle is not None:
             self._close_idle = exchange.close_idle
         self._between = min(self._idle, self._close_idle)
         return how
+
+    async def _talk(self, exchange: Exchange) -> How:
+        """Go on as a WebSocket, to its end."""
+        # Imported here: it needs the extra `ws`, and so does nobody else.
+        from engine.simulator.websocket import Talk
+
+        self.busy = False
+        return await Talk(self._stream, self._provider, exchange, self._inbox.rest()).run()
 
     async def _begun(self) -> tuple[Exchange, Iterator[Step] | None]:
         """The next request, and the answer to it if it was none."""

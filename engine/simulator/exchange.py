@@ -8,8 +8,11 @@ Rule 3: faults concern chat completions; those that end an answer after so many 
         those that do not wait for the body concern every request.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from hashlib import sha1
+from importlib.util import find_spec
 from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING
@@ -27,6 +30,7 @@ from engine.simulator.profiles import Profile
 from engine.simulator.question import ApiError, Question, read_question
 from engine.simulator.reply import Reply
 from engine.simulator.responses import Kept
+from engine.simulator.responses_question import read_question as read_response_question
 from engine.simulator.script import (
     CloseDelimited,
     CloseIdle,
@@ -52,6 +56,7 @@ SCRIPT_HEADER = "x-sim-script"
 _CHAT = "/v1/chat/completions"
 _MODELS = "/v1/models"
 _RESPONSES = "/v1/responses"
+_REALTIME = "/v1/realtime"
 
 
 @attrs.frozen
@@ -86,6 +91,7 @@ class Exchange:
         self._chunks = chunks
         self._keep_alive = keep_alive
         self._query = query
+        self._socket_key = headers.get("sec-websocket-key") if _upgrades(headers) else None
         self._entered: str | None = None
         self._refusal: ApiError | None = None
         self._status: int | None = None
@@ -120,6 +126,10 @@ class Exchange:
         """An answer to something that is no HTTP request; the connection ends with it."""
         self._keep_alive = False
         return self._finished(self._refused(ApiError(status, message)))
+
+    @property
+    def query(self) -> str:
+        return self._query
 
     # What is reported by whoever takes the steps. ---------------------------------------------
 
@@ -173,6 +183,8 @@ class Exchange:
         path, method = unquote(self.record.path), self.record.method
         if self.record.credential in ("wrong", "missing"):
             self._deny()
+        if self._socket_key is not None and path in (_RESPONSES, _REALTIME):
+            return self._handshake(self._socket_key)
         if path == _CHAT:
             self._only(method, "POST")
             return self._answered(read_question(body), now, _chat)
@@ -213,7 +225,7 @@ class Exchange:
         memory = self._provider.responses
         if not name:
             self._only(method, "POST")
-            question = responses.read_question(body, memory.earlier)
+            question = read_response_question(body, memory.earlier)
             return self._answered(question, now, _new_response)
         kept = memory.get(name.removesuffix("/cancel"))
         if name.endswith("/cancel"):
@@ -236,9 +248,36 @@ class Exchange:
         steps = responses.events(kept, self.record.script, behind)
         return self._streamed(steps, self._headers(), -inf)
 
-    def _answered(
-        self, question: Question, now: float, voice: Callable[["Provider", Sheet], Voice]
-    ) -> Iterator[Step]:
+    def _handshake(self, key: str) -> Iterator[Step]:
+        """The switch to a WebSocket, or what stands in its place."""
+        self._only(self.record.method, "GET")
+        if find_spec("wsproto") is None:
+            raise ApiError(501, "WebSockets need the extra 'ws'.", code="not_implemented")
+        for fault in self.record.script:
+            if isinstance(fault, Status):
+                return answers.error_status(fault, self._headers(), keep=self._keep_alive)
+            if isinstance(fault, Redirect):
+                return answers.redirect(fault, self._headers())
+        headers = (("upgrade", "websocket"), ("connection", "Upgrade"), *self._headers())
+        accepted = ("sec-websocket-accept", _accept(key))
+        switch = Send(answers.head(101, (*headers, accepted)))
+        return iter((switch, End(How.TALK, "socket")))
+
+    def sheet_for(self, question: Question, now: float) -> Sheet:
+        """The sheet of an answer on a WebSocket.
+
+        Raises:
+            ApiError: a fault stands in its place.
+        """
+        sheet, _ = self._enter(question, now)
+        for fault in sheet.script:
+            if isinstance(fault, Status):
+                raise _told_error(fault)
+        self.record.response_id = response_id = sheet.id.replace("chatcmpl-", "resp_")
+        return attrs.evolve(sheet, id=response_id)
+
+    def _enter(self, question: Question, now: float) -> tuple[Sheet, list[tuple[str, str]]]:
+        """Take up the question; what will be said, and headers about limits."""
         provider, record = self._provider, self.record
         profile = provider.profile(question.model)
         elapsed = provider.elapsed(now)
@@ -248,20 +287,27 @@ class Exchange:
         self._entered = question.model
         at_once = provider.enter(question.model)
         record.reply = provider.make_reply(question, record.script, profile, record.number)
-        if first(record.script, CloseDelimited):
-            self._chunks = self._keep_alive = False
-        headers = self._headers()
+        headers: list[tuple[str, str]] = []
         for fault in record.script:
             if isinstance(fault, RateLimit):
                 headers += provider.admit(fault, question, record.reply, now)
             elif isinstance(fault, Overload) and at_once > fault.beyond:
                 raise _overloaded(fault)
-            elif isinstance(fault, Status):
+        return self._sheet(question, record.reply, profile, now), headers
+
+    def _answered(
+        self, question: Question, now: float, voice: Callable[["Provider", Sheet], Voice]
+    ) -> Iterator[Step]:
+        sheet, limits = self._enter(question, now)
+        if first(sheet.script, CloseDelimited):
+            self._chunks = self._keep_alive = False
+        headers = [*self._headers(), *limits]
+        for fault in sheet.script:
+            if isinstance(fault, Status):
                 return answers.error_status(fault, headers, keep=self._keep_alive)
-            elif isinstance(fault, Redirect):
+            if isinstance(fault, Redirect):
                 return answers.redirect(fault, headers)
-        sheet = self._sheet(question, record.reply, profile, now)
-        return self._said(sheet, voice(provider, sheet), headers)
+        return self._said(sheet, voice(self._provider, sheet), headers)
 
     def _sheet(self, question: Question, reply: Reply, profile: Profile, now: float) -> Sheet:
         delay = first(self.record.script, Delay) or Delay()
@@ -313,6 +359,28 @@ def _new_response(provider: "Provider", sheet: Sheet) -> Voice:
         partial(responses.events, kept, sheet.script),
         partial(responses.completion, kept, inf),
     )
+
+
+def _told_error(fault: Status) -> ApiError:
+    error = answers.error_of(fault)
+    wait = fault.retry_after
+    return ApiError(
+        fault.code,
+        error["message"] or "",
+        code=error["code"],
+        kind=error["type"] or "",
+        headers=() if wait is None else (("retry-after", str(wait)),),
+    )
+
+
+def _upgrades(headers: Mapping[str, str]) -> bool:
+    return headers.get("upgrade", "").lower() == "websocket"
+
+
+def _accept(key: str) -> str:
+    """The answer to a handshake's key (RFC 6455 4.2.2)."""
+    digest = sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False)
+    return b64encode(digest.digest()).decode()
 
 
 def _overloaded(fault: Overload) -> ApiError:

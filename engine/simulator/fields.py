@@ -52,6 +52,10 @@ def status(value: object) -> str | None:
     return None if 200 <= _whole(value) <= 599 else "an HTTP status from 200 to 599"
 
 
+def close_code(value: object) -> str | None:
+    return None if 1000 <= _whole(value) <= 4999 else "a WebSocket close code from 1000 to 4999"
+
+
 def flag(value: object) -> str | None:
     return None if isinstance(value, bool) else "true or false"
 

@@ -88,6 +88,10 @@ class Inbox:
             return b""
         raise ClientGoneError
 
+    def rest(self) -> bytes:
+        """What came behind a request that is the last one of its connection."""
+        return bytes(self._parser.trailing_data[0])
+
     def next_message(self) -> None:
         """This message is done with; the bytes after it begin another one."""
         rest, ended = self._parser.trailing_data

@@ -36,6 +36,8 @@ class RequestRecord:
     headers: Mapping[str, str] = attrs.field(factory=dict)
     """Those in `HEADERS`."""
     credential: Credential = "not asked"
+    response_id: str | None = None
+    """Of the answer, in an API that names it."""
     model: str | None = None
     stream: bool = False
     script: Script = ()

@@ -9,9 +9,11 @@ Rule 2: no key is kept, only whether it was right.
     provider.log[-1].ending
 """
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from hmac import compare_digest
+from math import inf
 from random import Random
 from typing import Any
 
@@ -42,11 +44,13 @@ class Provider:
         key: Secret | None = None,
         fresh: bool = False,
         max_records: int = 100_000,
+        socket_age: float = inf,
     ) -> None:
         """
         `speed` makes every model so many times as fast. With a `key`, requests need it as a
         bearer token or as `api-key`, `x-api-key` or `x-goog-api-key`. `fresh` gives every
         request words of its own, so that a splice of two answers to one prompt shows.
+        WebSockets are closed after `socket_age` seconds.
         """
         self.name = name
         self.models = {model: profile.faster(speed) for model, profile in models.items()}
@@ -54,6 +58,9 @@ class Provider:
         self.log = ProviderLog(max_records)
         self.dice = dice
         self.responses = Memory()
+        self.socket_age = socket_age
+        self.heard: deque[bytes] = deque(maxlen=max_records)
+        """Messages that came over WebSockets, oldest first."""
         self._key = key
         self._fresh = fresh
         self._limits = RateLimits()

@@ -262,6 +262,26 @@ class Garbage(Fault):
     kind: str = of(fields.one_of(*GARBAGE), "html")
 
 
+SOCKET = ("close", "drop", "silence", "no_pong", "no_lanes", "duplicate")
+
+
+@attrs.frozen
+class Socket(Fault):
+    """What goes wrong on a WebSocket; anywhere else nothing does.
+
+    `close`: a close frame with `code` and `reason`; `drop`: FIN without one; `silence`: nothing is
+    read or sent any more; `no_pong`: pings are not answered; `no_lanes`: events do not say which
+    lane they belong to; `duplicate`: the event of token `at` comes twice. The first four happen
+    `after` seconds of a connection, or before token `at` of an answer.
+    """
+
+    kind: str = of(fields.one_of(*SOCKET), "close")
+    after: float | None = of(fields.or_none(fields.seconds), None)
+    at: int | None = of(fields.or_none(fields.count), None)
+    code: int = of(fields.close_code, 1011)
+    reason: str = of(fields.text, "")
+
+
 # Answers in place of the stream. --------------------------------------------------------------
 
 
@@ -346,7 +366,7 @@ _ALL: tuple[type[Fault], ...] = (
     *(Delay, Stall, Drip, HangAfterDone, CloseIdle),
     *(Cut, Reset, CutUpload, InStreamError),
     *(Split, Comments, Crlf, BadJson, BadUtf8, NoEndMark, NoFinish, NoUsage, UsageLie),
-    *(CloseDelimited, Garbage),
+    *(CloseDelimited, Garbage, Socket),
     *(Status, Redirect, RateLimit, Overload),
     *(ResolveFail, RefuseConnect, BlackHole, SlowTls),
 )

@@ -29,6 +29,8 @@ class How(Enum):
     CLOSE = auto()
     """FIN."""
     RESET = auto()
+    TALK = auto()
+    """It is a WebSocket from now on."""
 
 
 @attrs.define  # one is made for every token, and freezing doubles its price

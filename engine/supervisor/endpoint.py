@@ -19,6 +19,9 @@ _AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
     "x-goog-api-key": ("x-goog-api-key", ""),
 }
 
+_SAFE = "/%:@!$&'()*+,;=~"
+"""What a path may hold besides letters and digits (RFC 3986 3.3)."""
+
 
 @attrs.frozen
 class Outlet:
@@ -50,7 +53,7 @@ class Outlet:
         Raises:
             RequestError: the request cannot be encoded.
         """
-        path = quote(self.endpoint.url.path + self.dialect.path(request), safe="/%:@!$&'()*+,;=~")
+        path = quote(self.endpoint.url.path + self.dialect.path(request), safe=_SAFE)
         return HttpRequest(
             peer=self._peer,
             method="POST",
@@ -59,13 +62,25 @@ class Outlet:
             body=self.dialect.encode(request, self.endpoint, model),
         )
 
+    def heartbeat(self) -> HttpRequest:
+        """A question that costs nothing, with this endpoint's key and no other's."""
+        path = quote(self.endpoint.url.path + self.endpoint.heartbeat.path, safe=_SAFE)
+        return HttpRequest(
+            peer=self._peer,
+            method="GET",
+            target=path + self._query,
+            headers=identity_headers(self.endpoint),
+        )
+
 
 def _headers(endpoint: Endpoint) -> tuple[Header, ...]:
-    headers: dict[str, str | Secret] = {
-        "accept": "text/event-stream",
-        "content-type": "application/json",
-        "user-agent": f"streamnursery/{__version__}",
-    }
+    own = (("accept", "text/event-stream"), ("content-type", "application/json"))
+    return tuple({**dict(own), **dict(identity_headers(endpoint))}.items())
+
+
+def identity_headers(endpoint: Endpoint) -> tuple[Header, ...]:
+    """Who asks, with which key, and what the configuration adds; for any kind of request."""
+    headers: dict[str, str | Secret] = {"user-agent": f"streamnursery/{__version__}"}
     if endpoint.key is not None and endpoint.auth != "none":
         name, prefix = _AUTH_HEADERS[endpoint.auth]
         headers[name] = Secret(prefix + endpoint.key.reveal())

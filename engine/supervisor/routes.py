@@ -20,6 +20,8 @@ class Routes:
     dice: random.Random
     gates: dict[Route, RouteGate] = attrs.field(factory=dict, init=False)
     budgets: dict[str, RetryBudget] = attrs.field(factory=dict, init=False)
+    _silent: dict[str, tuple[EngineError, float, float]] = attrs.field(factory=dict, init=False)
+    """Endpoints whose last heartbeat failed: why, when, and when the next one comes."""
     _at_gates: int = attrs.field(default=0, init=False)
 
     def gate(self, route: Route) -> RouteGate:
@@ -28,7 +30,21 @@ class Routes:
         gate = self.gates.get(route)
         if gate is None:
             gate = self.gates[route] = RouteGate(offset=self.dice.random())
+            if route.endpoint in self._silent:
+                error, at, until = self._silent[route.endpoint]
+                gate.beat(error, at, until)
         return gate
+
+    def beat(self, endpoint: str, error: EngineError | None, now: float, until: float) -> None:
+        """What a heartbeat of `endpoint` found, for all of its routes; the next one comes at
+        `until`."""
+        if error is None:
+            self._silent.pop(endpoint, None)
+        else:
+            self._silent[endpoint] = error, now, until
+        for route, gate in self.gates.items():
+            if route.endpoint == endpoint:
+                gate.beat(error, now, until)
 
     def budget(self, endpoint: str) -> RetryBudget:
         budget = self.budgets.get(endpoint)

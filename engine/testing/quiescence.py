@@ -67,6 +67,7 @@ def remains(engine: Engine, *, closed: bool = False) -> list[str]:
         "stream tasks": statistics.streams,
         "busy connections": connections.busy,
         "buffered bytes": statistics.buffered_bytes,
+        "sessions": statistics.sessions,
     }
     left = [f"{count} {what}" for what, count in counts.items() if count]
     for name, model in statistics.models.items():
@@ -77,7 +78,7 @@ def remains(engine: Engine, *, closed: bool = False) -> list[str]:
         left.append(f"{connections.idle} idle connections, over the {most} allowed")
     network = engine._outside.network
     if isinstance(network, OwnNetwork):
-        known = connections.idle + connections.busy
+        known = connections.idle + connections.busy + statistics.session_connections
         if network.open_connections > known:
             left.append(f"{network.open_connections - known} connections that no pool knows")
     return left

@@ -51,6 +51,7 @@ from engine.simulator import (
     Rule,
     Script,
     SlowTls,
+    Socket,
     Split,
     Stall,
     Status,
@@ -135,7 +136,7 @@ def faults() -> st.SearchStrategy[Fault]:
         st.builds(RateLimit, rpm=st.integers(1, 60)) | st.builds(Overload, st.integers(0, 3)),
         st.builds(CloseIdle, _seconds) | st.builds(Comments, st.integers(1, 3)),
         st.sampled_from((Crlf(), NoEndMark(), NoFinish())),
-        st.sampled_from((NoUsage(), CloseDelimited(), Refuse())),
+        st.sampled_from((NoUsage(), CloseDelimited(), Refuse(), Socket())),
         st.sampled_from((CallTool(), Redirect("http://elsewhere.test/"))),
         st.sampled_from((RefuseConnect(), BlackHole(), ResolveFail(), SlowTls(1.0), SlowTls())),
     )

@@ -233,6 +233,8 @@ class World:
                 f"{dropped} requests are missing in the providers' logs: too many for one world"
             )
         requests = {record.id: record for log in logs for record in log}
+        # On a WebSocket an answer has a name, and no exchange of its own.
+        requests |= {r.response_id: r for r in list(requests.values()) if r.response_id}
         return [*found, *history_problems(self.streams, requests)]
 
     # Opening and closing. --------------------------------------------------------------------

@@ -157,6 +157,11 @@ class HttpTransport:
             if self._reaper is scope:
                 self._reaper = None
 
+    @property
+    def connector(self) -> Connector:
+        """What makes its connections, for those that are not for requests."""
+        return self._connector
+
     def statistics(self) -> TransportStatistics:
         return TransportStatistics(
             idle=len(self._pool),

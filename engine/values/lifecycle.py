@@ -82,6 +82,48 @@ class StreamEnded(LifecycleRecord):
     content_events: int
 
 
+@attrs.frozen
+class SessionRecord(LifecycleRecord):
+    """Base of what is told of sessions: `request` is the session's number within its engine, from
+    1, and `model` the name of its endpoint."""
+
+
+@attrs.frozen
+class Reconnecting(SessionRecord):
+    """A connection will be tried."""
+
+    attempt: int
+    """In a row without a connection, from 1."""
+    delay: float
+    """Seconds until then."""
+
+
+@attrs.frozen
+class Reconnected(SessionRecord):
+    """A connection stands in the place of one that broke."""
+
+    attempts: int
+    """How many it took."""
+
+
+@attrs.frozen
+class ConnectionLost(SessionRecord):
+    """A connection broke, or with `permanent` the session gave up."""
+
+    permanent: bool
+    why: str
+    """The category of the error."""
+
+
 Record: TypeAlias = (
-    Admitted | AttemptStarted | FirstToken | Retrying | RouteChanged | AttemptEnded | StreamEnded
+    Admitted
+    | AttemptStarted
+    | FirstToken
+    | Retrying
+    | RouteChanged
+    | AttemptEnded
+    | StreamEnded
+    | Reconnecting
+    | Reconnected
+    | ConnectionLost
 )

@@ -13,6 +13,7 @@ from engine.values.policy import Patience, Retries, whole_number
 from engine.values.prices import Price
 from engine.values.rates import Rates
 from engine.values.secret import Secret
+from engine.values.session import EndpointHeartbeat, SessionSettings
 
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
 HttpVersion = Literal["auto", "1.1", "2", "h2c"]
@@ -47,6 +48,7 @@ class Endpoint:
     max_tokens_field: str = "max_tokens"
     include_usage: bool = True
     """Ask for usage with `stream_options`; off for servers that refuse the field."""
+    heartbeat: EndpointHeartbeat = attrs.field(factory=EndpointHeartbeat)
     insecure: bool = False
     """Talk TLS without checking the certificate; warns when the engine opens."""
     deny_private: bool = False
@@ -124,6 +126,9 @@ class EngineConfig:
     """Unread bytes per stream, counted as received, before the provider is held back."""
     max_buffered_bytes: int = attrs.field(default=256 * 1024 * 1024, validator=_buffer_validator)
     """Unread bytes over all streams."""
+    sessions: SessionSettings = attrs.field(
+        factory=SessionSettings, validator=instance_of(SessionSettings)
+    )
     max_idle_connections: int = attrs.field(default=100, validator=count_validator)
     """Idle connections kept per peer."""
     budgets: Budgets = attrs.field(default=Budgets(), validator=instance_of(Budgets))

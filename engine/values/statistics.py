@@ -4,6 +4,8 @@ from collections.abc import Mapping
 
 import attrs
 
+from engine.values.session import HeartbeatStatistics
+
 
 @attrs.frozen
 class Quantiles:
@@ -93,8 +95,14 @@ class EngineStatistics:
     streams: int
     """Stream tasks that have not ended."""
     buffered_bytes: int
-    """Unread bytes over all streams."""
+    """Unread bytes over all streams; those of a session's are in its own statistics."""
     uptime: float
+    sessions: int = 0
+    """Sessions whose block has not been left, and those that are ending."""
+    session_connections: int = 0
+    """Their sockets."""
+    heartbeats: Mapping[str, HeartbeatStatistics] = attrs.field(factory=dict)
+    """By endpoint; those that have a heartbeat."""
 
     @property
     def queued(self) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from engine.values.http import HttpHead
     from engine.values.request import ChatRequest
     from engine.values.settings import Endpoint
+    from engine.wire.dialect import StreamDecoder
 
 
 class OpenAIResponses:
@@ -40,7 +41,7 @@ class OpenAIResponses:
     def check_head(self, head: HttpHead) -> bool:
         return may_stream(head)
 
-    def decoder(self, _request: ChatRequest) -> OpenAIResponsesStream:
+    def decoder(self, _request: ChatRequest) -> StreamDecoder:
         return OpenAIResponsesStream()
 
     def error_from_answer(self, head: HttpHead, body: bytes, *, now: float) -> EngineError:

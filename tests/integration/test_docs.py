@@ -9,7 +9,10 @@ import pytest
 
 from tests.support.cli import ROOT, TIMEOUT, empty_world
 
-DOCS = [ROOT / "README.md", ROOT / "docs" / "quickstart.md", ROOT / "docs" / "recipes.md"]
+DOCS = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{n}.md" for n in ("quickstart", "recipes", "sessions")),
+]
 
 
 def blocks() -> list[tuple[str, str]]:

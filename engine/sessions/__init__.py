@@ -1,0 +1,10 @@
+"""Sessions: connections that stay open, speak both ways, and heal themselves.
+
+`session.py` is what a user holds; `reconnect.py` keeps it connected; `link.py` is one connection
+and `heartbeat.py` its pulse; `lanes.py` and `turns.py` run answers on it side by side.
+"""
+
+from engine.sessions.opening import Sessions
+from engine.sessions.session import Receipt, Session
+
+__all__ = ["Receipt", "Session", "Sessions"]
