@@ -304,10 +304,16 @@ class World:
 
 @asynccontextmanager
 async def simulated_world(
-    seed: int = 0, *, plan: Plan | None = None, link: Link | None = None, lasts: float = LASTS
+    seed: int = 0,
+    *,
+    plan: Plan | None = None,
+    link: Link | None = None,
+    tick: float = 0.0,
+    lasts: float = LASTS,
+    around: Callable[[Network], Network] | None = None,
 ) -> AsyncIterator[World]:
     """A world inside a test that runs on a `MockClock` already; the arguments are `World`'s."""
-    world = World(seed, plan=plan, link=link, lasts=lasts)
+    world = World(seed, plan=plan, link=link, tick=tick, lasts=lasts, around=around)
     world.replay_line = f"simulated_world(seed={seed})"
     with pinned(seed):
         async with world.opened():

@@ -74,6 +74,16 @@ def test_every_link_leads_to_a_file(path: Path) -> None:
     assert [str(target) for target in targets if not target.exists()] == []
 
 
+def test_what_is_compared_stands_in_the_results() -> None:
+    text = (ROOT / "docs" / "comparison.md").read_text()
+    linked = re.findall(r"\((\.\./benchmarks/results/[^)]+)\)", text)
+    measured = "".join((ROOT / "docs" / path).read_text() for path in linked)
+    tables, _, _ = text.partition("## What an installation weighs")
+    rows = [line for line in tables.splitlines() if line.startswith("|")]
+    assert len(rows) > 30
+    assert [row for row in rows if row not in measured] == []
+
+
 def test_the_first_screen_is_short_and_says_what_it_is_for() -> None:
     text = (ROOT / "README.md").read_text()
     assert len(text.split()) <= 400
