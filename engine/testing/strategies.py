@@ -13,7 +13,7 @@ from functools import partial
 from itertools import pairwise
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.simulator import (
@@ -209,7 +209,8 @@ def simulate(
 
     The seed of the world, and with it the schedule and all dice, is drawn like the arguments;
     so are the seeds of every other random generator. Combine it with `settings` as you would
-    `given`; put it below other decorators.
+    `given`; put it below other decorators. Hypothesis's deadline, 200 ms of real time, is off:
+    settings of your own should say `deadline=None` as well.
     """
 
     def decorate(function: Callable[..., Awaitable[object]]) -> Callable[[], None]:
@@ -217,6 +218,8 @@ def simulate(
         def test(dice: object, seed: int, drawn: Mapping[str, Any]) -> None:  # noqa: ARG001
             World(seed).run(partial(function, **drawn))
 
+        # What `settings` leaves behind, without the mark that forbids other settings above it.
+        test._hypothesis_internal_use_settings = settings(deadline=None)  # type: ignore[attr-defined]
         for name in ("__name__", "__qualname__", "__doc__", "__module__"):
             setattr(test, name, getattr(function, name))
         return test

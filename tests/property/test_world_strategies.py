@@ -1,7 +1,11 @@
 """What the strategies make is valid, and comes in every kind."""
 
+from datetime import timedelta
+
+import pytest
 from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
+from hypothesis.errors import DeadlineExceeded
 
 from engine import ChatRequest, EngineConfig
 from engine.simulator import (
@@ -33,6 +37,25 @@ def test_scripts_can_be_written_down(script: Script) -> None:
 @given(plan=plans())
 def test_plans_can_be_written_down(plan: Plan) -> None:
     assert parse_plan(dump_plan(plan)) == plan
+
+
+def test_real_time_says_nothing_about_a_simulated_test() -> None:
+    before = settings.get_current_profile_name()
+    hurried = settings(settings.default, deadline=timedelta(microseconds=1), max_examples=3)
+    settings.register_profile("hurried", hurried)
+    settings.load_profile("hurried")
+    try:
+
+        @simulate()
+        async def complete(world: World) -> None:
+            async with world.open_engine() as eng:
+                await eng.complete("fast", "Hello")
+
+    finally:
+        settings.load_profile(before)
+    complete()
+    with pytest.raises(DeadlineExceeded):  # settings of one's own are obeyed
+        hurried(complete)()
 
 
 def test_every_fault_is_drawn() -> None:
