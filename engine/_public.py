@@ -14,6 +14,7 @@ from engine.scheduler.observers import ObserverFailed, RecordStream
 from engine.sessions import Receipt, Session
 from engine.sessions.typed import TypedEvents
 from engine.transport.http import open_transport
+from engine.values.budgets import Budget, Budgets
 from engine.values.completion import Choice, Completion, Outcome, Partial, ToolCall
 from engine.values.errors import (
     AdmissionError,
@@ -71,6 +72,7 @@ from engine.values.lifecycle import (
     Admitted,
     AttemptEnded,
     AttemptStarted,
+    BudgetAlert,
     ConnectionLost,
     FirstToken,
     LifecycleRecord,
@@ -81,8 +83,10 @@ from engine.values.lifecycle import (
     SessionRecord,
     StreamEnded,
 )
+from engine.values.money import Money
 from engine.values.origin import BaseUrl
 from engine.values.policy import Patience, Priority, Retries
+from engine.values.prices import Price, Tier, TokenRates
 from engine.values.records import AttemptRecord, AttemptState, Timings
 from engine.values.request import ChatRequest
 from engine.values.secret import Secret
@@ -98,6 +102,7 @@ from engine.values.session import (
     SessionStatistics,
 )
 from engine.values.settings import Endpoint, EngineConfig, ModelSettings, Route
+from engine.values.spending import BudgetStanding, SpendingLine, SpendingReport
 from engine.values.statistics import (
     ConnectionStatistics,
     EngineStatistics,
@@ -116,7 +121,11 @@ __all__ = [
     "AttemptState",
     "AuthError",
     "BaseUrl",
+    "Budget",
+    "BudgetAlert",
     "BudgetExceededError",
+    "BudgetStanding",
+    "Budgets",
     "CallLease",
     "CallbackError",
     "ChannelStatistics",
@@ -155,6 +164,7 @@ __all__ = [
     "ModelError",
     "ModelSettings",
     "ModelStatistics",
+    "Money",
     "NetworkError",
     "ObserverFailed",
     "Outcome",
@@ -165,6 +175,7 @@ __all__ = [
     "PatienceError",
     "Pending",
     "Plan",
+    "Price",
     "Priority",
     "ProtocolError",
     "ProviderError",
@@ -198,6 +209,8 @@ __all__ = [
     "SessionSettings",
     "SessionState",
     "SessionStatistics",
+    "SpendingLine",
+    "SpendingReport",
     "Stop",
     "StorageError",
     "StreamCancelledError",
@@ -207,8 +220,10 @@ __all__ = [
     "StreamStatistics",
     "TextDelta",
     "TextStream",
+    "Tier",
     "Timings",
     "TlsError",
+    "TokenRates",
     "TokenStream",
     "TooLargeError",
     "TooManyTokensError",

@@ -12,16 +12,20 @@ import attrs
 
 from engine.values.lifecycle import (
     AttemptEnded,
+    BudgetAlert,
     LifecycleRecord,
     Retrying,
     RouteChanged,
     StreamEnded,
 )
+from engine.values.money import dollars
 from engine.values.records import AttemptRecord
+from engine.values.spending import BudgetStanding
 
 _LEVELS: dict[type[LifecycleRecord], int] = {
     Retrying: logging.WARNING,
     RouteChanged: logging.WARNING,
+    BudgetAlert: logging.WARNING,
     StreamEnded: logging.INFO,
 }
 
@@ -29,8 +33,8 @@ _LEVELS: dict[type[LifecycleRecord], int] = {
 def log_observer(logger: logging.Logger | None = None) -> Callable[[LifecycleRecord], None]:
     """An observer for `open_engine(observers=[log_observer()])`; the default logger is "engine".
 
-    Retries and route changes are warnings, ends of streams info, failed ones warnings, the rest
-    debug. Every line carries the record's fields as `extra={"engine": {...}}`.
+    Retries, route changes and budget alerts are warnings, ends of streams info, failed ones
+    warnings, the rest debug. Every line carries the record's fields as `extra={"engine": {...}}`.
     """
     target = logger or logging.getLogger("engine")
 
@@ -54,6 +58,8 @@ def record_fields(record: LifecycleRecord) -> dict[str, Any]:
         fields[field.name] = _attempt(value) if isinstance(value, AttemptRecord) else value
     if isinstance(record, AttemptEnded):
         fields |= fields.pop("record")
+    if isinstance(record, BudgetAlert):
+        fields |= _standing(fields.pop("standing"))
     return {k: v if isinstance(v, str | int | float | None) else repr(v) for k, v in fields.items()}
 
 
@@ -66,6 +72,17 @@ def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
         "status": attempt.status,
         "request_id": attempt.request_id,
         "category": attempt.error.category if attempt.error is not None else None,
+    }
+
+
+def _standing(standing: BudgetStanding) -> dict[str, Any]:
+    return {
+        "scope": standing.scope,
+        "name": standing.name,
+        "span": standing.span,
+        "window": standing.window,
+        "limit_usd": dollars(standing.limit or 0),
+        "spent_usd": dollars(standing.spent + standing.uncertain),
     }
 
 

@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from engine.config.kinds import MAX_COUNT, MAX_TEXT, Kind, Spot
 from engine.config.report import MisfitError, described, nearest, quoted
 from engine.values.money import Money, dollars
-from engine.values.prices import Price, Rates, Tier
+from engine.values.prices import Price, Tier, TokenRates
 
 MAX_PRICES = 100
 """Dates of one model's prices, and tiers of one price."""
@@ -146,7 +146,7 @@ def _tier(item: object, where: str, problems: list[str]) -> Tier | None:
     return None if rates is None else Tier(above, rates)
 
 
-def _rates(table: Mapping[str, object], where: str, problems: list[str]) -> Rates | None:
+def _rates(table: Mapping[str, object], where: str, problems: list[str]) -> TokenRates | None:
     found: dict[str, Money] = {}
     for name in _RATES:
         raw = table.get(name)
@@ -159,7 +159,7 @@ def _rates(table: Mapping[str, object], where: str, problems: list[str]) -> Rate
             found[name] = _amount(raw)
         except MisfitError as misfit:
             problems.extend(f"{where}`{name}` {problem}" for problem in misfit.problems)
-    return Rates(**found) if {"input", "output"} <= found.keys() else None
+    return TokenRates(**found) if {"input", "output"} <= found.keys() else None
 
 
 def _table(
@@ -220,6 +220,6 @@ def price_text(price: Price, shown: _Shown) -> str:
     return f"{{ {', '.join(parts)} }}"
 
 
-def _rates_text(rates: Rates) -> str:
+def _rates_text(rates: TokenRates) -> str:
     named = ((name, getattr(rates, name)) for name in _RATES)
     return ", ".join(f'{name} = "{dollars(rate)}"' for name, rate in named if rate is not None)

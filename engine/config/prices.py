@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any
 
 from engine.values.money import Money
-from engine.values.prices import BUILT_IN, FREE, Price, Rates, Tier, price_on
+from engine.values.prices import BUILT_IN, FREE, Price, Tier, TokenRates, price_on
 from engine.values.settings import EngineConfig, Route
 
 SIMULATED = "sim"
@@ -80,9 +80,9 @@ def _converted(raw: Any, source: str) -> Price | None:
     )
 
 
-def _rates(figures: dict[str, Any], input_tokens: int) -> Rates:
+def _rates(figures: dict[str, Any], input_tokens: int) -> TokenRates:
     found = {name: _rate(figure, input_tokens) for name, figure in figures.items()}
-    return Rates(
+    return TokenRates(
         found["input"] or 0, found["output"] or 0, found["cached_input"], found["cache_write"]
     )
 

@@ -96,6 +96,7 @@ def _budgets() -> list[Key]:
     scopes = ("models", "tenants", "endpoints")
     own = [
         ("soft_at", PERCENT),
+        ("soft_wait", seconds(zero=True)),
         ("timezone", ZONE),
         ("alerts", PERCENTAGES),
         ("unknown_price", choice(*get_args(UnknownPrice))),
@@ -158,7 +159,7 @@ def _sessions() -> list[Key]:
     ]
 
 
-_UNITS = {"daily": "per day", "monthly": "per month"}
+_UNITS = {"daily": "per day", "monthly": "per month", "soft_wait": "seconds"}
 
 KEYS: tuple[Key, ...] = (
     _engine("max_streams", whole(0), "streams"),

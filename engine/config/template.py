@@ -65,6 +65,7 @@ TEMPLATE = """\
 #monthly = "2000"
 #mode = "hard"                   # "soft": a cheaper model, then wait, then refuse
 #soft_at = 80                    # percent of a soft budget from which on the cheaper model is taken
+#soft_wait = 60                  # seconds to wait for room in a soft budget
 #timezone = "UTC"                # whose days and months
 #alerts = [50, 80, 100]          # percent, told once in each window
 #unknown_price = "refuse"        # "zero": models without a price cost nothing

@@ -1,7 +1,7 @@
 """What is measured of a model: counters and histograms, no object per token."""
 
 from collections import Counter
-from math import inf
+from math import ceil, inf
 
 from engine.core.histogram import Histogram
 from engine.core.patience import expected_duration
@@ -38,6 +38,8 @@ class Meter:
         self.ttft = Histogram()
         self.itl = Histogram()
         self.latency = Histogram()
+        self.output = Histogram()
+        """Thousands of output tokens of an answer."""
 
     def first_content(self, ttft: float, events: int) -> None:
         """The first read with content: k events have k - 1 gaps of zero between them."""
@@ -58,12 +60,22 @@ class Meter:
         reported = usage.output_tokens if usage is not None else None
         tokens = timings.content_events if reported is None else reported
         self.output_tokens += tokens
+        if tokens:
+            self.output.add(tokens / 1000)
         if usage is not None and usage.input_tokens is not None:
             self.input_tokens += usage.input_tokens
         first, last = timings.first_token_at, timings.last_token_at
         if first is not None and last is not None and last > first and tokens > 1:
             self.streaming_seconds += last - first
             self.streamed_tokens += tokens - 1
+
+    def most_output(self, request: ChatRequest) -> int:
+        """Output tokens that an answer takes at most: as asked for, else 99 of 100 so far."""
+        if request.max_tokens is not None:
+            return request.max_tokens * (request.n or 1)
+        if self.output.count < _ENOUGH:
+            return int(_ASSUMED_OUTPUT) * (request.n or 1)
+        return ceil(1000 * (self.output.quantile(0.99) or 0.0))
 
     def total_patience(self, patience: Patience, request: ChatRequest) -> float:
         """Seconds that an attempt may take; "auto" goes by live figures once there are enough."""
@@ -124,7 +136,7 @@ class Meter:
         ):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.errors.update(other.errors)
-        for name in ("queue_time", "ttft", "itl", "latency"):
+        for name in ("queue_time", "ttft", "itl", "latency", "output"):
             getattr(self, name).merge(getattr(other, name))
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import attrs
 
-from engine.values.prices import TOKENS_PER_RATE, Price, Rates
+from engine.values.prices import TOKENS_PER_RATE, Price, TokenRates
 from engine.values.usage import Usage
 
 UsageRule = Literal["openai", "anthropic", "gemini"]
@@ -85,7 +85,7 @@ def affordable_output(price: Price, input_tokens: int, nanos: int) -> int:
     return max(0, (nanos - spent) * TOKENS_PER_RATE // rate)
 
 
-def dearest_output(rates: Rates) -> int:
+def dearest_output(rates: TokenRates) -> int:
     """Nano-dollars per million tokens of whichever kind of output costs more."""
     return max(rates.output, _or(rates.reasoning, rates.output))
 

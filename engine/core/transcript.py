@@ -99,6 +99,16 @@ class Transcript:
         """The choices in order of their index, with what each has so far."""
         return tuple(_choice(i, parts) for i, parts in sorted(self._parts.items()))
 
+    @property
+    def characters(self) -> int:
+        """Of text, reasoning, refusals and arguments of tools; counted when it is asked for."""
+        pieces = 0
+        for parts in self._parts.values():
+            tools = [tool.arguments for tool in (parts.tools or {}).values()]
+            for texts in (parts.text, parts.reasoning, parts.refusal, *tools):
+                pieces += sum(len(text) for text in texts or ())
+        return pieces
+
     def partial(self) -> Partial:
         return Partial(self.choices(), self.usage)
 

@@ -15,7 +15,7 @@ import trio
 
 from engine.core.bucket import BURST
 from engine.core.route_plan import Plan
-from engine.facade.parts import SIMULATED_URL, Outside, admission_of, outlet_of
+from engine.facade.parts import SIMULATED_URL, Outside, admission_of, outlet_of, spending_of
 from engine.pipeline.channel import BufferTotal
 from engine.pipeline.merge import MergedEvents
 from engine.pipeline.stream import TokenStream
@@ -38,6 +38,7 @@ from engine.values.rates import Rates
 from engine.values.request import ChatRequest, make_request
 from engine.values.session import SessionSettings
 from engine.values.settings import Endpoint, EngineConfig
+from engine.values.spending import SpendingReport
 from engine.values.statistics import EngineStatistics
 
 T = TypeVar("T")
@@ -76,8 +77,10 @@ class Engine:
             name: outlet_of(endpoint, transport) for name, endpoint in config.endpoints.items()
         }
         self._observers = Observers(outside.observers)
+        self._spending = spending_of(config, outside, self._catalogue.meter, self._observers)
         self._supervisor = Supervisor(
             self._admission,
+            self._spending,
             self._outlets,
             self._catalogue.meter,
             self._observers,
@@ -256,6 +259,11 @@ class Engine:
             heartbeats=self._heartbeats.statistics(),
             opened_at=self._opened_at,
         )
+
+    def usage_report(self) -> SpendingReport:
+        """What this engine has spent, by day, model, tenant and endpoint, and where every budget
+        stands, with what other processes on the same ledger have spent of it."""
+        return self._spending.report()
 
     def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> Plan:
         """Where a request may go, in order; print it. Nothing is sent.

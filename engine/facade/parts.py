@@ -2,13 +2,21 @@
 
 import random
 from collections.abc import Callable
+from datetime import UTC, tzinfo
+from zoneinfo import ZoneInfo
 
 import attrs
 import trio
 
+from engine.config.prices import price_source
+from engine.core.ledger import Ledger
+from engine.core.meter import Meter
 from engine.scheduler.admission import Admission
+from engine.scheduler.ledger_store import MemoryStore
 from engine.scheduler.observers import Observer
+from engine.scheduler.spending import Spending
 from engine.supervisor.endpoint import Outlet
+from engine.supervisor.ports import Recorder
 from engine.transport.client import HttpTransport
 from engine.transport.network import Network
 from engine.values.errors import ConfigError
@@ -70,3 +78,40 @@ def admission_of(config: EngineConfig) -> Admission:
         model_rates={m.name: m.rates for m in models if m.rates != Rates()},
         endpoint_rates={e.name: e.rates for e in endpoints if e.rates != Rates()},
     )
+
+
+def spending_of(
+    config: EngineConfig,
+    outside: Outside,
+    meter: Callable[[str], Meter],
+    recorder: Recorder,
+) -> Spending:
+    """The money of an engine, kept in memory."""
+    budgets = config.budgets
+    ledger = Ledger(budgets, time_zone(budgets.timezone))
+    return Spending(
+        budgets,
+        ledger,
+        MemoryStore(ledger),
+        price_of=price_source(config),
+        meter=meter,
+        wall=outside.wall,
+        now=trio.current_time,
+        recorder=recorder,
+        max_queued=config.max_queued,
+    )
+
+
+def time_zone(name: str) -> tzinfo:
+    """UTC is there on machines without a database of zones too.
+
+    Raises:
+        ConfigError: there is no such zone here.
+    """
+    if name == "UTC":
+        return UTC
+    try:
+        return ZoneInfo(name)
+    except (LookupError, ValueError, OSError):
+        msg = f"budgets.timezone: this machine knows no zone {name!r}; install tzdata"
+        raise ConfigError(msg) from None

@@ -19,6 +19,7 @@ import trio
 from engine.core.meter import Meter
 from engine.core.patience import Clock, PatienceClock
 from engine.pipeline.delivery import Delivery
+from engine.supervisor.allowance import Allowance
 from engine.supervisor.endpoint import Outlet
 from engine.supervisor.ports import HttpResponse, Phase
 from engine.supervisor.sink import StreamSink
@@ -66,6 +67,7 @@ class Attempt:
     """Called with the time at which the first content arrived."""
     heard: Callable[[Sequence[RateNews]], None]
     """Called when the head of the answer has come, with what it says of the provider's limits."""
+    allowance: Allowance
     headers: tuple[Header, ...] = ()
     state: AttemptState = attrs.field(default=AttemptState.NOT_SENT, init=False)
     status: int | None = attrs.field(default=None, init=False)
@@ -126,6 +128,11 @@ class Attempt:
             usage=self._sink.usage if self._sink is not None else None,
         )
 
+    @property
+    def content_events(self) -> int:
+        """Delivered by this attempt."""
+        return self._sink.content_events if self._sink is not None else 0
+
     async def _open(self) -> HttpResponse:
         outlet = self.outlet
         request = outlet.http_request(self.delivery.request, self.route.model, self.headers)
@@ -149,7 +156,13 @@ class Attempt:
         decoder = self.outlet.dialect.decoder(self.delivery.request)
         finish = partial(self._finish, decoder)
         sink = self._sink = StreamSink(
-            decoder, self.delivery, self.clock, self.meter, self.first_token, finish
+            decoder,
+            self.delivery,
+            self.clock,
+            self.meter,
+            self.first_token,
+            finish,
+            self.allowance,
         )
         self.delivery.waiting_for = f"content from {self.outlet.endpoint.name}"
         self.delivery.channel.on_room = partial(_on_room, sink, response)

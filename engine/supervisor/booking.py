@@ -12,11 +12,13 @@ import trio
 
 from engine.core.route_gate import Visit
 from engine.core.route_plan import Stop
+from engine.core.settlement import Ending
 from engine.pipeline.delivery import Delivery
+from engine.supervisor.allowance import Allowance
 from engine.supervisor.attempt import Attempt
 from engine.supervisor.course import Course
 from engine.supervisor.ports import AttemptLease, Recorder
-from engine.values.errors import EngineError
+from engine.values.errors import EngineError, ProviderError
 from engine.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
 from engine.values.rates import RateNews
 from engine.values.records import AttemptRecord, AttemptState
@@ -32,6 +34,7 @@ class Booking:
     stop: Stop
     visit: Visit
     lease: AttemptLease
+    allowance: Allowance
     delivery: Delivery
     course: Course
     recorder: Recorder
@@ -62,6 +65,9 @@ class Booking:
         self.visit.left(now)
         record = attempt.record(error)
         self._settle(attempt, record)
+        refused = isinstance(error, ProviderError)
+        ending = Ending(record.state, record.status, record.usage, refused)
+        self.allowance.settle(ending, attempt.content_events)
         if not attempt.done:
             self.delivery.attempts.append(record)
         self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))

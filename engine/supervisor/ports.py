@@ -7,21 +7,28 @@ passed in, so that the supervisor imports none of the layers that call it.
 from collections.abc import Sequence
 from typing import Protocol
 
+from engine.core.settlement import Ending
 from engine.transport.ports import ByteSink, HttpResponse, Phase, Progress
 from engine.values.demand import Demand
+from engine.values.errors import EngineError
 from engine.values.http import HttpRequest
 from engine.values.lifecycle import Record
 from engine.values.rates import RateNews
+from engine.values.request import ChatRequest
+from engine.values.settings import Route
 from engine.values.usage import Usage
 
 __all__ = [
     "Admission",
     "AttemptLease",
     "ByteSink",
+    "Hold",
     "HttpResponse",
+    "Money",
     "Phase",
     "Progress",
     "Recorder",
+    "Reservation",
     "Transport",
 ]
 
@@ -64,6 +71,47 @@ class Admission(Protocol):
 
     def binding_limit(self, demand: Demand) -> str:
         """Which limit a request like `demand` would wait for, in words."""
+
+
+class Reservation(Protocol):
+    """Money set aside for one attempt."""
+
+    def grow(self, output_tokens: int) -> EngineError | None:
+        """So many tokens were received: reserve for more, or say why the stream must stop."""
+
+    @property
+    def look_at(self) -> int:
+        """Tokens at which `grow` wants to be asked."""
+
+    def settle(self, ending: Ending, received_tokens: int) -> None:
+        """What became of the attempt; synchronous, and only the first one counts."""
+
+
+class Hold(Protocol):
+    """The worst case of one attempt, kept free while it waits for its slot."""
+
+    async def reserve(self, attempt: int) -> Reservation:
+        """Make it a reservation, written down before this returns.
+
+        Raises:
+            BudgetExceededError: another process was quicker.
+            StorageError: it could not be written down; nothing may be sent.
+        """
+
+    def drop(self) -> None:
+        """Give it up; synchronous, idempotent, and nothing once it was reserved."""
+
+
+class Money(Protocol):
+    def hold_nowait(self, request: ChatRequest, demand: Demand, route: Route) -> Hold:
+        """The attempt's worst case, out of every budget it is under.
+
+        Raises:
+            BudgetExceededError: one of them has no room.
+        """
+
+    async def hold(self, request: ChatRequest, demand: Demand, route: Route) -> Hold:
+        """The same; where the budget is soft it waits a while for room."""
 
 
 class Recorder(Protocol):

@@ -19,12 +19,21 @@ from engine.core.recovery import Failure, GiveUp, NextRoute, Position, Step, Try
 from engine.core.route_gate import Closed, RouteGate, Visit
 from engine.core.route_plan import Stop
 from engine.pipeline.delivery import Delivery
+from engine.supervisor.allowance import NOTHING_SENT, Allowance
 from engine.supervisor.attempt import Attempt
 from engine.supervisor.booking import Booking
 from engine.supervisor.course import Course
 from engine.supervisor.endpoint import Outlet
-from engine.supervisor.ports import Admission, AttemptLease, Recorder
+from engine.supervisor.ports import (
+    Admission,
+    AttemptLease,
+    Hold,
+    Money,
+    Recorder,
+    Reservation,
+)
 from engine.supervisor.routes import Routes, closed_error
+from engine.values.demand import Demand
 from engine.values.errors import EngineError, RateLimitedError
 from engine.values.events import Rerouted
 from engine.values.http import Header
@@ -40,6 +49,7 @@ class Supervisor:
     """What the requests of an engine have in common."""
 
     admission: Admission
+    money: Money
     outlets: Mapping[str, Outlet]
     meter: Callable[[str], Meter]
     """The meter of a model."""
@@ -123,19 +133,34 @@ class RequestRun:
         closed = gate.peek(trio.current_time())
         if closed is not None:
             return closed  # without queueing first: there may be another route
-        queued_at = trio.current_time()
         demand = self.course.demand(stop, delivery.deadline)
-        delivery.waiting_for = supervisor.admission.binding_limit(demand)
+        delivery.waiting_for = f"room in the budget of {stop.model}"
+        hold = await supervisor.money.hold(delivery.request, demand, stop.route)
+        try:
+            return await self._queue(stop, gate, demand, hold)
+        finally:
+            hold.drop()
+
+    async def _queue(
+        self, stop: Stop, gate: RouteGate, demand: Demand, hold: Hold
+    ) -> Unanswered | None:
+        """Wait for a lease, and use it once the money is reserved."""
+        supervisor, queued_at = self.supervisor, trio.current_time()
+        self.delivery.waiting_for = supervisor.admission.binding_limit(demand)
         lease = await supervisor.admission.acquire(demand)
         try:
-            now = trio.current_time()
-            visit = gate.enter(now)
-            if isinstance(visit, Closed):
-                return visit
-            self._admitted(now, queued_at)
-            if self.position.new_here:
-                supervisor.routes.budget(stop.endpoint).deposit(now)
-            return await self._attempt(stop, visit, lease)
+            reservation = await hold.reserve(self._begun + 1)
+            try:
+                now = trio.current_time()
+                visit = gate.enter(now)
+                if isinstance(visit, Closed):
+                    return visit
+                self._admitted(now, queued_at)
+                if self.position.new_here:
+                    supervisor.routes.budget(stop.endpoint).deposit(now)
+                return await self._attempt(stop, visit, lease, reservation)
+            finally:
+                reservation.settle(NOTHING_SENT, 0)  # unless the attempt has
         finally:
             lease.release()
 
@@ -146,12 +171,21 @@ class RequestRun:
             course.meter.queue_time.add(now - delivery.started_at)
         self.supervisor.recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
 
-    async def _attempt(self, stop: Stop, visit: Visit, lease: AttemptLease) -> EngineError | None:
+    async def _attempt(
+        self, stop: Stop, visit: Visit, lease: AttemptLease, reservation: Reservation
+    ) -> EngineError | None:
         """One exchange, on a lease that the caller holds; None when the answer is whole."""
         self.delivery.route = str(stop.route)
         self._begun += 1
         booking = Booking(
-            self._begun, stop, visit, lease, self.delivery, self.course, self.supervisor.recorder
+            self._begun,
+            stop,
+            visit,
+            lease,
+            Allowance(reservation, self.delivery.transcript),
+            self.delivery,
+            self.course,
+            self.supervisor.recorder,
         )
         attempt = self._make_attempt(booking)
         booking.started(attempt)
@@ -178,6 +212,7 @@ class RequestRun:
             wall_time=supervisor.wall(),
             first_token=booking.first_token,
             heard=booking.heard,
+            allowance=booking.allowance,
             headers=(self._key(stop.route),),
         )
 

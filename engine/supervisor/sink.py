@@ -14,6 +14,7 @@ import trio
 from engine.core.meter import Meter
 from engine.core.patience import PatienceClock
 from engine.pipeline.delivery import Delivery
+from engine.supervisor.allowance import Allowance
 from engine.values.errors import EngineError
 from engine.values.events import CONTENT, Finished, StreamEvent, UsageReport
 from engine.wire.dialect import StreamDecoder
@@ -35,6 +36,7 @@ class StreamSink:
         meter: Meter,
         first_token: Callable[[float], None],
         before_finish: Callable[[], None],
+        allowance: Allowance,
     ) -> None:
         self.ended = False
         """The attempt is over, well or not."""
@@ -43,6 +45,7 @@ class StreamSink:
         """The message was read to its end: its connection can be reused."""
         self.finished = False
         self.committed = False
+        self.content_events = 0
         self.usage: Usage | None = None
         self.watch: trio.CancelScope | None = None
         """The scope that sleeps until the next date of the clocks."""
@@ -54,6 +57,7 @@ class StreamSink:
         self._meter = meter
         self._first_token = first_token
         self._before_finish = before_finish
+        self._allowance = allowance
         self._held: list[StreamEvent] = []
         self._held_bytes = 0
         self._waited_for: str | None = None
@@ -64,7 +68,7 @@ class StreamSink:
         events = self._decoder.feed(data)
         room = self._deliver(events, len(data)) if events else True
         if self._decoder.done or self._decoder.failure is not None:
-            self._over(self._decoder.failure)
+            self._over(self.failure or self._decoder.failure)
             return False
         return room
 
@@ -131,8 +135,18 @@ class StreamSink:
         if self.finished:
             # The consumer may read on from here before the attempt's task runs again.
             self._before_finish()
+        return self._put(events, nbytes)
+
+    def _put(self, events: list[StreamEvent], nbytes: int) -> bool:
         room = self._delivery.put(events, nbytes)
-        if not room and not self.finished:
+        if self.finished:
+            return room
+        if self.content_events >= self._allowance.look_at:
+            refused = self._allowance.outgrown(self.content_events)
+            if refused is not None:
+                self._over(refused)
+                return False
+        if not room:
             self._clock.pause(trio.current_time())
             self._waited_for = self._delivery.waiting_for
             self._delivery.waiting_for = "the consumer"
@@ -146,6 +160,7 @@ class StreamSink:
         else:
             self._meter.more_content(now - (delivery.last_token_at or now), count)
         delivery.saw_content(count, now)
+        self.content_events += count
         if not self.committed:
             self.committed = True
             self._first_token(now)

@@ -68,6 +68,9 @@ def remains(engine: Engine, *, closed: bool = False) -> list[str]:
         "busy connections": connections.busy,
         "buffered bytes": statistics.buffered_bytes,
         "sessions": statistics.sessions,
+        "reservations of money": len(engine._spending.open),
+        "holds of money": engine._spending.ledger.holds,
+        "requests waiting for a budget": engine._spending.waiting,
     }
     left = [f"{count} {what}" for what, count in counts.items() if count]
     for name, model in statistics.models.items():

@@ -2,7 +2,9 @@
 
 Rule 1: attempts are counted from the engine's own records, and compared with its limits: whoever
         begins one without holding a slot, or keeps on after giving it back, is found out here.
-Rule 2: a slot is granted and used in the same instant of virtual time, perhaps with a change of
+Rule 2: when an attempt begins, no budget is passed but by settlements that overran; and at any time
+        the accounts sum up to the rows.
+Rule 3: a slot is granted and used in the same instant of virtual time, perhaps with a change of
         the limit between them. So a limit holds from the instant after its change.
 """
 
@@ -14,6 +16,7 @@ import trio
 from engine.facade import Engine
 from engine.scheduler.limiter import Slots
 from engine.testing.consumers import ConsumerRecord, delivery_of
+from engine.testing.money import money_problems
 from engine.testing.quiescence import remains
 from engine.testing.trace import Trace
 from engine.values.lifecycle import AttemptEnded, AttemptStarted, LifecycleRecord, StreamEnded
@@ -77,6 +80,7 @@ class EngineWatch:
         model = self._model(record.model, record.route)
         self._running[model] += 1
         if self._engine is not None:
+            self._problems += money_problems(self._engine)
             admission = self._engine._admission
             self._compare(f"of model {model!r}", self._running[model], admission.slots(model))
             self._compare("in all", self._running.total(), admission.total)
@@ -95,6 +99,8 @@ class EngineWatch:
 
     def _stream_over(self, record: LifecycleRecord) -> None:
         self._ended[record.request] += 1
+        if self._engine is not None:
+            self._problems += money_problems(self._engine)
         if self._ended[record.request] > 1:
             self._problems.append(f"request {record.request} has had more than one outcome")
 

@@ -32,6 +32,8 @@ class Budgets:
     """hard refuses; soft goes to a cheaper model, then waits for room, then refuses."""
     soft_at: int = 80
     """Percent of a soft budget from which on the cheaper model is taken."""
+    soft_wait: float = 60.0
+    """Seconds that a request waits at most for room in a soft budget."""
     models: Mapping[str, Budget] = attrs.field(factory=dict)
     tenants: Mapping[str, Budget] = attrs.field(factory=dict)
     endpoints: Mapping[str, Budget] = attrs.field(factory=dict)

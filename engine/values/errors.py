@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from engine.values.completion import Partial
     from engine.values.records import AttemptRecord
+    from engine.values.spending import BudgetStanding
 
 MAX_BODY = 2048
 """Bytes of a provider's error text that are kept."""
@@ -128,6 +129,10 @@ class TooManyTokensError(AdmissionError):
 
 class BudgetExceededError(AdmissionError):
     """The request may cost more than the budget has left."""
+
+    standing: BudgetStanding | None = None
+    """The window without room: its limit, spent, reserved, held, reset. None where the model has
+    no price."""
 
 
 class EngineClosedError(AdmissionError):

@@ -8,6 +8,7 @@ import attrs
 
 if TYPE_CHECKING:
     from engine.values.records import AttemptRecord
+    from engine.values.spending import BudgetStanding
 
 
 @attrs.frozen
@@ -115,6 +116,16 @@ class ConnectionLost(SessionRecord):
     """The category of the error."""
 
 
+@attrs.frozen
+class BudgetAlert(LifecycleRecord):
+    """A budget has reached one of its thresholds, for the first time in this window."""
+
+    percent: int
+    """The threshold."""
+    standing: BudgetStanding
+    """As it was then; `request` is the one whose settlement reached it."""
+
+
 Record: TypeAlias = (
     Admitted
     | AttemptStarted
@@ -126,4 +137,5 @@ Record: TypeAlias = (
     | Reconnecting
     | Reconnected
     | ConnectionLost
+    | BudgetAlert
 )

@@ -1,6 +1,6 @@
 """What tokens cost: per model and date, by kind of token, in tiers by the size of the input.
 
-Rates are nano-dollars per million tokens, so that the smallest published price is still whole.
+TokenRates are nano-dollars per million tokens, so that the smallest published price is still whole.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _optional_rate = attrs.validators.optional(_rate)
 
 
 @attrs.frozen
-class Rates:
+class TokenRates:
     """Nano-dollars per million tokens of each kind."""
 
     input: int = attrs.field(validator=_rate)
@@ -41,24 +41,24 @@ class Rates:
 
 @attrs.frozen
 class Tier:
-    """Rates that hold for the whole request once its input is larger than `above` tokens."""
+    """TokenRates that hold for the whole request once its input is larger than `above` tokens."""
 
     above: int = attrs.field(validator=_rate)
-    rates: Rates = attrs.field(validator=instance_of(Rates))
+    rates: TokenRates = attrs.field(validator=instance_of(TokenRates))
 
 
 @attrs.frozen
 class Price:
     """The rates of one model from one day on."""
 
-    rates: Rates = attrs.field(validator=instance_of(Rates))
+    rates: TokenRates = attrs.field(validator=instance_of(TokenRates))
     tiers: tuple[Tier, ...] = attrs.field(default=(), validator=deep_iterable(instance_of(Tier)))
     source: str = ""
     """Where the figures were read."""
     as_of: date = date.min
     """The first day for which they hold."""
 
-    def rates_for(self, input_tokens: int) -> Rates:
+    def rates_for(self, input_tokens: int) -> TokenRates:
         """The rates of a request with so many input tokens, cached ones included."""
         found, threshold = self.rates, -1
         for tier in self.tiers:
@@ -75,12 +75,14 @@ def price_on(prices: tuple[Price, ...], day: date) -> Price | None:
     return min(prices, key=lambda price: price.as_of, default=None)
 
 
-FREE = Price(Rates(0, 0), source="served by the built-in simulator")
+FREE = Price(TokenRates(0, 0), source="served by the built-in simulator")
 
 
-def _rates(cost_in: str, out: str, cached: str | None = None, write: str | None = None) -> Rates:
+def _rates(
+    cost_in: str, out: str, cached: str | None = None, write: str | None = None
+) -> TokenRates:
     cached_input, cache_write = (None if t is None else Money.parse(t) for t in (cached, write))
-    return Rates(Money.parse(cost_in), Money.parse(out), cached_input, cache_write)
+    return TokenRates(Money.parse(cost_in), Money.parse(out), cached_input, cache_write)
 
 
 BUILT_IN: dict[str, tuple[Price, ...]] = {

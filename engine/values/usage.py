@@ -21,6 +21,8 @@ class Usage:
     reported: frozenset[str] = frozenset()
     """Fields that the provider sent. A field in here that is None was sent as null or as
     nonsense; a field that is None and not in here was absent."""
+    refused: frozenset[str] = frozenset()
+    """Fields of `reported` that were sent as nonsense, and not as null."""
     estimated: bool = False
     """True when the counts are our own and not the provider's."""
 

@@ -39,14 +39,18 @@ FIELDS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
 def read_usage(raw: Mapping[str, Any]) -> Usage | None:
     """Usage from a chunk's `usage` object; None if it holds no field that we know.
 
-    A count that is no whole number of 0 or more is refused: it is None, and in `reported`.
+    A count that is no whole number of 0 or more is refused: it is None, in `reported` and
+    in `refused`.
     """
     counts: dict[str, int | None] = {}
+    refused: set[str] = set()
     for field, places in FIELDS.items():
         for parents, key in places:
             for holder in _holders(raw, parents):
-                if key in holder:
-                    counts.setdefault(field, count(holder[key]))
+                if key in holder and field not in counts:
+                    counts[field] = count(holder[key])
+                    if counts[field] is None and holder[key] is not None:
+                        refused.add(field)
     if not counts:
         return None
     usage = Usage(
@@ -56,6 +60,7 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
         cache_write_tokens=counts.get("cache_write_tokens"),
         reasoning_tokens=counts.get("reasoning_tokens"),
         reported=frozenset(counts),
+        refused=frozenset(refused),
     )
     return whole_usage(usage, _rule(usage, raw))
 

@@ -13,7 +13,7 @@ from engine.core.pricing import cost
 from engine.values.budgets import Budget
 from engine.values.errors import ConfigError
 from engine.values.money import Money
-from engine.values.prices import BUILT_IN, FREE, Price, Rates, Tier
+from engine.values.prices import BUILT_IN, FREE, Price, Tier, TokenRates
 from engine.values.settings import Route
 from engine.values.usage import Usage
 
@@ -89,8 +89,8 @@ def test_a_price_has_rates_tiers_a_source_and_a_day() -> None:
     config = config_from_mapping({"models": {"m": {"price": table}}}, environ={})
     assert config.models["m"].price == (
         Price(
-            Rates(3 * 10**9, 15 * 10**9, 3 * 10**8),
-            (Tier(200_000, Rates(6 * 10**9, 22_500_000_000)),),
+            TokenRates(3 * 10**9, 15 * 10**9, 3 * 10**8),
+            (Tier(200_000, TokenRates(6 * 10**9, 22_500_000_000)),),
             "the contract",
             datetime.date(2026, 1, 1),
         ),
@@ -139,7 +139,7 @@ def test_a_configured_price_comes_before_the_built_in_one() -> None:
     price = {"input": "1", "output": "1"}
     config = config_from_mapping({"models": {"gpt-4.1": {"price": price}}}, environ={})
     price_of = price_source(config)
-    assert price_of("gpt-4.1", None, DAY) == Price(Rates(10**9, 10**9))
+    assert price_of("gpt-4.1", None, DAY) == Price(TokenRates(10**9, 10**9))
     assert price_of("deepseek-v3.2", None, DAY) is BUILT_IN["deepseek-v3.2"][0]
 
 

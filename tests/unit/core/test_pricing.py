@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from engine.core.pricing import affordable_output, cost, whole_usage, worst_usage
 from engine.values.money import Money
-from engine.values.prices import BUILT_IN, Price, Rates, Tier, price_on
+from engine.values.prices import BUILT_IN, Price, Tier, TokenRates, price_on
 from engine.values.usage import Usage
 
 SONNET = BUILT_IN["claude-sonnet-4.5"][0]
-CHEAP = Price(Rates(1, 3, 0, 2, 5))
+CHEAP = Price(TokenRates(1, 3, 0, 2, 5))
 """Fractions of a nano for a token."""
 
 
-def rates(top: int = 10**12) -> st.SearchStrategy[Rates]:
+def rates(top: int = 10**12) -> st.SearchStrategy[TokenRates]:
     rate = st.integers(0, top)
-    return st.builds(Rates, rate, rate, *[st.none() | rate] * 3)
+    return st.builds(TokenRates, rate, rate, *[st.none() | rate] * 3)
 
 
 prices = st.builds(Price, rates(), st.just(()) | rates().map(lambda r: (Tier(1000, r),)))
@@ -50,7 +50,7 @@ def test_zero_tokens_and_unknown_tokens_cost_nothing() -> None:
 
 def test_parts_larger_than_their_whole_are_cut_to_it() -> None:
     usage = Usage(10, 10, cached_tokens=99, cache_write_tokens=99, reasoning_tokens=99)
-    assert cost(Price(Rates(10**6, 10**6, 0, 0, 0)), usage) == 0
+    assert cost(Price(TokenRates(10**6, 10**6, 0, 0, 0)), usage) == 0
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_the_output_that_is_affordable_is_paid_for_and_no_more_is(
 
 
 def test_the_newest_price_that_holds_counts_and_before_all_of_them_the_first() -> None:
-    old = Price(Rates(1, 1), as_of=date(2025, 1, 1))
-    new = Price(Rates(2, 2), as_of=date(2026, 1, 1))
+    old = Price(TokenRates(1, 1), as_of=date(2025, 1, 1))
+    new = Price(TokenRates(2, 2), as_of=date(2026, 1, 1))
     assert price_on((new, old), date(2026, 1, 1)) is new
     assert price_on((new, old), date(2025, 12, 31)) is old
     assert price_on((new, old), date(2020, 1, 1)) is old
@@ -110,7 +110,7 @@ def test_the_newest_price_that_holds_counts_and_before_all_of_them_the_first() -
 
 def test_a_rate_is_a_whole_number_and_never_a_float() -> None:
     with pytest.raises(ValueError, match="whole number of nano-dollars"):
-        Rates(0.5, 1)  # type: ignore[arg-type]
+        TokenRates(0.5, 1)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model", BUILT_IN)

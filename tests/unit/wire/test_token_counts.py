@@ -22,7 +22,8 @@ def test_an_object_without_a_known_field_is_no_usage(raw: dict[str, Any]) -> Non
     "value", [-1, True, "12", 1.5, float("inf"), float("-inf"), float("nan"), 2**53 + 1, [], {}]
 )
 def test_what_is_no_count_is_refused_and_reported(value: object) -> None:
-    assert read_usage({"prompt_tokens": value}) == Usage(reported=frozenset({"input_tokens"}))
+    field = frozenset({"input_tokens"})
+    assert read_usage({"prompt_tokens": value}) == Usage(reported=field, refused=field)
 
 
 @pytest.mark.parametrize(

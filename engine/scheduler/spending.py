@@ -1,0 +1,298 @@
+"""Money on its way through a request: held at entry, reserved before sending, settled at the end.
+
+Rule 1: one price function, one price for an attempt: the one of the day of its hold.
+Rule 2: an attempt's reservation is written down before its first byte may be sent.
+Rule 3: every reservation is settled once; the first news of its end counts.
+Rule 4: nobody waits for money while holding a slot.
+"""
+
+from collections.abc import Callable
+from datetime import date, tzinfo
+from functools import partial
+from typing import TypeAlias
+
+import attrs
+
+from engine.core.ledger import Ledger, Shortfall
+from engine.core.ledger_row import News, Posting, change, posted
+from engine.core.meter import Meter
+from engine.core.pricing import cost, worst_usage
+from engine.core.settlement import Ending, Expected, settlement
+from engine.core.totals import Totals
+from engine.scheduler.budget_queue import BudgetQueue
+from engine.scheduler.ledger_store import LedgerStore
+from engine.supervisor.ports import Recorder
+from engine.values.budgets import Budgets
+from engine.values.demand import Demand
+from engine.values.errors import BudgetExceededError
+from engine.values.lifecycle import BudgetAlert
+from engine.values.prices import Price
+from engine.values.request import ChatRequest
+from engine.values.settings import Route
+from engine.values.spending import LedgerRow, Payer, SpendingReport
+
+PriceOf: TypeAlias = Callable[[str, Route | None, date], Price | None]
+
+_CAUTION = 4
+"""The input is reserved with a quarter more than its estimate."""
+_LEAST_GROWTH = 256
+"""Tokens by which a reservation grows at least."""
+
+
+@attrs.frozen
+class Bid:
+    """What one attempt may cost."""
+
+    number: int
+    """Of the request."""
+    payer: Payer
+    price: Price | None
+    expected_input: int
+    input_tokens: int
+    """What is reserved for: an estimate may be too low."""
+    output_tokens: int
+    worst: int = attrs.field(init=False)
+    """Nano-dollars."""
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "worst", self.amount(self.output_tokens))
+
+    def amount(self, output_tokens: int) -> int:
+        """Nano-dollars for the input and so much output."""
+        if self.price is None:
+            return 0
+        return cost(self.price, worst_usage(self.price, self.input_tokens, output_tokens))
+
+
+class Spending:
+    """The money of an engine."""
+
+    def __init__(
+        self,
+        budgets: Budgets,
+        ledger: Ledger,
+        store: LedgerStore,
+        *,
+        price_of: PriceOf,
+        meter: Callable[[str], Meter],
+        wall: Callable[[], float],
+        now: Callable[[], float],
+        recorder: Recorder,
+        max_queued: int,
+    ) -> None:
+        self.budgets = budgets
+        self.ledger = ledger
+        self.store = store
+        self.totals = Totals()
+        self.open: dict[str, AttemptReservation] = {}
+        """Reservations that are not settled."""
+        self._queue = BudgetQueue(budgets.soft_wait, max_queued, wall)
+        self._price_of = price_of
+        self._meter = meter
+        self.wall = wall
+        self._now = now
+        self._recorder = recorder
+        self._rows = 0
+
+    @property
+    def zone(self) -> tzinfo:
+        return self.ledger.zone
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for room in a soft budget."""
+        return self._queue.waiting
+
+    def bid(self, request: ChatRequest, demand: Demand, route: Route) -> Bid:
+        """What an attempt at `route` may cost.
+
+        Raises:
+            BudgetExceededError: nobody knows, and a limit applies.
+        """
+        payer = Payer(demand.model, demand.tenant, route.endpoint)
+        day = date.fromisoformat(self.ledger.day(self.wall()))
+        price = self._price_of(demand.model, route, day)
+        if (
+            price is None
+            and self.budgets.unknown_price == "refuse"
+            and self.ledger.limits.of(payer)
+        ):
+            msg = (
+                f"model {demand.model!r} has no price, so its budget cannot be kept: write one, "
+                f'[models."{demand.model}"] price = {{ input = "...", output = "..." }}, install '
+                'streamnursery[prices], or set budgets.unknown_price = "zero"'
+            )
+            raise BudgetExceededError(msg)
+        most = self._meter(demand.model).most_output(request)
+        spent = demand.input_tokens
+        return Bid(demand.rank[1], payer, price, spent, spent + spent // _CAUTION, most)
+
+    def hold_nowait(self, request: ChatRequest, demand: Demand, route: Route) -> "BudgetHold":
+        bid = self.bid(request, demand, route)
+        hold = BudgetHold(self, bid)
+        short = self._take(hold)
+        if short is not None:
+            raise self.refusal(short)
+        return hold
+
+    async def hold(self, request: ChatRequest, demand: Demand, route: Route) -> "BudgetHold":
+        bid = self.bid(request, demand, route)
+        hold = BudgetHold(self, bid)
+        short = self._take(hold)
+        if short is not None and short.limit.mode == "soft" and not short.never:
+            short = await self._queue.wait(lambda: self._take(hold), short, demand)
+        if short is not None:
+            raise self.refusal(short)
+        return hold
+
+    def refusal(self, short: Shortfall) -> BudgetExceededError:
+        error = BudgetExceededError(short.text(self.zone))
+        error.standing = self.ledger.standing(short.limit, short.window, self.wall())
+        return error
+
+    def begin(self, bid: Bid, attempt: int) -> LedgerRow:
+        """A new row, in no book yet."""
+        self._rows += 1
+        wall = self.wall()
+        return LedgerRow(
+            id=f"{self.store.owner}{self._rows}",
+            request=bid.number,
+            attempt=attempt,
+            payer=bid.payer,
+            at=wall,
+            day=self.ledger.day(wall),
+            reserved=bid.worst,
+            estimate=bid.worst,
+        )
+
+    def enter(self, reservation: "AttemptReservation") -> None:
+        self.open[reservation.row.id] = reservation
+        self.totals.put(None, reservation.row)
+
+    def post(self, reservation: "AttemptReservation", posting: Posting) -> None:
+        """Book news of a reservation that is open."""
+        before = reservation.row
+        after = reservation.row = posted(before, posting)
+        self.totals.put(before, after)
+        self.store.post(after, change(before, after), posting)
+        if posting.news is not News.EXTEND:
+            del self.open[after.id]
+            self._alert(reservation)
+            self.freed()
+
+    def freed(self) -> None:
+        """Money may be there again for those who wait."""
+        self._queue.wake()
+
+    def report(self) -> SpendingReport:
+        """What this engine has spent, and where its budgets stand."""
+        wall = self.wall()
+        return SpendingReport(wall, self.totals.lines(), self.ledger.standings(wall))
+
+    def _take(self, hold: "BudgetHold") -> Shortfall | None:
+        return self.ledger.hold(hold, hold.bid.payer, hold.bid.worst, self.wall())
+
+    def _alert(self, reservation: "AttemptReservation") -> None:
+        row, wall = reservation.row, self.wall()
+        limits = self.ledger.limits.of(row.payer)
+        for limit, window in self.ledger.current(limits, wall) if limits else ():
+            standing = self.ledger.standing(limit, window, wall)
+            for percent in self.budgets.alerts:
+                if (standing.percent or 0.0) >= percent:
+                    record = BudgetAlert(
+                        self._now(), row.request, row.payer.model, percent, standing
+                    )
+                    key = f"{limit.scope}/{limit.name}/{window.key}/{percent}"
+                    self.store.first_alert(key, partial(self._recorder.emit, record))
+
+
+@attrs.define(eq=False)
+class BudgetHold:
+    """See `supervisor.ports.Hold`."""
+
+    _spending: Spending
+    bid: Bid
+
+    async def reserve(self, attempt: int) -> "AttemptReservation":
+        spending = self._spending
+        row = spending.begin(self.bid, attempt)
+        short = await spending.store.reserve(row)
+        spending.ledger.drop(self)
+        if short is not None:
+            raise spending.refusal(short)
+        reservation = AttemptReservation(spending, self.bid, row, self.bid.output_tokens)
+        spending.enter(reservation)
+        return reservation
+
+    def drop(self) -> None:
+        if self._spending.ledger.drop(self):
+            self._spending.freed()
+
+
+@attrs.define(eq=False)
+class AttemptReservation:
+    """See `supervisor.ports.Reservation`."""
+
+    _spending: Spending
+    bid: Bid
+    row: LedgerRow
+    covered: int
+    """Output tokens that are reserved for."""
+    look_at: int = attrs.field(init=False)
+    _refused: BudgetExceededError | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._cover(self.covered)
+
+    def grow(self, output_tokens: int) -> BudgetExceededError | None:
+        if output_tokens < self.look_at or self._refused is not None:
+            return self._refused
+        if self.bid.price is None:
+            self._cover(2 * output_tokens)
+            return None
+        short: Shortfall | None = None
+        for growth in (max(_LEAST_GROWTH, self.covered // 2), _LEAST_GROWTH // 4):
+            short = self._extend(max(self.covered, output_tokens) + growth)
+            if short is None:
+                return None
+        if output_tokens < self.covered or short is None:
+            self.look_at = self.covered  # the rest of what is covered may still be used
+            return None
+        return self._spending.refusal(short)
+
+    def refuse(self, short: Shortfall) -> None:
+        """Another process took the money that an extension was to have."""
+        self._refused = self._spending.refusal(short)
+        self.look_at = 0
+
+    def settle(self, ending: Ending, received_tokens: int) -> None:
+        if self.row.id not in self._spending.open:
+            return
+        expected = Expected(self.bid.expected_input, self.covered, received_tokens)
+        found = settlement(ending, self.bid.price, expected)
+        usage = found.usage
+        posting = Posting(
+            self.row.id,
+            found.news,
+            found.amount,
+            usage.input_tokens or 0,
+            usage.output_tokens or 0,
+            found.flags,
+        )
+        self._spending.post(self, posting)
+
+    def _extend(self, output_tokens: int) -> Shortfall | None:
+        spending, bid = self._spending, self.bid
+        total = bid.amount(output_tokens)
+        more = max(0, total - self.row.reserved)
+        # It is booked where the row is, whatever day it may be by now.
+        short = spending.ledger.shortfall(bid.payer, more, self.row.at)
+        if short is None:
+            spending.post(self, Posting(self.row.id, News.EXTEND, total))
+            self._cover(output_tokens)
+        return short
+
+    def _cover(self, output_tokens: int) -> None:
+        # Asked before it is used up, so that what is generated meanwhile is covered too.
+        self.covered = output_tokens
+        self.look_at = output_tokens - min(output_tokens // 4, _LEAST_GROWTH // 2)
