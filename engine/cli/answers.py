@@ -1,6 +1,7 @@
 """Asking the models of one command at the same time, and showing what they say."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from math import inf
 from typing import Any, Protocol
 
@@ -53,32 +54,52 @@ async def ask_all(
     config: EngineConfig,
     within: float | None,
     show: Show,
+    *,
+    sessions: bool = False,
 ) -> None:
-    """Fill in every answer; each may take as many seconds as `within` says."""
+    """Fill in every answer; each may take as many seconds as `within` says. With `sessions` each
+    comes over a WebSocket of its own."""
     try:
         async with open_engine(config) as eng, trio.open_nursery() as nursery:
             for answer in answers:
                 request = make_request(answer.model, **fields)
-                nursery.start_soon(_ask, eng, request, within, answer, show)
+                nursery.start_soon(_ask, eng, request, within, answer, show, sessions)
             await show.run(answers)
     finally:
         show.close()
 
 
 async def _ask(
-    eng: Engine, request: ChatRequest, within: float | None, answer: Answer, show: Show
+    eng: Engine,
+    request: ChatRequest,
+    within: float | None,
+    answer: Answer,
+    show: Show,
+    sessions: bool,
 ) -> None:
     try:
-        async with eng.stream(request, timeout=within) as stream:
-            answer.stream = stream
-            try:
-                while True:
-                    await show.show(answer, await stream.receive())
-            except trio.EndOfChannel:
-                answer.completion = await stream.completion()
+        if sessions:
+            # Where the model is served first; a session goes to one endpoint and no other.
+            endpoint = eng.plan(request).stops[0].endpoint
+            async with eng.session(endpoint) as session:
+                await _receive(session.stream(request, timeout=within), answer, show)
+        else:
+            await _receive(eng.stream(request, timeout=within), answer, show)
     except EngineError as error:
         answer.error = error
     await show.end(answer)
+
+
+async def _receive(
+    opening: AbstractAsyncContextManager[TokenStream], answer: Answer, show: Show
+) -> None:
+    async with opening as stream:
+        answer.stream = stream
+        try:
+            while True:
+                await show.show(answer, await stream.receive())
+        except trio.EndOfChannel:
+            answer.completion = await stream.completion()
 
 
 class Silent:

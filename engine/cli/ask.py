@@ -15,6 +15,7 @@ streamnursery ask "Why is the sky blue?" -m sim/fast
 streamnursery ask "Why is the sky blue?" -m gpt-4.1-mini -m deepseek-chat -v
 cat notes.txt | streamnursery ask "Sum this up:" -
 streamnursery ask "Why is the sky blue?" --json | jq -r .text
+streamnursery ask "Why is the sky blue?" -m sim/fast --ws
 """
 
 
@@ -40,6 +41,7 @@ def add(verbs: Verbs) -> None:
     add("--max-tokens", type=whole(1), metavar="N", help="longest answer, in tokens")
     add("--temperature", type=number("from 0 to 2", 0, 2, zero=True), metavar="X", help="0 to 2")
     add("--no-input", action="store_true", help="never read stdin")
+    add("--ws", action="store_true", help="over a WebSocket, in the words of the Responses API")
     add("--timeout", type=seconds, metavar="SECONDS", help="for the whole answer (exit code 5)")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one object when the answer is whole")
@@ -73,7 +75,7 @@ def run(args: argparse.Namespace) -> int:
     fields = _fields(args, prompt)
 
     async def work() -> int:
-        await ask_all(answers, fields, loaded.config, args.timeout, show)
+        await ask_all(answers, fields, loaded.config, args.timeout, show, sessions=args.ws)
         return 0
 
     interrupted = run_trio(work)
@@ -115,7 +117,7 @@ def _tell(args: argparse.Namespace, answers: "list[Answer]") -> None:
         if answer.completion is None:
             if answer.error is None:
                 note(f"interrupted: {answer.model} had not finished")
-        elif answer.completion.finish_reason == "length":
+        elif answer.completion.finish_reason in ("length", "max_output_tokens"):
             note(f"{answer.model} was cut off at its longest answer; see --max-tokens")
     whole = all(answer.completion is not None for answer in answers)
     simulated = all(answer.model.startswith("sim/") for answer in answers)

@@ -28,7 +28,8 @@ def add(verbs: Verbs) -> None:
     )
     parser.description = f"""{parser.description}
 
-Each endpoint is asked once for its list of models, with its key; keys are never printed.
+Each endpoint is asked once for its list of models, with its key; keys are never printed. Those
+that speak the Responses API are also asked for a WebSocket and one ping.
 Exit code 1 when something has to be mended."""
     parser.add_argument("--json", action="store_true", help="print one object")
     add_config(parser)
@@ -50,10 +51,12 @@ def run(args: argparse.Namespace) -> int:
     found = local_findings(loaded)
 
     from engine.cli.reach import reach_findings
+    from engine.cli.reach_sessions import session_findings
     from engine.cli.signals import run_trio
 
     async def work() -> int:
         found.extend(await reach_findings(loaded.config))
+        found.extend(await session_findings(loaded.config))
         return 0
 
     return run_trio(work) or _tell(args, found)

@@ -18,6 +18,7 @@ Level = Literal["ok", "note", "problem"]
 
 _NEEDED = ("trio", "httpx", "attrs", "msgspec", "httptools")
 _OPTIONAL = {"rich": "the live screen", "shtab": "completions", "trustme": "sim --tls"}
+_SESSIONS = "trio-websocket"
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 _AUTHORITIES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
@@ -68,6 +69,11 @@ def _versions() -> Iterator[Finding]:
     if missing:
         todo = f'pip install "{PROGRAM}[cli]"'
         yield Finding("versions", "note", f"not installed: {', '.join(missing)}", todo)
+    if _version(_SESSIONS):
+        yield Finding("sessions", "ok", f"{_SESSIONS} {_version(_SESSIONS)}")
+    else:
+        todo = f'pip install "{PROGRAM}[ws]" for sessions and `ask --ws`'
+        yield Finding("sessions", "note", f"not installed: {_SESSIONS}", todo)
 
 
 def _tls() -> Iterator[Finding]:

@@ -64,6 +64,7 @@ async def _look(transport: HttpTransport, endpoint: Endpoint, found: list[Findin
     else:
         found.append(_answer(where, endpoint, seen))
         found.extend(clock_findings(endpoint.name, seen.head, wall=seen.wall))
+        found.extend(heartbeat_findings(endpoint, seen.seconds))
 
 
 async def _ask(transport: HttpTransport, endpoint: Endpoint) -> _Seen:
@@ -94,6 +95,18 @@ def _answer(where: str, endpoint: Endpoint, seen: _Seen) -> Finding:
         accepted = "" if endpoint.key is None else ", and takes the key"
         return Finding("reach", "ok", f"{where}: reachable {took}{accepted}")
     return Finding("reach", "ok", f"{where}: reachable {took} (no list of models: {status})")
+
+
+def heartbeat_findings(endpoint: Endpoint, seconds: float) -> list[Finding]:
+    """Whether an endpoint that took so long to answer would be taken for dead."""
+    beat = endpoint.heartbeat
+    if beat.interval is None:
+        return []
+    where = f"{endpoint.name}: answers in {seconds * 1000:.0f} ms of {beat.timeout:g} s"
+    if seconds <= beat.timeout:
+        return [Finding("heartbeat", "ok", f"{where}, asked every {beat.interval:g} s when idle")]
+    todo = f"raise endpoints.{endpoint.name}.heartbeat.timeout"
+    return [Finding("heartbeat", "problem", f"{where}: it would be taken for dead", todo)]
 
 
 def clock_findings(name: str, head: HttpHead, *, wall: float) -> list[Finding]:

@@ -40,11 +40,22 @@ class Pulse:
         self._wall = wall
         self._wanted = trio.Event()
         self._unconfirmed = False
+        self._beaten = trio.Event()
 
     def confirm(self) -> None:
         """A message was written: its arrival is to be confirmed."""
         self._unconfirmed = True
         self._wanted.set()
+
+    async def ask(self) -> None:
+        """Beat now, and wait for the answer or the end of the link."""
+        beaten = self._beaten
+        self.confirm()
+        await beaten.wait()
+
+    def end(self) -> None:
+        """Nobody will be answered any more."""
+        self._beaten.set()
 
     async def beat_forever(self, nursery: trio.Nursery) -> None:
         """Until a beat is missed; the nursery is the link's."""
@@ -82,6 +93,8 @@ class Pulse:
                     return False
                 deadline = trio.current_time() + _AGAIN_AFTER
         self.beats += 1
+        self._beaten.set()
+        self._beaten = trio.Event()
         at_beat = trio.current_time() >= beat.due_at
         self.round_trip = beat.answered(trio.current_time())
         if link.carries:

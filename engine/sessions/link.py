@@ -151,6 +151,8 @@ class Link:
         finally:
             self.usable = False
             self.takes = False
+            if self.pulse is not None:
+                self.pulse.end()
             if self._socket is not None:
                 self._socket.close()
                 if self.carries:

@@ -150,6 +150,20 @@ class Session:
         """
         await self.usable_link()
 
+    async def beat(self) -> float:
+        """Ask the other side for a sign of life; seconds that it took.
+
+        Raises:
+            EngineError: the session is over, or its connection ended meanwhile.
+        """
+        link = await self.usable_link()
+        began_at = trio.current_time()
+        assert link.pulse is not None
+        await link.pulse.ask()
+        if not link.usable:
+            raise ConnectionLostError("the connection ended before it had answered")
+        return trio.current_time() - began_at
+
     async def send(
         self, message: Mapping[str, Any] | msgspec.Struct, *, idempotent: bool | None = None
     ) -> None:

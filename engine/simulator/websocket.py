@@ -35,7 +35,7 @@ from engine.simulator.script import (
     Socket,
     Stall,
 )
-from engine.simulator.steps import How
+from engine.simulator.steps import RESET_AFTER, How
 
 MAX_IN_FLIGHT = 16
 MAX_LANES = 32
@@ -267,8 +267,9 @@ class Talk:
                 await self._send_event(telling.mistake(fault), lane)
                 await trio.sleep_forever()
             elif isinstance(fault, Cut | Reset) or _is(fault, "drop"):
-                exchange.ended("cut", trio.current_time())
-                await self._end(How.RESET if isinstance(fault, Reset) else How.CLOSE)
+                resets = isinstance(fault, Reset)
+                exchange.ended("reset" if resets else "cut", trio.current_time())
+                await self._end(How.RESET if resets else How.CLOSE)
             elif isinstance(fault, Socket) and fault.kind in ("close", "silence"):
                 exchange.ended(fault.kind, trio.current_time())
                 await self._befall(fault)
@@ -311,8 +312,9 @@ class Talk:
 
     async def _end(self, how: How) -> None:
         self._how = how
-        if how is How.CLOSE:
-            await self._empty.wait()
+        await self._empty.wait()
+        if how is How.RESET:
+            await trio.sleep(RESET_AFTER)
         self._scope.cancel()
         await trio.sleep_forever()
 

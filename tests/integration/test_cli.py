@@ -167,6 +167,24 @@ def test_any_openai_url_can_be_asked(tmp_path: Path) -> None:
     assert "reachable" in found.out
 
 
+def test_any_responses_url_can_be_asked_over_a_websocket(tmp_path: Path) -> None:
+    with simulator(tmp_path, "--speed", "50") as there:
+        there |= {
+            "STREAMNURSERY_ENDPOINTS_OPENAI_DIALECT": "openai-responses",
+            "STREAMNURSERY_ENDPOINTS_OPENAI_HEARTBEAT_INTERVAL": "30",
+        }
+        ran = run(tmp_path, "ask", "Hi", "-m", "gpt-4.1", "--ws", "-v", **there)
+        unknown = run(tmp_path, "ask", "Hi", "-m", "gpt-5.9", "--ws", **there)
+        found = run(tmp_path, "doctor", **there)
+    assert ran.code == 0
+    assert ran.out.strip()
+    assert "resp_sim-" in ran.err
+    assert unknown.code == 4
+    assert found.code == 0
+    assert "answers a ping in" in found.out
+    assert "asked every 30 s when idle" in found.out
+
+
 def test_a_simulator_takes_profiles_and_scripts(tmp_path: Path) -> None:
     (tmp_path / "p.json").write_text('{"mine": {"output_tokens": [2, 2]}}')
     (tmp_path / "s.json").write_text(

@@ -6,9 +6,12 @@ import pytest
 
 from engine.cli.exits import Exit
 from engine.cli.findings import Finding, local_findings
-from engine.cli.reach import clock_findings
+from engine.cli.reach import clock_findings, heartbeat_findings
 from engine.config import load_config
 from engine.values.http import HttpHead
+from engine.values.origin import BaseUrl
+from engine.values.session import EndpointHeartbeat
+from engine.values.settings import Endpoint
 from tests.support.cli import Command
 
 
@@ -103,3 +106,18 @@ def test_without_a_date_nothing_is_said_of_the_clock(
     headers: tuple[tuple[str, str], ...],
 ) -> None:
     assert clock_findings("a", HttpHead(200, headers), wall=0.0) == []
+
+
+def test_a_heartbeat_that_the_endpoint_would_miss_is_to_be_mended() -> None:
+    url = BaseUrl.parse("https://api.example.com/v1")
+    slow = Endpoint("main", url, heartbeat=EndpointHeartbeat(30.0, timeout=2.0))
+    (problem,) = heartbeat_findings(slow, 3.0)
+    assert (problem.check, problem.level) == ("heartbeat", "problem")
+    assert "endpoints.main.heartbeat.timeout" in problem.todo
+    (fine,) = heartbeat_findings(slow, 0.5)
+    assert fine.level == "ok"
+    assert heartbeat_findings(Endpoint("main", url), 3.0) == []
+
+
+def test_the_library_of_sessions_is_looked_for(command: Command) -> None:
+    assert "trio-websocket" in found(command)["sessions"][0]["what"]
