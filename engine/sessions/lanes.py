@@ -163,6 +163,10 @@ class Lanes:
         turn = permit.turn
         if turn is None or turn.over.is_set():
             self._free(permit)
+        self._tell()
+
+    def _tell(self) -> None:
+        """Somebody may wait for answers to be done."""
         self._done.set()
         self._done = trio.Event()
 
@@ -174,7 +178,7 @@ class Lanes:
             lane = self._any_lane()
         if lane is None or lane in self._permits:
             return None
-        self.name(lane)
+        self.named.setdefault(lane)
         permit = self._permits[lane] = Permit(lane)
         return permit
 
@@ -198,8 +202,7 @@ class Lanes:
         if self._permits.get(permit.lane) is permit:
             del self._permits[permit.lane]
             self._turns.pop(permit.lane, None)
-            self._done.set()
-            self._done = trio.Event()
+            self._tell()
             self.look()
 
     def look(self) -> None:
@@ -249,6 +252,7 @@ class Lanes:
                 self.ended(turn)
         if not any(turn.link is not link for turn in self._turns.values()):
             self.named = dict.fromkeys(self._permits)
+        self._tell()
 
     async def wait_done(self, link: "Link") -> None:
         """Until no answer is under way on `link`."""

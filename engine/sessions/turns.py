@@ -33,6 +33,7 @@ class TurnLease:
     _inner: AttemptLease
     _lanes: Lanes
     _permit: Permit
+    _unused: deque[Permit]
 
     def heard(self, news: Sequence[RateNews], now: float) -> None:
         self._inner.heard(news, now)
@@ -41,6 +42,8 @@ class TurnLease:
         self._inner.settle(usage)
 
     def release(self) -> None:
+        if self._permit in self._unused:
+            self._unused.remove(self._permit)
         self._lanes.leave(self._permit)
         self._inner.release()
 
@@ -77,7 +80,7 @@ class TurnAdmission:
 
     def _lease(self, permit: Permit, inner: AttemptLease) -> AttemptLease:
         self.permits.append(permit)
-        return TurnLease(inner, self._lanes, permit)
+        return TurnLease(inner, self._lanes, permit, self.permits)
 
 
 class TurnTransport:

@@ -19,6 +19,7 @@ from engine.testing.consumers import ConsumerRecord, delivery_of
 from engine.testing.money import money_problems
 from engine.testing.quiescence import remains
 from engine.testing.trace import Trace
+from engine.values.errors import ConfigError
 from engine.values.lifecycle import AttemptEnded, AttemptStarted, LifecycleRecord, StreamEnded
 
 if TYPE_CHECKING:
@@ -109,6 +110,9 @@ class EngineWatch:
         key = (model, route)
         if key not in self._models:
             assert self._engine is not None
-            stops = self._engine.plan(model, "-").stops
+            try:
+                stops = self._engine.plan(model, "-").stops
+            except ConfigError:  # served by a session alone
+                stops = ()
             self._models[key] = next((s.model for s in stops if str(s.route) == route), model)
         return self._models[key]

@@ -31,8 +31,10 @@ from engine.wire.answers import error_from_answer
 READ = 64 * 1024
 BACKLOG = 64 * 1024
 """Bytes that may wait for the network before the next message is begun."""
-MAX_BACKLOG = 4 * 1024 * 1024
-"""Bytes that may wait for a peer that asks and does not read: pongs, for one that only pings."""
+MAX_CONTROL = 256 * 1024
+"""Bytes of pings and pongs that may wait for a peer that asks and does not read."""
+_CONTROL_FRAME = 131
+"""Bytes of the longest one (RFC 6455 5.5), with the client's mask."""
 NO_CLOSE = 1006
 """The code that stands for a connection that ended without one (RFC 6455 7.4.1)."""
 TOO_BIG = 1009
@@ -65,6 +67,8 @@ class ByteStream(trio.abc.Stream):
         self._room = trio.Event()
         self._work = trio.Event()
         self._closed = False
+        self._control = 0
+        """Bytes of short frames since everything was handed over."""
         self.queued = 0
         """Bytes that were sent, as far as the protocol knows."""
         self.flushed = 0
@@ -93,9 +97,11 @@ class ByteStream(trio.abc.Stream):
         await trio.lowlevel.checkpoint()
         if self._closed:
             raise trio.ClosedResourceError
-        if len(self._out) + len(data) > MAX_BACKLOG + BACKLOG and len(self._out) > MAX_BACKLOG:
-            self.close()
-            raise trio.BrokenResourceError
+        if len(data) <= _CONTROL_FRAME:
+            self._control += len(data)
+            if self._control > MAX_CONTROL:
+                self.close()
+                raise trio.BrokenResourceError
         self._out += data
         self.queued += len(data)
         self._work.set()
@@ -119,6 +125,7 @@ class ByteStream(trio.abc.Stream):
         try:
             while not self._closed:
                 if not self._out:
+                    self._control = 0
                     self._work = trio.Event()
                     await self._work.wait()
                     continue
@@ -221,7 +228,10 @@ class WebSocket:
 
     async def goodbye(self, code: int = 1000) -> None:
         """Close in order; the caller bounds how long that may take."""
-        await self._socket.aclose(code)
+        try:
+            await self._socket.aclose(code)
+        except Exception as error:  # noqa: BLE001 - it was closing already, in its own way
+            self._failure = self._failure or error
 
     async def _do(self, act: Callable[[Any], Awaitable[None]], argument: str | bytes) -> bool:
         import trio_websocket
