@@ -13,10 +13,12 @@ import trio
 from engine.config import config_from_mapping, load_config
 from engine.facade.engine import Engine
 from engine.facade.parts import Outside
+from engine.scheduler.ledger_store import LedgerStore
 from engine.scheduler.observers import Observer
+from engine.storage.disk import Disk, RealDisk
 from engine.transport.bare import bare_errors
 from engine.transport.network import Network, TrioNetwork
-from engine.values.errors import RequestError
+from engine.values.errors import RequestError, StorageError
 from engine.values.settings import EngineConfig
 
 
@@ -28,6 +30,7 @@ async def open_engine(
     network: Network | None = None,
     wall: Callable[[], float] = time.time,
     observers: Sequence[Observer] = (),
+    disk: Disk | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine for the length of the block: `async with open_engine() as eng:`.
 
@@ -35,13 +38,15 @@ async def open_engine(
     reads the usual files and the environment. `sim/...` models need none of it. Leaving the
     block cancels what still runs; `await eng.drain()` first lets it finish.
 
-    `seed` fixes the engine's dice; `network` and `wall` (Unix time) replace the real ones.
+    `seed` fixes the engine's dice; `network`, `wall` (Unix time) and `disk` (where
+    `budgets.ledger` lies) replace the real ones.
     `observers` are called with every lifecycle record, `log_observer()` for one; they must not
     block, and one that raises is not called again.
 
     Raises:
         ConfigError: with every mistake at once.
         RequestError: not called under trio.
+        StorageError: the ledger cannot be used; on leaving: it could not be written to its end.
     """
     _require_trio()
     settings = _settings(config)
@@ -49,15 +54,35 @@ async def open_engine(
         if endpoint.insecure:
             msg = f"endpoint {endpoint.name!r} is insecure: its certificate is not checked"
             warnings.warn(msg, stacklevel=3)
-    outside = Outside(network or TrioNetwork(), wall, random.Random(seed), tuple(observers))
-    with bare_errors():
-        async with trio.open_nursery() as nursery:
-            engine = Engine(nursery, settings, outside)
-            try:
-                yield engine
-            finally:
-                engine._close()
-                nursery.cancel_scope.cancel()
+    outside = Outside(
+        network or TrioNetwork(), wall, random.Random(seed), tuple(observers), disk or RealDisk()
+    )
+    ledgers: list[LedgerStore] = []
+    try:
+        with bare_errors():
+            async with trio.open_nursery() as nursery:
+                engine = Engine(nursery, settings, outside)
+                ledgers.append(engine._spending.store)
+                await engine._spending.store.open()
+                nursery.start_soon(engine._spending.store.run, name="ledger")
+                try:
+                    yield engine
+                finally:
+                    engine._close()
+                    nursery.cancel_scope.cancel()
+    except BaseException as error:
+        await _close_after(ledgers, error)
+        raise
+    await ledgers[0].close()
+
+
+async def _close_after(ledgers: list[LedgerStore], error: BaseException) -> None:
+    """The error that ended the engine goes first, whatever the disk says."""
+    for ledger in ledgers:
+        try:
+            await ledger.close()
+        except StorageError as other:
+            error.add_note(str(other))
 
 
 def _require_trio() -> None:

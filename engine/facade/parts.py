@@ -12,9 +12,11 @@ from engine.config.prices import price_source
 from engine.core.ledger import Ledger
 from engine.core.meter import Meter
 from engine.scheduler.admission import Admission
-from engine.scheduler.ledger_store import MemoryStore
+from engine.scheduler.ledger_store import LedgerStore, MemoryStore
 from engine.scheduler.observers import Observer
 from engine.scheduler.spending import Spending
+from engine.storage.disk import Disk
+from engine.storage.ledger_file import LedgerFile
 from engine.supervisor.endpoint import Outlet
 from engine.supervisor.ports import Recorder
 from engine.transport.client import HttpTransport
@@ -42,7 +44,8 @@ class Outside:
     wall: Callable[[], float]
     """Unix time."""
     dice: random.Random
-    observers: tuple[Observer, ...] = ()
+    observers: tuple[Observer, ...]
+    disk: Disk
 
     def simulator(self, nursery: trio.Nursery) -> Network:
         """The built-in provider on a network of its own, served in `nursery`."""
@@ -86,13 +89,16 @@ def spending_of(
     meter: Callable[[str], Meter],
     recorder: Recorder,
 ) -> Spending:
-    """The money of an engine, kept in memory."""
+    """The money of an engine, kept in memory or in the file that the budgets name."""
     budgets = config.budgets
     ledger = Ledger(budgets, time_zone(budgets.timezone))
+    store: LedgerStore = MemoryStore(ledger)
+    if budgets.ledger:
+        store = LedgerFile(budgets.ledger, outside.disk, ledger, wall=outside.wall)
     return Spending(
         budgets,
         ledger,
-        MemoryStore(ledger),
+        store,
         price_of=price_source(config),
         meter=meter,
         wall=outside.wall,

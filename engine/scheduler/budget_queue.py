@@ -4,10 +4,11 @@ Rule 1: those who wait for the same limit go in order of their rank; the first o
         woken when money comes back, and wakes the next only when it has had its own.
 Rule 2: nobody waits longer than `soft_wait` or the deadline, nor for a window that ends later than
         both when what is spent already leaves no room.
+Rule 3: nobody polls, but for a ledger that others share: they cannot wake us.
 """
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 
 import attrs
@@ -16,6 +17,9 @@ import trio
 from engine.core.ledger import Limit, Shortfall
 from engine.values.demand import Demand, Rank
 from engine.values.errors import OverloadedError
+
+_LOOK_EVERY = 1.0
+"""Seconds between looks at a ledger that others share."""
 
 
 @attrs.define(order=True)
@@ -29,11 +33,18 @@ class _Waiter:
 class BudgetQueue:
     """One queue for each limit that somebody waits for."""
 
-    def __init__(self, longest: float, max_waiting: int, wall: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        longest: float,
+        max_waiting: int,
+        wall: Callable[[], float],
+        refresh: Callable[[], Awaitable[None]] | None,
+    ) -> None:
         self.waiting = 0
         self._longest = longest
         self._max = max_waiting
         self._wall = wall
+        self._refresh = refresh
         self._queues: dict[Limit, list[_Waiter]] = {}
         self._numbers = count()
 
@@ -58,6 +69,8 @@ class BudgetQueue:
             while found is not None and not self._vain(found, until):
                 limit = found.limit
                 in_time = await self._turn(found, demand.rank, until)
+                if self._refresh is not None:
+                    await self._refresh()
                 found = take()
                 if found is None:
                     self._wake_next(limit)
@@ -85,6 +98,8 @@ class BudgetQueue:
             heapq.heapify(queue)
         heapq.heappush(queue, waiter)
         reset = trio.current_time() + max(0.0, short.window.ends_at - self._wall())
+        if self._refresh is not None:
+            reset = min(reset, trio.current_time() + _LOOK_EVERY)
         try:
             with trio.CancelScope(deadline=min(until, reset)):
                 await waiter.woken.wait()

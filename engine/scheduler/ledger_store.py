@@ -20,6 +20,26 @@ class LedgerStore(Protocol):
     def pending(self) -> int:
         """Postings that are not written yet."""
 
+    extension_refused: Callable[[str, int, Shortfall], None] | None
+    """Called with a row and an amount that it was not extended by: others were quicker."""
+
+    async def open(self) -> None:
+        """Be ready.
+
+        Raises:
+            StorageError: it cannot be used.
+        """
+
+    async def run(self) -> None:
+        """What it does in the background, until it is cancelled."""
+
+    async def close(self) -> None:
+        """Write what is left; after `run` has ended.
+
+        Raises:
+            StorageError: something could not be written.
+        """
+
     async def reserve(self, row: LedgerRow) -> Shortfall | None:
         """Write the row down if every limit has room for it, holds aside, and book it.
 
@@ -27,6 +47,13 @@ class LedgerStore(Protocol):
 
         Raises:
             StorageError: it could not be written.
+        """
+
+    async def refresh(self) -> None:
+        """Look at what others have spent.
+
+        Raises:
+            StorageError: it could not be read.
         """
 
     def post(self, row: LedgerRow, change: Figures, posting: Posting) -> None:
@@ -46,6 +73,16 @@ class MemoryStore:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
         self._alerts: dict[str, None] = {}
+        self.extension_refused: Callable[[str, int, Shortfall], None] | None = None
+
+    async def open(self) -> None:
+        pass
+
+    async def run(self) -> None:
+        pass
+
+    async def close(self) -> None:
+        pass
 
     async def reserve(self, row: LedgerRow) -> Shortfall | None:
         ledger = self._ledger
@@ -54,6 +91,9 @@ class MemoryStore:
         if short is None:
             ledger.book(row, figures_of(row))
         return short
+
+    async def refresh(self) -> None:
+        pass
 
     def post(self, row: LedgerRow, change: Figures, posting: Posting) -> None:  # noqa: ARG002
         self._ledger.book(row, change)

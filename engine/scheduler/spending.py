@@ -83,10 +83,13 @@ class Spending:
         self.budgets = budgets
         self.ledger = ledger
         self.store = store
+        store.extension_refused = self.extension_refused
         self.totals = Totals()
         self.open: dict[str, AttemptReservation] = {}
         """Reservations that are not settled."""
-        self._queue = BudgetQueue(budgets.soft_wait, max_queued, wall)
+        self._queue = BudgetQueue(
+            budgets.soft_wait, max_queued, wall, store.refresh if store.shared else None
+        )
         self._price_of = price_of
         self._meter = meter
         self.wall = wall
@@ -138,9 +141,16 @@ class Spending:
     async def hold(self, request: ChatRequest, demand: Demand, route: Route) -> "BudgetHold":
         bid = self.bid(request, demand, route)
         hold = BudgetHold(self, bid)
+        if self.store.shared and self._soft(bid.payer):
+            # Whoever finds out at the reservation that others were quicker can wait no more.
+            await self.store.refresh()
         short = self._take(hold)
+        if short is not None and self.store.shared:
+            # Others may have given back what our figures still have as taken.
+            await self.store.refresh()
+            short = self._take(hold)
         if short is not None and short.limit.mode == "soft" and not short.never:
-            short = await self._queue.wait(lambda: self._take(hold), short, demand)
+            short = await self._queue.wait(partial(self._take, hold), short, demand)
         if short is not None:
             raise self.refusal(short)
         return hold
@@ -180,6 +190,17 @@ class Spending:
             self._alert(reservation)
             self.freed()
 
+    def extension_refused(self, row: str, amount: int, short: Shortfall) -> None:
+        """Another process took the money that an extension was to have."""
+        reservation = self.open.get(row)
+        if reservation is not None:
+            before = reservation.row
+            reservation.row = attrs.evolve(
+                before, reserved=before.reserved - amount, estimate=before.estimate - amount
+            )
+            self.totals.put(before, reservation.row)
+            reservation.refuse(short)
+
     def freed(self) -> None:
         """Money may be there again for those who wait."""
         self._queue.wake()
@@ -188,6 +209,9 @@ class Spending:
         """What this engine has spent, and where its budgets stand."""
         wall = self.wall()
         return SpendingReport(wall, self.totals.lines(), self.ledger.standings(wall))
+
+    def _soft(self, payer: Payer) -> bool:
+        return any(limit.mode == "soft" for limit in self.ledger.limits.of(payer))
 
     def _take(self, hold: "BudgetHold") -> Shortfall | None:
         return self.ledger.hold(hold, hold.bid.payer, hold.bid.worst, self.wall())

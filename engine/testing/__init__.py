@@ -19,6 +19,7 @@ from engine.testing.checks import after_faults_stop, check_history
 from engine.testing.consumers import ConsumerRecord
 from engine.testing.load import Arrival, LimitChange, Traffic, random_plan, random_traffic
 from engine.testing.quiescence import assert_quiescent, no_files_left_open, wait_quiescent
+from engine.testing.sim_disk import SimDisk
 from engine.testing.sweeps import (
     SweepReport,
     cancel_at_every_step,
@@ -46,6 +47,7 @@ __all__ = [
     "Arrival",
     "ConsumerRecord",
     "LimitChange",
+    "SimDisk",
     "SweepReport",
     "Trace",
     "Traffic",

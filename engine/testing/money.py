@@ -25,11 +25,11 @@ def money_problems(engine: Engine) -> list[str]:
             ]
             if sum(mine) != taken:
                 problems.append(f"the {standing.span} account says {taken}, its rows {sum(mine)}")
-        if standing.limit is None or taken + standing.held <= standing.limit:
-            continue
-        if not total.overrun:
+        # Our holds are known to nobody else, so others may reserve what they are for.
+        taken += 0 if spending.store.shared else standing.held
+        if standing.limit is not None and taken > standing.limit and not total.overrun:
             problems.append(
-                f"{Money(taken + standing.held)} are taken of the {standing.span} budget of "
+                f"{Money(taken)} are taken of the {standing.span} budget of "
                 f"{standing.scope} {standing.name!r}, which is {Money(standing.limit)}"
             )
     return problems

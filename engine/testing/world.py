@@ -31,6 +31,7 @@ from engine.testing.history import history_problems
 from engine.testing.own_network import OwnNetwork
 from engine.testing.quiescence import open_files
 from engine.testing.scheduling import pinned
+from engine.testing.sim_disk import SimDisk
 from engine.testing.trace import Trace
 from engine.testing.watch import EngineWatch
 from engine.transport.bare import bare_errors
@@ -93,6 +94,8 @@ class World:
         """For the program that runs in this world."""
         self.wall = Wall()
         self.trace = Trace()
+        self.disk = SimDisk(dice=random.Random(f"disk {seed}"))
+        """Where `budgets.ledger` of every engine lies."""
         self.streams: list[ConsumerRecord] = []
         """Every stream that was opened, in order."""
         self.engines: list[Engine] = []
@@ -188,6 +191,7 @@ class World:
             seed=self.dice.getrandbits(64),
             network=OwnNetwork(self.network),
             wall=self.wall,
+            disk=self.disk,
             observers=(watch, *observers),
         )
         try:
@@ -274,6 +278,8 @@ class World:
         except BaseException as error:
             self._explain(error)
             raise
+        finally:
+            self.disk.close()
 
     def _begin(self, nursery: trio.Nursery) -> None:
         hosts = {site.host: site.place for site in self._sites.values()}

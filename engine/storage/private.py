@@ -1,0 +1,53 @@
+"""Files that are nobody else's: 0600 in a folder of 0700, whatever the umask, no links followed."""
+
+import os
+import stat
+from pathlib import Path
+
+_NOT_OURS = stat.S_IWGRP | stat.S_IWOTH
+
+
+def make_private(path: Path) -> None:
+    """Create the file and its folder where they are missing; refuse what others may change.
+
+    Raises:
+        PermissionError: saying what is open to whom, and how to close it.
+        OSError: the file cannot be made.
+    """
+    folder = path.parent
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _check(folder, folder.stat(), f"chmod 700 {folder}")
+    for companion in (path, *companions(path)):
+        _refuse_link(companion)
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    descriptor = os.open(path, flags, 0o600)
+    try:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            msg = f"{path} is no regular file; name another one"
+            raise PermissionError(msg)
+        _check(path, found, f"chmod 600 {path}")
+        if stat.S_IMODE(found.st_mode) != 0o600:
+            os.fchmod(descriptor, 0o600)
+    finally:
+        os.close(descriptor)
+
+
+def companions(path: Path) -> list[Path]:
+    """What SQLite keeps beside its file, with the same rights as the file."""
+    return [path.with_name(path.name + ending) for ending in ("-wal", "-shm", "-journal")]
+
+
+def _check(path: Path, found: os.stat_result, remedy: str) -> None:
+    if found.st_uid != os.geteuid():
+        msg = f"{path} belongs to another user; name a place of your own"
+        raise PermissionError(msg)
+    if found.st_mode & _NOT_OURS:
+        msg = f"others may write to {path}; {remedy}"
+        raise PermissionError(msg)
+
+
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        msg = f"{path} is a link, and a ledger follows none; name the file itself"
+        raise PermissionError(msg)
