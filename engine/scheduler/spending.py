@@ -51,6 +51,8 @@ class Bid:
     input_tokens: int
     """What is reserved for: an estimate may be too low."""
     output_tokens: int
+    bounded: bool
+    """The request itself says that there will be no more output."""
     worst: int = attrs.field(init=False)
     """Nano-dollars."""
 
@@ -128,7 +130,8 @@ class Spending:
             raise BudgetExceededError(msg)
         most = self._meter(demand.model).most_output(request)
         spent = demand.input_tokens
-        return Bid(demand.rank[1], payer, price, spent, spent + spent // _CAUTION, most)
+        bounded = request.max_tokens is not None
+        return Bid(demand.rank[1], payer, price, spent, spent + spent // _CAUTION, most, bounded)
 
     def hold_nowait(self, request: ChatRequest, demand: Demand, route: Route) -> "BudgetHold":
         bid = self.bid(request, demand, route)
@@ -317,6 +320,9 @@ class AttemptReservation:
         return short
 
     def _cover(self, output_tokens: int) -> None:
-        # Asked before it is used up, so that what is generated meanwhile is covered too.
         self.covered = output_tokens
-        self.look_at = output_tokens - min(output_tokens // 4, _LEAST_GROWTH // 2)
+        if self.bid.bounded and output_tokens == self.bid.output_tokens:
+            self.look_at = output_tokens + 1  # the provider stops there by itself
+        else:
+            # Asked before it is used up, so that what is generated meanwhile is covered too.
+            self.look_at = output_tokens - min(output_tokens // 4, _LEAST_GROWTH // 2)

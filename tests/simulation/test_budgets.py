@@ -202,6 +202,14 @@ async def test_g3_a_stream_that_outgrows_its_reservation_extends_it() -> None:
 
 
 @virtual
+async def test_an_answer_that_keeps_to_its_max_tokens_reserves_no_more_than_them() -> None:
+    async with shop(profile=LONG, daily=dollars(10_000)) as place:
+        async with place.engine.stream("m", "Hi", max_tokens=500) as stream:
+            async for _ in stream:
+                assert place.engine.usage_report().total.reserved <= 500 * TOKEN
+
+
+@virtual
 async def test_g3_without_money_for_more_it_stops_at_the_cap_with_the_partial() -> None:
     async with shop(profile=LONG, daily=dollars(2500)) as place:
         error = await place.outcome(max_tokens=None)

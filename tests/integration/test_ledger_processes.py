@@ -1,0 +1,245 @@
+"""The ledger on a real disk: processes that are killed, that share it, and that fill it."""
+
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections import Counter
+from contextlib import closing
+from datetime import UTC
+from pathlib import Path
+
+import pytest
+import trio
+
+from engine import StorageError, open_engine
+from engine.simulator import (
+    Cut,
+    LoopbackServer,
+    Plan,
+    Profile,
+    Provider,
+    RequestRecord,
+    Rule,
+    Status,
+    When,
+    serve_loopback,
+)
+from engine.storage.ledger_reader import open_ledger
+from engine.values.budgets import Budgets
+from tests.support import ledger_child
+from tests.support.cli import ROOT
+
+TOKEN = 1_000_000
+KILLS = {"test": 5, "proof": 20, "soak": 200}
+FAULTS = Plan((
+    Rule((Status(503),), When(probability=0.1)),
+    Rule((Cut(1),), When(probability=0.1)),
+))
+"""A fifth of the answers go wrong, and none of them in a way that leaves its cost in doubt."""
+SPEED = Profile(ttft_mean=0.01, ttft_p95=0.02, tokens_per_second=400, output_tokens=(50, 50))
+
+
+def command(url: str, ledger: Path, budget: str, seed: int) -> list[str]:
+    return [sys.executable, ledger_child.__file__, url, str(ledger), budget, str(seed)]
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+async def killed(arguments: list[str], after: float) -> None:
+    """Run it until `after` seconds after it was ready; kill -9."""
+    process = await trio.lowlevel.open_process(
+        arguments, stdout=subprocess.PIPE, env=environment(), cwd=ROOT
+    )
+    assert process.stdout is not None
+    async with process.stdout:
+        assert (await process.stdout.receive_some(64)).startswith(b"ready")
+        with trio.move_on_after(after):
+            await process.wait()
+        process.send_signal(signal.SIGKILL)
+        await process.wait()
+
+
+def rows(ledger: Path, query: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(ledger, timeout=5)) as connection:
+        return connection.execute(query).fetchall()
+
+
+def settle_the_dead(ledger: Path) -> None:
+    with open_ledger(ledger, Budgets(), UTC) as reader:
+        reader.uncertain()
+
+
+def accounts_problems(ledger: Path) -> list[tuple[object, ...]]:
+    """Accounts of everything that are not the sums of their rows."""
+    return rows(
+        ledger,
+        "SELECT a.window, a.spent, a.reserved, a.uncertain FROM accounts a WHERE a.scope = 'all' "
+        "AND (a.spent, a.reserved, a.uncertain) IS NOT (SELECT sum(billed), sum(reserved), "
+        "sum(CASE state WHEN 'uncertain' THEN estimate ELSE 0 END) FROM attempts "
+        "WHERE day LIKE a.window || '%')",
+    )
+
+
+def settled_are_served(
+    settled: list[tuple[object, ...]], served: list[RequestRecord]
+) -> Counter[tuple[int, int]]:
+    """Settlements that no exchange of the provider's log stands for."""
+    told = Counter(
+        (record.reply.output_tokens, record.sent_tokens) for record in served if record.reply
+    )
+    booked = Counter((int(str(e)) // TOKEN, int(str(b)) // TOKEN) for e, b in settled)
+    return booked - told
+
+
+async def test_z1_after_kill_9_at_any_moment_nothing_is_billed_twice_and_what_ran_is_uncertain(
+    tmp_path: Path, tier: str
+) -> None:
+    ledger, dice = tmp_path / "money" / "ledger.db", random.Random(8)
+    provider = Provider(dice=random.Random(1), models={"m": SPEED}, plan=FAULTS)
+    async with trio.open_nursery() as nursery:
+        server: LoopbackServer = await serve_loopback(provider, nursery=nursery)
+        owners: set[object] = set()
+        for life in range(KILLS[tier]):
+            before = len(provider.log)
+            arguments = command(server.url, ledger, "1000", life)
+            await killed(arguments, dice.uniform(0.0, 0.4))
+            await trio.sleep(0.02)  # the provider finds out
+            served = list(provider.log)[before:]
+            mine = {o for (o,) in rows(ledger, "SELECT DISTINCT owner FROM attempts")} - owners
+            owners |= mine
+            assert len(mine) <= 1
+            settle_the_dead(ledger)
+            states = Counter(s for (s,) in of(ledger, "state", mine))
+            assert not states["sending"]
+            assert states["uncertain"] <= ledger_child.MAX_STREAMS
+            settled = of(ledger, "estimate, billed", mine, "AND state = 'settled'")
+            assert settled_are_served(settled, served) == Counter()
+            assert len(settled) <= len(served)
+            assert accounts_problems(ledger) == []
+        assert rows(ledger, "SELECT count(*) FROM owners") == [(0,)]
+        await server.stop()
+
+
+def of(ledger: Path, what: str, owners: set[object], more: str = "") -> list[tuple[object, ...]]:
+    names = ", ".join(f"'{owner}'" for owner in owners) or "NULL"
+    return rows(ledger, f"SELECT {what} FROM attempts WHERE owner IN ({names}) {more}")
+
+
+async def test_two_processes_on_one_ledger_are_never_admitted_over_the_limit(
+    tmp_path: Path,
+) -> None:
+    ledger = tmp_path / "money" / "ledger.db"
+    provider = Provider(dice=random.Random(1), models={"m": SPEED}, plan=Plan())
+    limit = 300 * TOKEN
+    most = 0
+
+    async with trio.open_nursery() as nursery:
+        server = await serve_loopback(provider, nursery=nursery)
+
+        async def child(seed: int) -> None:
+            arguments = command(server.url, ledger, "0.3", seed)
+            ran = await trio.run_process(
+                arguments, capture_stdout=True, env=environment(), cwd=ROOT
+            )
+            told.update(dict(line.split() for line in ran.stdout.decode().split("\n")[1:] if line))
+
+        told: dict[str, str] = {}
+        with trio.CancelScope() as watching:
+            async with trio.open_nursery() as children:
+                children.start_soon(child, 1)
+                children.start_soon(child, 2)
+                for _ in range(1000):
+                    await trio.sleep(0.02)
+                    if len(children.child_tasks) == 0:
+                        break
+                    if ledger.exists():
+                        most = max(most, taken(ledger))
+            watching.cancel()
+        assert set(told) == {"complete", "BudgetExceededError"}
+        assert most <= limit
+        billed = sum(record.sent_tokens for record in provider.log)
+        assert rows(ledger, "SELECT sum(billed) FROM attempts") == [(billed * TOKEN,)]
+        assert billed * TOKEN <= limit
+        assert accounts_problems(ledger) == []
+        await server.stop()
+
+
+def taken(ledger: Path) -> int:
+    try:
+        found = rows(
+            ledger,
+            "SELECT max(spent + reserved + uncertain) FROM accounts WHERE scope = 'all'",
+        )
+    except sqlite3.OperationalError:  # not made yet
+        return 0
+    return int(str(found[0][0] or 0))
+
+
+def test_z4_on_a_full_disk_nothing_is_admitted_until_there_is_room(tmp_path: Path) -> None:
+    """On a small file system of its own, in a namespace of its own."""
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare")
+    child = ROOT / "tests" / "support" / "full_disk_child.py"
+    script = (
+        f"mount -t tmpfs -o size=512k,mode=700 tmpfs {tmp_path} && "
+        f"exec {sys.executable} {child} {tmp_path}"
+    )
+    ran = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=environment(),
+        cwd=ROOT,
+        check=False,
+    )
+    if "full:" not in ran.stdout and ("unshare:" in ran.stderr or "mount:" in ran.stderr):
+        pytest.skip(f"this machine lets nobody mount: {ran.stderr.strip()}")
+    assert "full: No space left on device" in ran.stdout, ran.stderr
+    assert "could not be written" in ran.stdout
+    assert "refused 0 times" not in ran.stdout
+    assert ran.stdout.endswith("admitted again\n"), ran.stdout + ran.stderr
+
+
+async def test_a_ledger_keeps_to_itself_on_a_real_disk(tmp_path: Path) -> None:
+    ledger = tmp_path / "money" / "ledger.db"
+    config = {
+        "models": {"sim/fast": {"price": {"input": "0", "output": "1"}}},
+        "budgets": {"daily": "1", "ledger": str(ledger)},
+    }
+    async with open_engine(config, seed=1) as engine:
+        await engine.complete("sim/fast", "Hi", max_tokens=3)
+        modes = {path.name: path.stat().st_mode & 0o777 for path in ledger.parent.iterdir()}
+        assert set(modes.values()) == {0o600}
+        assert ledger.parent.stat().st_mode & 0o777 == 0o700
+    assert rows(ledger, "SELECT state FROM attempts") == [("settled",)]
+    (ledger.parent / "ledger.db").chmod(0o666)
+    with pytest.raises(StorageError, match="chmod 600"):
+        async with open_engine(config):
+            pass
+
+
+async def test_a_forked_process_has_no_ledger(tmp_path: Path) -> None:
+    script = (
+        "import os, sys, trio, engine\n"
+        "async def main():\n"
+        "    config = {'budgets': {'daily': '1', 'ledger': sys.argv[1]}}\n"
+        "    async with engine.open_engine(config) as eng:\n"
+        "        await eng.complete('sim/fast', 'Hi', max_tokens=1)\n"
+        "        if os.fork() == 0:\n"
+        "            try:\n"
+        "                await eng._spending.store.refresh()\n"
+        "            except engine.StorageError as error:\n"
+        "                os._exit(7 if 'before a fork' in str(error) else 8)\n"
+        "            os._exit(9)\n"
+        "        assert os.waitstatus_to_exitcode(os.wait()[1]) == 7\n"
+        "trio.run(main)\n"
+    )
+    arguments = [sys.executable, "-c", script, str(tmp_path / "money" / "ledger.db")]
+    await trio.run_process(arguments, env=environment(), cwd=ROOT)
