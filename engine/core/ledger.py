@@ -180,6 +180,15 @@ class Ledger:
                 self._add_held(payer, amount)
         return short
 
+    def nearly_spent(self, payer: Payer, amount: int, wall: float, percent: int) -> bool:
+        """Whether `amount` brings a soft limit that `payer` is under beyond `percent` of it."""
+        soft = [limit for limit in self.limits.of(payer) if limit.mode == "soft"]
+        return any(
+            self.figures_of(limit.account(now.key)).total + self._held_by(limit) + amount
+            > limit.amount * percent // 100
+            for limit, now in (self.current(soft, wall) if soft else ())
+        )
+
     def drop(self, key: object) -> bool:
         """Give a hold up; idempotent. Whether there was one."""
         payer, amount = self._holds.pop(key, _NO_HOLD)

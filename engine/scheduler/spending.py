@@ -6,7 +6,7 @@ Rule 3: every reservation is settled once; the first news of its end counts.
 Rule 4: nobody waits for money while holding a slot.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import date, tzinfo
 from functools import partial
 from typing import TypeAlias
@@ -132,6 +132,32 @@ class Spending:
         spent = demand.input_tokens
         bounded = request.max_tokens is not None
         return Bid(demand.rank[1], payer, price, spent, spent + spent // _CAUTION, most, bounded)
+
+    def cheaper(self, request: ChatRequest, choices: Sequence[tuple[Demand, Route]]) -> int | None:
+        """Which of `choices` to take in the place of the first, whose soft budget is nearly spent:
+        the cheapest other model that has room; None to stay."""
+        if not any(limit.mode == "soft" for limit in self.ledger.limits.all):
+            return None
+        wall, percent = self.wall(), self.budgets.soft_at
+        bids = [self._priced(request, demand, route) for demand, route in choices]
+        first = bids[0]
+        if first is None or not self.ledger.nearly_spent(first.payer, first.worst, wall, percent):
+            return None
+        found = [
+            (bid.worst, place)
+            for place, bid in enumerate(bids)
+            if bid is not None
+            and bid.payer.model != first.payer.model
+            and bid.worst < first.worst
+            and self.ledger.shortfall(bid.payer, bid.worst, wall) is None
+        ]
+        return min(found)[1] if found else None
+
+    def _priced(self, request: ChatRequest, demand: Demand, route: Route) -> Bid | None:
+        try:
+            return self.bid(request, demand, route)
+        except BudgetExceededError:
+            return None
 
     def hold_nowait(self, request: ChatRequest, demand: Demand, route: Route) -> "BudgetHold":
         bid = self.bid(request, demand, route)

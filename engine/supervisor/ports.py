@@ -103,6 +103,10 @@ class Hold(Protocol):
 
 
 class Money(Protocol):
+    def cheaper(self, request: ChatRequest, choices: Sequence[tuple[Demand, Route]]) -> int | None:
+        """Which of `choices` to take in the place of the first, whose soft budget is nearly spent;
+        None to stay."""
+
     def hold_nowait(self, request: ChatRequest, demand: Demand, route: Route) -> Hold:
         """The attempt's worst case, out of every budget it is under.
 

@@ -90,6 +90,7 @@ class RequestRun:
     """The latest failure of an attempt, or what stands for it while none was sent."""
 
     async def run(self) -> None:
+        self._go_cheaper()
         while True:
             unanswered = await self._visit(self.position.stop)
             if unanswered is None:
@@ -105,6 +106,16 @@ class RequestRun:
                 self._last.add_note(str(step))
                 raise self._last
             await self._take(step)
+            self.position = step.position
+
+    def _go_cheaper(self) -> None:
+        """Begin at a cheaper model of the plan where a soft budget is nearly spent."""
+        stops, deadline = self.course.plan.stops, self.delivery.deadline
+        choices = [(self.course.demand(stop, deadline), stop.route) for stop in stops]
+        at = self.supervisor.money.cheaper(self.delivery.request, choices)
+        if at is not None:
+            step = NextRoute("budget", self.position.moved_to(at, self.position.barred), 0.0)
+            self._reroute(step)
             self.position = step.position
 
     def _failure(self, unanswered: Unanswered) -> Failure:

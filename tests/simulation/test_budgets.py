@@ -14,6 +14,7 @@ from engine import (
     Engine,
     EngineError,
     LifecycleRecord,
+    Rerouted,
     ServerError,
     open_engine,
 )
@@ -358,3 +359,30 @@ async def test_an_error_of_the_provider_is_the_callers_and_costs_nothing() -> No
         assert isinstance(await place.outcome(), ServerError)
         total = place.engine.usage_report().total
         assert (total.attempts, total.spent, total.uncertain) == (1, 0, 0)
+
+
+@virtual
+async def test_a_soft_budget_that_is_nearly_spent_goes_to_the_cheaper_model_and_says_so() -> None:
+    cheap = {"routes": [{"endpoint": "main"}], "price": {"input": "0", "output": "100"}}
+    async with shop(
+        model={"fallback": ["cheap"]}, models={"cheap": cheap}, daily=dollars(100), mode="soft"
+    ) as place:
+        for _ in range(8):
+            assert await place.outcome() is None
+        assert {record.model for record in place.provider.log} == {"m"}
+        async with place.engine.stream("m", "Hi", max_tokens=10) as stream:
+            events = [event async for event in stream]
+        assert events[0] == Rerouted("main/m", "main/cheap", "budget")
+        assert place.provider.log[-1].model == "cheap"
+        assert place.spent == 81
+
+
+@virtual
+async def test_a_hard_budget_goes_nowhere_else() -> None:
+    cheap = {"routes": [{"endpoint": "main"}], "price": {"input": "0", "output": "100"}}
+    async with shop(
+        model={"fallback": ["cheap"]}, models={"cheap": cheap}, daily=dollars(10)
+    ) as place:
+        assert await place.outcome() is None
+        assert isinstance(await place.outcome(), BudgetExceededError)
+        assert len(place.provider.log) == 1
