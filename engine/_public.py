@@ -10,7 +10,7 @@ from engine.pipeline.merge import MergedEvents
 from engine.pipeline.stream import StreamStatistics, TextStream, TokenStream
 from engine.scheduler.bulk import Outcomes
 from engine.scheduler.calls import CallLease
-from engine.scheduler.observers import ObserverFailed, RecordStream
+from engine.scheduler.observers import ObserverBlocked, ObserverFailed, RecordStream
 from engine.sessions import Receipt, Session
 from engine.sessions.typed import TypedEvents
 from engine.transport.http import open_transport
@@ -166,6 +166,7 @@ __all__ = [
     "ModelStatistics",
     "Money",
     "NetworkError",
+    "ObserverBlocked",
     "ObserverFailed",
     "Outcome",
     "Outcomes",

@@ -76,7 +76,7 @@ class Engine:
         self._outlets = {
             name: outlet_of(endpoint, transport) for name, endpoint in config.endpoints.items()
         }
-        self._observers = Observers(outside.observers)
+        self._observers = Observers(outside.observers, wall=outside.wall)
         self._spending = spending_of(config, outside, self._catalogue.meter, self._observers)
         self._supervisor = Supervisor(
             self._admission,
@@ -139,11 +139,12 @@ class Engine:
             RequestError, ConfigError: the request or its model cannot be used.
             EngineClosedError: the engine is closed or draining.
         """
+        if priority is not None:
+            fields["priority"] = priority
         request = make_request(model, prompt, **fields)
-        if priority is None:
-            priority = Priority.INTERACTIVE if request.priority is None else request.priority
         self._admission.check_open()
-        course = self._catalogue.course(request, self._admission.next_rank(priority))
+        rank = self._admission.next_rank(request.priority or Priority.INTERACTIVE)
+        course = self._catalogue.course(request, rank)
         self._find_simulator(course.plan)
         return self._dispatcher.stream(
             request,
@@ -229,6 +230,9 @@ class Engine:
         """
         if not isinstance(model, str) or not model.strip():
             raise RequestError("lease needs a model's name; any name will do for your own calls")
+        if not isinstance(priority, Priority):
+            msg = f"priority must be a Priority, not {priority!r}"
+            raise RequestError(msg)
         name = self._catalogue.name(model)
         check_tokens(input_tokens, output_tokens)
         demand = Demand(

@@ -157,13 +157,13 @@ class TokenStream:
 
     def waiting_for(self) -> str | None:
         """What the stream waits for right now, in words; None once it has ended."""
-        return self._delivery.waiting_for
+        return None if self._delivery.outcome is not None else self._delivery.waiting_for
 
     def statistics(self) -> StreamStatistics:
         d = self._delivery
         return StreamStatistics(
             outcome=d.outcome,
-            waiting_for=d.waiting_for,
+            waiting_for=self.waiting_for(),
             route=d.route,
             attempts=len(d.attempts),
             content_events=d.content_events,

@@ -130,6 +130,7 @@ async def _for_each(work: _Work, requests: Requests, max_in_flight: int) -> None
         raise RequestError(msg)
     room = trio.Semaphore(max_in_flight)
 
+    @trio.lowlevel.enable_ki_protection
     async def one(index: int, request: ChatRequest) -> None:
         try:
             await work(index, request)

@@ -4,9 +4,9 @@ A call goes through the same admission as a stream, is counted in the same stati
 waits for it. It runs in the caller's task: what it raises is the caller's.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from math import inf
+from typing import TYPE_CHECKING
 
 import attrs
 import trio
@@ -16,6 +16,9 @@ from engine.scheduler.admission import Admission
 from engine.values.demand import Demand
 from engine.values.errors import EngineError, RequestError, StreamCancelledError
 from engine.values.usage import Usage
+
+if TYPE_CHECKING:
+    from engine.scheduler.lease import Lease
 
 
 @attrs.define(eq=False)
@@ -40,49 +43,20 @@ class Calls:
     """The calls that wait or run."""
 
     def __init__(self, admission: Admission) -> None:
-        self._admission = admission
+        self.admission = admission
         self._scopes: dict[trio.CancelScope, str] = {}
 
-    @asynccontextmanager
-    async def lease(self, demand: Demand, meter: Meter) -> AsyncIterator[CallLease]:
-        """Slots for the block. The demand's deadline bounds the wait for them and not the block.
+    def lease(self, demand: Demand, meter: Meter) -> "CallBlock":
+        """Slots for a block. The demand's deadline bounds the wait for them and not the block."""
+        return CallBlock(self, meter, demand)
 
-        Raises:
-            AdmissionError: the call was not admitted.
-            StreamCancelledError: `cancel_all` ended it.
-        """
-        self._admission.check_open()
-        meter.requests += 1
-        call = CallLease(demand.model)
-        scope = trio.CancelScope()
+    def enter(self, scope: trio.CancelScope) -> None:
+        self.admission.check_open()
         self._scopes[scope] = ""
-        try:
-            with scope:
-                async with self._held(call, meter, demand):
-                    yield call
-        finally:
-            why = self._scopes.pop(scope)
-        if scope.cancelled_caught:
-            raise StreamCancelledError(why)
 
-    @asynccontextmanager
-    async def _held(self, call: CallLease, meter: Meter, demand: Demand) -> AsyncIterator[None]:
-        started = trio.current_time()
-        try:
-            lease = await self._admission.acquire(demand)
-            meter.queue_time.add(trio.current_time() - started)
-            try:
-                yield
-            finally:
-                lease.settle(call.usage)
-                lease.release()
-                meter.input_tokens += call.input_tokens
-                meter.output_tokens += call.output_tokens
-        except BaseException as error:
-            _count_failure(meter, error)
-            raise
-        meter.succeeded += 1
-        meter.latency.add(trio.current_time() - started)
+    def leave(self, scope: trio.CancelScope) -> str:
+        """Why `cancel_all` ended the call, if it did."""
+        return self._scopes.pop(scope)
 
     def cancel_all(self, why: str) -> int:
         """End every call; how many there were."""
@@ -90,6 +64,67 @@ class Calls:
             self._scopes[scope] = why
             scope.cancel()
         return len(self._scopes)
+
+
+class CallBlock(AbstractAsyncContextManager[CallLease]):
+    """`async with` around one call. A class, because the steps of a generator's exit cannot be
+    kept from Ctrl-C."""
+
+    def __init__(self, calls: Calls, meter: Meter, demand: Demand) -> None:
+        self._calls = calls
+        self._meter = meter
+        self._demand = demand
+        self._scope = trio.CancelScope()
+        self._call = CallLease(demand.model)
+        self._lease: Lease | None = None
+        self._started_at = 0.0
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> CallLease:
+        """Wait for the slots.
+
+        Raises:
+            AdmissionError: the call was not admitted.
+            StreamCancelledError: `cancel_all` ended it.
+        """
+        self._calls.enter(self._scope)
+        self._meter.requests += 1
+        self._started_at = trio.current_time()
+        self._scope.__enter__()
+        try:
+            self._lease = await self._calls.admission.acquire(self._demand)
+        except BaseException as error:
+            self._end(error)
+            raise
+        self._meter.queue_time.add(trio.current_time() - self._started_at)
+        return self._call
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        assert self._lease is not None
+        self._lease.settle(self._call.usage)
+        self._lease.release()
+        self._meter.input_tokens += self._call.input_tokens
+        self._meter.output_tokens += self._call.output_tokens
+        self._end(error)
+        return False
+
+    def _end(self, error: BaseException | None) -> None:
+        """Count what became of the call.
+
+        Raises:
+            StreamCancelledError: `cancel_all` ended it.
+        """
+        if error is None:
+            self._meter.succeeded += 1
+            self._meter.latency.add(trio.current_time() - self._started_at)
+        else:
+            _count_failure(self._meter, error)
+        why = self._calls.leave(self._scope)
+        kind = None if error is None else type(error)
+        self._scope.__exit__(kind, error, None if error is None else error.__traceback__)
+        if self._scope.cancelled_caught:
+            raise StreamCancelledError(why) from None
 
 
 def _count_failure(meter: Meter, error: BaseException) -> None:

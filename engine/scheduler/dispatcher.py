@@ -7,10 +7,12 @@ Rule 3: leaving a stream's block cancels its task and waits, shielded, until it 
         does on the way out is synchronous, or bounded by 50 ms after a complete answer.
 Rule 4: cancel scopes follow the nursery and not the caller, so the caller's deadline crosses over
         as a value.
+Rule 5: Ctrl-C never strikes inside our own steps: it reaches the main task instead, whose block
+        then ends in order.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from math import inf
 from typing import TypeAlias
 
@@ -28,6 +30,7 @@ from engine.values.errors import (
     EngineClosedError,
     EngineError,
     QueueDeadlineError,
+    RequestError,
     StreamCancelledError,
 )
 from engine.values.lifecycle import StreamEnded
@@ -65,8 +68,7 @@ class Dispatcher:
         """Deliveries whose task has not ended."""
         return tuple(self._live)
 
-    @asynccontextmanager
-    async def stream(
+    def stream(
         self,
         request: ChatRequest,
         course: Course,
@@ -76,34 +78,26 @@ class Dispatcher:
         buffer_bytes: int,
         supervisor: Supervisor | None = None,
         buffers: BufferTotal | None = None,
-    ) -> AsyncIterator[TokenStream]:
-        """A running stream; it is over, and all it held is free, when the block has been left.
+    ) -> "StreamBlock":
+        """A running stream for the length of a block.
 
         A session's streams have a `supervisor` and `buffers` of their own.
         """
-        self._admission.check_open()
         total = buffers or self._buffers
-        channel = Channel(max_events=buffer_events, max_bytes=buffer_bytes, total=total)
-        delivery = Delivery(
-            request,
-            channel,
-            deadline=min(deadline, trio.current_effective_deadline()),
-            started_at=trio.current_time(),
-            on_settled=_book(course, self._recorder),
-        )
-        delivery.scope.deadline = delivery.deadline
-        course.meter.requests += 1
-        self._live[delivery] = None
-        self._open[delivery] = None
         run = (supervisor or self._supervisor).run
-        self._nursery.start_soon(self._run, run, delivery, course, name=f"stream {course.model}")
-        try:
-            yield self.handle(delivery)
-        finally:
-            self._leave(delivery)
-            del self._open[delivery]
-            with trio.CancelScope(shield=True):
-                await delivery.task_done.wait()
+
+        def begin() -> Delivery:
+            delivery = Delivery(
+                request,
+                Channel(max_events=buffer_events, max_bytes=buffer_bytes, total=total),
+                deadline=min(deadline, trio.current_effective_deadline()),
+                started_at=trio.current_time(),
+                on_settled=_book(course, self._recorder),
+            )
+            self._start(run, delivery, course)
+            return delivery
+
+        return StreamBlock(self, begin)
 
     def cancel_all(self, why: str) -> int:
         """End every live stream with `StreamCancelledError`; how many there were."""
@@ -127,7 +121,16 @@ class Dispatcher:
             if delivery.outcome is None:
                 delivery.revoke(self._closed_error())
 
-    def _leave(self, delivery: Delivery) -> None:
+    def _start(self, run: Runner, delivery: Delivery, course: Course) -> None:
+        self._admission.check_open()
+        delivery.scope.deadline = delivery.deadline
+        course.meter.requests += 1
+        self._live[delivery] = None
+        self._open[delivery] = None
+        self._nursery.start_soon(self._run, run, delivery, course, name=f"stream {course.model}")
+
+    def leave(self, delivery: Delivery) -> None:
+        """The consumer has gone: what still runs of the stream ends now."""
         if delivery.finished:
             # Whole: let the task read the last bytes, so that the connection can be reused.
             delivery.complete()
@@ -136,7 +139,9 @@ class Dispatcher:
             delivery.scope.cancel()
         # Nobody will read what is left: without this it would count as buffered for ever.
         delivery.channel.discard()
+        del self._open[delivery]
 
+    @trio.lowlevel.enable_ki_protection
     async def _run(self, run: Runner, delivery: Delivery, course: Course) -> None:
         try:
             with delivery.scope:
@@ -148,13 +153,19 @@ class Dispatcher:
             self._admission.close("the engine was closed by a bug", self._bug, waiting_too=True)
             raise
         finally:
-            if delivery.outcome is None:
-                delivery.revoke(self._closed_error())
-            del self._live[delivery]
-            delivery.task_done.set()
-            if not self._live and self._idle is not None:
-                self._idle.set()
-                self._idle = None
+            try:
+                if delivery.outcome is None:
+                    delivery.revoke(self._closed_error())
+            finally:
+                self._forget(delivery)
+
+    def _forget(self, delivery: Delivery) -> None:
+        """Whatever else goes wrong, those who wait for the task must not wait for ever."""
+        del self._live[delivery]
+        delivery.task_done.set()
+        if not self._live and self._idle is not None:
+            self._idle.set()
+            self._idle = None
 
     async def _bring(self, run: Runner, delivery: Delivery, course: Course) -> None:
         try:
@@ -182,6 +193,32 @@ class Dispatcher:
         error = EngineClosedError("the engine was closed while the stream was running")
         error.__cause__ = self._bug
         return error
+
+
+class StreamBlock(AbstractAsyncContextManager[TokenStream]):
+    """`async with` around one stream: it is over, and all it held is free, when the block has
+    been left. A class, because the steps of a generator's exit cannot be kept from Ctrl-C."""
+
+    __slots__ = ("_begin", "_delivery", "_dispatcher")
+
+    def __init__(self, dispatcher: Dispatcher, begin: Callable[[], Delivery]) -> None:
+        self._dispatcher = dispatcher
+        self._begin = begin
+        self._delivery: Delivery | None = None
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> TokenStream:
+        if self._delivery is not None:
+            raise RequestError("a stream's block can be entered once; call stream() again")
+        self._delivery = self._begin()
+        return self._dispatcher.handle(self._delivery)
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(self, *_: object) -> None:
+        assert self._delivery is not None
+        self._dispatcher.leave(self._delivery)
+        with trio.CancelScope(shield=True):
+            await self._delivery.task_done.wait()
 
 
 def _book(course: Course, recorder: Recorder) -> Callable[[Delivery], None]:

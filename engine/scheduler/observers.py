@@ -3,7 +3,8 @@
 Rule 1: telling never waits: a channel that is full drops by its own policy, and counts.
 Rule 2: a function that fails costs nobody else anything: its error becomes a record for the
         others, once, and it is not called again.
-Rule 3: nobody listening costs one look at an empty list.
+Rule 3: a function that blocks holds up every stream of the engine; that is reported once.
+Rule 4: nobody listening costs one look at an empty list.
 """
 
 from collections import deque
@@ -19,6 +20,9 @@ from engine.values.lifecycle import LifecycleRecord, Record
 Observer: TypeAlias = Callable[[LifecycleRecord], None]
 DropPolicy: TypeAlias = Literal["oldest", "newest"]
 
+MAX_BLOCKING = 0.1
+"""Seconds of real time that one call of an observer may take unreported."""
+
 
 @attrs.frozen
 class ObserverFailed(LifecycleRecord):
@@ -26,6 +30,15 @@ class ObserverFailed(LifecycleRecord):
 
     observer: str
     error: Exception
+
+
+@attrs.frozen
+class ObserverBlocked(LifecycleRecord):
+    """One call of an observer took longer than 100 ms, and nothing else ran meanwhile. Told once
+    per observer."""
+
+    observer: str
+    seconds: float
 
 
 class RecordStream:
@@ -71,8 +84,12 @@ class RecordStream:
 class Observers:
     """Everybody who listens."""
 
-    def __init__(self, functions: tuple[Observer, ...] = ()) -> None:
+    def __init__(
+        self, functions: tuple[Observer, ...] = (), *, wall: Callable[[], float] = lambda: 0.0
+    ) -> None:
         self._functions = list(functions)
+        self._wall = wall
+        self._reported: list[Observer] = []
         self._streams: dict[RecordStream, None] = {}
 
     def add(self, function: Observer) -> None:
@@ -102,9 +119,26 @@ class Observers:
         for stream in self._streams:
             stream.put(record)
         for function in tuple(self._functions):
-            try:
-                function(record)
-            except Exception as error:  # noqa: BLE001 - the caller's code, whatever it raises
-                self._functions.remove(function)
-                name = getattr(function, "__qualname__", repr(function))
-                self._tell(ObserverFailed(record.at, record.request, record.model, name, error))
+            # A record about one of them may have taken others off the list meanwhile.
+            if function in self._functions:
+                self._call(function, record)
+
+    def _call(self, function: Observer, record: LifecycleRecord) -> None:
+        called_at = self._wall()
+        try:
+            function(record)
+        except Exception as error:  # noqa: BLE001 - the caller's code, whatever it raises
+            self._functions.remove(function)
+            self._tell(ObserverFailed(*_about(record), _name(function), error))
+        seconds = self._wall() - called_at
+        if seconds > MAX_BLOCKING and function not in self._reported:
+            self._reported.append(function)
+            self._tell(ObserverBlocked(*_about(record), _name(function), seconds))
+
+
+def _about(record: LifecycleRecord) -> tuple[float, int, str]:
+    return record.at, record.request, record.model
+
+
+def _name(function: Observer) -> str:
+    return str(getattr(function, "__qualname__", type(function).__qualname__))

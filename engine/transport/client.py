@@ -144,6 +144,7 @@ class HttpTransport:
             self._reaper = trio.CancelScope()
             self._nursery.start_soon(self._reap, self._reaper)
 
+    @trio.lowlevel.enable_ki_protection
     async def _reap(self, scope: trio.CancelScope) -> None:
         """Close idle connections when their time is over; ends when none is left."""
         try:

@@ -38,6 +38,7 @@ class Pump:
         self._scope.cancel()
         self._let_go()
 
+    @trio.lowlevel.enable_ki_protection
     async def _run(self) -> None:
         try:
             with self._scope:

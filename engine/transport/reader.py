@@ -47,6 +47,7 @@ class TaskReading:
     def stop(self) -> None:
         self._scope.cancel()
 
+    @trio.lowlevel.enable_ki_protection
     async def _run(self) -> None:
         response = self._response
         try:

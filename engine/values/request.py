@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
 from engine.values.errors import RequestError
-
-if TYPE_CHECKING:
-    from engine.values.policy import Patience, Priority, Retries
+from engine.values.policy import Patience, Priority, Retries
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape; text, image and tool parts pass through untouched."""
@@ -111,11 +109,18 @@ def _field_problems(request: ChatRequest) -> list[str]:
             problems.append(f"{name} must be between 0 and {top:g}, not {_shown(value)}")
     if request.seed is not None and not _whole(request.seed):
         problems.append(f"seed must be a whole number, not {_shown(request.seed)}")
+    for name, kind in _POLICIES.items():
+        value = getattr(request, name)
+        if value is not None and not isinstance(value, kind):
+            problems.append(f"{name} must be a {kind.__name__}, not {_shown(value)}")
     if not isinstance(request.extra, Mapping):
         problems.append("extra must be a mapping")
     elif "stream" in request.extra:
         problems.append("extra may not contain 'stream': the engine always streams")
     return problems
+
+
+_POLICIES: dict[str, type] = {"priority": Priority, "patience": Patience, "retries": Retries}
 
 
 def _whole(value: object) -> bool:

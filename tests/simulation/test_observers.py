@@ -8,7 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from engine.logs import JsonFormatter, log_observer, record_fields
-from engine.scheduler.observers import ObserverFailed, Observers
+from engine.scheduler.observers import ObserverBlocked, ObserverFailed, Observers
 from engine.values.errors import ServerError
 from engine.values.lifecycle import (
     Admitted,
@@ -73,6 +73,38 @@ async def test_an_observer_that_raises_is_reported_and_called_no_more() -> None:
     assert len(failed) == 1
     assert isinstance(failed[0].error, KeyError)
     assert [record.request for record in seen if isinstance(record, Admitted)] == [1, 2]
+
+
+async def test_observers_that_all_raise_are_each_called_once() -> None:
+    calls: list[str] = []
+
+    def one(_: LifecycleRecord) -> None:
+        calls.append("one")
+        raise KeyError
+
+    def two(_: LifecycleRecord) -> None:
+        calls.append("two")
+        raise ValueError
+
+    observers = Observers((one, two, "no function"))  # type: ignore[arg-type]
+    for number in range(3):
+        observers.emit(admitted(number))
+    assert calls == ["one", "two"]
+
+
+async def test_t22_an_observer_that_blocks_is_reported_once() -> None:
+    now, seen = [0.0], list[LifecycleRecord]()
+
+    def slow(_: LifecycleRecord) -> None:
+        now[0] += 0.25
+
+    observers = Observers((slow, seen.append), wall=lambda: now[0])
+    for number in range(3):
+        observers.emit(admitted(number))
+    (blocked,) = [record for record in seen if isinstance(record, ObserverBlocked)]
+    assert blocked.seconds == pytest.approx(0.25)
+    assert blocked.observer.endswith("slow")
+    assert [record.request for record in seen if isinstance(record, Admitted)] == [0, 1, 2]
 
 
 def test_log_lines_have_the_level_of_what_happened(caplog: pytest.LogCaptureFixture) -> None:

@@ -266,6 +266,16 @@ async def test_t22_an_observer_that_raises_costs_no_stream() -> None:
     assert len(calls) == 1
 
 
+@virtual
+async def test_t22_an_observer_that_ends_the_program_ends_the_engine() -> None:
+    def leave(record: LifecycleRecord) -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        async with open_engine({}, observers=[leave]) as eng:
+            await eng.complete("sim/fast", "hello")
+
+
 @pytest.mark.parametrize(
     ("options", "says"),
     [
@@ -278,6 +288,9 @@ async def test_t22_an_observer_that_raises_costs_no_stream() -> None:
         ({"temperature": 9}, "temperature must be"),
         ({"extra": {"stream": False}}, "may not contain 'stream'"),
         ({"nonsense": 1}, "nonsense"),
+        ({"priority": "urgent"}, "priority must be a Priority"),
+        ({"patience": {"idle": 1}}, "patience must be a Patience"),
+        ({"retries": 3}, "retries must be a Retries"),
     ],
 )
 def test_bad_options_are_one_request_error_that_names_them(

@@ -151,3 +151,11 @@ def test_a_request_is_changed_by_making_another() -> None:
     for name in attrs.fields_dict(ChatRequest):
         with pytest.raises(attrs.exceptions.FrozenInstanceError):
             setattr(ChatRequest("m", HI), name, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("priority", "urgent"), ("priority", 7), ("patience", {"idle": 1}), ("retries", 3)],
+)
+def test_a_policy_is_a_value_of_its_own_class(name: str, value: object) -> None:
+    assert refused(**{name: value}).startswith(f"{name} must be a {name.title()}, not ")
