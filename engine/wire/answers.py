@@ -5,8 +5,11 @@ Rule 1: text of the provider goes to `.body` and nowhere else: it may quote the 
 Rule 2: an error inside a stream keeps the status of its stream, 200; a status that it names
         itself only helps to class it.
 Rule 3: `x-should-retry` overrides what the class says about retrying, but never for quota.
+Rule 4: a request that is larger than a whole minute's limit is told so as a rate limit, and no
+        wait cures it.
 """
 
+import re
 from collections.abc import Mapping
 
 import attrs
@@ -29,6 +32,9 @@ from engine.wire.json_text import clean, excerpt, read_json
 from engine.wire.retry_after import hinted_delay, retry_after, retry_info
 
 _MAX_CODE = 64
+_WHOLE = 60 * 1024
+"""Bytes below which a body was read to its end."""
+_TOO_LARGE = re.compile(r"request (?:is )?too large", re.IGNORECASE)
 
 _ADVICE: dict[type[ProviderError], str] = {
     RateLimitedError: "too many requests or tokens; wait, or lower the model's max_streams",
@@ -44,6 +50,7 @@ _UNEXPECTED: dict[str, tuple[bool, str]] = {
     "HTML": (True, "a proxy or the wrong url answered; check the endpoint's url"),
     "text": (True, "a proxy or the wrong url answered; check the endpoint's url"),
     "JSON": (False, "the server did not stream; check that the endpoint's url and model can"),
+    "broken JSON": (True, "the server or a proxy garbled or cut its answer; try again"),
     "nothing": (False, "the server has no answer to give; check the endpoint's url"),
 }
 """Kind of content: whether another attempt may help, and what to do."""
@@ -78,7 +85,7 @@ def error_from_answer(head: HttpHead, body: bytes, *, now: float) -> EngineError
     if head.status < 400:
         error = error_from_text(body, status=head.status)
     else:
-        error = _provider_error(_told(read_json(body)), head.status, body)
+        error = _provider_error(_told(read_json(body), _aws_type(head)), head.status, body)
     return _with_headers(error, head, now)
 
 
@@ -112,6 +119,14 @@ def is_error(value: object) -> bool:
     return bool(value.get("error")) or "error" in (value.get("object"), value.get("type"))
 
 
+def is_complaint(value: object) -> bool:
+    """Whether an object where a chunk was expected is an error without saying so: words, and
+    nothing that a chunk has."""
+    if not isinstance(value, Mapping) or value.keys() & {"choices", "usage", "object"}:
+        return False
+    return any(isinstance(value.get(name), str) for name in ("message", "detail"))
+
+
 def _provider_error(told: _Told, status: int, body: bytes) -> ProviderError:
     in_stream = status < 400
     kind, word = classify(told.words, told.message, (told.status or 200) if in_stream else status)
@@ -127,6 +142,7 @@ def _provider_error(told: _Told, status: int, body: bytes) -> ProviderError:
         code=clean(told.words[0])[:_MAX_CODE] if told.words else None,
         retry_after=delay,
         request_id=told.request_id,
+        retryable=False if _TOO_LARGE.match(told.message) else None,
     )
 
 
@@ -147,10 +163,30 @@ def _kind(body: bytes, value: object) -> str:
         return "nothing"
     if opening == b"<":
         return "HTML"
-    return "JSON" if opening == b"{" or value is not None else "text"
+    if value is not None:
+        return "JSON"
+    if opening != b"{":
+        return "text"
+    # A first line that is whole is JSON lines; what is as long as we read at most, was cut by us.
+    whole = len(body) >= _WHOLE or read_json(body.lstrip().partition(b"\n")[0]) is not None
+    return "JSON" if whole else "broken JSON"
 
 
-def _told(value: object) -> _Told:
+def _aws_type(head: HttpHead) -> str:
+    """AWS names its errors in a header: `ThrottlingException:http://...`."""
+    return _aws_name(head.get("x-amzn-errortype"))
+
+
+def _aws_name(kind: object) -> str:
+    return str(kind).rpartition("#")[2].partition(":")[0] if kind else ""
+
+
+def _told(value: object, name: str = "") -> _Told:
+    told = _told_by(value)
+    return attrs.evolve(told, words=(name, *told.words)) if name else told
+
+
+def _told_by(value: object) -> _Told:
     """Read any of the shapes in use: `{"error": {...}}` (OpenAI, Anthropic, Google),
     `{"error": "text"}`, `{"message": ...}` (Cohere, AWS), `[{"error": ...}]` (Google)."""
     value = _first(value)
@@ -172,7 +208,8 @@ def _first(value: object) -> object:
 
 def _from_object(error: Mapping[str, object]) -> _Told:
     code, kind, name = error.get("code"), error.get("type"), error.get("status")
-    words = [_text(word) for word in (code, kind, name, error.get("__type"))]
+    aws = _aws_name(error.get("__type"))
+    words = [_text(word) for word in (code, kind, name, error.get("error_type"), aws)]
     statuses = [_status(n) for n in (code, error.get("status_code"), name)]
     return _Told(
         words=tuple(word for word in words if word),

@@ -27,6 +27,7 @@ CODES: dict[type[ProviderError], str] = {
         insufficient_quota insufficient_balance insufficient_credits insufficient_funds
         insufficient_user_quota billing billing_not_active billing_hard_limit_reached
         credit_balance_too_low credits_exhausted payment_required quota_exhausted
+        exceeded_current_quota service_quota_exceeded budget_exceeded arrearage
     """,
     ModelError: """
         model_not_found model_not_available model_not_supported model_not_allowed model_not_exist
@@ -57,6 +58,7 @@ CODES: dict[type[ProviderError], str] = {
         server internal_server internal overloaded engine_overloaded model_overloaded
         server_overloaded over_capacity capacity_exceeded service_unavailable unavailable
         bad_gateway gateway_timeout timeout deadline_exceeded upstream provider conflict
+        model_not_ready
     """,
 }
 """Written without a closing `_error` or `Exception`, which providers add as they like."""
@@ -72,8 +74,10 @@ PHRASES: tuple[tuple[type[ProviderError], re.Pattern[str]], ...] = (
     (
         QuotaError,
         re.compile(
-            r"credit balance|exceeded your current quota|out of credits|requires more credits"
-            r"|key limit exceeded|insufficient (?:\w+ )?(?:balance|credits?|funds|quota)",
+            r"credit balance|exceeded your current (?:\w+ )?quota|requires more credits"
+            r"|(?:out of|no|used all available) credits|key limit exceeded|spending limit"
+            r"|insufficient (?:\w+ )?(?:balance|credits?|funds|quota)|call volume quota"
+            r"|budget has been exceeded|in arrears|usage limits?\b.{0,40}\bregain",
             re.IGNORECASE,
         ),
     ),
@@ -89,7 +93,8 @@ PHRASES: tuple[tuple[type[ProviderError], re.Pattern[str]], ...] = (
         AuthError,
         re.compile(
             r"api[ _-]key (?:is )?(?:not valid|invalid|expired|not found|missing)"
-            r"|(?:invalid|incorrect|expired|missing|no) api[ _-]key",
+            r"|(?:invalid|incorrect|expired|missing|no) api[ _-]key"
+            r"|(?:location|country|region)\b.{0,20}\bnot supported",
             re.IGNORECASE,
         ),
     ),
@@ -109,13 +114,15 @@ STATUSES: dict[int, type[ProviderError]] = {
     408: ServerError,
     409: ServerError,
     410: ModelError,
+    424: ServerError,
     425: ServerError,
     429: RateLimitedError,
     451: AuthError,
     498: RateLimitedError,
     499: ServerError,
 }
-"""498 is Groq's "flex capacity exceeded", 451 a region that is not served. Every other 4xx is
+"""424 is a model that failed behind its server (TGI, Bedrock), 498 Groq's "flex capacity
+exceeded", 451 a region that is not served. Every other 4xx is
 the request's own fault, every 5xx (529, overloaded, among them) the server's."""
 
 

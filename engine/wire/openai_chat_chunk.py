@@ -58,6 +58,8 @@ class ChunkChoice(msgspec.Struct, gc=False):
     index: _ChoiceIndex | None = None
     """None: its position counts."""
     delta: Delta | None = None
+    message: Delta | None = None
+    """Instead of a delta: the whole answer at once, from servers that only seem to stream."""
     finish_reason: str | None = None
     error: Any = None
 
@@ -114,7 +116,7 @@ def decode_patiently(data: bytes) -> NamedChunk:
     """The chunk, or the ends of it that can be read.
 
     Raises:
-        ValueError: no JSON object, or an index out of bounds.
+        ValueError: no JSON object, an index out of bounds, or choices that are no list.
         RecursionError: content nested as deeply as JSON may be.
     """
     value = parse(data)
@@ -122,7 +124,7 @@ def decode_patiently(data: bytes) -> NamedChunk:
         msg = "no JSON object"
         raise ValueError(msg)
     return NamedChunk(
-        choices=[_choice(c) for c in _objects(value.get("choices"))],
+        choices=[_choice(c) for c in _objects(_listed(value.get("choices")))],
         usage=_object(value.get("usage")),
         error=value.get("error"),
         x_groq=_object(value.get("x_groq")),
@@ -132,10 +134,11 @@ def decode_patiently(data: bytes) -> NamedChunk:
 
 
 def _choice(raw: Mapping[str, Any]) -> ChunkChoice:
-    delta = _object(raw.get("delta"))
+    delta, message = _object(raw.get("delta")), _object(raw.get("message"))
     return ChunkChoice(
         index=_index(raw.get("index"), MAX_CHOICES),
         delta=None if delta is None else _delta(delta),
+        message=None if message is None else _delta(message),
         finish_reason=_text(raw.get("finish_reason")),
         error=raw.get("error"),
     )
@@ -153,19 +156,19 @@ def _delta(raw: Mapping[str, Any]) -> Delta:
             for d in _objects(raw.get("reasoning_details"))
         ],
         refusal=_text(raw.get("refusal")),
-        tool_calls=[_tool(t) for t in _objects(raw.get("tool_calls"))],
+        tool_calls=[_tool(t) for t in _objects(_one_or_more(raw.get("tool_calls")))],
         function_call=None if function_call is None else _function(function_call),
     )
 
 
 def _parts(content: object) -> tuple[str, str]:
-    """Text and reasoning of a content: a string, a part, or a list of them.
+    """Text and reasoning of a content: a string, a number, a part, or a list of them.
 
     A part's text stands under `text`; Mistral's reasoning is a part with `thinking`, itself a
     list of parts. Images and references have no text.
     """
-    if isinstance(content, str):
-        return clean(content), ""
+    if isinstance(content, str | int | float):
+        return _text(content) or "", ""
     if isinstance(content, Mapping):
         return _parts(content.get("text"))[0], _parts(content.get("thinking"))[0]
     if isinstance(content, list):
@@ -205,6 +208,18 @@ def _text(value: object) -> str | None:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     return clean(value) if isinstance(value, str) else None
+
+
+def _listed(value: object) -> object:
+    """Choices; anything in their place that is no list may be an answer that we cannot read."""
+    if value and not isinstance(value, list):
+        msg = "choices are no list"
+        raise ValueError(msg)
+    return value
+
+
+def _one_or_more(value: object) -> object:
+    return [value] if isinstance(value, dict) else value
 
 
 def _object(value: object) -> dict[str, Any] | None:

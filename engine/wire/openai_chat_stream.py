@@ -9,6 +9,7 @@ Rule 4: what says nothing gives no event: empty text, a role, a finish reason sa
 Rule 5: tolerated: bytes that are no UTF-8 (U+FFFD), lone surrogates (U+FFFD), blank data, unknown
         fields, JSON of another shape that can be read one way only. Anything else that is no
         JSON object is a `MalformedChunkError`.
+        Events that are named as pings are none of ours, whatever they hold.
 Rule 6: a body that is no event stream at all is told apart from a cut one by its own text.
 """
 
@@ -31,7 +32,7 @@ from engine.values.events import (
     TextDelta,
     UsageReport,
 )
-from engine.wire.answers import error_from_text, error_in_stream, is_error
+from engine.wire.answers import error_from_text, error_in_stream, is_complaint, is_error
 from engine.wire.evidence import OPENAI_CHAT, Sign, complete
 from engine.wire.json_text import excerpt, read_json
 from engine.wire.openai_chat_chunk import (
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
     from engine.values.usage import Usage
 
 END_MARK = b"[DONE]"
+PINGS = frozenset({"ping", "heartbeat", "keepalive", "keep-alive"})
 MAX_CHUNK_EXCERPT = 200
 """Bytes of an unreadable chunk that its error shows."""
 
@@ -65,6 +67,7 @@ class OpenAIChatStream:
     """`StreamDecoder` for one answer with `n` choices."""
 
     __slots__ = (
+        "_begun",
         "_chunks",
         "_decode",
         "_expect_text",
@@ -88,6 +91,7 @@ class OpenAIChatStream:
         self._expect_text = False
         self._chunks = 0
         self._reasons: dict[int, str | None] = dict.fromkeys(range(n))
+        self._begun: set[int] = set()
         self._tools: dict[int, ToolCalls] = {}
         self._usage: Usage | None = None
 
@@ -128,6 +132,8 @@ class OpenAIChatStream:
     def _take_record(self, record: Record, events: list[StreamEvent]) -> None:
         data, name = (record, "") if isinstance(record, bytes) else (record.data, record.event)
         before = len(events)
+        if name in PINGS:
+            return
         if name == "error":
             told = read_json(data) or data.decode("utf-8", "replace")
             self.failure = error_in_stream(told, data)
@@ -140,7 +146,10 @@ class OpenAIChatStream:
             self._take(chunk, data, events)
         # Text follows text, and reasoning reasoning: one miss in each run is cheap.
         self._expect_text = (
-            self._decode is decode and len(events) > before and type(events[-1]) is TextDelta
+            self._decode is decode
+            and len(events) > before
+            and type(event := events[-1]) is TextDelta
+            and event.index == 0
         )
 
     def _take(self, chunk: Chunk, data: bytes, events: list[StreamEvent]) -> None:
@@ -157,8 +166,10 @@ class OpenAIChatStream:
             self._take_usage(usage, events)
         if error:
             self.failure = error_in_stream({"error": error}, data)
-        elif not chunk.choices and is_error(value := read_json(data)):
-            self.failure = error_in_stream(value, data)
+        elif not chunk.choices:
+            value = read_json(data)
+            if is_error(value) or is_complaint(value):
+                self.failure = error_in_stream(value, data)
 
     def _take_odd(self, data: bytes, events: list[StreamEvent]) -> None:
         """What the fast decoding refused: the end mark, blank data, another shape, no JSON."""
@@ -192,8 +203,12 @@ class OpenAIChatStream:
             self.failure = self._too_many("choices", MAX_CHOICES)
             return
         known = self._reasons.setdefault(index, None)
-        if choice.delta is not None:
-            self._take_delta(choice.delta, index, events)
+        delta = choice.delta
+        if delta is None and index not in self._begun:
+            delta = choice.message  # of a choice that has deltas it would repeat them
+        if delta is not None:
+            self._begun.add(index)
+            self._take_delta(delta, index, events)
         reason = choice.finish_reason
         if reason and reason != "error" and known is None:
             self._reasons[index] = reason

@@ -30,11 +30,16 @@ _DATES = tuple(
 )
 """HTTP dates (RFC 9110 5.6.7): IMF-fixdate, RFC 850, asctime."""
 
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
+_UNITS = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 0.001}
 _DURATION = re.compile(
-    r" ?([0-9]+(?:\.[0-9]+)?) ?(ms|milliseconds?|h|hours?|m|minutes?|s|seconds?)(?![a-z])"
+    r" ?([0-9]+(?:\.[0-9]+)?) ?"
+    r"(ms|milliseconds?|d|days?|h|hrs?|hours?|m|mins?|minutes?|s|secs?|seconds?)(?![a-z])"
 )
-_HINT = re.compile(r"(?:try again|retry)(?: after| in)", re.IGNORECASE)
+_HINT = re.compile(
+    r"(?:(?:try again|retry)(?: your request)?(?: after| in)|resets? in|wait)(?: about| for)?"
+    r"(?= ?[0-9])",
+    re.IGNORECASE,
+)
 _HINT_REACH = 40
 
 
@@ -60,6 +65,10 @@ def retry_info(error: Mapping[str, object]) -> float | None:
             delay = detail.get("retryDelay")
             if isinstance(delay, str) and delay.endswith("s"):
                 return _number(delay[:-1])
+            if isinstance(delay, Mapping):  # the same, by a gateway that knows its fields
+                seconds = _number(str(delay.get("seconds", 0)))
+                nanos = _number(str(delay.get("nanos", 0)))
+                return None if seconds is None or nanos is None else seconds + nanos / 1e9
     return None
 
 
@@ -68,7 +77,7 @@ def hinted_delay(message: str) -> float | None:
     hint = _HINT.search(message)
     if hint is None:
         return None
-    reach = message[hint.end() : hint.end() + _HINT_REACH]
+    reach = message[hint.end() : hint.end() + _HINT_REACH].lower()
     total, at = 0.0, 0
     while part := _DURATION.match(reach, at):
         total += float(part[1]) * _UNITS[_unit(part[2])]

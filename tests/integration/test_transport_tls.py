@@ -66,7 +66,7 @@ def reveals_key(error: BaseException) -> bool:
 
 
 @pytest.mark.parametrize("bad", ["expired", "wrong host", "unknown authority", "self-signed"])
-async def test_t7_no_byte_of_a_request_is_said_to_a_server_we_do_not_trust(
+async def test_c5_t7_no_byte_of_a_request_is_said_to_a_server_we_do_not_trust(
     bad: str, tmp_path: Path
 ) -> None:
     contexts = {

@@ -88,7 +88,7 @@ def check_usage(name: str, expected: dict[str, Any] | None, transcript: Transcri
         assert (field in usage.reported) == (wanted is not None), (name, field)
 
 
-def test_recorded_streams_say_what_they_say_however_they_are_split(
+def test_b1_recorded_streams_say_what_they_say_however_they_are_split(
     corpora: Path, tier: str
 ) -> None:
     for recording in load(corpora):

@@ -38,7 +38,7 @@ def splits(body: bytes, tier: str, dice: Random) -> Iterator[list[bytes]]:
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_recorded_event_streams_give_their_events(corpora: Path, tier: str, name: str) -> None:
+def test_b1_recorded_event_streams_give_their_events(corpora: Path, tier: str, name: str) -> None:
     for case in load(corpora, name):
         body = b"".join(b64decode(chunk) for chunk in case["chunks_b64"])
         conformant = case["whatwg_conformant"]

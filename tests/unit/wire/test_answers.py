@@ -119,6 +119,74 @@ def test_a_providers_words_tell_more_than_its_status(
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "kind"),
+    [
+        # OpenAI, Azure
+        (429, said("The engine is currently overloaded", type="server_error"), ServerError),
+        (403, said("Country, region, or territory not supported", type="request_forbidden"),
+         AuthError),
+        (403, said("Out of call volume quota. It will be replenished in 2 days", code="403"),
+         QuotaError),
+        # Anthropic
+        (400, said("You have reached your specified API usage limits. You will regain access on "
+                   "2026-01-01", type="invalid_request_error"), QuotaError),
+        # Google
+        (400, said("User location is not supported", code=400, status="FAILED_PRECONDITION"),
+         AuthError),
+        # OpenRouter, LiteLLM
+        (400, said("foo/bar is not a valid model ID", code=400), ContentError),
+        (400, said("Invalid model name passed in model=foo", code="400"), ContentError),
+        (400, said("Budget has been exceeded! Current cost: 1", type="budget_exceeded"),
+         QuotaError),
+        # TGI, Moonshot, Zhipu, Alibaba, xAI
+        (429, {"error": "Model is overloaded", "error_type": "overloaded"}, ServerError),
+        (424, {"error": "Request failed during generation", "error_type": "generation"},
+         ServerError),
+        (429, said("You exceeded your current token quota", type="exceeded_current_quota_error"),
+         QuotaError),
+        (429, said("Your account is in arrears, please recharge", code="1113"), QuotaError),
+        (400, said("Access denied", type="Arrearage", code="Arrearage"), QuotaError),
+        (403, {"code": "The caller does not have permission", "error": "The team has no credits"},
+         QuotaError),
+        # AWS
+        (400, {"__type": "com.amazon.coral.service#ThrottlingException"}, RateLimitedError),
+        (400, {"message": "The provided model identifier is invalid."}, ContentError),
+    ],
+)  # fmt: skip
+def test_other_providers_words_are_read_too(
+    status: int, body: object, kind: type[EngineError]
+) -> None:
+    assert type(answer(status, body)) is kind
+
+
+@pytest.mark.parametrize(
+    ("status", "name", "kind"),
+    [
+        (400, "ThrottlingException", RateLimitedError),
+        (400, "ServiceQuotaExceededException", QuotaError),
+        (429, "ModelNotReadyException", ServerError),
+        (424, "ModelErrorException", ServerError),
+        (400, "ValidationException", ContentError),
+        (403, "ExpiredTokenException", AuthError),
+    ],
+)
+def test_aws_names_its_errors_in_a_header(status: int, name: str, kind: type[EngineError]) -> None:
+    full = f"{name}:http://internal.amazon.com/coral/com.amazon.bedrock/"
+    error = answer(status, {"message": "no"}, x_amzn_errortype=full)
+    assert type(error) is kind
+    assert error.code == name
+
+
+def test_a_request_above_a_minutes_limit_is_not_cured_by_waiting() -> None:
+    for status in (413, 429):
+        body = said("Request too large for gpt-4o on tokens per min (TPM)", type="tokens",
+                    code="rate_limit_exceeded")  # fmt: skip
+        error = answer(status, body)
+        assert type(error) is RateLimitedError
+        assert not error.retryable
+
+
+@pytest.mark.parametrize(
     ("value", "kind"),
     [
         (said(type="overloaded_error"), ServerError),
@@ -225,6 +293,9 @@ def test_the_request_id_comes_from_the_header_or_else_the_body() -> None:
         (200, b"hello", True, "text"),
         (200, b"[hello", True, "text"),
         (304, b"", False, "nothing"),
+        (200, b'{"cut": ', True, "broken JSON"),
+        (200, b'{"as": 1}\n{"lines": 2}\n', False, "JSON"),
+        (200, b'{"long": "' + b"x" * 64 * 1024, False, "JSON"),
     ],
 )
 def test_h6_a_success_that_is_no_stream_is_unexpected_content(
@@ -234,7 +305,7 @@ def test_h6_a_success_that_is_no_stream_is_unexpected_content(
     assert type(error) is UnexpectedContentError
     assert (error.status, error.retryable) == (status, retryable)
     assert f"answered {status} with {word} instead of an event stream" in str(error)
-    assert error.body == body.decode()
+    assert error.body == body[:2048].decode()
 
 
 def test_h6_a_json_error_object_with_status_200_is_the_error_it_says() -> None:

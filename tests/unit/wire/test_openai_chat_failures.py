@@ -53,6 +53,8 @@ HELLO = [TextDelta("Hello")]
         ("error_in_choice", RateLimitedError, "429", True, True),
         ("error_in_x_groq", ServerError, None, True, True),
         ("error_without_framing", ServerError, "overloaded_error", True, True),
+        ("error_as_code_and_message", RateLimitedError, "Throttling", True, True),
+        ("error_as_detail", ServerError, None, True, False),
     ],
 )
 def test_b9_an_error_inside_the_stream_is_typed_and_what_came_before_is_delivered(
@@ -132,6 +134,7 @@ def test_b10_a_chunk_that_is_no_json_ends_the_stream() -> None:
         b"hello",
         b"{",
         b'{"x":NaN}',
+        b'{"choices":{"0":{"delta":{"content":"lost"}}}}',
         b'{"x":' + b"[" * 100_000,
         b'{"choices":[{"index":-1}]}',
         b'{"choices":[{"index":1024}]}',
@@ -186,7 +189,7 @@ def test_t10_an_endless_line_is_too_large() -> None:
         (b'{"id":"c1",\n "choices":[]}', False, "JSON"),
         (b'[{"id":"c1"}]', False, "JSON"),
         (b'{"id":"c1","object":"chat.completion","choices":[{"message":{}}]}', False, "JSON"),
-        (b'{"cut', False, "JSON"),
+        (b'{"cut', True, "broken JSON"),
     ],
 )
 def test_h6_a_body_that_is_no_event_stream_is_unexpected_content(

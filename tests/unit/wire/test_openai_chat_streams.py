@@ -84,6 +84,11 @@ WHOLE: dict[str, Choice] = {
     "data_without_space": HELLO,
     "data_over_lines": HELLO,
     "after_end_mark": HELLO,
+    "message_instead_of_delta": HELLO,
+    "message_beside_deltas": HELLO,
+    "pings_with_text": HELLO,
+    "content_numbers": attrs.evolve(HELLO, text="123.5"),
+    "tools_as_one_object": TOOLS,
 }
 
 
@@ -95,6 +100,14 @@ def test_an_oddity_of_a_real_server_is_read_as_meant(name: str) -> None:
     assert events[-1] == Finished(WHOLE[name].finish_reason)
     assert sum(isinstance(event, Finished) for event in events) == 1
     assert fold(events).choices() == (WHOLE[name],)
+
+
+@pytest.mark.parametrize("name", ["new_id_every_chunk", "after_end_mark"])
+def test_e3_another_id_and_events_after_the_end_mark_change_nothing(name: str) -> None:
+    decoder, events = read(name)
+    assert decoder.done
+    assert fold(events).choices() == (HELLO,)
+    assert decoder.feed(b'data: {"choices":[{"delta":{"content":"more"}}]}\n\n') == []
 
 
 def test_every_stream_is_read_by_a_test() -> None:
