@@ -36,11 +36,16 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def asking(
-    url: str, *models: str, key: str = KEY, attempts: int = 1, idle: float = 60.0
+    url: str,
+    *models: str,
+    key: str = KEY,
+    attempts: int = 1,
+    idle: float = 60.0,
+    learn_rates: bool = True,
 ) -> AsyncIterator[Engine]:
     """An engine for `models` at the server at `url`."""
     settings = {
-        "endpoints": {"peer": {"url": url, "key": Secret(key)}},
+        "endpoints": {"peer": {"url": url, "key": Secret(key), "learn_rates": learn_rates}},
         "models": {
             model: {
                 "routes": [{"endpoint": "peer"}],
