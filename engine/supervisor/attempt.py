@@ -36,6 +36,7 @@ from engine.values.http import Header, HttpHead
 from engine.values.rates import RateNews
 from engine.values.records import AttemptRecord, AttemptState
 from engine.values.settings import Route
+from engine.wire.answers import request_id
 from engine.wire.dialect import StreamDecoder
 from engine.wire.rate_headers import rate_news
 
@@ -144,7 +145,7 @@ class Attempt:
         """Raise what the head says, if it says no."""
         head = response.head
         self.status = head.status
-        self.request_id = head.get("x-request-id") or head.get("request-id")
+        self.request_id = request_id(head)
         self.delivery.request_id = self.request_id
         self.heard(self._news(head))
         dialect = self.outlet.dialect
