@@ -8,6 +8,7 @@ Rule 3: one connection survives; every other socket is closed before this return
         cancelled.
 """
 
+import errno
 from collections.abc import Sequence
 from itertools import chain, zip_longest
 
@@ -125,7 +126,10 @@ async def race(network: Network, addresses: Sequence[Address], host: str) -> Con
         return winner
     tried = ", ".join(f"{ip} port {port}" for ip, port in addresses)
     reasons = "; ".join(dict.fromkeys(str(e.strerror or e) for e in failures))
-    msg = f"no connection to {host} ({tried}): {reasons}; is the server up and the port right?"
+    advice = "is the server up and the port right?"
+    if any(error.errno in (errno.EMFILE, errno.ENFILE) for error in failures):
+        advice = "raise the limit of open files (ulimit -n), or lower max_streams"
+    msg = f"no connection to {host} ({tried}): {reasons}; {advice}"
     raise ConnectError(msg) from without_frames(failures[0])
 
 

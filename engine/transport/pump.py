@@ -9,6 +9,7 @@ Rule 4: one task for each kind of readiness, from the first response to the tran
         task, timer or lock belongs to a response, a read or an event.
 """
 
+import errno
 import select
 
 import trio
@@ -16,6 +17,9 @@ import trio
 from engine.transport.network import Connection
 from engine.transport.reader import Readable, Reading, TaskReading
 from engine.transport.readiness import EpollReadiness, MemoryReadiness, Readiness, Watch
+
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
+"""The system has no descriptor or memory left for one more watch."""
 
 
 class Pump:
@@ -83,10 +87,18 @@ class Readers:
         kind = self._readiness_for(response.connection) if self._pump else None
         if kind is None:
             return TaskReading(self._nursery, response)
+        try:
+            return self._pump_of(kind).start(response)
+        except OSError as error:
+            if error.errno not in EXHAUSTED:
+                raise
+            return TaskReading(self._nursery, response)  # needs none of it
+
+    def _pump_of(self, kind: type[EpollReadiness | MemoryReadiness]) -> Pump:
         pump = self._pumps.get(kind)
         if pump is None or pump.closed:
             pump = self._pumps[kind] = Pump(self._nursery, kind())
-        return pump.start(response)
+        return pump
 
     def close(self) -> None:
         """End the pumps. Who is still being read is abandoned."""

@@ -1,6 +1,7 @@
 """Rounds over real sockets."""
 
 import os
+import resource
 import select
 import socket
 from collections.abc import Iterator
@@ -178,3 +179,29 @@ async def test_where_epoll_is_missing_each_connection_has_a_reader(
         reading.stop()
         await wait_all_tasks_blocked()
         assert not nursery.child_tasks
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest_free = os.dup(0)
+    os.close(lowest_free)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, most[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, most)
+
+
+async def test_without_a_descriptor_for_the_pump_each_connection_has_a_reader(
+    nursery: trio.Nursery,
+) -> None:
+    with socket_pair() as (ours, theirs):
+        reads = Reads(ours)
+        with no_descriptor_left():
+            reading = Readers(nursery).start(reads)
+        theirs.send(b"one")
+        await until(reads, 1)
+        assert reads.rounds == [b"one"]
+        assert [task.name for task in nursery.child_tasks] == ["reader"]
+        reading.stop()

@@ -1,5 +1,6 @@
 """From a name to a connection, on a virtual clock: races, private addresses, proxies."""
 
+import errno
 from typing import Literal
 
 import attrs
@@ -9,6 +10,7 @@ from trio.testing import MockClock
 
 from engine.transport.client import HttpTransport
 from engine.transport.connect import HEAD_START, MAX_ADDRESSES, Connector, take_turns
+from engine.transport.network import Connection
 from engine.values.errors import ConfigError, ConnectError, EngineError
 from engine.values.http import Peer
 from engine.values.origin import Origin
@@ -119,6 +121,16 @@ async def test_c2_when_all_refuse_the_error_names_host_addresses_and_reason(
     assert isinstance(error, ConnectError) and error.retryable
     for part in ("api.test", "192.0.2.2 port 80", "Connection refused", "is the server up"):
         assert part in str(error)
+
+
+async def test_without_file_descriptors_the_advice_is_about_them(
+    autojump_clock: MockClock, network: MemoryNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def connect(_: object) -> Connection:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(network, "connect", connect)
+    assert "Too many open files; raise the limit of open files" in str(await failed(network))
 
 
 async def test_c3_a_black_hole_ends_with_the_callers_scope(
