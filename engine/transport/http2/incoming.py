@@ -1,0 +1,96 @@
+"""Bytes into frames, and frames into header blocks. Linear in what arrives, and bounded.
+
+Rule 1: a frame is handed on when it is whole. Until then it is not looked at again.
+Rule 2: nothing may come between the frames of a header block, whose size is bounded before and
+        after it is unpacked. A decoder that stopped in the middle is of no use any more, so a
+        block beyond these bounds costs the connection.
+"""
+
+from collections.abc import Iterator
+
+from hpack import Decoder, HPACKError, OversizedHeaderListError
+
+from engine.transport.http2 import frames
+from engine.transport.http2.frames import HEAD_SIZE, MAX_FRAME, ErrorCode, broken
+from engine.transport.http2.headers import MAX_LIST
+
+MAX_BLOCK = 2 * MAX_LIST
+"""Bytes of a packed header block; and twice as many unpacked. Those over `MAX_LIST` that are
+within these bounds cost only their stream."""
+MAX_CONTINUATIONS = 64
+
+
+class FrameReader:
+    """Cuts reads into frames."""
+
+    def __init__(self) -> None:
+        self._rest = bytearray()
+        self._needed = HEAD_SIZE
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
+        """Kind, flags, stream and payload of each frame that is whole now.
+
+        Raises:
+            BrokenRuleError: a frame is larger than we allow.
+        """
+        rest = self._rest
+        if rest:
+            rest += data
+            if len(rest) < self._needed:
+                return
+            data = bytes(rest)
+            rest.clear()
+        at, size = 0, len(data)
+        self._needed = HEAD_SIZE
+        while size - at >= HEAD_SIZE:
+            high, low, kind, flags, stream_id = frames.FRAME_HEAD.unpack_from(data, at)
+            end = at + HEAD_SIZE + (high << 8 | low)
+            if end - at > MAX_FRAME + HEAD_SIZE:
+                broken(f"sent a frame of {end - at:,} bytes", ErrorCode.FRAME_SIZE_ERROR)
+            if end > size:
+                self._needed = end - at
+                break
+            yield kind, flags, stream_id & frames.MAX_STREAM_ID, data[at + HEAD_SIZE : end]
+            at = end
+        rest += data[at:]
+
+
+class HeaderBlocks:
+    """Joins and unpacks the header blocks of a connection."""
+
+    def __init__(self) -> None:
+        self._decoder = Decoder(max_header_list_size=2 * MAX_BLOCK)
+        self._parts: list[bytes] = []
+        self._size = 0
+        self.stream_id = 0
+        """Whose block is being read; 0: none is."""
+        self.ends_stream = False
+
+    def begin(self, stream_id: int, flags: int, payload: bytes) -> None:
+        block = frames.without_padding(payload, flags, "HEADERS")
+        if flags & frames.WITH_PRIORITY:
+            if len(block) < 5:
+                broken("sent HEADERS without their priority", ErrorCode.FRAME_SIZE_ERROR)
+            block = block[5:]
+        self.stream_id = stream_id
+        self.ends_stream = bool(flags & frames.END_STREAM)
+        self._parts, self._size = [block], len(block)
+
+    def go_on(self, payload: bytes) -> None:
+        self._parts.append(payload)
+        self._size += len(payload)
+        if self._size > MAX_BLOCK or len(self._parts) > MAX_CONTINUATIONS:
+            broken("sent a header block without end", ErrorCode.ENHANCE_YOUR_CALM, large=True)
+
+    def end(self) -> list[tuple[bytes, bytes]]:
+        """The fields. Has to be called for every block, since later ones build on it."""
+        self.stream_id = 0
+        block = b"".join(self._parts)
+        self._parts = []
+        try:
+            return list(self._decoder.decode(block, raw=True))
+        except OversizedHeaderListError:
+            what = "sent a header block that unpacks without end"
+            broken(what, ErrorCode.ENHANCE_YOUR_CALM, large=True)
+        except (HPACKError, IndexError, TypeError, ValueError):
+            broken("sent a header block that cannot be unpacked", ErrorCode.COMPRESSION_ERROR)
