@@ -16,6 +16,7 @@ from engine.config.layer import SIMULATOR, Found, Groups, Layer
 from engine.config.providers import DEFAULT, key_variable
 from engine.config.report import Place, Report, dotted, nearest, quoted, suggestion
 from engine.values.budgets import Budget, Budgets
+from engine.values.http2 import Http2Settings
 from engine.values.policy import Patience, Retries
 from engine.values.rates import Rates
 from engine.values.session import (
@@ -35,6 +36,7 @@ def check(layer: Layer, report: Report) -> None:
     groups = layer.grouped()
     for name in layer.named("endpoints"):
         _check_url(name, layer, report)
+        _check_http(name, layer, report)
     _check_buffers(layer, groups, report)
     for place in (("defaults",), *(("models", name) for name in layer.named("models"))):
         _check_retries(place, layer, groups, report)
@@ -48,6 +50,19 @@ def _check_url(name: str, layer: Layer, report: Report) -> None:
     if place not in layer.values and place not in layer.broken:
         origin = layer.names[place[:2]]
         report.add(origin, place, 'is missing; write url = "https://api.example.com/v1"')
+
+
+def _check_http(name: str, layer: Layer, report: Report) -> None:
+    url = layer.values.get(("endpoints", name, "url"))
+    place = ("endpoints", name, "http")
+    http = layer.values.get(place)
+    if url is None or http is None:
+        return
+    secure = url.value.origin.secure
+    if http.value == "2" and not secure:
+        report.add(http.origin, place, '"2" needs an https url; over http:// write "h2c"')
+    elif http.value == "h2c" and secure:
+        report.add(http.origin, place, '"h2c" is HTTP/2 without TLS; for https:// write "2"')
 
 
 def _check_buffers(layer: Layer, groups: Groups, report: Report) -> None:
@@ -170,6 +185,7 @@ def build(layer: Layer, written: Layer) -> EngineConfig:
         models={name: _model(name, groups) for name in layer.named("models")},
         default_endpoint=_default_endpoint(endpoints, written),
         budgets=_budgets(groups),
+        http2=Http2Settings(**groups.get(("http2",), {})),
         sessions=_sessions(groups),
     )
 

@@ -59,13 +59,15 @@ class Kind:
     """In the environment the text is the credential itself."""
 
 
-def whole(low: int) -> Kind:
+def whole(low: int, high: int = MAX_COUNT) -> Kind:
     form = f"whole number >= {low}"
+    if high < MAX_COUNT:
+        form += f" and <= {high}"
 
     def read(raw: object, _: Spot) -> int:
-        if isinstance(raw, int) and not isinstance(raw, bool) and low <= raw <= MAX_COUNT:
+        if isinstance(raw, int) and not isinstance(raw, bool) and low <= raw <= high:
             return raw
-        raise _no_number(raw, f"a {form}", MAX_COUNT)
+        raise _no_number(raw, f"a {form}", high)
 
     return Kind(form, read, plain=False)
 

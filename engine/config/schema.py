@@ -25,9 +25,10 @@ from engine.config.kinds import (
 from engine.config.money_kinds import LEDGER, MONEY, PERCENT, PERCENTAGES, PRICES, ZONE
 from engine.config.report import Place
 from engine.values.budgets import BudgetMode, Budgets, UnknownPrice
+from engine.values.http2 import MAX_STREAMS, MAX_WINDOW, MIN_WINDOW, Http2Settings
 from engine.values.policy import Patience, Retries
 from engine.values.session import Heartbeat, Pending, Reconnect, SessionSettings, WhenFull
-from engine.values.settings import Auth, Endpoint, EngineConfig
+from engine.values.settings import Auth, Endpoint, EngineConfig, HttpVersion
 
 ANY = "*"
 """Stands in a path for a name that the user chooses."""
@@ -61,6 +62,16 @@ def _engine(name: str, kind: Kind, unit: str = "") -> Key:
 
 def _endpoint(name: str, kind: Kind, unit: str = "") -> Key:
     return Key(f"endpoints.*.{name}", kind, unit, _default(Endpoint, name))
+
+
+def _http2() -> list[Key]:
+    kinds = [
+        ("stream_window", whole(MIN_WINDOW, MAX_WINDOW), "bytes"),
+        ("max_streams", whole(1, MAX_STREAMS), "streams"),
+        ("max_connections", whole(1), "connections"),
+        *((name, seconds(), "seconds") for name in ("ping_after", "ping_timeout", "idle")),
+    ]
+    return [Key(f"http2.{n}", kind, unit, _default(Http2Settings, n)) for n, kind, unit in kinds]
 
 
 def _policies() -> list[tuple[str, Kind, str, object]]:
@@ -169,6 +180,7 @@ KEYS: tuple[Key, ...] = (
     _engine("buffer_bytes", whole(1), "bytes"),
     _engine("max_buffered_bytes", whole(1), "bytes"),
     _engine("max_idle_connections", whole(0), "connections"),
+    *_http2(),
     Key("defaults.max_streams", whole(0), "streams", _default(EngineConfig, "default_max_streams")),
     *(Key(f"defaults.{name}", kind, unit, value) for name, kind, unit, value in _policies()),
     Key("endpoints.*.url", URL),
@@ -179,7 +191,7 @@ KEYS: tuple[Key, ...] = (
     Key("endpoints.*.query.*", QUERY),
     _endpoint("ca_file", CA_FILE),
     _endpoint("proxy", PROXY),
-    _endpoint("http", choice("auto", "1.1")),
+    _endpoint("http", choice(*get_args(HttpVersion))),
     _endpoint("max_tokens_field", FIELD_NAME),
     _endpoint("include_usage", FLAG),
     Key("endpoints.*.heartbeat.interval", seconds("off"), "seconds", None),

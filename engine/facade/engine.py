@@ -68,6 +68,7 @@ class Engine:
             outside.network,
             max_idle_per_peer=config.max_idle_connections,
             trust_env=config.trust_env,
+            http2=config.http2,
         )
         self._transports = [transport]
         self._buffers = BufferTotal(config.max_buffered_bytes)

@@ -78,4 +78,5 @@ def _connections(transports: Sequence[HttpTransport]) -> ConnectionStatistics:
         busy=sum(pool.busy for pool in pools),
         max_idle=sum(pool.max_idle for pool in pools),
         opened=sum(pool.opened for pool in pools),
+        http2_streams=sum(pool.http2_streams for pool in pools),
     )

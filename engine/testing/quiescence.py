@@ -15,8 +15,9 @@ _OPEN_FILES = Path("/proc/self/fd")
 
 
 def assert_quiescent(engine: Engine) -> None:
-    """Slots, queue, stream tasks, buffers and busy connections are zero; idle connections are
-    within their limit and, in a simulated world, in the pool's own book and nowhere else.
+    """Slots, queue, stream tasks, buffers, busy connections and HTTP/2 streams are zero; idle
+    connections are within their limit and, in a simulated world, in the transport's own books
+    and nowhere else.
 
     Raises:
         AssertionError: naming everything that is left.
@@ -66,6 +67,7 @@ def remains(engine: Engine, *, closed: bool = False) -> list[str]:
         "requests waiting": statistics.queued,
         "stream tasks": statistics.streams,
         "busy connections": connections.busy,
+        "HTTP/2 streams": connections.http2_streams,
         "buffered bytes": statistics.buffered_bytes,
         "sessions": statistics.sessions,
         "reservations of money": len(engine._spending.open),

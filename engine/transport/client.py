@@ -1,23 +1,28 @@
 """Requests over pooled connections: the transport that the engine uses.
 
-Rule 1: a request takes an idle connection or makes a new one. It never waits for another request.
+Rule 1: over HTTP/1.1 a request takes an idle connection or makes a new one, and never waits for
+        another request; over HTTP/2 it takes a stream where the book finds room.
 Rule 2: a reused connection that dies before the first byte of an answer is the keep-alive race,
-        and costs one silent second try, on a fresh connection. Everything later is the
-        supervisor's business.
+        and costs one silent second try, on a fresh connection. What a server says it has not
+        looked at is sent again as silently. Everything later is the supervisor's business.
 Rule 3: keys and prompts follow no redirect, and no answer is decoded that we asked to be plain.
 Rule 4: tasks run in the nursery that was passed in; whoever owns it calls `close` before it ends.
 """
 
 import os
 import re
+from typing import TypeAlias
 from urllib.parse import urljoin, urlsplit
 
 import attrs
 import trio
 
-from engine.transport.connect import Connector
+from engine.transport.connect import Connector, check_version, may_speak_http2, speaks_http2
 from engine.transport.http1 import Http1Exchange
 from engine.transport.http1_message import check_request
+from engine.transport.http2.book import Http2Book
+from engine.transport.http2.connection import Http2Connection
+from engine.transport.http2.exchange import Http2Exchange
 from engine.transport.network import Connection, Network, TrioNetwork
 from engine.transport.pool import Pool, idle_seconds
 from engine.transport.ports import Phase, Progress
@@ -29,9 +34,16 @@ from engine.values.errors import (
     UnexpectedContentError,
 )
 from engine.values.http import HttpHead, HttpRequest, Peer
+from engine.values.http2 import Http2Settings
+
+Exchange: TypeAlias = Http1Exchange | Http2Exchange
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_LOCATION = 200
+_MAX_REFUSED = 3
+"""Times that a stream may be refused, or its connection die under it, before that is an error."""
+_MAX_SENT_ON = 64
+"""Times that a request is sent on from a connection that the server is closing."""
 
 
 @attrs.frozen
@@ -39,13 +51,15 @@ class TransportStatistics:
     """A snapshot."""
 
     idle: int
-    """Connections in the pool."""
+    """Connections that nobody uses."""
     busy: int
     """Connections on which a request or its answer is under way."""
     opened: int
     """Connections made since the start."""
     max_idle: int
-    """Connections that the pool keeps at most."""
+    """Connections that are kept at most."""
+    http2_streams: int = 0
+    """HTTP/2 streams that are not over."""
 
 
 class HttpTransport:
@@ -60,18 +74,26 @@ class HttpTransport:
         max_idle: int = 1000,
         trust_env: bool = False,
         readers: Readers | None = None,
+        http2: Http2Settings | None = None,
     ) -> None:
         self._nursery = nursery
         self._readers = readers or Readers(nursery)
         self._connector = Connector(network or TrioNetwork(), trust_env=trust_env)
         self._pool = Pool(max_idle_per_peer=max_idle_per_peer, max_idle=max_idle)
+        self._book = Http2Book(
+            self._connect,
+            nursery,
+            self._readers,
+            http2 or Http2Settings(),
+            max_idle=max_idle_per_peer,
+        )
         self._busy: set[Http1Exchange] = set()
         self._opened = 0
         self._reaper: trio.CancelScope | None = None
         self._closed = False
         self._process = os.getpid()
 
-    async def open(self, request: HttpRequest, progress: Progress) -> Http1Exchange:
+    async def open(self, request: HttpRequest, progress: Progress) -> Exchange:
         """Send `request`, return when the final response head is there.
 
         Raises:
@@ -85,17 +107,59 @@ class HttpTransport:
             raise refusal
         return exchange
 
-    async def exchange(self, request: HttpRequest, progress: Progress) -> Http1Exchange:
+    async def exchange(self, request: HttpRequest, progress: Progress) -> Exchange:
         """As `open`, but an answer that redirects is returned like any other."""
         self._check_usable()
         check_request(request)
-        exchange = await self._reuse(request, progress)
+        check_version(request.peer)
+        exchange: Exchange | None = None
+        if may_speak_http2(request.peer):
+            exchange = await self._over_http2(request, progress)
         if exchange is None:
-            connection = await self._connect(request.peer, progress)
-            exchange = self._begin(connection, request, progress)
-            await exchange.start(request)
+            exchange = await self._over_http1(request, progress)
         _refuse_encoded(exchange)
         return exchange
+
+    async def _over_http1(self, request: HttpRequest, progress: Progress) -> Http1Exchange:
+        exchange = await self._reuse(request, progress)
+        if exchange is None:
+            connection, _ = await self._connect(request.peer, progress)
+            exchange = self._begin(connection, request, progress)
+            await exchange.start(request)
+        return exchange
+
+    async def _over_http2(self, request: HttpRequest, progress: Progress) -> Exchange | None:
+        """None if the peer speaks HTTP/1.1."""
+        refused = sent_on = 0
+        while True:
+            line = await self._book.take(request.peer, progress)
+            if line is None:
+                return None
+            if not isinstance(line, Http2Connection):
+                first = self._begin(line, request, progress)
+                await first.start(request)
+                return first
+            exchange = line.begin(request, progress)
+            if exchange is None:
+                continue
+            try:
+                await exchange.start()
+            except ConnectionLostError:
+                if line.said_goodbye:
+                    sent_on += 1
+                else:
+                    refused += 1
+                if self._is_final(exchange, refused, sent_on):
+                    raise
+                if line.needs_http1 and request.peer.http == "auto":
+                    self._book.call_plain(request.peer)
+            else:
+                return exchange
+
+    def _is_final(self, exchange: Http2Exchange, refused: int, sent_on: int) -> bool:
+        """Whether the failure is the caller's business."""
+        again = exchange.unprocessed and not self._closed
+        return not again or refused > _MAX_REFUSED or sent_on > _MAX_SENT_ON
 
     async def _reuse(self, request: HttpRequest, progress: Progress) -> Http1Exchange | None:
         """The exchange on an idle connection; None if there is none, or it turned out dead."""
@@ -111,14 +175,15 @@ class HttpTransport:
             return None
         return exchange
 
-    async def _connect(self, peer: Peer, progress: Progress) -> Connection:
+    async def _connect(self, peer: Peer, progress: Progress) -> tuple[Connection, bool]:
+        """A fresh connection, and whether HTTP/2 is spoken on it."""
         progress.enter(Phase.CONNECTING)
         connection = await self._connector.connect(peer)
         self._opened += 1
         if self._closed:
             connection.close()
             self._check_usable()
-        return connection
+        return connection, speaks_http2(peer, connection)
 
     def _begin(
         self, connection: Connection, request: HttpRequest, progress: Progress
@@ -164,16 +229,20 @@ class HttpTransport:
         return self._connector
 
     def statistics(self) -> TransportStatistics:
+        lines = self._book.lines
+        idle = sum(line.idle for line in lines)
         return TransportStatistics(
-            idle=len(self._pool),
-            busy=len(self._busy),
+            idle=len(self._pool) + idle,
+            busy=len(self._busy) + len(lines) - idle,
             opened=self._opened,
             max_idle=self._pool.max_idle,
+            http2_streams=sum(line.streams for line in lines),
         )
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
         self._pool.close()
+        self._book.close_idle()
         if self._reaper is not None:
             self._reaper.cancel()
             self._reaper = None
@@ -183,6 +252,7 @@ class HttpTransport:
         self._closed = True
         for exchange in list(self._busy):
             exchange.abandon("the transport was closed")
+        self._book.close()
         self._readers.close()
         self.close_idle()
 
@@ -213,7 +283,7 @@ def _redirect_refusal(request: HttpRequest, head: HttpHead) -> RedirectRefusedEr
     )
 
 
-def _refuse_encoded(exchange: Http1Exchange) -> None:
+def _refuse_encoded(exchange: Exchange) -> None:
     """Nothing is decoded, so nothing can blow up. An error keeps its status and loses its body."""
     head = exchange.head
     codings = [v.lower() for k, v in head.headers if k == "content-encoding"]

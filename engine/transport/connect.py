@@ -17,7 +17,7 @@ import trio
 from engine.transport.bare import bare_errors
 from engine.transport.network import Address, Connection, Network, without_frames
 from engine.transport.proxy import Proxy, open_tunnel, proxy_for
-from engine.transport.tls import TlsContexts, start_tls
+from engine.transport.tls import HTTP_1_1, TlsConnection, TlsContexts, start_tls
 from engine.values.errors import ConfigError, ConnectError
 from engine.values.http import Peer
 from engine.values.origin import is_private
@@ -26,6 +26,7 @@ HEAD_START = 0.25
 """Seconds before the next address joins the race, if the last one has not failed sooner."""
 MAX_ADDRESSES = 16
 """Addresses of one name that are tried."""
+_ALPN = {"auto": ("h2", *HTTP_1_1), "2": ("h2",), "1.1": HTTP_1_1, "h2c": HTTP_1_1}
 
 
 class Connector:
@@ -44,17 +45,22 @@ class Connector:
             TlsError: the certificate is not acceptable.
             ConfigError: the peer's proxy, CA file or HTTP version cannot be used.
         """
-        if peer.http not in {"auto", "1.1"}:
-            msg = f"http = {peer.http!r} cannot be spoken, only HTTP/1.1; set it to 'auto' or '1.1'"
-            raise ConfigError(msg)
+        check_version(peer)
         host, port = peer.origin.host, peer.origin.port
-        context = self._contexts.get(peer) if peer.origin.secure else None
+        context = self._contexts.get(peer, _ALPN[peer.http]) if peer.origin.secure else None
         proxy = proxy_for(peer, trust_env=self._trust_env)
         if proxy is None:
             connection = await self._dial(host, port, deny_private=peer.deny_private)
         else:
             connection = await self._dial_through(proxy, peer)
-        return connection if context is None else await start_tls(connection, context, host)
+        if context is None:
+            return connection
+        secured = await start_tls(connection, context, host)
+        if peer.http == "2" and secured.alpn != "h2":
+            secured.close()
+            msg = f"{host} does not speak HTTP/2; set the endpoint's http to 'auto' or '1.1'"
+            raise ConnectError(msg, retryable=False)
+        return secured
 
     async def _dial(self, host: str, port: int, *, deny_private: bool = False) -> Connection:
         addresses = await self._resolve(host, port)
@@ -89,6 +95,26 @@ class Connector:
             msg = f"{host} has no addresses; check the host name in the endpoint's url"
             raise ConnectError(msg)
         return take_turns(found)[:MAX_ADDRESSES]
+
+
+def check_version(peer: Peer) -> None:
+    """Raise ConfigError if the peer's HTTP version does not go with its URL."""
+    if peer.http == "2" and not peer.origin.secure:
+        msg = "http = '2' needs an https url; over http set it to 'h2c', if the server knows that"
+        raise ConfigError(msg)
+    if peer.http == "h2c" and peer.origin.secure:
+        msg = "http = 'h2c' is HTTP/2 without TLS; with an https url set it to '2'"
+        raise ConfigError(msg)
+
+
+def may_speak_http2(peer: Peer) -> bool:
+    """Whether HTTP/2 is asked for, or offered."""
+    return peer.http in ("2", "h2c") or (peer.http == "auto" and peer.origin.secure)
+
+
+def speaks_http2(peer: Peer, connection: Connection) -> bool:
+    """Whether HTTP/2 was agreed on, or is known beforehand."""
+    return peer.http == "h2c" or (isinstance(connection, TlsConnection) and connection.alpn == "h2")
 
 
 def refuse_private(host: str, addresses: Sequence[Address]) -> None:

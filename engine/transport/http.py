@@ -16,8 +16,7 @@ import httpx
 import trio
 
 from engine.transport.bare import bare_errors
-from engine.transport.client import HttpTransport, TransportStatistics
-from engine.transport.http1 import Http1Exchange
+from engine.transport.client import Exchange, HttpTransport, TransportStatistics
 from engine.transport.network import Network
 from engine.transport.ports import Phase
 from engine.values.errors import (
@@ -107,7 +106,7 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         outgoing = await self._translate(request)
         watch = _Watch(request.extensions.get("timeout", {}))
-        exchange: Http1Exchange | None = None
+        exchange: Exchange | None = None
         failure: EngineError | None = None
         with watch.scope:
             try:
@@ -173,7 +172,7 @@ class _Watch:
 class _Body(httpx.AsyncByteStream):
     """The body of one response."""
 
-    def __init__(self, exchange: Http1Exchange, request: httpx.Request, read: float) -> None:
+    def __init__(self, exchange: Exchange, request: httpx.Request, read: float) -> None:
         self._exchange = exchange
         self._request = request
         self._timeout = read

@@ -237,7 +237,7 @@ class Http1Exchange:
     async def drain(self, until: float = inf) -> None:
         """As `HttpResponse`; shielded."""
         if self._live:
-            rest = _Rest()
+            rest = Rest()
             self._sink, self._paused = rest, False
             if self._reading is None:
                 self._read()
@@ -254,7 +254,7 @@ class Http1Exchange:
             self._give_up("it was closed before its end")
 
 
-class _Rest:
+class Rest:
     """Takes what nobody wants, up to a bound."""
 
     def __init__(self) -> None:

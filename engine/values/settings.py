@@ -8,6 +8,7 @@ from attrs.validators import instance_of, matches_re, optional
 
 from engine.values.budgets import Budgets
 from engine.values.http import Peer
+from engine.values.http2 import Http2Settings
 from engine.values.origin import BaseUrl
 from engine.values.policy import Patience, Retries, whole_number
 from engine.values.prices import Price
@@ -131,5 +132,8 @@ class EngineConfig:
     )
     max_idle_connections: int = attrs.field(default=100, validator=count_validator)
     """Idle connections kept per peer."""
+    http2: Http2Settings = attrs.field(
+        default=Http2Settings(), validator=instance_of(Http2Settings)
+    )
     budgets: Budgets = attrs.field(default=Budgets(), validator=instance_of(Budgets))
     """Limits on spending."""

@@ -65,6 +65,8 @@ class ConnectionStatistics:
     busy: int = 0
     max_idle: int = 0
     """The most that may be idle, over all peers."""
+    http2_streams: int = 0
+    """Streams of HTTP/2 that are not over, on all connections."""
     opened: int = 0
     """Connections made since the engine was opened."""
 

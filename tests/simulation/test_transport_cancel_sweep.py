@@ -1,17 +1,21 @@
 """A cancel before every task step of a request: no connection, task or pool entry is left."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
 
+import h2.exceptions
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from engine.simulator.way import Link
 from engine.transport.client import HttpTransport
+from engine.transport.http2 import frames
 from engine.values.http import HttpRequest, Peer
 from engine.values.origin import Origin
+from tests.support.http2_server import Http2End
 from tests.support.tls import TlsServerEnd, ca_file, server_context
 from tests.support.transport import (
     CHUNKED_HEAD,
@@ -28,6 +32,7 @@ Run: TypeAlias = Callable[[trio.CancelScope], Awaitable[None]]
 Scenario: TypeAlias = Callable[[HttpTransport, HttpRequest], Awaitable[None]]
 
 PLAIN = Peer(Origin("http", "api.test", 80))
+H2C = Peer(Origin("http", "api.test", 8080), http="h2c")
 
 
 class CancelBeforeStep(trio.abc.Instrument):
@@ -83,6 +88,35 @@ async def serve_tls(end: ServerEnd) -> None:
     await serve(ServerEnd(inner, end.reset))
 
 
+async def answer_http2(server: Http2End, stream_id: int, goodbye: bool) -> None:
+    with suppress(h2.exceptions.ProtocolError, OSError, trio.ClosedResourceError):
+        await server.head(stream_id)
+        await server.data(stream_id, b"one")
+        if goodbye:
+            await server.flush(frames.goaway(stream_id, 0))
+        await trio.sleep(0.01)
+        await server.data(stream_id, b"data: [DONE]\n\n", end=True)
+
+
+async def serve_http2(end: ServerEnd) -> None:
+    """Answers in pieces, and every second stream is followed by a GOAWAY."""
+    server = Http2End(end)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.run)
+        for count in range(1, 100):
+            await server.until_opened(count)
+            if server.gone:
+                break
+            nursery.start_soon(answer_http2, server, server.opened[count - 1], count % 2 == 0)
+        nursery.cancel_scope.cancel()
+
+
+async def serve_http2_tls(end: ServerEnd) -> None:
+    inner = TlsServerEnd(end.connection, server_context("api.test", alpn=("h2",)))
+    await inner.handshake()
+    await serve_http2(ServerEnd(inner, end.reset))
+
+
 async def serve_proxy(end: ServerEnd) -> None:
     await end.read_head()
     await end.send(b"HTTP/1.1 200 OK\r\n\r\n")
@@ -116,6 +150,13 @@ async def three_pushes(transport: HttpTransport, request: HttpRequest) -> None:
         await push(transport, request)
 
 
+async def two_at_once(transport: HttpTransport, request: HttpRequest) -> None:
+    """The second one waits for the connection that the first one makes."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(pull, transport, request)
+        nursery.start_soon(pull, transport, request)
+
+
 async def check(peer: Peer, body: bytes, scenario: Scenario, scope: trio.CancelScope) -> None:
     async with trio.open_nursery() as nursery:
         network = MemoryNetwork(nursery, Link(latency=0.001))
@@ -126,6 +167,8 @@ async def check(peer: Peer, body: bytes, scenario: Scenario, scope: trio.CancelS
         for ip in ("::1", "127.0.0.1"):
             network.serve(ip, serve)
             network.serve(ip, serve_tls, 443)
+            network.serve(ip, serve_http2, 8080)
+            network.serve(ip, serve_http2_tls, 8443)
         network.serve("::9", serve_proxy, 3128)
         network.serve("127.0.0.9", serve_proxy, 3128)
         transport = HttpTransport(nursery, network)
@@ -163,3 +206,19 @@ def test_x2_a_cancelled_handshake_leaves_nothing(tmp_path: Path) -> None:
 def test_x2_a_cancelled_tunnel_leaves_nothing() -> None:
     peer = Peer(PLAIN.origin, proxy="http://proxy.test:3128")
     cancel_at_every_step(lambda scope: check(peer, b"{}", push, scope))
+
+
+@pytest.mark.parametrize("scenario", [pull, push, two_at_once])
+def test_x2_a_cancelled_stream_of_http2_leaves_nothing(scenario: Scenario) -> None:
+    steps = cancel_at_every_step(lambda scope: check(H2C, b"{}", scenario, scope))
+    assert steps > 20
+
+
+def test_x2_r4_a_cancelled_upload_over_http2_leaves_nothing() -> None:
+    cancel_at_every_step(lambda scope: check(H2C, b"x" * 300_000, pull, scope))
+
+
+def test_x2_a_cancelled_choice_of_http2_leaves_nothing(tmp_path: Path, tier: str) -> None:
+    peer = Peer(Origin("https", "api.test", 8443), ca_file=ca_file(tmp_path))
+    scenario = pull if tier == "test" else three_pushes
+    cancel_at_every_step(lambda scope: check(peer, b"{}", scenario, scope))

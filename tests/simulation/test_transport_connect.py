@@ -343,10 +343,14 @@ async def test_socks_is_refused_before_anything_is_dialled(
     assert network.resolved == [] and network.dialled == []
 
 
-@pytest.mark.parametrize("version", ["2", "h2c"])
-async def test_a_version_that_is_not_spoken_is_refused(
-    autojump_clock: MockClock, network: MemoryNetwork, version: Literal["2", "h2c"]
+@pytest.mark.parametrize(("version", "scheme"), [("2", "http"), ("h2c", "https")])
+async def test_a_version_that_does_not_go_with_the_url_is_refused(
+    autojump_clock: MockClock,
+    network: MemoryNetwork,
+    version: Literal["2", "h2c"],
+    scheme: Literal["http", "https"],
 ) -> None:
-    error = await failed(network, attrs.evolve(PEER, http=version))
+    peer = Peer(Origin(scheme, "api.test", 80), http=version)
+    error = await failed(network, peer)
     assert isinstance(error, ConfigError) and version in str(error)
     assert network.resolved == []

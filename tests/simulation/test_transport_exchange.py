@@ -41,7 +41,9 @@ class Rig:
         self.network.serve(IP, handler)
 
     async def open(self, body: bytes = b"{}") -> Http1Exchange:
-        return await self.transport.open(http_request(body=body), self.phases)
+        exchange = await self.transport.open(http_request(body=body), self.phases)
+        assert isinstance(exchange, Http1Exchange)
+        return exchange
 
     async def pull(self, response: Http1Exchange) -> bytes:
         parts = []

@@ -43,7 +43,9 @@ class Rig:
         self, body: bytes = b"{}", headers: tuple[tuple[str, str], ...] = ()
     ) -> Http1Exchange:
         self.phases = Phases()
-        return await self.transport.open(http_request(body=body, headers=headers), self.phases)
+        exchange = await self.transport.open(http_request(body=body, headers=headers), self.phases)
+        assert isinstance(exchange, Http1Exchange)
+        return exchange
 
 
 @pytest.fixture

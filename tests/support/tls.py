@@ -27,7 +27,10 @@ def ca_file(folder: Path, ca: trustme.CA | None = None) -> str:
 
 @cache
 def server_context(
-    *hosts: str, ca: trustme.CA | None = None, expired: bool = False
+    *hosts: str,
+    ca: trustme.CA | None = None,
+    expired: bool = False,
+    alpn: tuple[str, ...] = ("http/1.1",),
 ) -> ssl.SSLContext:
     now = datetime.now(UTC)
     leaf = (ca or authority()).issue_cert(
@@ -36,7 +39,7 @@ def server_context(
         not_after=now + timedelta(days=-1 if expired else 9),
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_alpn_protocols(["h2", "http/1.1"])
+    context.set_alpn_protocols(list(alpn))
     leaf.configure_cert(context)
     return context
 
