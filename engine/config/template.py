@@ -13,6 +13,14 @@ TEMPLATE = """\
 #max_buffered_bytes = 268435456  # unread bytes over all streams
 #max_idle_connections = 100      # kept open per server
 
+#[http2]                         # for every HTTP/2 connection
+#stream_window = 131072          # bytes of one stream on the way or unread, 64 to 256 KiB
+#max_streams = 128               # on one connection; the server may allow fewer
+#max_connections = 16            # per server; beyond them requests wait
+#ping_after = 30                 # silence after which a server is asked for a sign of life
+#ping_timeout = 5                # what it has to give one
+#idle = 60                       # how long a connection without streams is kept
+
 #[defaults]                      # for every model that does not say otherwise
 #max_streams = 10
 #patience = { connect = 30, first_byte = 60, first_token = 60, idle = 60, total = "auto" }
@@ -30,7 +38,7 @@ TEMPLATE = """\
 #query = { api-version = "2025-01-01" }
 #ca_file = ""                    # PEM file of a private certificate authority
 #proxy = ""                      # http://host:port; with a password: { env = "NAME" }
-#http = "auto"
+#http = "auto"                   # or "1.1", "2", and "h2c": HTTP/2 without TLS
 #max_tokens_field = "max_tokens" # "max_completion_tokens" for OpenAI's reasoning models
 #include_usage = true            # false for servers that refuse `stream_options`
 #heartbeat = { interval = "off", timeout = 5, path = "/models" }  # ask while nobody uses it

@@ -7,6 +7,7 @@ Rule 2: bytes are given back to the peer when the sink has taken them and wants 
 Rule 3: a sink that raises in `feed` loses its own stream.
 """
 
+from math import inf
 from typing import Protocol
 
 import trio
@@ -157,15 +158,15 @@ class Http2Exchange:
             self._stream.complete = True
         self._line.cancel(self._stream)
 
-    async def drain(self) -> None:
-        """As `HttpResponse`: shielded, for at most 50 ms. A stream that ends by itself needs no
-        reset."""
+    async def drain(self, until: float = inf) -> None:
+        """As `HttpResponse`; shielded. A stream that ends by itself needs no reset."""
         if not self._stream.ended:
             rest = Rest()
             self._sink = rest
             self._go_on()
             if not rest.ended.is_set():
-                with trio.move_on_after(DRAIN_SECONDS, shield=True):
+                until = min(until, trio.current_time() + DRAIN_SECONDS)
+                with trio.move_on_at(until, shield=True):
                     await rest.ended.wait()
         self.close()
 
