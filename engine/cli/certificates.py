@@ -11,9 +11,9 @@ from engine.cli.parser import PROGRAM
 
 
 @contextmanager
-def server_certificate(host: str) -> Iterator[tuple[ssl.SSLContext, str]]:
+def server_certificate(host: str, *, http2: bool = False) -> Iterator[tuple[ssl.SSLContext, str]]:
     """A server's context, and the path of its authority's PEM file, which lives as long as the
-    block. The keys are in memory only.
+    block. The keys are in memory only. With `http2` clients may choose that.
 
     Raises:
         CliError: trustme is not installed.
@@ -27,7 +27,7 @@ def server_certificate(host: str) -> Iterator[tuple[ssl.SSLContext, str]]:
     authority = trustme.CA(organization_name="streamnursery simulator")
     names = dict.fromkeys(["127.0.0.1", "localhost", "::1", host])
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.set_alpn_protocols(["http/1.1"])
+    context.set_alpn_protocols([*(["h2"] if http2 else []), "http/1.1"])
     authority.issue_cert(*names).configure_cert(context)
     with tempfile.TemporaryDirectory(prefix="streamnursery-sim-") as folder:
         path = Path(folder, "ca.pem")

@@ -20,6 +20,7 @@ T = TypeVar("T")
 _EXAMPLE = """\
 streamnursery sim                                       a provider at http://127.0.0.1:8400/v1
 streamnursery sim --speed 10 --script faults.json       ten times as fast, and misbehaving
+streamnursery sim --tls --http2                         over TLS, HTTP/2 or 1.1 as clients choose
 OPENAI_BASE_URL=http://127.0.0.1:8400/v1 streamnursery ask "Hi" -m gpt-4.1
 """
 _FILES = """\
@@ -61,6 +62,7 @@ def add(verbs: Verbs) -> None:
     add("--speed", type=number("a number > 0", 0), default=1.0, metavar="X", help="times as fast")
     add("--seed", type=whole(0), default=0, metavar="N", help="of its dice")
     add("--tls", action="store_true", help="https with a certificate made for this run")
+    add("--http2", action="store_true", help="offer HTTP/2; without --tls to who begins with it")
     add("--json", action="store_true", help="print one object with the url, and no snippet")
     # How the demo's own simulator ends when its parent does, however that ends.
     add("--until-eof", action="store_true", help=argparse.SUPPRESS)
@@ -76,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
         if args.tls:
             from engine.cli.certificates import server_certificate
 
-            tls, ca_file = files.enter_context(server_certificate(args.host))
+            tls, ca_file = files.enter_context(server_certificate(args.host, http2=args.http2))
 
         async def work() -> int:
             await _serve(args, provider, tls, ca_file)
@@ -103,7 +105,12 @@ async def _serve(
         async with trio.open_nursery() as nursery:
             try:
                 server = await serve_loopback(
-                    provider, nursery=nursery, host=args.host, port=args.port, tls=tls
+                    provider,
+                    nursery=nursery,
+                    host=args.host,
+                    port=args.port,
+                    tls=tls,
+                    http2=args.http2,
                 )
             except OSError as error:
                 raise _cannot_listen(args, error) from None

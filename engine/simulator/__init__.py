@@ -8,6 +8,7 @@ and so do the request header `x-sim-script` and the model's name: `sim/fast?cut=
 """
 
 from engine.simulator.exchange import EPOCH, SCRIPT_HEADER, Exchange
+from engine.simulator.fault import Fault, NetworkFault
 from engine.simulator.grammar import (
     ScriptError,
     dump_plan,
@@ -38,11 +39,9 @@ from engine.simulator.script import (
     CutUpload,
     Delay,
     Drip,
-    Fault,
     Garbage,
     HangAfterDone,
     InStreamError,
-    NetworkFault,
     NoEndMark,
     NoFinish,
     NoUsage,
@@ -63,6 +62,7 @@ from engine.simulator.script import (
     Status,
     UsageLie,
 )
+from engine.simulator.script_http2 import Goaway, PingSilence, ResetStream, Settings, WindowStall
 from engine.simulator.server import Host, SimNetwork
 from engine.simulator.service import ServiceStatistics
 from engine.simulator.steps import End, How, Send, Step, Wait
@@ -92,6 +92,7 @@ __all__ = [
     "Exchange",
     "Fault",
     "Garbage",
+    "Goaway",
     "HangAfterDone",
     "Host",
     "How",
@@ -103,6 +104,7 @@ __all__ = [
     "NoFinish",
     "NoUsage",
     "Overload",
+    "PingSilence",
     "PipeConnection",
     "PipeStatistics",
     "Plan",
@@ -117,6 +119,7 @@ __all__ = [
     "Reply",
     "RequestRecord",
     "Reset",
+    "ResetStream",
     "ResolveFail",
     "Respond",
     "Rule",
@@ -124,6 +127,7 @@ __all__ = [
     "ScriptError",
     "Send",
     "ServiceStatistics",
+    "Settings",
     "SimNetwork",
     "SlowTls",
     "Socket",
@@ -135,6 +139,7 @@ __all__ = [
     "Wait",
     "WayStatistics",
     "When",
+    "WindowStall",
     "dump_plan",
     "dump_script",
     "parse_plan",

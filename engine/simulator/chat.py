@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import attrs
 import msgspec
 
+from engine.simulator.fault import Fault
 from engine.simulator.question import Question
 from engine.simulator.reply import Choice, Part, Reply
 from engine.simulator.script import (
@@ -22,7 +23,6 @@ from engine.simulator.script import (
     Comments,
     Crlf,
     Cut,
-    Fault,
     HangAfterDone,
     InStreamError,
     NoEndMark,

@@ -57,6 +57,10 @@ class Conversation:
             self._inbox.feed(early)
         self._early = 0
 
+    def stop(self) -> None:
+        """End with the answer that is being given."""
+        self.stopping = True
+
     async def run(self) -> None:
         """Serve until either side ends the connection."""
         try:

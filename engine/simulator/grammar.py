@@ -21,9 +21,10 @@ from urllib.parse import parse_qsl
 import attrs
 import msgspec
 
+from engine.simulator.fault import Fault, NetworkFault
 from engine.simulator.fields import as_tuple
 from engine.simulator.plan import Plan, Rule, When
-from engine.simulator.script import FAULTS, Fault, NetworkFault, Script
+from engine.simulator.script import FAULTS, Script
 
 V = TypeVar("V")
 _WORDS = {"true": True, "false": False, "null": None, "none": None, "": True}

@@ -94,11 +94,13 @@ async def serve_loopback(
     host: str = "127.0.0.1",
     port: int = 0,
     tls: ssl.SSLContext | None = None,
+    http2: bool = True,
     tick: float = 0.001,
     idle: float = 75.0,
 ) -> LoopbackServer:
     """Listen at `host` and `port` (0: a free one) and serve `provider` in `nursery`.
 
+    `http2` speaks that to clients that begin with it; over TLS the context's ALPN decides.
     `tick` is by how many seconds paced tokens may be late, so that those of many streams go
     out together; `idle` after how many seconds a silent connection is closed.
 
@@ -117,6 +119,8 @@ async def serve_loopback(
         sock.close()
         raise
     provider.elapsed(trio.current_time())
-    server = LoopbackServer(sock, provider, Service(nursery, tick=tick, idle=idle), tls)
+    server = LoopbackServer(
+        sock, provider, Service(nursery, tick=tick, idle=idle, http2=http2), tls
+    )
     nursery.start_soon(server.accept_forever)
     return server

@@ -16,8 +16,9 @@ from random import Random
 import attrs
 
 from engine.simulator import fields
+from engine.simulator.fault import Fault, NetworkFault
 from engine.simulator.fields import of
-from engine.simulator.script import Fault, NetworkFault, ResolveFail, Script
+from engine.simulator.script import ResolveFail, Script
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@ from random import Random
 from typing import Any
 
 from engine.simulator.exchange import Exchange
+from engine.simulator.fault import NetworkFault
 from engine.simulator.limits import RateLimits
 from engine.simulator.log import HEADERS, Credential, ProviderLog, RequestRecord
 from engine.simulator.plan import Plan
@@ -25,7 +26,7 @@ from engine.simulator.profiles import PROFILES, Profile
 from engine.simulator.question import ApiError, Question, question_of
 from engine.simulator.reply import Reply, make_reply
 from engine.simulator.responses import Memory
-from engine.simulator.script import NetworkFault, RateLimit, Script
+from engine.simulator.script import RateLimit, Script
 from engine.values.request import ChatRequest
 from engine.values.secret import Secret
 

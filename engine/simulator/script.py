@@ -13,28 +13,20 @@ Rule 4: faults of the network come before any request is known, so only a `Plan`
     [{"cut": 3}, "crlf"]      {"stall": {"at": 2, "seconds": 30}}      sim/fast?cut=3&crlf=1
 """
 
-import re
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
 import attrs
 
 from engine.simulator import fields
+from engine.simulator.fault import Fault, NetworkFault
 from engine.simulator.fields import of
-
-
-class Fault:
-    """Base of everything a script can hold."""
-
-    name: ClassVar[str]
-    """In the text forms: the class in snake case."""
-
-    def __init_subclass__(cls, **_: object) -> None:
-        cls.name = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
-
-
-class NetworkFault(Fault):
-    """Base of what happens before a request is known. Counted by connection, not by request."""
-
+from engine.simulator.script_http2 import (
+    Goaway,
+    PingSilence,
+    ResetStream,
+    Settings,
+    WindowStall,
+)
 
 # What the model says. -----------------------------------------------------------------------
 
@@ -367,6 +359,7 @@ _ALL: tuple[type[Fault], ...] = (
     *(Cut, Reset, CutUpload, InStreamError),
     *(Split, Comments, Crlf, BadJson, BadUtf8, NoEndMark, NoFinish, NoUsage, UsageLie),
     *(CloseDelimited, Garbage, Socket),
+    *(ResetStream, Goaway, Settings, WindowStall, PingSilence),
     *(Status, Redirect, RateLimit, Overload),
     *(ResolveFail, RefuseConnect, BlackHole, SlowTls),
 )

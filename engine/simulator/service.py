@@ -12,9 +12,11 @@ import attrs
 import trio
 
 from engine.simulator.conversation import READ, Conversation
+from engine.simulator.fault import NetworkFault
+from engine.simulator.http2 import PREFACE, Http2Conversation
 from engine.simulator.player import ByteStream, Pacer
 from engine.simulator.provider import Provider
-from engine.simulator.script import BlackHole, CloseIdle, NetworkFault, RefuseConnect, SlowTls
+from engine.simulator.script import BlackHole, CloseIdle, RefuseConnect, SlowTls
 from engine.simulator.tls import TlsStream
 
 
@@ -36,7 +38,7 @@ class ServiceStatistics:
 @attrs.define(eq=False)
 class _Guest:
     scope: trio.CancelScope
-    conversation: Conversation | None = None
+    conversation: Conversation | Http2Conversation | None = None
 
     @property
     def busy(self) -> bool:
@@ -53,13 +55,16 @@ class Service:
         tick: float = 0.0,
         idle: float = inf,
         max_connections: int = 20_000,
+        http2: bool = True,
     ) -> None:
         """`tick`: seconds by which paced sends may be late, so that they go out together.
-        `idle`: seconds after which a connection that says nothing is closed."""
+        `idle`: seconds after which a connection that says nothing is closed. `http2`: speak it
+        to who begins with it."""
         self._nursery = nursery
         self._pacer = Pacer(nursery, tick)
         self._idle = idle
         self._max_connections = max_connections
+        self._http2 = http2
         self._guests: dict[_Guest, None] = {}
         self._accepted = 0
         self._refused = 0
@@ -119,12 +124,18 @@ class Service:
             secured.feed(early)
             await secured.handshake()
             stream, early = secured, b""
-        guest.conversation = Conversation(
+        close_idle = min((f.after for f in faults if isinstance(f, CloseIdle)), default=inf)
+        if self._http2:
+            early = early or await _first_read(stream, min(self._idle, close_idle))
+            if not early:
+                return
+        kind = Http2Conversation if _speaks_http2(stream, early) else Conversation
+        guest.conversation = kind(
             stream,
             provider,
             self._pacer,
             idle=self._idle,
-            close_idle=min((f.after for f in faults if isinstance(f, CloseIdle)), default=inf),
+            close_idle=close_idle,
             early=early,
         )
         await guest.conversation.run()
@@ -137,7 +148,7 @@ class Service:
         self._stopping = True
         for guest in list(self._guests):
             if guest.conversation is not None:
-                guest.conversation.stopping = True
+                guest.conversation.stop()
             if not guest.busy:
                 guest.scope.cancel()
         if self._guests:
@@ -173,6 +184,24 @@ def _seconds_of(faults: tuple[NetworkFault, ...]) -> float:
         if isinstance(fault, SlowTls):
             seconds += inf if fault.seconds is None else fault.seconds
     return seconds
+
+
+async def _first_read(stream: ByteStream, patience: float) -> bytes:
+    """What the client says first; b"" if it says nothing in time, or leaves."""
+    with trio.move_on_after(patience):
+        while True:
+            await stream.wait_readable()
+            try:
+                return stream.recv_nowait(READ)
+            except trio.WouldBlock:
+                continue
+    return b""
+
+
+def _speaks_http2(stream: ByteStream, early: bytes) -> bool:
+    """Whether it was agreed on with TLS, or begins without (RFC 9113 3.3)."""
+    agreed = isinstance(stream, TlsStream) and stream.alpn == "h2"
+    return agreed or early[: len(PREFACE)] == PREFACE
 
 
 async def _held_up(stream: ByteStream, seconds: float) -> bytes | None:

@@ -150,6 +150,19 @@ def broken_off(steps: Iterator[Step], after: int, end: End) -> Iterator[Step]:
         yield step
 
 
+def broken_off_at_token(steps: Iterator[Step], tokens: int, end: End) -> Iterator[Step]:
+    """Let `tokens` tokens through and then `end`, unless the steps end before that."""
+    for step in steps:
+        if isinstance(step, Send) and len(step.marks) > tokens:
+            start = step.marks[tokens - 1] if tokens else 0
+            if start:
+                yield part(step, 0, start)
+            yield from ending(end)
+            return
+        tokens -= len(step.marks) if isinstance(step, Send) else 0
+        yield step
+
+
 def ending(end: End) -> Iterator[Step]:
     if end.how is How.RESET:
         yield Wait(RESET_AFTER)

@@ -31,6 +31,11 @@ class TlsStream:
         self._goodbye = False
         self._maybe_more = False
 
+    @property
+    def alpn(self) -> str | None:
+        """The protocol that was agreed on."""
+        return self._tls.selected_alpn_protocol()
+
     async def handshake(self) -> None:
         """Raises `OSError`, `ssl.SSLError` among them, when the client does not go along."""
         while True:

@@ -21,6 +21,7 @@ from wsproto.utilities import ProtocolError
 
 from engine.simulator.chat import Sheet
 from engine.simulator.exchange import Exchange
+from engine.simulator.fault import Fault
 from engine.simulator.player import ByteStream
 from engine.simulator.provider import Provider
 from engine.simulator.question import ApiError
@@ -29,7 +30,6 @@ from engine.simulator.responses_question import question_of_response
 from engine.simulator.script import (
     BadJson,
     Cut,
-    Fault,
     InStreamError,
     Reset,
     Socket,

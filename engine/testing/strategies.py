@@ -32,6 +32,7 @@ from engine.simulator import (
     Drip,
     Fault,
     Garbage,
+    Goaway,
     HangAfterDone,
     InStreamError,
     NetworkFault,
@@ -39,6 +40,7 @@ from engine.simulator import (
     NoFinish,
     NoUsage,
     Overload,
+    PingSilence,
     Plan,
     RateLimit,
     Reasoning,
@@ -46,10 +48,12 @@ from engine.simulator import (
     Refuse,
     RefuseConnect,
     Reset,
+    ResetStream,
     ResolveFail,
     Respond,
     Rule,
     Script,
+    Settings,
     SlowTls,
     Socket,
     Split,
@@ -57,7 +61,9 @@ from engine.simulator import (
     Status,
     UsageLie,
     When,
+    WindowStall,
 )
+from engine.simulator.script_http2 import ERROR_CODES
 from engine.testing.load import MODELS, Arrival, LimitChange, Traffic
 from engine.testing.world import World
 from engine.values.policy import Patience, Priority, Retries
@@ -138,6 +144,9 @@ def faults() -> st.SearchStrategy[Fault]:
         st.sampled_from((Crlf(), NoEndMark(), NoFinish())),
         st.sampled_from((NoUsage(), CloseDelimited(), Refuse(), Socket())),
         st.sampled_from((CallTool(), Redirect("http://elsewhere.test/"))),
+        st.builds(ResetStream, st.sampled_from(tuple(ERROR_CODES)), st.none() | _places),
+        st.builds(Goaway, st.none() | st.integers(0, 9)) | st.builds(Settings, st.integers(0, 3)),
+        st.sampled_from((WindowStall(), PingSilence())),
         st.sampled_from((RefuseConnect(), BlackHole(), ResolveFail(), SlowTls(1.0), SlowTls())),
     )
 

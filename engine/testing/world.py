@@ -38,7 +38,7 @@ from engine.transport.bare import bare_errors
 from engine.transport.network import Network
 from engine.values.origin import BaseUrl
 from engine.values.secret import Secret
-from engine.values.settings import Endpoint, EngineConfig
+from engine.values.settings import Endpoint, EngineConfig, HttpVersion
 
 N = TypeVar("N")
 T = TypeVar("T")
@@ -67,6 +67,7 @@ class _Site:
     host: str
     place: Host
     key: Secret | None
+    http: HttpVersion
 
 
 class World:
@@ -86,9 +87,11 @@ class World:
         tick: float = 0.0,
         lasts: float = LASTS,
         around: Callable[[Network], Network] | None = None,
+        http: HttpVersion = "auto",
     ) -> None:
         """`tick` is that of `SimNetwork`: with 0.001 a world of hundreds of streams at once takes
-        a third less time. `around` may put something between the engines and the network."""
+        a third less time. `around` may put something between the engines and the network. `http`
+        is how the first provider is spoken to, as for `add_provider`."""
         self.seed = seed
         self.dice = random.Random(f"world {seed}")
         """For the program that runs in this world."""
@@ -112,7 +115,7 @@ class World:
         self._watches: list[EngineWatch] = []
         self._real: tuple[set[threading.Thread], Mapping[str, str]] = (set(), {})
         """Threads and open files that were there before."""
-        self.add_provider("sim", plan=plan, link=link)
+        self.add_provider("sim", plan=plan, link=link, http=http)
 
     @property
     def provider(self) -> Provider:
@@ -141,8 +144,10 @@ class World:
         key: Secret | None = None,
         fresh: bool = True,
         link: Link | None = None,
+        http: HttpVersion = "auto",
     ) -> Provider:
         """Another simulated provider, at `http://{name}.test/v1` unless `host` names another.
+        With `http="h2c"` engines talk HTTP/2 to it.
 
         `Provider` and `Host` explain the rest; a `plan` may be replaced at any time.
         """
@@ -152,7 +157,7 @@ class World:
         )
         self.providers[name] = provider
         place = Host(provider, tuple(addresses), link=link or Link())
-        site = self._sites[name] = _Site(host or f"{name}.test", place, key)
+        site = self._sites[name] = _Site(host or f"{name}.test", place, key, http)
         if self._sim_network is not None:
             self._sim_network.add(site.host, place)
         return provider
@@ -165,7 +170,7 @@ class World:
         if config.endpoints:
             return config
         endpoints = {
-            name: Endpoint(name, BaseUrl.parse(f"http://{site.host}/v1"), site.key)
+            name: Endpoint(name, BaseUrl.parse(f"http://{site.host}/v1"), site.key, http=site.http)
             for name, site in self._sites.items()
         }
         default = config.default_endpoint or "sim"

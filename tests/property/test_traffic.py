@@ -24,19 +24,21 @@ from engine.testing import (
     traffic,
     wait_quiescent,
 )
+from engine.values.settings import HttpVersion
 
 SIZES = {"test": (10, 100), "proof": (100, 50), "soak": (2000, 100)}
 """Seeds, and streams for each of them."""
 PARTS = 4
 
 
+@pytest.mark.parametrize("http", ["auto", "h2c"])
 @pytest.mark.parametrize("part", range(PARTS))
-def test_big_traffic_keeps_every_promise(tier: str, part: int) -> None:
+def test_big_traffic_keeps_every_promise(tier: str, part: int, http: HttpVersion) -> None:
     seeds, streams = SIZES[tier]
     tally: Counter[str] = Counter()
     faulty = 0
     for seed in range(part, seeds, PARTS):
-        world = World(seed)
+        world = World(seed, http=http)
         tally += world.run(random_traffic(world.dice, streams).run)
         faulty += sum(bool(record.script) for record in world.provider.log)
     # The traffic is worth its while: much ends well, much does not, and in many ways.

@@ -4,6 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from engine.simulator.way import Link
 from engine.transport.http2 import frames
 from engine.transport.http2.frames import ErrorCode
 from engine.values.errors import ConnectionLostError, ProtocolError
@@ -393,3 +394,57 @@ async def test_closing_the_transport_ends_what_runs(autojump_clock: MockClock) -
         await wait_all_tasks_blocked()
         assert len(results) == 3
         assert all("transport was closed" in str(error) for error in results)
+
+
+class Filled(Collector):
+    """Says when it has had so many bytes."""
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.filled = trio.Event()
+        self._left = size
+
+    def feed(self, data: bytes) -> bool:
+        self._left -= len(data)
+        if self._left <= 0:
+            self.filled.set()
+        return super().feed(data)
+
+
+@pytest.mark.parametrize("lazy", [0, 1])
+async def test_p3_fifty_streams_keep_their_rate_beside_one_that_is_not_read(
+    autojump_clock: MockClock, tier: str, lazy: int
+) -> None:
+    each = {"test": 200_000, "proof": 1_000_000}.get(tier, 4_000_000)
+    async with rigged() as rig:
+        rig.network._link = Link(latency=0.001, bandwidth=20e6, window=1 << 20)
+        sinks = [Filled(each) for _ in range(50)]
+        stopped = [Collector(room=100_000) for _ in range(lazy)]
+        responses = []
+
+        async def consume(sink: Collector) -> None:
+            response = await rig.open()
+            responses.append(response)
+            response.attach(sink)
+
+        async with trio.open_nursery() as nursery:
+            for sink in (*sinks, *stopped):
+                nursery.start_soon(consume, sink)
+            await trio.sleep(1)
+            (server,) = rig.servers
+            began = trio.current_time()
+            for stream_id in server.opened:
+                await server.head(stream_id)
+                nursery.start_soon(server.data, stream_id, bytes(each))
+            for sink in sinks:
+                await sink.filled.wait()
+            took = trio.current_time() - began
+            for sink in stopped:
+                assert len(sink.data) <= 100_000 + 65_536
+                sink.room = 1 << 40
+            for response in responses:
+                response.resume()
+        # 50 MB at 20 MB/s, of which the one that is not read took its first window.
+        assert took == pytest.approx(50 * each / 20e6, rel=0.1)
+        for response in responses:
+            response.close()
