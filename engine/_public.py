@@ -68,6 +68,7 @@ from engine.values.events import (
     ToolCallDelta,
     UsageReport,
 )
+from engine.values.http2 import Http2Settings
 from engine.values.lifecycle import (
     Admitted,
     AttemptEnded,
@@ -156,6 +157,7 @@ __all__ = [
     "FirstTokenTimeoutError",
     "Heartbeat",
     "HeartbeatStatistics",
+    "Http2Settings",
     "IdleTimeoutError",
     "JsonFormatter",
     "LifecycleRecord",

@@ -25,10 +25,11 @@ from engine.config.kinds import (
 from engine.config.money_kinds import LEDGER, MONEY, PERCENT, PERCENTAGES, PRICES, ZONE
 from engine.config.report import Place
 from engine.values.budgets import BudgetMode, Budgets, UnknownPrice
+from engine.values.http import HttpVersion
 from engine.values.http2 import MAX_STREAMS, MAX_WINDOW, MIN_WINDOW, Http2Settings
 from engine.values.policy import Patience, Retries
 from engine.values.session import Heartbeat, Pending, Reconnect, SessionSettings, WhenFull
-from engine.values.settings import Auth, Endpoint, EngineConfig, HttpVersion
+from engine.values.settings import Auth, Endpoint, EngineConfig
 
 ANY = "*"
 """Stands in a path for a name that the user chooses."""

@@ -56,7 +56,8 @@ class Http2Conversation:
         self._stream = stream
         self._provider = provider
         self._pacer = pacer
-        self._patience = min(idle, close_idle)
+        self._patience = idle
+        self._close_idle = close_idle
         self._early = early
         self._replies: dict[int, Http2Reply] = {}
         self._unsent = bytearray()
@@ -235,7 +236,8 @@ class Http2Conversation:
             exchange.ended("stopped", trio.current_time())
             self._drop(reply)
             if exchange.close_idle is not None:
-                self._patience = min(self._patience, exchange.close_idle)
+                self._close_idle = exchange.close_idle
+            self._patience = min(self._patience, self._close_idle)
             self._look()
 
     def _steps(self, reply: Http2Reply) -> Iterator[Step]:

@@ -124,9 +124,8 @@ class Service:
             secured.feed(early)
             await secured.handshake()
             stream, early = secured, b""
-        close_idle = min((f.after for f in faults if isinstance(f, CloseIdle)), default=inf)
         if self._http2:
-            early = early or await _first_read(stream, min(self._idle, close_idle))
+            early = early or await _first_read(stream, self._idle)
             if not early:
                 return
         kind = Http2Conversation if _speaks_http2(stream, early) else Conversation
@@ -135,7 +134,7 @@ class Service:
             provider,
             self._pacer,
             idle=self._idle,
-            close_idle=close_idle,
+            close_idle=min((f.after for f in faults if isinstance(f, CloseIdle)), default=inf),
             early=early,
         )
         await guest.conversation.run()

@@ -36,9 +36,10 @@ from engine.testing.trace import Trace
 from engine.testing.watch import EngineWatch
 from engine.transport.bare import bare_errors
 from engine.transport.network import Network
+from engine.values.http import HttpVersion
 from engine.values.origin import BaseUrl
 from engine.values.secret import Secret
-from engine.values.settings import Endpoint, EngineConfig, HttpVersion
+from engine.values.settings import Endpoint, EngineConfig
 
 N = TypeVar("N")
 T = TypeVar("T")

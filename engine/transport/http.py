@@ -26,10 +26,12 @@ from engine.values.errors import (
     EngineError,
     NetworkError,
     ProtocolError,
+    RateLimitedError,
     RequestError,
     TlsError,
 )
-from engine.values.http import Header, HttpRequest, Peer
+from engine.values.http import Header, HttpRequest, HttpVersion, Peer
+from engine.values.http2 import Http2Settings
 from engine.values.origin import Origin
 from engine.values.secret import Secret
 
@@ -45,6 +47,7 @@ _MAPPED: tuple[tuple[type[EngineError], type[httpx.RequestError]], ...] = (
     (TlsError, httpx.ConnectError),
     (NetworkError, httpx.ReadError),
     (ProtocolError, httpx.RemoteProtocolError),
+    (RateLimitedError, httpx.RemoteProtocolError),
     (RequestError, httpx.LocalProtocolError),
     (ConfigError, httpx.UnsupportedProtocol),
 )
@@ -58,11 +61,14 @@ async def open_transport(
     deny_private: bool = False,
     trust_env: bool = False,
     max_idle: int = 100,
+    http: HttpVersion = "auto",
+    http2: Http2Settings | None = None,
     network: Network | None = None,
 ) -> AsyncIterator["StreamNurseryTransport"]:
     """A transport for `httpx.AsyncClient`, usable inside this block.
 
-    `ca_file` and `proxy` are as for an endpoint. `max_idle` bounds the idle connections, per
+    `ca_file`, `proxy` and `http` are as for an endpoint: over TLS the server chooses between
+    HTTP/2 and 1.1 unless `http` does. `max_idle` bounds the idle connections, per
     peer and in all; connections in use are not limited: limit your tasks. Leaving the block
     closes every connection; answers still being read end with `httpx.ReadError`.
 
@@ -73,11 +79,16 @@ async def open_transport(
     with bare_errors():
         async with trio.open_nursery() as nursery:
             inner = HttpTransport(
-                nursery, network, max_idle_per_peer=max_idle, max_idle=max_idle, trust_env=trust_env
+                nursery,
+                network,
+                max_idle_per_peer=max_idle,
+                max_idle=max_idle,
+                trust_env=trust_env,
+                http2=http2,
             )
             try:
                 yield StreamNurseryTransport(
-                    inner, ca_file=ca_file, proxy=proxy, deny_private=deny_private
+                    inner, ca_file=ca_file, proxy=proxy, deny_private=deny_private, http=http
                 )
             finally:
                 inner.close()
@@ -96,12 +107,19 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
     """Made by `open_transport`."""
 
     def __init__(
-        self, inner: HttpTransport, *, ca_file: str, proxy: str, deny_private: bool
+        self,
+        inner: HttpTransport,
+        *,
+        ca_file: str,
+        proxy: str,
+        deny_private: bool,
+        http: HttpVersion,
     ) -> None:
         self._inner = inner
         self._ca_file = ca_file
         self._proxy = proxy
         self._deny_private = deny_private
+        self._http: HttpVersion = http
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         outgoing = await self._translate(request)
@@ -135,7 +153,11 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
             msg = "the Host header differs from the url; write the host into the url"
             raise httpx.LocalProtocolError(msg, request=request)
         peer = Peer(
-            origin, ca_file=self._ca_file, proxy=self._proxy, deny_private=self._deny_private
+            origin,
+            ca_file=self._ca_file,
+            proxy=self._proxy,
+            deny_private=self._deny_private,
+            http=self._http,
         )
         target = url.raw_path.decode("ascii")
         return HttpRequest(peer, request.method, target, _headers(request), await request.aread())

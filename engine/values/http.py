@@ -9,6 +9,7 @@ from engine.values.origin import Origin
 from engine.values.secret import Secret
 
 Header: TypeAlias = tuple[str, "str | Secret"]
+HttpVersion: TypeAlias = Literal["auto", "1.1", "2", "h2c"]
 
 _NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -53,7 +54,7 @@ class Peer:
     insecure: bool = False
     """No certificate check. Never on unless the user wrote it."""
     deny_private: bool = False
-    http: Literal["auto", "1.1", "2", "h2c"] = "auto"
+    http: HttpVersion = "auto"
 
 
 @attrs.frozen

@@ -7,7 +7,7 @@ import attrs
 from attrs.validators import instance_of, matches_re, optional
 
 from engine.values.budgets import Budgets
-from engine.values.http import Peer
+from engine.values.http import HttpVersion, Peer
 from engine.values.http2 import Http2Settings
 from engine.values.origin import BaseUrl
 from engine.values.policy import Patience, Retries, whole_number
@@ -17,7 +17,6 @@ from engine.values.secret import Secret
 from engine.values.session import EndpointHeartbeat, SessionSettings
 
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
-HttpVersion = Literal["auto", "1.1", "2", "h2c"]
 
 
 def count_validator(_: object, field: "attrs.Attribute[int]", value: object) -> None:

@@ -24,7 +24,7 @@ from engine.testing import (
     traffic,
     wait_quiescent,
 )
-from engine.values.settings import HttpVersion
+from engine.values.http import HttpVersion
 
 SIZES = {"test": (10, 100), "proof": (100, 50), "soak": (2000, 100)}
 """Seeds, and streams for each of them."""
