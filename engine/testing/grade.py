@@ -211,19 +211,21 @@ async def _run(
     assert process.stdin is not None
     assert process.stdout is not None
     started = trio.current_time()
-    line = bytearray()
+    output = bytearray()
+    said: dict[str, Any] | None = None
     try:
         with trio.move_on_after(case.limit + _STARTING) as limit:
-            while b"\n" not in line and len(line) < _MAX_OUTPUT:
+            while said is None and len(output) < _MAX_OUTPUT:
                 more = await process.stdout.receive_some(65536)
                 if not more:
                     break
-                line += more
+                output += more
+                said = _protocol(bytes(output))
         seconds = trio.current_time() - started
         if limit.cancelled_caught:
             return None, seconds, 0
         leaked = await _left_under_way(server)
-        return await _read_outcome(bytes(line), process), seconds, leaked
+        return said or await _plain(bytes(output), process), seconds, leaked
     finally:
         process.kill()
         with trio.CancelScope(shield=True):
@@ -239,20 +241,24 @@ async def _left_under_way(server: LoopbackServer) -> int:
     return server.statistics().current_requests
 
 
-async def _read_outcome(line: bytes, process: trio.Process) -> dict[str, Any]:
-    """What it wrote, in the protocol of `engine.testing.clients`, or as plain text."""
-    try:
-        said = json.loads(line)
+def _protocol(output: bytes) -> dict[str, Any] | None:
+    """The line of the protocol of `engine.testing.clients`, if it is there yet."""
+    for line in output.split(b"\n")[:-1]:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue
         if isinstance(said, dict) and said.get("outcome") in ("complete", "error", "left"):
             return said
-    except ValueError:
-        pass
-    assert process.stdin is not None
+    return None
+
+
+async def _plain(output: bytes, process: trio.Process) -> dict[str, Any]:
+    """What a program said that does not speak the protocol: its text, or that it failed."""
     with trio.move_on_after(5):
-        await process.stdin.aclose()
         code = await process.wait()
         if code == 0:
-            text = line.decode(errors="replace")
+            text = output.decode(errors="replace")
             return {"outcome": "complete", "text": text.removesuffix("\n")}
         return {"outcome": "error", "error": f"exit code {code}", "typed": code > 0}
     return {"outcome": "crash"}

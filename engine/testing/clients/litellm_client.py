@@ -10,6 +10,7 @@ import openai
 
 def main() -> None:
     """One stream, and what became of it."""
+    litellm.suppress_debug_info = True
     leave = os.environ.get("GRADE_LEAVE_AFTER")
     text = ""
     found: dict[str, object] = {"outcome": "complete"}
