@@ -7,7 +7,7 @@ from pathlib import Path
 from engine.testing.grade import Finding, Grades, Verdict
 from engine.testing.grade_menu import LIMIT, Want
 
-_ORDER = ("engine", "openai", "litellm", "httpx")
+_ORDER = ("engine", "openai", "openai-node", "litellm", "httpx")
 _HEAD = f"""\
 # What clients do when the provider misbehaves
 

@@ -24,7 +24,7 @@ import trio
 from engine.simulator import LoopbackServer, Profile, Provider, serve_loopback
 from engine.testing.grade_menu import MENU, Case, Want
 
-CLIENTS = ("engine", "openai", "litellm", "httpx")
+CLIENTS = ("engine", "openai", "openai-node", "litellm", "httpx")
 """Those that `client_command` knows."""
 _MODEL = "graded"
 _PROMPT = "Tell me about streams."
@@ -33,6 +33,8 @@ _SETTLE = 1.0
 """Seconds in which a provider must have noticed that nobody listens."""
 _STARTING = 30.0
 """Seconds for a client to be imported; some take many."""
+_KEPT = ("PATH", "HOME", "LANG", "NODE_PATH")
+"""What a client gets of our own environment."""
 _MAX_OUTPUT = 1024 * 1024
 
 
@@ -145,8 +147,12 @@ def _cell(found: Finding | None) -> str:
 
 
 def client_command(client: str, python: str = sys.executable) -> tuple[str, ...]:
-    """The command that runs one of `CLIENTS` under an interpreter that has it."""
-    return (python, str(Path(__file__).parent / "clients" / f"{client}_client.py"))
+    """The command that runs one of `CLIENTS`: under an interpreter that has it, or with `node`,
+    which finds packages by NODE_PATH."""
+    folder = Path(__file__).parent / "clients"
+    if client == "openai-node":
+        return ("node", str(folder / "openai_node.cjs"))
+    return (python, str(folder / f"{client}_client.py"))
 
 
 async def grade(
@@ -266,7 +272,7 @@ async def _plain(output: bytes, process: trio.Process) -> dict[str, Any]:
 
 def _environment(case: Case, server: LoopbackServer) -> dict[str, str]:
     return {
-        **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+        **{name: os.environ[name] for name in _KEPT if name in os.environ},
         "PYTHONPATH": str(Path(__file__).parents[2]),
         "OPENAI_BASE_URL": server.url,
         "OPENAI_API_KEY": "graded",

@@ -96,7 +96,7 @@ MENU: tuple[Case, ...] = (
     _always("half a character after 5 tokens", Want.ERROR, _LONG, BadUtf8(5)),
     _always("silence after 5 tokens", Want.ERROR, _LONG, Stall(5)),
     _always("pings alone after 5 tokens", Want.ERROR, _LONG, Stall(5, pings=1.0)),
-    _always("pings alone, no token", Want.ERROR, _LONG, Stall(0, pings=1.0)),
+    _first("pings alone, the first time", Stall(0, pings=1.0)),
     _always("503 for ever", Want.ERROR, Status(503)),
     _always("quota spent (429)", Want.ERROR, Status(429, error="insufficient_quota")),
     _always("a page of HTML", Want.ERROR, Garbage("html")),
