@@ -7,12 +7,13 @@ engine uses and raises `MisfitError` for everything else, whatever its type.
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TypeAlias, TypeGuard
+from typing import TypeAlias, TypeGuard, get_args
 
 import attrs
 
 from engine.config.report import MisfitError, Place, described, nearest, quoted
 from engine.values.origin import BaseUrl
+from engine.values.policy import OnInterrupt, ladder
 from engine.values.settings import Route
 
 MAX_COUNT = 10**12
@@ -278,3 +279,25 @@ def _models(raw: object, _: Spot) -> tuple[str, ...]:
 
 
 MODELS = Kind("array of model names", _models, plain=False)
+
+
+def _hedge(raw: object, _: Spot) -> object:
+    if raw in ("p95", "off"):
+        return raw
+    if is_number(raw) and 0 < raw <= MAX_SECONDS:
+        return float(raw)
+    raise _no_number(raw, HEDGE.form, MAX_SECONDS)
+
+
+HEDGE = Kind('seconds > 0 or "p95" or "off"', _hedge, plain=False)
+
+
+def _ladder(raw: object, _: Spot) -> tuple[OnInterrupt, ...]:
+    try:
+        return ladder(raw)
+    except ValueError as error:
+        raise MisfitError(str(error)) from None
+
+
+_STEPS = ", ".join(quoted(step) for step in get_args(OnInterrupt))
+LADDER = Kind(f"{_STEPS} or an array of them", _ladder, plain=False)

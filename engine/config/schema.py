@@ -10,6 +10,8 @@ from engine.config.kinds import (
     CA_FILE,
     FIELD_NAME,
     FLAG,
+    HEDGE,
+    LADDER,
     MODELS,
     PART,
     QUERY,
@@ -27,7 +29,7 @@ from engine.config.report import Place
 from engine.values.budgets import BudgetMode, Budgets, UnknownPrice
 from engine.values.http import HttpVersion
 from engine.values.http2 import MAX_STREAMS, MAX_WINDOW, MIN_WINDOW, Http2Settings
-from engine.values.policy import Patience, Retries
+from engine.values.policy import AssistantPrefix, Patience, Retries
 from engine.values.session import Heartbeat, Pending, Reconnect, SessionSettings, WhenFull
 from engine.values.settings import Auth, Endpoint, EngineConfig
 
@@ -184,6 +186,7 @@ KEYS: tuple[Key, ...] = (
     *_http2(),
     Key("defaults.max_streams", whole(0), "streams", _default(EngineConfig, "default_max_streams")),
     *(Key(f"defaults.{name}", kind, unit, value) for name, kind, unit, value in _policies()),
+    Key("defaults.on_interrupt", LADDER, "", _default(EngineConfig, "on_interrupt")),
     Key("endpoints.*.url", URL),
     Key("endpoints.*.key", KEY),
     _endpoint("dialect", choice("openai-chat", "openai-responses")),
@@ -203,11 +206,15 @@ KEYS: tuple[Key, ...] = (
     Key("endpoints.*.max_streams", whole(0), "streams"),
     *_rates("endpoints"),
     _endpoint("learn_rates", FLAG),
+    _endpoint("assistant_prefix", choice(*get_args(AssistantPrefix))),
     Key("models.*.routes", ROUTES),
     Key("models.*.max_streams", whole(0), "streams"),
     *_rates("models"),
     *(Key(f"models.*.{name}", kind, unit) for name, kind, unit, _ in _policies()),
     Key("models.*.fallback", MODELS),
+    Key("models.*.on_interrupt", LADDER),
+    Key("models.*.hedge_after", HEDGE, "seconds"),
+    Key("models.*.assistant_prefix", choice(*get_args(AssistantPrefix))),
     Key("models.*.price", PRICES, "per million tokens"),
     *_budgets(),
     *_sessions(),

@@ -25,6 +25,7 @@ TEMPLATE = """\
 #max_streams = 10
 #patience = { connect = 30, first_byte = 60, first_token = 60, idle = 60, total = "auto" }
 #retries = { attempts = 5, base = 1, cap = 30, retry_after_cap = 120 }
+#on_interrupt = "fail"           # or "restart", "continue", "resume", or several in order
 
 # OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, DEEPSEEK_API_KEY and OPENROUTER_API_KEY
 # make the endpoints openai, anthropic, gemini, deepseek and openrouter without any line here.
@@ -51,6 +52,7 @@ TEMPLATE = """\
 #burst = 0.1                     # the part of a minute's limit that may be used at once
 #learn_rates = true              # obey x-ratelimit-* and anthropic-ratelimit-* of the answers
 #max_streams = 20                # at this endpoint, over all models; without it no limit of its own
+#assistant_prefix = "off"        # "message", "flag" or "continue": can go on with a given text
 
 #[models."gpt-4.1"]
 #routes = [{ endpoint = "main" }, { endpoint = "main", model = "gpt-4.1-2025-04-14" }]
@@ -63,6 +65,9 @@ TEMPLATE = """\
 #patience = { first_token = 120 }
 #retries = { attempts = 3 }
 #fallback = ["gpt-4.1-mini"]
+#on_interrupt = ["resume", "continue"]
+#hedge_after = "p95"             # or seconds: a second attempt beside one without a first token
+#assistant_prefix = "message"
 #price = { input = "2", output = "8", cached_input = "0.50", as_of = 2025-04-14 }  # per million
 
 #[models."gpt-4.1-mini"]

@@ -3,6 +3,7 @@
 from collections import Counter
 from math import ceil, inf
 
+from engine.core.hedging import FirstTokens
 from engine.core.histogram import Histogram
 from engine.core.patience import expected_duration
 from engine.values.policy import Patience
@@ -28,6 +29,8 @@ class Meter:
         self.cancelled = 0
         self.retries = 0
         self.reroutes = 0
+        self.hedges = 0
+        self.hedges_won = 0
         self.content_events = 0
         self.output_tokens = 0
         self.input_tokens = 0
@@ -40,6 +43,7 @@ class Meter:
         self.latency = Histogram()
         self.output = Histogram()
         """Thousands of output tokens of an answer."""
+        self.first_tokens = FirstTokens()
 
     def first_content(self, ttft: float, events: int) -> None:
         """The first read with content: k events have k - 1 gaps of zero between them."""
@@ -101,6 +105,8 @@ class Meter:
             cancelled=self.cancelled,
             retries=self.retries,
             reroutes=self.reroutes,
+            hedges=self.hedges,
+            hedges_won=self.hedges_won,
             active=active,
             queued=queued,
             max_streams=max_streams,
@@ -128,6 +134,8 @@ class Meter:
             "cancelled",
             "retries",
             "reroutes",
+            "hedges",
+            "hedges_won",
             "content_events",
             "output_tokens",
             "input_tokens",

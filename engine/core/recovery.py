@@ -1,8 +1,8 @@
 """What to do after an attempt failed, or a route's gate was closed.
 
 Rule 1: this file decides, the supervisor acts. A step is a value that says why.
-Rule 2: once content was delivered the answer is always GiveUp: a second attempt would repeat or
-        contradict it.
+Rule 2: once content was delivered the answer is GiveUp: a second attempt would repeat or
+        contradict it. `core/interruption` asks for more, and then for stops that are `usable`.
 Rule 3: `retryable` says whether this route may be asked again, the class of the error whether
         another may be asked at all, and whether it comes first (`WAYS`).
 Rule 4: who may go elsewhere at once does not wait. A broken route of a model is left for its next
@@ -16,7 +16,7 @@ Rule 8: a wait that cannot end before the deadline, or is longer than a provider
         not begun.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
 from typing import TypeAlias
 
@@ -148,6 +148,15 @@ class Position:
             return attrs.evolve(self, attempts=self.attempts + 1, visited=visited)
         return attrs.evolve(self, refusals=self.refusals + (not failure.refused.paused))
 
+    def having_visited(self, endpoint: str) -> "Position":
+        """The same, after something was sent to `endpoint` as well."""
+        return attrs.evolve(self, visited=self.visited | {endpoint})
+
+    def at_stop(self, stop: Stop) -> "Position":
+        """At a stop of this plan, on which nothing has been counted unless it is this one."""
+        at = self.plan.stops.index(stop)
+        return self if at == self.at else self.moved_to(at, self.barred)
+
     def moved_to(self, at: int, barred: frozenset[str]) -> "Position":
         return Position(self.plan, at, visited=self.visited, barred=barred)
 
@@ -201,11 +210,12 @@ def next_step(
     deadline: float,
     dice: float,
     budget_left: Mapping[str, float],
+    usable: Callable[[Stop], bool] = lambda _: True,
 ) -> Step:
     """The step after `failure` of the attempt at `position.stop`.
 
     `dice` comes from the gate of that route; `budget_left` has the retry budget of every endpoint
-    on the plan, in tokens.
+    on the plan, in tokens; no other stop than a `usable` one is gone to.
     """
     what, position = failure.what, position.counting(failure)
     if failure.committed:
@@ -214,16 +224,18 @@ def next_step(
         return GiveUp(f"{what}; the deadline has passed")
     if failure.way in (Way.BACKUP_FIRST, Way.ONWARDS_FIRST):
         same_model = failure.way is Way.BACKUP_FIRST
-        step = _onwards(failure, position, budget_left, what, same_model=same_model)
+        step = _onwards(failure, position, budget_left, usable, what, same_model=same_model)
         if step is not None:
             return step
     wait = _wait(position, failure, dice)
     refusal = _refusal(failure, position, wait, deadline - now, budget_left)
+    if refusal is None and not usable(position.stop):
+        refusal = f"{position.stop.route} is not configured for it"
     if refusal is None:
         cost = failure.cost if failure.refused is None else 0.0
         return TryAgain(wait, what, position, cost)
     why = f"{what}; {refusal}"
-    return _onwards(failure, position, budget_left, why) or GiveUp(why)
+    return _onwards(failure, position, budget_left, usable, why) or GiveUp(why)
 
 
 def _wait(position: Position, failure: Failure, dice: float) -> float:
@@ -261,6 +273,7 @@ def _onwards(
     failure: Failure,
     position: Position,
     budget_left: Mapping[str, float],
+    usable: Callable[[Stop], bool],
     why: str,
     *,
     same_model: bool = False,
@@ -274,6 +287,8 @@ def _onwards(
     for at in range(position.at + 1, len(position.plan.stops)):
         stop = position.plan.stops[at]
         if stop.account in barred or (same_model and stop.model != here.model):
+            continue
+        if not usable(stop):
             continue
         there = position.moved_to(at, barred)
         cost = 0.0 if there.new_here else failure.cost

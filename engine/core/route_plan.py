@@ -11,7 +11,7 @@ from enum import Enum
 
 import attrs
 
-from engine.values.policy import Patience, Retries
+from engine.values.policy import AssistantPrefix, HedgeAfter, OnInterrupt, Patience, Retries, ladder
 from engine.values.request import ChatRequest
 from engine.values.secret import Secret
 from engine.values.settings import EngineConfig, ModelSettings, Route
@@ -37,6 +37,8 @@ class Stop:
     """The first endpoint of the plan that has the same credential; its own name otherwise."""
     retries: Retries
     patience: Patience
+    assistant_prefix: AssistantPrefix = "off"
+    hedge_after: HedgeAfter = "off"
 
     @property
     def endpoint(self) -> str:
@@ -61,6 +63,8 @@ class Plan:
     """Never empty."""
     left_out: tuple[str, ...] = ()
     """What the configuration names and the plan does not take, with the reason."""
+    on_interrupt: tuple[OnInterrupt, ...] = ("fail",)
+    """What is tried, in order, when the stream breaks after content was delivered."""
 
     @property
     def max_exchanges(self) -> int:
@@ -71,6 +75,8 @@ class Plan:
         lines = [f"{self.model}: at most {self.max_exchanges} exchanges"]
         lines += [f"  {number}. {stop}" for number, stop in enumerate(self.stops, 1)]
         lines += [f"  left out: {what}" for what in self.left_out]
+        if self.on_interrupt != ("fail",):
+            lines.append(f"  if it breaks in the middle: {', then '.join(self.on_interrupt)}")
         return "\n".join(lines)
 
 
@@ -103,9 +109,30 @@ def plan(
                 _account(route.endpoint, config, accounts),
                 request.retries or settings.retries or config.retries,
                 request.patience or settings.patience or config.patience,
+                settings.assistant_prefix or _prefix_at(route.endpoint, config),
+                request.hedge_after or settings.hedge_after,
             )
             role = Role.BACKUP
-    return Plan(request.model, tuple(stops.values()), tuple(left_out))
+    return Plan(
+        request.model,
+        tuple(stops.values()),
+        tuple(left_out),
+        on_interrupt=_ladder(request, config.models.get(name(request.model)), config),
+    )
+
+
+def _ladder(
+    request: ChatRequest, settings: ModelSettings | None, config: EngineConfig
+) -> tuple[OnInterrupt, ...]:
+    if request.on_interrupt is not None:
+        return ladder(request.on_interrupt)
+    own = settings.on_interrupt if settings is not None else None
+    return own or config.on_interrupt
+
+
+def _prefix_at(name: str, config: EngineConfig) -> AssistantPrefix:
+    endpoint = config.endpoints.get(name)
+    return endpoint.assistant_prefix if endpoint is not None else "off"
 
 
 def _models(

@@ -10,6 +10,7 @@ from engine.values.events import (
     ReasoningDelta,
     RefusalDelta,
     Restarted,
+    Resumed,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
@@ -39,7 +40,8 @@ class _Parts:
 
 
 class Transcript:
-    """Grows by the text of a stream and nothing else; `Restarted` empties it."""
+    """Grows by the text of a stream and nothing else; `Restarted` empties it. `usage` is that of
+    the attempt since the last mark."""
 
     __slots__ = ("_parts", "usage")
 
@@ -76,6 +78,8 @@ class Transcript:
                 self.usage = usage
             case Restarted():
                 self._parts.clear()
+                self.usage = None
+            case Resumed():
                 self.usage = None
             case _:
                 pass

@@ -15,13 +15,13 @@ import trio
 
 from engine.core.bucket import BURST
 from engine.core.route_plan import Plan
-from engine.facade.parts import SIMULATED_URL, Outside, admission_of, outlet_of, spending_of
+from engine.facade.parts import Outside, admission_of, outlet_of, spending_of
 from engine.pipeline.channel import BufferTotal
 from engine.pipeline.merge import MergedEvents
 from engine.pipeline.stream import TokenStream
 from engine.scheduler import bulk
 from engine.scheduler.calls import CallLease, Calls, call_deadline, check_tokens
-from engine.scheduler.catalogue import SIMULATOR_ENDPOINT, Catalogue
+from engine.scheduler.catalogue import SIMULATOR, SIMULATOR_ENDPOINT, Catalogue
 from engine.scheduler.dispatcher import Dispatcher
 from engine.scheduler.figures import engine_statistics
 from engine.scheduler.heartbeats import Heartbeats
@@ -368,8 +368,7 @@ class Engine:
             return
         transport = HttpTransport(self._nursery, self._outside.simulator(self._nursery))
         self._transports.append(transport)
-        endpoint = Endpoint(SIMULATOR_ENDPOINT, SIMULATED_URL)
-        self._outlets[SIMULATOR_ENDPOINT] = outlet_of(endpoint, transport)
+        self._outlets[SIMULATOR_ENDPOINT] = outlet_of(SIMULATOR, transport)
 
     def _connector_of(self, name: str) -> tuple[Endpoint, Connector]:
         if name == SIMULATOR_ENDPOINT:

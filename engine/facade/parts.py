@@ -12,6 +12,7 @@ from engine.config.prices import price_source
 from engine.core.ledger import Ledger
 from engine.core.meter import Meter
 from engine.scheduler.admission import Admission
+from engine.scheduler.catalogue import SIMULATOR
 from engine.scheduler.ledger_store import LedgerStore, MemoryStore
 from engine.scheduler.observers import Observer
 from engine.scheduler.spending import Spending
@@ -22,7 +23,6 @@ from engine.supervisor.ports import Recorder
 from engine.transport.client import HttpTransport
 from engine.transport.network import Network
 from engine.values.errors import ConfigError
-from engine.values.origin import BaseUrl
 from engine.values.rates import Rates
 from engine.values.settings import Endpoint, EngineConfig
 from engine.wire.dialect import Dialect
@@ -33,7 +33,6 @@ DIALECTS: dict[str, Dialect] = {
     "openai-chat": OpenAIChat(),
     "openai-responses": OpenAIResponses(),
 }
-SIMULATED_URL = BaseUrl.parse("http://simulator.invalid/v1")
 
 
 @attrs.frozen
@@ -54,7 +53,7 @@ class Outside:
         from engine.simulator.server import SimNetwork
 
         provider = Provider(dice=random.Random(self.dice.getrandbits(64)))
-        return SimNetwork(nursery, {SIMULATED_URL.origin.host: provider})
+        return SimNetwork(nursery, {SIMULATOR.url.origin.host: provider})
 
 
 def outlet_of(endpoint: Endpoint, transport: HttpTransport) -> Outlet:

@@ -15,11 +15,13 @@ import trio
 
 from engine.core.transcript import Transcript
 from engine.pipeline.channel import Channel
-from engine.values.completion import Completion
+from engine.values.completion import Completion, Partial
 from engine.values.errors import EngineClosedError, EngineError, StreamCancelledError
 from engine.values.events import Finished, StreamEvent
+from engine.values.policy import OnInterrupt
 from engine.values.records import AttemptRecord, Timings
 from engine.values.request import ChatRequest
+from engine.values.usage import Usage
 
 
 class StreamOutcome(Enum):
@@ -39,6 +41,7 @@ class Delivery:
     deadline: float
     started_at: float
     on_settled: Callable[["Delivery"], None]
+    on_interrupt: tuple[OnInterrupt, ...] = ("fail",)
     transcript: Transcript = attrs.field(factory=Transcript, init=False)
     outcome: StreamOutcome | None = attrs.field(default=None, init=False)
     error: EngineError | None = attrs.field(default=None, init=False)
@@ -58,6 +61,8 @@ class Delivery:
     last_token_at: float | None = attrs.field(default=None, init=False)
     ended_at: float | None = attrs.field(default=None, init=False)
     content_events: int = attrs.field(default=0, init=False)
+    spent: Usage | None = attrs.field(default=None, init=False)
+    """Tokens of the attempts before the last mark."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     """Around the stream's task."""
     task_done: trio.Event = attrs.field(factory=trio.Event, init=False)
@@ -77,6 +82,11 @@ class Delivery:
         if self.first_token_at is None:
             self.first_token_at = now
         self.last_token_at = now
+
+    def spend(self, usage: Usage | None) -> None:
+        """Count the tokens of an attempt that others follow."""
+        if usage is not None:
+            self.spent = usage.plus(self.spent)
 
     def complete(self) -> None:
         """The answer is whole, and its `Finished` was put or taken in time."""
@@ -104,6 +114,16 @@ class Delivery:
             self._settled = trio.Event()
             await self._settled.wait()
 
+    @property
+    def usage(self) -> Usage | None:
+        """Tokens of all attempts together, as far as they are known."""
+        current = self.transcript.usage
+        return current.plus(self.spent) if current is not None else self.spent
+
+    def partial(self) -> Partial:
+        """What was delivered, with the tokens of all attempts."""
+        return Partial(self.transcript.choices(), self.usage)
+
     def timings(self) -> Timings:
         return Timings(
             started_at=self.started_at,
@@ -118,7 +138,7 @@ class Delivery:
         """The whole answer; only once `finished`."""
         return Completion(
             choices=self.transcript.choices(),
-            usage=self.transcript.usage,
+            usage=self.usage,
             timings=self.timings(),
             route=self.route or "",
             model=self.response_model,
@@ -135,7 +155,7 @@ class Delivery:
         self.ended_at = trio.current_time()
         if error is not None:
             error.model = error.model or self.request.model
-            error.partial = self.transcript.partial()
+            error.partial = self.partial()
             error.committed = self.committed
             error.attempts = tuple(self.attempts)
             self.error = error

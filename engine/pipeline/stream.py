@@ -90,10 +90,17 @@ class TokenStream:
         """The text of the answer, piece by piece.
 
         Raises:
-            RequestError: the request asks for more than one choice.
+            RequestError: the request asks for more than one choice, or may begin again, which text
+                alone cannot tell.
         """
         if (self.request.n or 1) > 1:
             raise RequestError("text() reads one choice; with n > 1 iterate the events instead")
+        if "restart" in self._delivery.on_interrupt:
+            msg = (
+                "text() has no place for the mark that on_interrupt='restart' sets; iterate the "
+                "events, or ask for 'continue', 'resume' or 'fail'"
+            )
+            raise RequestError(msg)
         return TextStream(self)
 
     async def completion(self) -> Completion:
@@ -128,13 +135,13 @@ class TokenStream:
 
     @property
     def usage(self) -> Usage | None:
-        """The provider's last report; None so far or for ever."""
-        return self._delivery.transcript.usage
+        """Tokens of all attempts, from the providers' last reports; None so far or for ever."""
+        return self._delivery.usage
 
     @property
     def partial(self) -> Partial:
         """What has been delivered so far, read or not."""
-        return self._delivery.transcript.partial()
+        return self._delivery.partial()
 
     @property
     def route(self) -> str | None:

@@ -2,24 +2,31 @@
 
 import difflib
 
+import attrs
+
 from engine.core.meter import Meter
 from engine.core.route_plan import Plan, plan
 from engine.core.token_estimate import TokenEstimates, input_tokens
 from engine.supervisor.course import Course
 from engine.values.errors import ConfigError
+from engine.values.origin import BaseUrl
 from engine.values.request import ChatRequest
-from engine.values.settings import EngineConfig, ModelSettings, Route
+from engine.values.settings import Endpoint, EngineConfig, ModelSettings, Route
 
 SIMULATED = "sim/"
 """Models under this prefix are served by the built-in simulator."""
 SIMULATOR_ENDPOINT = "sim"
+SIMULATOR = Endpoint(
+    SIMULATOR_ENDPOINT, BaseUrl.parse("http://simulator.invalid/v1"), assistant_prefix="message"
+)
 
 
 class Catalogue:
     """The models of a configuration, and their meters."""
 
     def __init__(self, config: EngineConfig) -> None:
-        self._config = config
+        endpoints = {SIMULATOR_ENDPOINT: SIMULATOR, **config.endpoints}
+        self._config = attrs.evolve(config, endpoints=endpoints)
         self._meters: dict[str, Meter] = {}
         self.estimates = TokenEstimates()
 

@@ -93,6 +93,7 @@ class Dispatcher:
                 deadline=min(deadline, trio.current_effective_deadline()),
                 started_at=trio.current_time(),
                 on_settled=_book(course, self._recorder),
+                on_interrupt=course.plan.on_interrupt,
             )
             self._start(run, delivery, course)
             return delivery
@@ -228,7 +229,7 @@ def _book(course: Course, recorder: Recorder) -> Callable[[Delivery], None]:
         assert delivery.outcome is not None
         timings = delivery.timings()
         meter = course.meter
-        meter.usage(delivery.transcript.usage, timings)
+        meter.usage(delivery.usage, timings)
         category = delivery.error.category if delivery.error is not None else None
         match delivery.outcome:
             case StreamOutcome.COMPLETE:

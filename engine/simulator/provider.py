@@ -17,6 +17,8 @@ from math import inf
 from random import Random
 from typing import Any
 
+import attrs
+
 from engine.simulator.exchange import Exchange
 from engine.simulator.fault import NetworkFault
 from engine.simulator.limits import RateLimits
@@ -178,8 +180,27 @@ class Provider:
     def make_reply(
         self, question: Question, script: Script, profile: Profile, number: int
     ) -> Reply:
-        salt = f"{self.name} {number}" if self._fresh else ""
-        return make_reply(question, script, profile.output_tokens, salt)
+        lengths = profile.output_tokens
+        if not self._fresh:
+            return make_reply(question, script, lengths)
+        if question.prefix:
+            number = self._broken_off(question, script, lengths) or number
+        return make_reply(question, script, lengths, self._salt(number))
+
+    def _broken_off(
+        self, question: Question, script: Script, lengths: tuple[int, int]
+    ) -> int | None:
+        """The number of the request whose answer `question` asks to go on with."""
+        whole = attrs.evolve(question, messages=question.messages[:-1], max_tokens=None)
+        for record in reversed(self.log):
+            if record.reply and record.intended().startswith(question.prefix):
+                said = make_reply(whole, script, lengths, self._salt(record.number))
+                if said.choices[0].text.startswith(question.prefix):
+                    return record.number
+        return None
+
+    def _salt(self, number: int) -> str:
+        return f"{self.name} {number}"
 
     def admit(
         self, limit: RateLimit, question: Question, reply: Reply, now: float

@@ -61,6 +61,13 @@ class Question:
     """Responses API: made to its end whether or not the client stays."""
     store: bool = True
 
+    @property
+    def prefix(self) -> str:
+        """The text to go on with: that of a last message which is the assistant's."""
+        last = self.messages[-1]
+        content = last.get("content")
+        return content if last["role"] == "assistant" and isinstance(content, str) else ""
+
 
 def read_question(body: bytes) -> Question:
     """The question in a request body.

@@ -4,7 +4,9 @@ Rule 1: equal model, messages, seed and salt give equal words; a smaller `max_to
         `stop` only cuts them short. Models differ, so that a spliced answer is seen.
 Rule 2: tokens are the deltas that are sent, and usage counts them; a tool call's opening and
         each fragment of its arguments are one each.
-Rule 3: choices speak in turn, one token each; within a choice reasoning comes first.
+Rule 3: a last message that is the assistant's is gone on with: what is said after it is the rest
+        of what the same model would have said, or another one's words.
+Rule 4: choices speak in turn, one token each; within a choice reasoning comes first.
 """
 
 import re
@@ -18,7 +20,7 @@ import attrs
 import msgspec
 
 from engine.simulator.question import MAX_OUTPUT, Question
-from engine.simulator.script import CallTool, Reasoning, Refuse, Respond, Script
+from engine.simulator.script import CallTool, Reasoning, Refuse, Respond, Restate, Script
 
 Part: TypeAlias = Literal["content", "refusal", "reasoning_content", "reasoning", "tool_calls"]
 
@@ -123,7 +125,8 @@ def make_reply(
     question: Question, script: Script, lengths: tuple[int, int], salt: str = ""
 ) -> Reply:
     """The reply to `question`; `lengths` are the shortest and longest text in tokens."""
-    prompt = msgspec.json.encode(question.messages, order="sorted")
+    asked = question.messages[:-1] if question.prefix else question.messages
+    prompt = msgspec.json.encode(asked, order="sorted")
     root = f"{question.model}\n{question.seed}\n{salt}\n".encode() + prompt
     choices = tuple(
         _choice(question, script, lengths, _dice(root, index)) for index in range(question.n)
@@ -161,7 +164,9 @@ def _choice(question: Question, script: Script, lengths: tuple[int, int], dice: 
         finish = "length" if cut else "tool_calls"
         return Choice(finish, reasoning=reasoning, reasoning_field=field, calls=calls)
     answer = next((fault for fault in script if isinstance(fault, Respond)), Respond())
-    words = _answer(answer, lengths, dice, most)
+    words = _answer(answer, lengths, dice, most + len(question.prefix.split()))
+    if question.prefix:
+        words = _after(question.prefix, words, script)
     finish = "length" if len(words) > most else answer.finish
     words, stopped = _stopped(words[:most], question.stop)
     return Choice(
@@ -175,10 +180,25 @@ def _choice(question: Question, script: Script, lengths: tuple[int, int], dice: 
 
 def _answer(answer: Respond, lengths: tuple[int, int], dice: Random, most: int) -> tuple[str, ...]:
     if answer.text is not None:
-        return tuple(re.findall(r"\s*\S+|\s+", answer.text))
+        return _in_words(answer.text)
     count = dice.randint(*lengths) if answer.tokens is None else answer.tokens
     # One more than may be sent shows that the answer was cut.
     return _words(dice, min(count, most + 1))
+
+
+def _after(prefix: str, words: tuple[str, ...], script: Script) -> tuple[str, ...]:
+    """What is left of `words` after `prefix`, with what the script repeats of that."""
+    text = "".join(words)
+    rest = text[len(prefix) :] if text.startswith(prefix) else f" {text.lower()}"
+    again = next((fault for fault in script if isinstance(fault, Restate)), None)
+    if again is not None:
+        said = _in_words(prefix)
+        rest = "".join(said if again.n is None else said[-again.n :]) + rest
+    return _in_words(rest)
+
+
+def _in_words(text: str) -> tuple[str, ...]:
+    return tuple(re.findall(r"\s*\S+|\s+", text))
 
 
 def _words(dice: Random, count: int) -> tuple[str, ...]:

@@ -66,6 +66,13 @@ class Refuse(Fault):
     """Send the text as refusal deltas."""
 
 
+@attrs.frozen
+class Restate(Fault):
+    """When asked to go on with a text, repeat its last `n` words first; None: all of them."""
+
+    n: int | None = of(fields.or_none(fields.positive), None)
+
+
 # Time. --------------------------------------------------------------------------------------
 
 
@@ -354,7 +361,7 @@ Script: TypeAlias = tuple[Fault, ...]
 """What one request meets."""
 
 _ALL: tuple[type[Fault], ...] = (
-    *(Respond, Reasoning, CallTool, Refuse),
+    *(Respond, Reasoning, CallTool, Refuse, Restate),
     *(Delay, Stall, Drip, HangAfterDone, CloseIdle),
     *(Cut, Reset, CutUpload, InStreamError),
     *(Split, Comments, Crlf, BadJson, BadUtf8, NoEndMark, NoFinish, NoUsage, UsageLie),

@@ -27,6 +27,10 @@ class Allowance:
     def __attrs_post_init__(self) -> None:
         self._before = self.transcript.characters
 
+    def begin_again(self) -> None:
+        """What earlier attempts delivered is void, and leaves the transcript."""
+        self._before = 0
+
     def outgrown(self, content_events: int) -> EngineError | None:
         """Why the stream has to stop; None when there is money for more."""
         tokens = self.received(content_events)

@@ -18,10 +18,12 @@ import trio
 
 from engine.core.meter import Meter
 from engine.core.patience import Clock, PatienceClock
+from engine.core.route_plan import Stop
 from engine.pipeline.delivery import Delivery
 from engine.supervisor.allowance import Allowance
 from engine.supervisor.endpoint import Outlet
 from engine.supervisor.ports import HttpResponse, Phase
+from engine.supervisor.resume import Asking
 from engine.supervisor.sink import StreamSink
 from engine.values.errors import (
     ConnectTimeoutError,
@@ -32,10 +34,11 @@ from engine.values.errors import (
     PatienceError,
     TotalTimeoutError,
 )
+from engine.values.events import Restarted, StreamEvent
 from engine.values.http import Header, HttpHead
 from engine.values.rates import RateNews
 from engine.values.records import AttemptRecord, AttemptState
-from engine.values.settings import Route
+from engine.values.usage import Usage
 from engine.wire.answers import request_id
 from engine.wire.dialect import StreamDecoder
 from engine.wire.rate_headers import rate_news
@@ -57,8 +60,9 @@ class Attempt:
     """One exchange; it is its own `Progress`."""
 
     number: int
-    route: Route
+    stop: Stop
     outlet: Outlet
+    asking: Asking
     delivery: Delivery
     clock: PatienceClock
     meter: Meter
@@ -70,9 +74,17 @@ class Attempt:
     """Called when the head of the answer has come, with what it says of the provider's limits."""
     allowance: Allowance
     headers: tuple[Header, ...] = ()
+    hedge: bool = False
+    """Made beside another attempt."""
+    may_claim: Callable[[], bool] = lambda: True
+    """Whether the stream is to be had, asked once, with the first content."""
+    lost: bool = attrs.field(default=False, init=False)
+    """Another attempt owns the stream; this one says nothing more."""
     state: AttemptState = attrs.field(default=AttemptState.NOT_SENT, init=False)
     status: int | None = attrs.field(default=None, init=False)
     request_id: str | None = attrs.field(default=None, init=False)
+    error: EngineError | None = attrs.field(default=None, init=False)
+    """What ended it, if something did."""
     started_at: float = attrs.field(factory=trio.current_time, init=False)
     _watch: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _sink: StreamSink | None = attrs.field(default=None, init=False)
@@ -81,6 +93,38 @@ class Attempt:
     def done(self) -> bool:
         """The answer is whole."""
         return self.state is AttemptState.DONE
+
+    @property
+    def committed(self) -> bool:
+        """Content of it was put into the stream."""
+        return self._sink is not None and self._sink.committed
+
+    @property
+    def claimed(self) -> bool:
+        """Something of it was put into the stream; in most ways of asking that is content."""
+        return self._sink is not None and self._sink.claimed
+
+    @property
+    def first_token_at(self) -> float | None:
+        return self._sink.first_token_at if self._sink is not None else None
+
+    @property
+    def content_events(self) -> int:
+        return self._sink.content_events if self._sink is not None else 0
+
+    @property
+    def decoder(self) -> StreamDecoder | None:
+        """Its cursor stands behind everything that was put."""
+        return self._sink.decoder if self._sink is not None else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """As reported; without a report at least what was delivered, as an estimate."""
+        if self._sink is None:
+            return None
+        if self._sink.usage is None and self.committed:
+            return Usage(output_tokens=self.content_events, estimated=True)
+        return self._sink.usage
 
     async def run(self) -> None:
         """Deliver the answer to its end.
@@ -97,6 +141,7 @@ class Attempt:
             finally:
                 response.close()
         except EngineError as error:
+            self.error = error
             error.endpoint = error.endpoint or self.outlet.endpoint.name
             error.status = error.status if error.status is not None else self.status
             error.request_id = error.request_id or self.request_id
@@ -107,36 +152,42 @@ class Attempt:
         match phase:
             case Phase.CONNECTING:
                 self.clock.connecting(now)
-                self.delivery.waiting_for = f"a connection to {self.outlet.endpoint.name}"
+                self._waits_for(f"a connection to {self.outlet.endpoint.name}")
             case Phase.CONNECTED:
                 self.clock.connected(now)
-                self.delivery.waiting_for = f"the answer of {self.outlet.endpoint.name}"
+                self._waits_for(f"the answer of {self.outlet.endpoint.name}")
             case Phase.SENDING:
                 self.state = AttemptState.MAYBE_SENT
         self._watch.deadline = self.clock.deadline
 
-    def record(self, error: EngineError | None = None) -> AttemptRecord:
+    def give_up(self) -> None:
+        """Another attempt owns the stream: nothing of this one is taken any more."""
+        self.lost = True
+        if self._sink is not None:
+            self._sink.give_up()
+
+    def _waits_for(self, what: str) -> None:
+        if not self.lost:
+            self.delivery.waiting_for = what
+
+    def record(self) -> AttemptRecord:
         """What the attempt did, once it is over."""
         return AttemptRecord(
             number=self.number,
-            route=str(self.route),
+            route=str(self.stop.route),
             state=self.state,
             started_at=self.started_at,
             ended_at=trio.current_time(),
-            error=error,
+            error=self.error,
             status=self.status,
             request_id=self.request_id,
-            usage=self._sink.usage if self._sink is not None else None,
+            usage=self.usage,
+            hedge=self.hedge,
         )
-
-    @property
-    def content_events(self) -> int:
-        """Delivered by this attempt."""
-        return self._sink.content_events if self._sink is not None else 0
 
     async def _open(self) -> HttpResponse:
         outlet = self.outlet
-        request = outlet.http_request(self.delivery.request, self.route.model, self.headers)
+        request = self.asking.http_request(outlet, self.stop, self.headers)
         with self._watch:
             return await outlet.transport.open(request, self)
         self._time_out()
@@ -146,7 +197,8 @@ class Attempt:
         head = response.head
         self.status = head.status
         self.request_id = request_id(head)
-        self.delivery.request_id = self.request_id
+        if not self.lost:
+            self.delivery.request_id = self.request_id
         self.heard(self._news(head))
         dialect = self.outlet.dialect
         if not 200 <= head.status < 300 or not dialect.check_head(head):
@@ -154,29 +206,29 @@ class Attempt:
             raise dialect.error_from_answer(head, body, now=self.wall_time)
 
     async def _receive(self, response: HttpResponse) -> None:
-        decoder = self.outlet.dialect.decoder(self.delivery.request)
-        finish = partial(self._finish, decoder)
         sink = self._sink = StreamSink(
-            decoder,
+            self.asking.decoder(self.outlet, self.stop),
             self.delivery,
             self.clock,
             self.meter,
-            self.first_token,
-            finish,
-            self.allowance,
+            hold=self.asking.hides_beginning,
+            claim=partial(self._claim, response),
+            first_token=self.first_token,
+            before_finish=self._finish,
+            allowance=self.allowance,
         )
-        self.delivery.waiting_for = f"content from {self.outlet.endpoint.name}"
-        self.delivery.channel.on_room = partial(_on_room, sink, response)
+        self._waits_for(f"content from {self.outlet.endpoint.name}")
         try:
             response.attach(sink)
             await self._watch_over(sink)
         finally:
-            self.delivery.channel.on_room = None
+            if sink.claimed:
+                self.delivery.channel.on_room = None
             if sink.committed and self.state is not AttemptState.DONE:
                 self.state = AttemptState.COMMITTED
         if sink.failure is not None:
             raise sink.failure
-        if not sink.body_ended:
+        if sink.claimed and not sink.body_ended:
             await response.drain(self.delivery.deadline)
 
     def _news(self, head: HttpHead) -> Sequence[RateNews]:
@@ -184,8 +236,22 @@ class Attempt:
             return ()
         return rate_news(head, now=self.wall_time + trio.current_time() - self.started_at)
 
-    def _finish(self, decoder: StreamDecoder) -> None:
+    def _claim(self, response: HttpResponse) -> list[StreamEvent] | None:
+        """Take the stream: what comes before the first content; None: it is not to be had."""
+        assert self._sink is not None
+        if self.delivery.outcome is not None or not self.may_claim():
+            return None
+        self.delivery.route, self.delivery.request_id = str(self.stop.route), self.request_id
+        self.delivery.channel.on_room = partial(_on_room, self._sink, response)
+        mark = self.asking.mark(self.number, self.delivery)
+        if type(mark) is Restarted:
+            self.allowance.begin_again()
+        return [] if mark is None else [mark]
+
+    def _finish(self) -> None:
         """The answer is whole: say so before its last event can be read."""
+        assert self._sink is not None
+        decoder: StreamDecoder = self._sink.decoder
         self.state = AttemptState.DONE
         self.delivery.waiting_for = None
         self.delivery.response_id = decoder.response_id
@@ -207,7 +273,7 @@ class Attempt:
         limit = (
             self.clock.total if clock is Clock.TOTAL else getattr(self.clock.patience, clock.value)
         )
-        msg = f"{self.route}: {what} within patience.{clock.value} = {limit:g} s"
+        msg = f"{self.stop.route}: {what} within patience.{clock.value} = {limit:g} s"
         raise kind(msg)
 
 

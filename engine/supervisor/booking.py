@@ -18,7 +18,7 @@ from engine.supervisor.allowance import Allowance
 from engine.supervisor.attempt import Attempt
 from engine.supervisor.course import Course
 from engine.supervisor.ports import AttemptLease, Recorder
-from engine.values.errors import EngineError, ProviderError
+from engine.values.errors import ProviderError
 from engine.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
 from engine.values.rates import RateNews
 from engine.values.records import AttemptRecord, AttemptState
@@ -57,16 +57,16 @@ class Booking:
             FirstToken(now, self.course.number, self.course.model, self.number, ttft)
         )
 
-    def over(self, attempt: Attempt, error: EngineError | None) -> None:
-        """The attempt is over: whole, failed with `error`, or left by us."""
+    def over(self, attempt: Attempt) -> None:
+        """The attempt is over: whole, failed, or left by us."""
         now = trio.current_time()
-        if error is not None or attempt.done:
-            self.visit.ended(error, now)
+        if attempt.error is not None or attempt.done:
+            self.visit.ended(attempt.error, now)
         self.visit.left(now)
-        record = attempt.record(error)
+        record = attempt.record()
         self._settle(attempt, record)
-        refused = isinstance(error, ProviderError)
-        ending = Ending(record.state, record.status, record.usage, refused)
+        refused = isinstance(attempt.error, ProviderError)
+        ending = Ending(record.state, record.status, _reported(record), refused)
         self.allowance.settle(ending, attempt.content_events)
         if not attempt.done:
             self.delivery.attempts.append(record)
@@ -77,12 +77,18 @@ class Booking:
         if record.state is AttemptState.NOT_SENT:
             return
         usage = record.usage
+        reported = _reported(record)
         if not attempt.done:
-            self.lease.settle(usage)
+            self.lease.settle(reported)
             return
-        if usage is not None:
-            self.course.learn(self.stop, usage)
+        if reported is not None:
+            self.course.learn(self.stop, reported)
         if usage is None or usage.output_tokens is None:
-            counted = self.delivery.content_events
+            counted = attempt.content_events
             usage = attrs.evolve(usage or Usage(), output_tokens=counted, estimated=True)
         self.lease.settle(usage)
+
+
+def _reported(record: AttemptRecord) -> Usage | None:
+    """What the provider itself said."""
+    return None if record.usage is not None and record.usage.estimated else record.usage

@@ -10,7 +10,7 @@ from engine.values.http import Header, HttpRequest, Peer
 from engine.values.request import ChatRequest
 from engine.values.secret import Secret
 from engine.values.settings import Auth, Endpoint
-from engine.wire.dialect import Dialect
+from engine.wire.dialect import Dialect, Resumption
 
 _AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
     "bearer": ("authorization", "Bearer "),
@@ -70,6 +70,18 @@ class Outlet:
             method="GET",
             target=path + self._query,
             headers=identity_headers(self.endpoint),
+        )
+
+    def resumption(self, asked: Resumption, extra: tuple[Header, ...] = ()) -> HttpRequest:
+        """The rest of a stream, asked for with this endpoint's key."""
+        query = urlencode({**self.endpoint.query, **asked.query})
+        path = self.endpoint.url.path + asked.path
+        return HttpRequest(
+            peer=self._peer,
+            method=asked.method,
+            target=quote(path, safe=_SAFE) + (f"?{query}" if query else ""),
+            headers=self._headers + asked.headers + extra,
+            body=asked.body,
         )
 
 

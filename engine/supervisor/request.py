@@ -8,11 +8,14 @@ Rule 4: what an attempt does is told by its `Booking`; a request may own several
 
 import random
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 import attrs
 import trio
 
+from engine.core.hedging import hedge_delay, hedge_stops
+from engine.core.interruption import Usable
 from engine.core.meter import Meter
 from engine.core.patience import PatienceClock
 from engine.core.recovery import Failure, GiveUp, NextRoute, Position, Step, TryAgain, next_step
@@ -22,8 +25,10 @@ from engine.pipeline.delivery import Delivery
 from engine.supervisor.allowance import NOTHING_SENT, Allowance
 from engine.supervisor.attempt import Attempt
 from engine.supervisor.booking import Booking
+from engine.supervisor.continuity import Continuity
 from engine.supervisor.course import Course
 from engine.supervisor.endpoint import Outlet
+from engine.supervisor.hedge import Race, Runner
 from engine.supervisor.ports import (
     Admission,
     AttemptLease,
@@ -34,13 +39,14 @@ from engine.supervisor.ports import (
 )
 from engine.supervisor.routes import Routes, closed_error
 from engine.values.demand import Demand
-from engine.values.errors import EngineError, RateLimitedError
+from engine.values.errors import AdmissionError, EngineError, RateLimitedError, StorageError
 from engine.values.events import Rerouted
 from engine.values.http import Header
-from engine.values.lifecycle import Admitted, Retrying, RouteChanged
+from engine.values.lifecycle import Admitted, Hedged, Interrupted, Retrying, RouteChanged
+from engine.values.policy import OnInterrupt
 from engine.values.settings import Route
 
-Unanswered: TypeAlias = EngineError | Closed
+Unanswered: TypeAlias = Attempt | Closed
 """Why a visit to a route brought no whole answer."""
 
 
@@ -88,6 +94,10 @@ class RequestRun:
     """Attempts."""
     _last: EngineError | None = attrs.field(default=None, init=False)
     """The latest failure of an attempt, or what stands for it while none was sent."""
+    _continuity: Continuity = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._continuity = Continuity(self.delivery)
 
     async def run(self) -> None:
         self._go_cheaper()
@@ -96,15 +106,19 @@ class RequestRun:
             if unanswered is None:
                 return
             failure = self._failure(unanswered)
-            step = self._decide(failure)
-            if isinstance(step, TryAgain) and isinstance(unanswered, RateLimitedError):
+            step = self._decide(failure, unanswered)
+            limited = isinstance(unanswered, Attempt) and isinstance(
+                unanswered.error, RateLimitedError
+            )
+            if isinstance(step, TryAgain) and limited:
                 # Also without a date: a 429 speaks to everybody, not to the one who got it.
                 gate = self.supervisor.routes.gate(self.position.stop.route)
                 gate.pause(step.after, trio.current_time())
             if isinstance(step, GiveUp):
-                assert self._last is not None
-                self._last.add_note(str(step))
-                raise self._last
+                error = self._continuity.error or self._last
+                assert error is not None
+                error.add_note(str(step))
+                raise error
             await self._take(step)
             self.position = step.position
 
@@ -123,10 +137,29 @@ class RequestRun:
         if isinstance(unanswered, Closed):
             self._last = self._last or closed_error(self.position.stop, unanswered, now)
             return Failure.closed(unanswered, now)
-        self._last = unanswered
-        return Failure.of(unanswered, committed=self.delivery.committed)
+        assert unanswered.error is not None
+        self._last = unanswered.error
+        return Failure.of(self._last, committed=self.delivery.committed)
 
-    def _decide(self, failure: Failure) -> Step:
+    def _decide(self, failure: Failure, unanswered: Unanswered) -> Step:
+        if not self.delivery.committed:
+            return self._next_step(failure)
+        attempt = unanswered if isinstance(unanswered, Attempt) else None
+        asking = self._continuity.asking
+        step = self._continuity.after(failure, attempt, self._next_step)
+        if isinstance(step, GiveUp):
+            self._tell_interrupted("fail", step.why)
+            return step
+        if self._continuity.asking is not asking:
+            self._keys.clear()
+            self._tell_interrupted(step.how, str(step))
+        return step.step
+
+    def _tell_interrupted(self, how: OnInterrupt, why: str) -> None:
+        now, course = trio.current_time(), self.course
+        self.supervisor.recorder.emit(Interrupted(now, course.number, course.model, how, why))
+
+    def _next_step(self, failure: Failure, usable: Usable = lambda _: True) -> Step:
         now, routes = trio.current_time(), self.supervisor.routes
         return next_step(
             failure,
@@ -135,6 +168,7 @@ class RequestRun:
             deadline=self.delivery.deadline,
             dice=routes.gate(self.position.stop.route).dice(),
             budget_left=routes.budget_left(self.course.plan, now),
+            usable=usable,
         )
 
     async def _visit(self, stop: Stop) -> Unanswered | None:
@@ -169,7 +203,9 @@ class RequestRun:
                 self._admitted(now, queued_at)
                 if self.position.new_here:
                     supervisor.routes.budget(stop.endpoint).deposit(now)
-                return await self._attempt(stop, visit, lease, reservation)
+                self.delivery.route = str(stop.route)
+                attempt = await self._run(self._runner(stop, visit, lease, reservation))
+                return attempt if attempt.error is not None else None
             finally:
                 reservation.settle(NOTHING_SENT, 0)  # unless the attempt has
         finally:
@@ -182,11 +218,88 @@ class RequestRun:
             course.meter.queue_time.add(now - delivery.started_at)
         self.supervisor.recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
 
-    async def _attempt(
-        self, stop: Stop, visit: Visit, lease: AttemptLease, reservation: Reservation
-    ) -> EngineError | None:
-        """One exchange, on a lease that the caller holds; None when the answer is whole."""
-        self.delivery.route = str(stop.route)
+    async def _run(self, first: Runner) -> Attempt:
+        """One attempt, or two beside each other; the one that counts."""
+        stop = first.attempt.stop
+        began, lately = first.attempt.started_at, self.supervisor.meter(stop.model).first_tokens
+        committed = self.delivery.committed
+        delay = None if committed else hedge_delay(stop.hedge_after, lately)
+        if delay is None:
+            await first.run()
+            counts = first.attempt
+        else:
+            counts = await Race(delay, partial(self._hedge, delay)).run(first)
+            self._move_to(counts)
+        if counts.first_token_at is not None and not committed:
+            lately.add(counts.first_token_at - began)
+        return counts
+
+    async def _hedge(self, delay: float, wanted: Callable[[], bool]) -> Runner | None:
+        """A second attempt, if everything for it is free now and it is still wanted then."""
+        supervisor, now = self.supervisor, trio.current_time()
+        for stop in hedge_stops(self.position):
+            gate = supervisor.routes.gate(stop.route)
+            if gate.peek(now) is not None or supervisor.routes.budget(stop.endpoint).level(now) < 1:
+                continue
+            demand = self.course.demand(stop, self.delivery.deadline)
+            try:
+                hold = supervisor.money.hold_nowait(self.delivery.request, demand, stop.route)
+            except AdmissionError:
+                continue
+            try:
+                lease = supervisor.admission.acquire_nowait(demand)
+            except (trio.WouldBlock, AdmissionError):
+                hold.drop()
+                continue
+            runner = await self._begin_hedge(stop, hold, lease, wanted)
+            return None if runner is None else self._tell_hedged(runner, delay)
+        return None
+
+    async def _begin_hedge(
+        self, stop: Stop, hold: Hold, lease: AttemptLease, wanted: Callable[[], bool]
+    ) -> Runner | None:
+        runner, reservation = None, None
+        try:
+            reservation = await hold.reserve(self._begun + 1)
+            now, routes = trio.current_time(), self.supervisor.routes
+            visit = routes.gate(stop.route).enter(now) if wanted() else None
+            if isinstance(visit, Visit):
+                routes.budget(stop.endpoint).withdraw(now)
+                runner = self._runner(stop, visit, lease, reservation, hedge=True)
+        except (AdmissionError, StorageError):
+            pass  # the first attempt has all it needs
+        finally:
+            hold.drop()
+            if runner is None:
+                lease.release()
+                if reservation is not None:
+                    reservation.settle(NOTHING_SENT, 0)
+        return runner
+
+    def _tell_hedged(self, runner: Runner, delay: float) -> Runner:
+        attempt, course, now = runner.attempt, self.course, trio.current_time()
+        self.position = self.position.having_visited(attempt.stop.endpoint)
+        course.meter.hedges += 1
+        route = str(attempt.stop.route)
+        record = Hedged(now, course.number, course.model, attempt.number, route, delay)
+        self.supervisor.recorder.emit(record)
+        return runner
+
+    def _move_to(self, counts: Attempt) -> None:
+        """A hedge that owns the stream is where the request stands now."""
+        if counts.hedge:
+            self.course.meter.hedges_won += 1
+            self.position = self.position.at_stop(counts.stop)
+
+    def _runner(
+        self,
+        stop: Stop,
+        visit: Visit,
+        lease: AttemptLease,
+        reservation: Reservation,
+        *,
+        hedge: bool = False,
+    ) -> Runner:
         self._begun += 1
         booking = Booking(
             self._begun,
@@ -198,25 +311,17 @@ class RequestRun:
             self.course,
             self.supervisor.recorder,
         )
-        attempt = self._make_attempt(booking)
-        booking.started(attempt)
-        error: EngineError | None = None
-        try:
-            await attempt.run()
-        except EngineError as caught:
-            error = caught
-        finally:
-            booking.over(attempt, error)
-        return error
+        return Runner(self._make_attempt(booking, hedge=hedge), booking, lease)
 
-    def _make_attempt(self, booking: Booking) -> Attempt:
+    def _make_attempt(self, booking: Booking, *, hedge: bool) -> Attempt:
         supervisor, stop = self.supervisor, booking.stop
         meter = supervisor.meter(stop.model)
         total = meter.total_patience(stop.patience, self.delivery.request)
         return Attempt(
             number=booking.number,
-            route=stop.route,
+            stop=stop,
             outlet=supervisor.outlets[stop.endpoint],
+            asking=self._continuity.asking,
             delivery=self.delivery,
             clock=PatienceClock(stop.patience, total),
             meter=meter,
@@ -224,16 +329,19 @@ class RequestRun:
             first_token=booking.first_token,
             heard=booking.heard,
             allowance=booking.allowance,
-            headers=(self._key(stop.route),),
+            headers=(self._new_key() if hedge else self._key(stop.route),),
+            hedge=hedge,
         )
 
     def _key(self, route: Route) -> Header:
         """The same for every attempt at a route: a provider may have done what we saw fail."""
         key = self._keys.get(route)
         if key is None:
-            value = f"sn-{self.supervisor.dice.getrandbits(128):032x}"
-            key = self._keys[route] = ("idempotency-key", value)
+            key = self._keys[route] = self._new_key()
         return key
+
+    def _new_key(self) -> Header:
+        return ("idempotency-key", f"sn-{self.supervisor.dice.getrandbits(128):032x}")
 
     async def _take(self, step: TryAgain | NextRoute) -> None:
         supervisor, course = self.supervisor, self.course

@@ -1,7 +1,8 @@
 """Body bytes in, one batch of events per read out. Synchronous: runs inside the reader.
 
 Rule 1: what comes before the first content is held back, so that an attempt that fails before it
-        commits leaves no trace in the stream.
+        commits leaves no trace in the stream. With it the attempt claims the stream, which another
+        attempt may own by then.
 Rule 2: the clocks are fed by content alone, and stand still while the consumer is behind.
 Rule 3: after the end mark or a failure nothing counts any more.
 """
@@ -34,27 +35,35 @@ class StreamSink:
         delivery: Delivery,
         clock: PatienceClock,
         meter: Meter,
+        *,
+        hold: bool,
+        claim: Callable[[], list[StreamEvent] | None],
         first_token: Callable[[float], None],
         before_finish: Callable[[], None],
         allowance: Allowance,
     ) -> None:
         self.ended = False
         """The attempt is over, well or not."""
+        self.decoder = decoder
         self.failure: EngineError | None = None
         self.body_ended = False
         """The message was read to its end: its connection can be reused."""
         self.finished = False
+        self.claimed = False
+        """Something was put into the stream."""
         self.committed = False
-        self.content_events = 0
+        self.first_token_at: float | None = None
         self.usage: Usage | None = None
+        self.content_events = 0
         self.watch: trio.CancelScope | None = None
         """The scope that sleeps until the next date of the clocks."""
         self._attempt: trio.lowlevel.Task | None = None
         """The task that sleeps until the end."""
-        self._decoder = decoder
         self._delivery = delivery
         self._clock = clock
         self._meter = meter
+        self._hold = hold
+        self._claim = claim
         self._first_token = first_token
         self._before_finish = before_finish
         self._allowance = allowance
@@ -65,10 +74,12 @@ class StreamSink:
     def feed(self, data: bytes) -> bool:
         if self.ended:
             return False
-        events = self._decoder.feed(data)
+        events = self.decoder.feed(data)
         room = self._deliver(events, len(data)) if events else True
-        if self._decoder.done or self._decoder.failure is not None:
-            self._over(self.failure or self._decoder.failure)
+        if self.ended:
+            return False
+        if self.decoder.done or self.decoder.failure is not None:
+            self._over(self.decoder.failure)
             return False
         return room
 
@@ -77,11 +88,12 @@ class StreamSink:
         if self.ended:
             return
         if error is None:
-            events = self._decoder.end()
+            events = self.decoder.end()
             if events:
                 self._deliver(events, 0)
-            error = self._decoder.failure
-        self._over(error)
+            error = self.decoder.failure
+        if not self.ended:
+            self._over(error)
 
     def room(self) -> None:
         """The consumer has caught up: the clocks run again."""
@@ -93,6 +105,11 @@ class StreamSink:
         """Wake at the clocks' next date and not at an older one."""
         if self.watch is not None:
             self.watch.deadline = self._clock.deadline
+
+    def give_up(self) -> None:
+        """Take nothing more, and wake the attempt."""
+        if not self.ended:
+            self._over(None)
 
     def _over(self, failure: EngineError | None) -> None:
         self.failure = failure
@@ -122,16 +139,21 @@ class StreamSink:
             elif isinstance(event, UsageReport):
                 self.usage = event.usage
         self.finished = type(events[-1]) is Finished
-        if count:
-            self._count(count)
-        elif not self.committed and not self.finished:
-            self._held += events
-            self._held_bytes += nbytes
-            return True
-        if self._held:
-            events = self._held + events
+        if not self.claimed:
+            if self._hold and not count and not self.finished:
+                self._held += events
+                self._held_bytes += nbytes
+                return True
+            before = self._claim()
+            if before is None:
+                self._over(None)
+                return False
+            self.claimed = True
+            events = [*before, *self._held, *events]
             nbytes += self._held_bytes
             self._held = []
+        if count:
+            self._count(count)
         if self.finished:
             # The consumer may read on from here before the attempt's task runs again.
             self._before_finish()
@@ -155,14 +177,15 @@ class StreamSink:
     def _count(self, count: int) -> None:
         now = trio.current_time()
         delivery = self._delivery
+        self.content_events += count
         if delivery.first_token_at is None:
             self._meter.first_content(now - delivery.started_at, count)
         else:
             self._meter.more_content(now - (delivery.last_token_at or now), count)
         delivery.saw_content(count, now)
-        self.content_events += count
         if not self.committed:
             self.committed = True
+            self.first_token_at = now
             self._first_token(now)
         if self._clock.content(now):
             self.rearm()

@@ -74,7 +74,9 @@ def _ending(record: ConsumerRecord) -> Iterator[str]:
         yield f"its consumer was told that it finished, and its outcome is {outcome}"
     if record.error is not None and record.error is not record.stream.error:
         yield f"its consumer was told {record.error!r}, and its error is {record.stream.error!r}"
-    if not record.stream.partial.text.startswith(record.text) and not _marked(record.events):
+    # A `Restarted` that was never read has emptied the partial all the same.
+    once = sum(attempt.state in _SENT for attempt in record.stream.attempts) <= 1
+    if once and not record.stream.partial.text.startswith(record.text):
         yield "its partial lacks text that was handed out"
     ended_at = record.stream.timings.ended_at
     if ended_at is not None and ended_at > record.deadline + TOLERANCE:
@@ -89,10 +91,13 @@ def _attempts(record: ConsumerRecord) -> Iterator[str]:
     attempts = record.stream.attempts
     restarts = _marked(record.events)
     committed = [attempt.number for attempt in attempts if attempt.state in _SENT]
-    if len(committed) > restarts + 1:
+    read_out = record.finished or (
+        record.error is not None and not delivery_of(record.stream).revoked
+    )
+    if read_out and len(committed) > restarts + 1:
         yield f"attempts {committed} all delivered content, with {restarts} marks between them"
     for before, after in pairwise(attempts):
-        if after.started_at < before.ended_at:
+        if after.started_at < before.ended_at and not (before.hedge or after.hedge):
             yield f"attempt {after.number} began before attempt {before.number} had ended"
 
 
@@ -170,11 +175,13 @@ def _guess(heard: list[Piece], said: list[Piece], place: int) -> str:
 def _whole(record: ConsumerRecord, request: RequestRecord) -> Iterator[str]:
     delivery = delivery_of(record.stream)
     meant = len(_said(request))
+    runs = [len(list(_pieces(run))) for run in _runs(record.events)]
     if delivery.outcome is StreamOutcome.COMPLETE:
-        if delivery.content_events != meant:
-            yield f"it is complete with {delivery.content_events} of {meant} deltas"
+        void = sum(runs[:-1])
+        if delivery.content_events - void != meant:
+            yield f"it is complete with {delivery.content_events - void} of {meant} deltas"
         yield from _usage(record, request)
-    if record.finished and len(list(_pieces(_runs(record.events)[-1]))) != meant:
+    if record.finished and runs[-1] != meant:
         yield f"it finished, and not all of the {meant} deltas were handed out"
     if record.error is None or delivery.revoked:
         return

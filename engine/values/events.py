@@ -46,7 +46,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
 
 
 class UsageReport(msgspec.Struct, frozen=True):
-    """Token counts from the provider; the last report of a stream counts."""
+    """Token counts from the provider for one attempt, of which the last report counts."""
 
     usage: Usage
 
@@ -59,7 +59,8 @@ class ChoiceFinished(msgspec.Struct, frozen=True, gc=False):
 
 
 class Rerouted(msgspec.Struct, frozen=True):
-    """The request goes on at another endpoint or model; nothing of it had been delivered."""
+    """The request goes on at another endpoint or model. Nothing of its answer had been delivered,
+    or `Restarted` or `Resumed` follows before more of it is."""
 
     source: str
     target: str
@@ -67,17 +68,19 @@ class Rerouted(msgspec.Struct, frozen=True):
 
 
 class Restarted(msgspec.Struct, frozen=True):
-    """What was delivered so far is void: the answer begins again."""
+    """What was delivered so far is void: the answer begins again. Comes right before the first
+    event of the new attempt, so that what was delivered stays valid until there is a better one."""
 
     attempt: int
     why: str
 
 
 class Resumed(msgspec.Struct, frozen=True):
-    """The answer goes on in another attempt after `at` characters."""
+    """The answer goes on in another attempt."""
 
     attempt: int
     at: int
+    """Characters of choice 0 that had been delivered since the last `Restarted`."""
 
 
 class Finished(msgspec.Struct, frozen=True):
@@ -108,3 +111,6 @@ StreamEvent: TypeAlias = (
 
 CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
 """The events that commit an attempt and feed the content clock."""
+
+MARKS = (Restarted, Resumed)
+"""Text on both sides of one comes from different attempts and is never joined into one event."""

@@ -56,6 +56,27 @@ class Retrying(LifecycleRecord):
 
 
 @attrs.frozen
+class Hedged(LifecycleRecord):
+    """A second attempt is made beside one that has not answered yet."""
+
+    attempt: int
+    """Number of the second one."""
+    route: str
+    after: float
+    """Seconds since the first one began."""
+
+
+@attrs.frozen
+class Interrupted(LifecycleRecord):
+    """The stream broke after content was delivered."""
+
+    how: str
+    """fail, restart, continue or resume: what is done about it."""
+    why: str
+    """What broke it, and why the other ways were not taken."""
+
+
+@attrs.frozen
 class RouteChanged(LifecycleRecord):
     """The request goes on elsewhere; the stream says so with `Rerouted`."""
 
@@ -131,6 +152,8 @@ Record: TypeAlias = (
     | AttemptStarted
     | FirstToken
     | Retrying
+    | Hedged
+    | Interrupted
     | RouteChanged
     | AttemptEnded
     | StreamEnded

@@ -1,8 +1,9 @@
 """Policies, as frozen values. Every duration is in seconds."""
 
+from collections.abc import Sequence
 from enum import IntEnum
 from math import inf
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, get_args
 
 import attrs
 
@@ -83,3 +84,37 @@ class Retries:
         if not _is_seconds(value) and (value != 0 or isinstance(value, bool)):
             msg = f"retries.{field.name} must be seconds >= 0, not {value!r}"
             raise ValueError(msg)
+
+
+OnInterrupt: TypeAlias = Literal["fail", "restart", "continue", "resume"]
+"""What becomes of a stream that breaks after content was delivered."""
+HedgeAfter: TypeAlias = "float | Literal['p95', 'off']"
+"""Seconds without a first token after which a second attempt is made beside the first."""
+AssistantPrefix: TypeAlias = Literal["off", "message", "flag", "continue"]
+"""How a server is told that the last message, an assistant's, is to be continued: not at all; by
+standing there; by `"prefix": true` in it; by `continue_final_message` in the request."""
+
+
+def ladder(value: object) -> tuple[OnInterrupt, ...]:
+    """The rungs of an `on_interrupt`, one or several in the order in which they are tried.
+
+    Raises:
+        ValueError: saying what it must be.
+    """
+    rungs = (value,) if isinstance(value, str) else value
+    known = get_args(OnInterrupt)
+    if not isinstance(rungs, Sequence) or not rungs or any(rung not in known for rung in rungs):
+        words = ", ".join(map(repr, known))
+        msg = f"on_interrupt must be one of {words}, or several of them in order, not {value!r}"
+        raise ValueError(msg)
+    if len(set(rungs)) < len(rungs) or "fail" in rungs[:-1]:
+        msg = f"on_interrupt {value!r}: each step once, and nothing comes after 'fail'"
+        raise ValueError(msg)
+    return tuple(rungs)
+
+
+def hedge_problem(value: object) -> str | None:
+    """What is wrong with a `hedge_after`."""
+    if value in ("p95", "off") or (_is_seconds(value) and value != inf):
+        return None
+    return f"hedge_after must be seconds > 0, 'p95' or 'off', not {value!r}"

@@ -38,6 +38,9 @@ class AttemptRecord:
     status: int | None = None
     request_id: str | None = None
     usage: Usage | None = None
+    """As reported; of an attempt that broke without a report, what it delivered, as an estimate."""
+    hedge: bool = False
+    """Made beside another attempt that was slow to answer."""
 
 
 @attrs.frozen

@@ -8,7 +8,15 @@ from typing import Any, TypeAlias
 import attrs
 
 from engine.values.errors import RequestError
-from engine.values.policy import Patience, Priority, Retries
+from engine.values.policy import (
+    HedgeAfter,
+    OnInterrupt,
+    Patience,
+    Priority,
+    Retries,
+    hedge_problem,
+    ladder,
+)
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape; text, image and tool parts pass through untouched."""
@@ -42,6 +50,11 @@ class ChatRequest:
     """None takes INTERACTIVE."""
     patience: Patience | None = None
     retries: Retries | None = None
+    on_interrupt: OnInterrupt | Sequence[OnInterrupt] | None = None
+    """What to do when the stream breaks after content was delivered; several are tried in order.
+    None takes the model's setting."""
+    hedge_after: HedgeAfter | None = None
+    """None takes the model's setting."""
 
 
 def make_request(model: str | ChatRequest, prompt: object = None, **fields: object) -> ChatRequest:
@@ -73,7 +86,12 @@ def make_request(model: str | ChatRequest, prompt: object = None, **fields: obje
 
 def check_request(request: ChatRequest) -> None:
     """Raise one `RequestError` that lists everything wrong with `request`."""
-    problems = [*_model_problems(request), *_message_problems(request), *_field_problems(request)]
+    problems = [
+        *_model_problems(request),
+        *_message_problems(request),
+        *_field_problems(request),
+        *_recovery_problems(request),
+    ]
     if problems:
         raise RequestError("; ".join(problems))
 
@@ -117,6 +135,18 @@ def _field_problems(request: ChatRequest) -> list[str]:
         problems.append("extra must be a mapping")
     elif "stream" in request.extra:
         problems.append("extra may not contain 'stream': the engine always streams")
+    return problems
+
+
+def _recovery_problems(request: ChatRequest) -> list[str]:
+    problems = []
+    if request.on_interrupt is not None:
+        try:
+            ladder(request.on_interrupt)
+        except ValueError as error:
+            problems.append(str(error))
+    if request.hedge_after is not None and (wrong := hedge_problem(request.hedge_after)):
+        problems.append(wrong)
     return problems
 
 

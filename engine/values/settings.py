@@ -10,7 +10,16 @@ from engine.values.budgets import Budgets
 from engine.values.http import HttpVersion, Peer
 from engine.values.http2 import Http2Settings
 from engine.values.origin import BaseUrl
-from engine.values.policy import Patience, Retries, whole_number
+from engine.values.policy import (
+    AssistantPrefix,
+    HedgeAfter,
+    OnInterrupt,
+    Patience,
+    Retries,
+    hedge_problem,
+    ladder,
+    whole_number,
+)
 from engine.values.prices import Price
 from engine.values.rates import Rates
 from engine.values.secret import Secret
@@ -26,6 +35,17 @@ def count_validator(_: object, field: "attrs.Attribute[int]", value: object) -> 
 
 def _buffer_validator(_: object, field: "attrs.Attribute[int]", value: object) -> None:
     whole_number(field.name, value, low=1)
+
+
+def _ladder_validator(_: object, __: object, value: tuple[OnInterrupt, ...] | None) -> None:
+    if value is not None:
+        ladder(value)
+
+
+def _hedge_validator(_: object, __: object, value: object) -> None:
+    problem = hedge_problem(value)
+    if problem is not None:
+        raise ValueError(problem)
 
 
 @attrs.frozen
@@ -59,6 +79,8 @@ class Endpoint:
     """Limits per minute over all models."""
     learn_rates: bool = True
     """Obey what the answers' own headers say is left of the provider's limits."""
+    assistant_prefix: AssistantPrefix = "off"
+    """How its models are asked to go on with an answer that broke off."""
 
     @property
     def peer(self) -> Peer:
@@ -98,6 +120,12 @@ class ModelSettings:
     retries: Retries | None = None
     fallback: tuple[str, ...] = ()
     """Models to ask when no route of this one answers, in order."""
+    on_interrupt: tuple[OnInterrupt, ...] | None = attrs.field(
+        default=None, validator=_ladder_validator
+    )
+    hedge_after: HedgeAfter = attrs.field(default="off", validator=_hedge_validator)
+    assistant_prefix: AssistantPrefix | None = None
+    """None takes the endpoint's."""
     price: tuple[Price, ...] = ()
     """What it costs from which day on; empty: as published, where that is known."""
 
@@ -114,6 +142,9 @@ class EngineConfig:
     """Slots of a model that states none."""
     patience: Patience = attrs.field(default=Patience(), validator=instance_of(Patience))
     retries: Retries = attrs.field(default=Retries(), validator=instance_of(Retries))
+    on_interrupt: tuple[OnInterrupt, ...] = attrs.field(
+        default=("fail",), validator=_ladder_validator
+    )
     endpoints: Mapping[str, Endpoint] = attrs.field(factory=dict)
     models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
     default_endpoint: str | None = None

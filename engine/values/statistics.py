@@ -32,6 +32,10 @@ class ModelStatistics:
     """Attempts on a route that had failed this request before."""
     reroutes: int = 0
     """Changes to a backup endpoint or a fallback model."""
+    hedges: int = 0
+    """Second attempts made beside a slow first one."""
+    hedges_won: int = 0
+    """Those of them that answered first."""
     active: int = 0
     """Leases held now."""
     queued: int = 0

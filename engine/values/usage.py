@@ -31,3 +31,30 @@ class Usage:
         if self.input_tokens is None or self.output_tokens is None:
             return None
         return self.input_tokens + self.output_tokens
+
+    def plus(self, other: "Usage | None") -> "Usage":
+        """The sum of two attempts. What one of them does not tell counts as nothing there, and
+        makes the sum an estimate."""
+        if other is None:
+            return self
+        both = [(getattr(self, name), getattr(other, name)) for name in _BILLED]
+        lacking = any((mine is None) != (theirs is None) for mine, theirs in both)
+        return Usage(
+            _sum(self.input_tokens, other.input_tokens),
+            _sum(self.output_tokens, other.output_tokens),
+            _sum(self.cached_tokens, other.cached_tokens),
+            _sum(self.cache_write_tokens, other.cache_write_tokens),
+            _sum(self.reasoning_tokens, other.reasoning_tokens),
+            reported=self.reported | other.reported,
+            refused=self.refused | other.refused,
+            estimated=lacking or self.estimated or other.estimated,
+        )
+
+
+_BILLED = ("input_tokens", "output_tokens")
+
+
+def _sum(mine: int | None, theirs: int | None) -> int | None:
+    if mine is None or theirs is None:
+        return mine if theirs is None else theirs
+    return mine + theirs

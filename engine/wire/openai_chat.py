@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.values.errors import RequestError
 from engine.wire.answers import error_from_answer
+from engine.wire.continuation import with_prefix
 from engine.wire.json_body import encode_body
 from engine.wire.openai_chat_chunk import MAX_CHOICES
 from engine.wire.openai_chat_stream import OpenAIChatStream
@@ -13,6 +14,7 @@ from engine.wire.openai_chat_stream import OpenAIChatStream
 if TYPE_CHECKING:
     from engine.values.errors import EngineError
     from engine.values.http import HttpHead
+    from engine.values.policy import AssistantPrefix
     from engine.values.request import ChatRequest
     from engine.values.settings import Endpoint
 
@@ -64,6 +66,9 @@ class OpenAIChat:
     def decoder(self, request: ChatRequest) -> OpenAIChatStream:
         n = request.extra.get("n", request.n)
         return OpenAIChatStream(min(n, MAX_CHOICES) if isinstance(n, int) and n > 0 else 1)
+
+    def continued(self, request: ChatRequest, how: AssistantPrefix, text: str) -> ChatRequest:
+        return with_prefix(request, how, text)
 
     def error_from_answer(self, head: HttpHead, body: bytes, *, now: float) -> EngineError:
         return error_from_answer(head, body, now=now)

@@ -95,6 +95,11 @@ class OpenAIChatStream:
         self._tools: dict[int, ToolCalls] = {}
         self._usage: Usage | None = None
 
+    @property
+    def cursor(self) -> None:
+        """Chat completions are not kept: there is nothing to read on in."""
+        return
+
     def feed(self, data: bytes) -> list[StreamEvent]:
         events: list[StreamEvent] = []
         if self.done or self.failure is not None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from engine.values.errors import RequestError
 from engine.wire.answers import error_from_answer
+from engine.wire.continuation import with_prefix
 from engine.wire.json_body import encode_body
 from engine.wire.openai_chat import may_stream
 from engine.wire.openai_responses_request import request_fields
@@ -14,6 +15,7 @@ from engine.wire.openai_responses_stream import OpenAIResponsesStream
 if TYPE_CHECKING:
     from engine.values.errors import EngineError
     from engine.values.http import HttpHead
+    from engine.values.policy import AssistantPrefix
     from engine.values.request import ChatRequest
     from engine.values.settings import Endpoint
     from engine.wire.dialect import StreamDecoder
@@ -41,8 +43,11 @@ class OpenAIResponses:
     def check_head(self, head: HttpHead) -> bool:
         return may_stream(head)
 
-    def decoder(self, _request: ChatRequest) -> StreamDecoder:
+    def decoder(self, _request: ChatRequest, /) -> StreamDecoder:
         return OpenAIResponsesStream()
+
+    def continued(self, request: ChatRequest, how: AssistantPrefix, text: str) -> ChatRequest:
+        return with_prefix(request, how, text)
 
     def error_from_answer(self, head: HttpHead, body: bytes, *, now: float) -> EngineError:
         return error_from_answer(head, body, now=now)

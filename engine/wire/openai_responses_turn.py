@@ -36,6 +36,7 @@ from engine.wire.token_counts import read_usage
 
 if TYPE_CHECKING:
     from engine.values.usage import Usage
+    from engine.wire.dialect import Cursor
     from engine.wire.openai_responses_event import Event, TextPiece
 
 MAX_PARTS = 65_536
@@ -117,6 +118,11 @@ class ResponsesTurn:
         self._places: set[tuple[str, object, object]] = set()
         """Which parts of them."""
         self._usage: Usage | None = None
+
+    @property
+    def cursor(self) -> Cursor | None:
+        """None: nobody asked the provider to keep this stream."""
+        return None
 
     def go_on(self) -> None:
         """Take up the answer again behind the last event, after its stream had broken off."""

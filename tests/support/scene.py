@@ -1,7 +1,7 @@
 """The real engine between a test and scripted providers, on a virtual clock."""
 
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial, wraps
 from typing import Any, ParamSpec
@@ -67,6 +67,7 @@ async def scene(
     profile: Profile = PACED,
     backups: Mapping[str, Plan] | None = None,
     model: Mapping[str, Any] | None = None,
+    observers: Sequence[Callable[[Any], None]] = (),
     **config: Any,
 ) -> AsyncIterator[Scene]:
     """`backups` are further endpoints of the model, in order, each with its plan. Leaving the
@@ -84,7 +85,8 @@ async def scene(
     async with trio.open_nursery() as nursery:
         hosts = {f"{name}.example.com": provider for name, provider in providers.items()}
         network = SimNetwork(nursery, hosts)
-        async with open_engine(settings, network=network, seed=1, wall=wall) as engine:
+        opened = open_engine(settings, network=network, seed=1, wall=wall, observers=observers)
+        async with opened as engine:
             yield Scene(engine, providers, network)
             with trio.move_on_after(1):  # a task step or two, not a wait on anything
                 await wait_all_tasks_blocked()

@@ -146,8 +146,8 @@ def test_the_buffer_of_one_stream_may_not_be_above_that_of_all() -> None:
         (("endpoints", "a", "api_key"), 'unknown key "api_key"; did you mean "key"?'),
         (("endpoints", "a", "base_url"), 'unknown key "base_url"; did you mean "url"?'),
         (("models", "m", "patience", "idel"), 'unknown key "idel"; did you mean "idle"?'),
-        (("defaults", "qqqq"), 'unknown key "qqqq"; there is "max_streams", "patience", "retries"'),
         (("models", "m", "rph"), 'models.m: unknown key "rph"; did you mean "rpm"?'),
+        (("defaults", "qqqq"), 'unknown key "qqqq"; there is "max_streams", "on_interrupt", '),
     ],
 )
 def test_an_unknown_key_is_an_error_with_a_suggestion(path: tuple[str, ...], message: str) -> None:
