@@ -13,6 +13,7 @@ Rule 5: all output is choice 0. Only calls of the caller's own tools are tool ca
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from engine.values.errors import EngineError, TooLargeError, TruncatedStreamError
@@ -51,7 +52,9 @@ _SAID: dict[str, Said] = {
     "response.audio_transcript": TextDelta,
     "response.refusal": RefusalDelta,
     "response.reasoning_text": ReasoningDelta,
+    "response.reasoning": ReasoningDelta,  # before it had its name
     "response.reasoning_summary_text": ReasoningDelta,
+    "response.reasoning_summary": ReasoningDelta,
 }
 _ARGUMENTS = frozenset({"response.function_call_arguments", "response.custom_tool_call_input"})
 _CALLS = frozenset({"function_call", "custom_tool_call"})
@@ -278,7 +281,12 @@ class ResponsesTurn:
         error = _error_of(response)
         if error or status == "failed":
             self._take_usage(response.get("usage"), events)
-            self.failure = error_in_stream({"error": error or {"code": "server_error"}}, data)
+            # The event holds the whole response; its error may stand far behind.
+            told = {"error": error or {"code": "server_error"}}
+            self.failure = error_in_stream(
+                told,
+                json.dumps(told, ensure_ascii=False).encode("utf-8", "replace") if error else data,
+            )
         elif status in _WELL:
             if not (self._said or self._calls):
                 self._take_output(response, events)
