@@ -183,6 +183,7 @@ KEYS: tuple[Key, ...] = (
     _engine("buffer_bytes", whole(1), "bytes"),
     _engine("max_buffered_bytes", whole(1), "bytes"),
     _engine("max_idle_connections", whole(0), "connections"),
+    _engine("max_added_latency", seconds("off"), "seconds"),
     *_http2(),
     Key("defaults.max_streams", whole(0), "streams", _default(EngineConfig, "default_max_streams")),
     *(Key(f"defaults.{name}", kind, unit, value) for name, kind, unit, value in _policies()),

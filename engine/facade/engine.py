@@ -63,13 +63,7 @@ class Engine:
         self._outside = outside
         self._nursery = nursery
         self._opened_at = trio.current_time()
-        transport = HttpTransport(
-            nursery,
-            outside.network,
-            max_idle_per_peer=config.max_idle_connections,
-            trust_env=config.trust_env,
-            http2=config.http2,
-        )
+        transport = outside.transport(config, nursery)
         self._transports = [transport]
         self._buffers = BufferTotal(config.max_buffered_bytes)
         self._admission = admission_of(config)

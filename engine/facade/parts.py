@@ -22,6 +22,7 @@ from engine.supervisor.endpoint import Outlet
 from engine.supervisor.ports import Recorder
 from engine.transport.client import HttpTransport
 from engine.transport.network import Network
+from engine.transport.pump import Readers
 from engine.values.errors import ConfigError
 from engine.values.rates import Rates
 from engine.values.settings import Endpoint, EngineConfig
@@ -45,6 +46,17 @@ class Outside:
     dice: random.Random
     observers: tuple[Observer, ...]
     disk: Disk
+
+    def transport(self, config: EngineConfig, nursery: trio.Nursery) -> HttpTransport:
+        """The way to the endpoints; its tasks run in `nursery`."""
+        return HttpTransport(
+            nursery,
+            self.network,
+            max_idle_per_peer=config.max_idle_connections,
+            trust_env=config.trust_env,
+            http2=config.http2,
+            readers=Readers(nursery, max_added_latency=config.max_added_latency or 0.0),
+        )
 
     def simulator(self, nursery: trio.Nursery) -> Network:
         """The built-in provider on a network of its own, served in `nursery`."""

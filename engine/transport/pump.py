@@ -5,7 +5,9 @@ Rule 1: a round gives each ready response one `on_readable`, a read of at most 6
 Rule 2: an exception in a round ends that response, never the pump. Only if nobody is left to be
         told of it, it is a bug for everybody.
 Rule 3: a response that is paused is not watched: its socket fills, and its peer has to wait.
-Rule 4: one task for each kind of readiness, from the first response to the transport's end; no
+Rule 4: where latency was granted for it, a busy pump rests between rounds, so that more is ready
+        at each wake-up (`core/moderation.py`).
+Rule 5: one task for each kind of readiness, from the first response to the transport's end; no
         task, timer or lock belongs to a response, a read or an event.
 """
 
@@ -14,9 +16,16 @@ import select
 
 import trio
 
+from engine.core.moderation import Moderation
 from engine.transport.network import Connection
 from engine.transport.reader import Readable, Reading, TaskReading
-from engine.transport.readiness import EpollReadiness, MemoryReadiness, Readiness, Watch
+from engine.transport.readiness import (
+    MAX_READY,
+    EpollReadiness,
+    MemoryReadiness,
+    Readiness,
+    Watch,
+)
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
 """The system has no descriptor or memory left for one more watch."""
@@ -25,8 +34,13 @@ EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
 class Pump:
     """Makes the rounds over one readiness source."""
 
-    def __init__(self, nursery: trio.Nursery, readiness: Readiness) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, readiness: Readiness, max_added_latency: float = 0.0
+    ) -> None:
         self._readiness = readiness
+        self._moderation = (
+            Moderation(max_added_latency, trio.current_time()) if max_added_latency else None
+        )
         self._scope = trio.CancelScope()
         nursery.start_soon(self._run, name="pump")
 
@@ -48,13 +62,23 @@ class Pump:
             with self._scope:
                 while True:
                     await self._readiness.wait()
-                    self._round()
+                    reads = self._round()
+                    if self._moderation is not None:
+                        await self._rest(self._moderation, reads)
         finally:
             self.close()
 
-    def _round(self) -> None:
+    async def _rest(self, moderation: Moderation, reads: int) -> None:
+        """Let reads come together; while a round leaves something to be read there is no rest."""
+        seconds = moderation.rest(reads, trio.current_time())
+        if seconds and reads < MAX_READY:
+            await trio.sleep(seconds)
+
+    def _round(self) -> int:
+        """Read what is ready; how many responses that were."""
         readiness = self._readiness
-        for watch in readiness.take():
+        ready = readiness.take()
+        for watch in ready:
             if not watch.active:
                 continue  # stopped by one before it in this round
             try:
@@ -66,6 +90,7 @@ class Pump:
                 watch.stop()
                 if not watch.response.abandon("its reader failed", bug):
                     raise
+        return len(ready)
 
     def _let_go(self) -> None:
         for watch in self._readiness.watches():
@@ -75,11 +100,17 @@ class Pump:
 
 
 class Readers:
-    """Has responses read, each by whoever can: a pump, or a task of its own."""
+    """Has responses read, each by whoever can: a pump, or a task of its own.
 
-    def __init__(self, nursery: trio.Nursery, *, pump: bool = True) -> None:
+    A pump that is busy may rest between rounds, `max_added_latency` seconds at most; 0: never.
+    """
+
+    def __init__(
+        self, nursery: trio.Nursery, *, pump: bool = True, max_added_latency: float = 0.0
+    ) -> None:
         self._nursery = nursery
         self._pump = pump
+        self._max_added_latency = max_added_latency
         self._pumps: dict[type[EpollReadiness | MemoryReadiness], Pump] = {}
 
     def start(self, response: Readable) -> Reading:
@@ -97,7 +128,7 @@ class Readers:
     def _pump_of(self, kind: type[EpollReadiness | MemoryReadiness]) -> Pump:
         pump = self._pumps.get(kind)
         if pump is None or pump.closed:
-            pump = self._pumps[kind] = Pump(self._nursery, kind())
+            pump = self._pumps[kind] = Pump(self._nursery, kind(), self._max_added_latency)
         return pump
 
     def close(self) -> None:

@@ -22,19 +22,20 @@ def whole_number(name: str, value: object, *, low: int) -> None:
         raise ValueError(msg)
 
 
-def _is_seconds(value: object) -> bool:
+def is_seconds(value: object) -> bool:
+    """Whether `value` is a duration above zero; True is no number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 
 def _clock(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    if value is None or _is_seconds(value):
+    if value is None or is_seconds(value):
         return
     msg = f"patience.{field.name} must be seconds > 0, or None for no limit, not {value!r}"
     raise ValueError(msg)
 
 
 def _wait(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
-    if _is_seconds(value) and value != inf:
+    if is_seconds(value) and value != inf:
         return
     msg = f"retries.{field.name} must be seconds > 0, not {value!r}"
     raise ValueError(msg)
@@ -81,7 +82,7 @@ class Retries:
 
     @retry_after_cap.validator
     def _check_cap(self, field: "attrs.Attribute[Any]", value: object) -> None:
-        if not _is_seconds(value) and (value != 0 or isinstance(value, bool)):
+        if not is_seconds(value) and (value != 0 or isinstance(value, bool)):
             msg = f"retries.{field.name} must be seconds >= 0, not {value!r}"
             raise ValueError(msg)
 
