@@ -197,6 +197,24 @@ def per_event(events: int, reads: int = 200) -> dict[str, float]:
     }
 
 
+def many_streams(streams: int = 50, reads: int = 40) -> dict[str, float]:
+    """Streams whose reads arrive in the same instants, one event in each."""
+
+    async def work(eng: engine.Engine) -> None:
+        async with trio.open_nursery() as nursery:
+            for _ in range(streams):
+                nursery.start_soon(drop, eng)
+
+    small, large = (run(work, reads=n, events=1, limit=streams) for n in (reads, 2 * reads))
+    more, total = large.counts.minus(small.counts), streams * reads
+    return {
+        "steps_per_read": more.steps / total,
+        "tasks_per_event": more.tasks / total,
+        "timers_per_event": more.timers / total,
+        "calls_per_event": more.calls / total,
+    }
+
+
 def per_stream(streams: int = 100) -> dict[str, float]:
     """Streams of one token through ten slots."""
 
@@ -254,6 +272,7 @@ def everything(queued: Sequence[int]) -> dict[str, Any]:
     return {
         "one event per read": per_event(1),
         "ten events per read": per_event(10),
+        "fifty streams at once": many_streams(),
         "short streams": per_stream(),
         "calls per grant": {f"{n} queued": admission(n) for n in queued},
     }
@@ -262,7 +281,7 @@ def everything(queued: Sequence[int]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steps", description=__doc__)
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--queued", type=int, nargs="+", default=[1_000, 10_000])
+    parser.add_argument("--queued", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     options = parser.parse_args()
     figures = everything(options.queued)
     if options.json:
