@@ -13,6 +13,7 @@ Rule 5: Ctrl-C never strikes inside our own steps: it reaches the main task inst
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from math import inf
 from typing import TypeAlias
 
@@ -92,7 +93,7 @@ class Dispatcher:
                 Channel(max_events=buffer_events, max_bytes=buffer_bytes, total=total),
                 deadline=min(deadline, trio.current_effective_deadline()),
                 started_at=trio.current_time(),
-                on_settled=_book(course, self._recorder),
+                on_settled=partial(_book, course, self._recorder),
                 on_interrupt=course.plan.on_interrupt,
             )
             self._start(run, delivery, course)
@@ -204,14 +205,16 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
 
     def __init__(self, dispatcher: Dispatcher, begin: Callable[[], Delivery]) -> None:
         self._dispatcher = dispatcher
-        self._begin = begin
+        self._begin: Callable[[], Delivery] | None = begin
         self._delivery: Delivery | None = None
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> TokenStream:
-        if self._delivery is not None:
+        # Let go of at once: what it holds would stay for as long as the stream.
+        begin, self._begin = self._begin, None
+        if begin is None:
             raise RequestError("a stream's block can be entered once; call stream() again")
-        self._delivery = self._begin()
+        self._delivery = begin()
         return self._dispatcher.handle(self._delivery)
 
     @trio.lowlevel.enable_ki_protection
@@ -222,34 +225,30 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
             await self._delivery.task_done.wait()
 
 
-def _book(course: Course, recorder: Recorder) -> Callable[[Delivery], None]:
-    """Counts a delivery's outcome into its model's statistics, once, and tells of it."""
-
-    def settled(delivery: Delivery) -> None:
-        assert delivery.outcome is not None
-        timings = delivery.timings()
-        meter = course.meter
-        meter.usage(delivery.usage, timings)
-        category = delivery.error.category if delivery.error is not None else None
-        match delivery.outcome:
-            case StreamOutcome.COMPLETE:
-                meter.succeeded += 1
-                meter.latency.add(timings.duration or 0.0)
-            case StreamOutcome.CANCELLED:
-                meter.cancelled += 1
-            case StreamOutcome.FAILED:
-                meter.failed += 1
-                meter.errors[category or "engine_error"] += 1
-        recorder.emit(
-            StreamEnded(
-                delivery.ended_at or 0.0,
-                course.number,
-                course.model,
-                outcome=delivery.outcome.value,
-                category=category,
-                attempts=len(delivery.attempts),
-                content_events=delivery.content_events,
-            )
+def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:
+    """Count a delivery's outcome into its model's statistics, once, and tell of it."""
+    assert delivery.outcome is not None
+    timings = delivery.timings()
+    meter = course.meter
+    meter.usage(delivery.usage, timings)
+    category = delivery.error.category if delivery.error is not None else None
+    match delivery.outcome:
+        case StreamOutcome.COMPLETE:
+            meter.succeeded += 1
+            meter.latency.add(timings.duration or 0.0)
+        case StreamOutcome.CANCELLED:
+            meter.cancelled += 1
+        case StreamOutcome.FAILED:
+            meter.failed += 1
+            meter.errors[category or "engine_error"] += 1
+    recorder.emit(
+        StreamEnded(
+            delivery.ended_at or 0.0,
+            course.number,
+            course.model,
+            outcome=delivery.outcome.value,
+            category=category,
+            attempts=len(delivery.attempts),
+            content_events=delivery.content_events,
         )
-
-    return settled
+    )

@@ -116,6 +116,6 @@ def ladder(value: object) -> tuple[OnInterrupt, ...]:
 
 def hedge_problem(value: object) -> str | None:
     """What is wrong with a `hedge_after`."""
-    if value in ("p95", "off") or (_is_seconds(value) and value != inf):
+    if value in ("p95", "off") or (is_seconds(value) and value != inf):
         return None
     return f"hedge_after must be seconds > 0, 'p95' or 'off', not {value!r}"

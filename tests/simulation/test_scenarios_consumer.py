@@ -56,6 +56,18 @@ def test_x1_leaving_after_k_tokens_leaves_nothing(k: int) -> None:
 
 
 @virtual
+async def test_a_streams_block_is_entered_once() -> None:
+    async with scene() as s:
+        block = s.engine.stream("m", "hello")
+        async with block as stream:
+            await stream.completion()
+        with pytest.raises(RequestError, match="entered once"):
+            async with block:
+                pass
+        assert s.engine.statistics().total.requests == 1
+
+
+@virtual
 async def test_x4_the_deadline_and_the_last_token_never_both() -> None:
     for seed in range(40):
         random.seed(seed)
