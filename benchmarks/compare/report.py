@@ -70,7 +70,7 @@ def table(name: str, clients: dict[str, Any]) -> list[str]:
     lines = [
         f"## {name}: {row.says}",
         "",
-        f"For one more {row.unit}:",
+        f"For one more {row.unit}{apart(figures)}:",
         "",
         "| client | " + " | ".join(titles) + " |",
         "|---" * (len(titles) + 1) + "|",
@@ -99,19 +99,27 @@ def _ratio(row: Row, figures: dict[str, Figures], client: str) -> str:
 
 def noise(results: dict[str, Any]) -> str:
     """How far apart the two identical clients were, over all rows."""
-    worst = 0.0
-    for clients in results["rows"].values():
-        figures = medians(clients)
-        for key in RATIOS:
-            if BASE in figures and AGAIN in figures:
-                one, other = getattr(figures[BASE], key), getattr(figures[AGAIN], key)
-                if one and other:
-                    worst = max(worst, max(one, other) / min(one, other) - 1)
-    if not worst:
+    pairs = [distance(medians(clients)) for clients in results["rows"].values()]
+    worst = max((pair for pair in pairs if pair is not None), default=None)
+    if worst is None:
         return "No A/A pair was run."
-    return (
-        f"Identical clients differed by up to {100 * worst:.0f} %; smaller differences say nothing."
-    )
+    return f"Identical clients differed by up to {100 * worst:.0f} %, as stated above each table."
+
+
+def apart(figures: dict[str, Figures]) -> str:
+    found = distance(figures)
+    return "" if found is None else f" (identical clients: {100 * found:.0f} % apart)"
+
+
+def distance(figures: dict[str, Figures]) -> float | None:
+    """How far apart the two identical clients were in this row: differences below say nothing."""
+    if BASE not in figures or AGAIN not in figures:
+        return None
+    pairs = [(getattr(figures[BASE], key), getattr(figures[AGAIN], key)) for key in RATIOS]
+    apart = [
+        max(pair) / min(pair) - 1 for pair in pairs if all(p is not None and p > 0 for p in pair)
+    ]
+    return max(apart, default=None)
 
 
 def _cell(value: float | None, form: str) -> str:

@@ -38,8 +38,9 @@ class Client:
     note: str = ""
 
 
-def _python(script: str, python: str) -> Callable[[Job], list[str]]:
-    return lambda job: [python, str(HERE / "clients" / script), json.dumps(attrs.asdict(job))]
+def _python(script: str, python: str, *more: str) -> Callable[[Job], list[str]]:
+    path = str(HERE / "clients" / script)
+    return lambda job: [python, path, json.dumps(attrs.asdict(job)), *more]
 
 
 def _node(job: Job) -> list[str]:
@@ -66,6 +67,24 @@ CLIENTS = {
             _python("engine_stream.py", sys.executable),
             3,
             note="the same once more: how far it is from `engine` is the noise of the run",
+        ),
+        Client(
+            "engine, rests 2 ms",
+            _python("engine_stream.py", sys.executable, "0.002"),
+            3,
+            note="with max_added_latency = 0.002",
+        ),
+        Client(
+            "engine, rests 5 ms",
+            _python("engine_stream.py", sys.executable, "0.005"),
+            3,
+            note="with max_added_latency = 0.005",
+        ),
+        Client(
+            "engine, a task each",
+            _python("engine_stream.py", sys.executable, "task-each"),
+            3,
+            note="a reader per connection instead of the pump: what systems without epoll get",
         ),
         Client(
             "AsyncOpenAI",

@@ -179,6 +179,7 @@ def middle(figures: list[Figures]) -> Figures:
 
 
 ENGINE = ("engine", "engine again")
+READING = ("engine, rests 2 ms", "engine, rests 5 ms", "engine, a task each")
 FAST = (*ENGINE, "aiohttp + orjson", "Node, plain")
 LIMITS = ("trio, receive only", "C receiver")
 ALL = (*ENGINE, "AsyncOpenAI", "litellm", "aiohttp + orjson", "httpx on trio", "Node, plain")
@@ -211,14 +212,27 @@ ROWS = {
         ),
         Start("start", "one more stream of one token, 10 at a time", "stream", ALL),
         Paced("paced-20x50", "20 streams of 50 tokens/s", "token", (*ALL, *LIMITS), streams=20),
-        Paced("paced-100x50", "100 streams of 50 tokens/s", "token", (*NOT_LITELLM, *LIMITS)),
+        Paced(
+            "paced-100x50",
+            "100 streams of 50 tokens/s",
+            "token",
+            (*NOT_LITELLM, *READING, *LIMITS),
+        ),
         Paced(
             "paced-1000x25",
             "1,000 streams of 25 tokens/s",
             "token",
-            (*FAST, *LIMITS),
+            (*FAST, *READING, *LIMITS),
             streams=1000,
             rate=25,
+        ),
+        Paced(
+            "paced-1000x50",
+            "1,000 streams of 50 tokens/s, more than one core can take",
+            "token",
+            (*FAST, *READING, *LIMITS),
+            streams=1000,
+            rate=50,
         ),
         Hold("hold-1000", "1,000 streams that wait, then are cancelled", "stream", ALL),
         Burst("tls-burst-100", "100 streams over TLS, answers at once", "token", FAST, secure=True),

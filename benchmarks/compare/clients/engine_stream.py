@@ -1,5 +1,10 @@
-"""This engine, as its README shows it."""
+"""This engine, as its README shows it.
 
+A second argument changes one thing: seconds for `max_added_latency`, or "task-each" to read every
+connection with a task of its own instead of one pump for all.
+"""
+
+import sys
 from collections.abc import Callable
 
 import on_trio
@@ -7,10 +12,17 @@ import trio
 from job import Job
 
 import engine
+from engine.transport import pump
 
 job = Job.from_arguments()
+variant = sys.argv[2] if len(sys.argv) > 2 else ""
+LIMITS = {"max_streams": job.streams}
+if variant == "task-each":
+    pump.select = None
+elif variant:
+    LIMITS["max_added_latency"] = float(variant)
 CONFIG = {
-    "engine": {"max_streams": job.streams},
+    "engine": LIMITS,
     "defaults": {"max_streams": job.streams},
     "endpoints": {"bench": {"url": job.base, "ca_file": job.ca or ""}},
     "models": {"bench": {"routes": [{"endpoint": "bench"}]}},
