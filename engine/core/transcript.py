@@ -43,9 +43,12 @@ class Transcript:
     """Grows by the text of a stream and nothing else; `Restarted` empties it. `usage` is that of
     the attempt since the last mark."""
 
-    __slots__ = ("_parts", "usage")
+    __slots__ = ("_parts", "characters", "usage")
 
     def __init__(self) -> None:
+        self.characters = 0
+        """Of text, reasoning, refusals and arguments of tools: kept, since summing them up each
+        time somebody asks would make long streams quadratic."""
         self._parts: dict[int, _Parts] = {}
         self.usage: Usage | None = None
 
@@ -53,7 +56,9 @@ class Transcript:
         # One string per read and not one per token: the events themselves are not kept.
         texts = [e.text for e in events if type(e) is TextDelta and e.index == 0]
         if len(texts) == len(events):
-            self._of(0).text.append("".join(texts))
+            text = "".join(texts)
+            self.characters += len(text)
+            self._of(0).text.append(text)
         else:
             for event in events:
                 self._add_one(event)
@@ -62,14 +67,17 @@ class Transcript:
         match event:
             case TextDelta(text, index):
                 self._of(index).text.append(text)
+                self.characters += len(text)
             case ReasoningDelta(text, index):
                 parts = self._of(index)
                 parts.reasoning = parts.reasoning or []
                 parts.reasoning.append(text)
+                self.characters += len(text)
             case RefusalDelta(text, index):
                 parts = self._of(index)
                 parts.refusal = parts.refusal or []
                 parts.refusal.append(text)
+                self.characters += len(text)
             case ToolCallDelta():
                 self._add_tool(event)
             case ChoiceFinished(index, reason):
@@ -78,6 +86,7 @@ class Transcript:
                 self.usage = usage
             case Restarted():
                 self._parts.clear()
+                self.characters = 0
                 self.usage = None
             case Resumed():
                 self.usage = None
@@ -92,6 +101,7 @@ class Transcript:
         tool.id = tool.id or delta.id
         tool.name = tool.name or delta.name
         tool.arguments.append(delta.arguments)
+        self.characters += len(delta.arguments)
 
     def _of(self, index: int) -> _Parts:
         parts = self._parts.get(index)
@@ -102,16 +112,6 @@ class Transcript:
     def choices(self) -> tuple[Choice, ...]:
         """The choices in order of their index, with what each has so far."""
         return tuple(_choice(i, parts) for i, parts in sorted(self._parts.items()))
-
-    @property
-    def characters(self) -> int:
-        """Of text, reasoning, refusals and arguments of tools; counted when it is asked for."""
-        pieces = 0
-        for parts in self._parts.values():
-            tools = [tool.arguments for tool in (parts.tools or {}).values()]
-            for texts in (parts.text, parts.reasoning, parts.refusal, *tools):
-                pieces += sum(len(text) for text in texts or ())
-        return pieces
 
     def partial(self) -> Partial:
         return Partial(self.choices(), self.usage)

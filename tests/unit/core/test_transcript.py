@@ -53,3 +53,13 @@ def test_a_restart_voids_what_was_said() -> None:
 def test_an_empty_transcript_is_a_false_partial() -> None:
     assert not Transcript().partial()
     assert Transcript().partial().text == ""
+
+
+def test_characters_are_those_of_everything_that_was_said_since_a_restart() -> None:
+    t = Transcript()
+    t.add([TextDelta("ab"), TextDelta("c", 1), ReasoningDelta("de"), RefusalDelta("f")])
+    t.add([ToolCallDelta(0, arguments="{}")])
+    t.add([TextDelta("gh"), TextDelta("i")])
+    assert t.characters == 11
+    t.add([Restarted(2, "idle")])
+    assert t.characters == 0
