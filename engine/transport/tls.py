@@ -184,6 +184,10 @@ class TlsConnection:
                 if not data:
                     return
                 max_bytes -= len(data)
+                if not self._incoming.pending and not self._tls.pending():
+                    # Asking once more would cost an exception to hear the same.
+                    self._may_have_more = False
+                    return
         except ssl.SSLWantReadError:
             self._may_have_more = False
         except ssl.SSLError as error:
