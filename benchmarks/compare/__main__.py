@@ -12,7 +12,7 @@ from typing import Any
 
 import attrs
 
-from benchmarks.compare import machine, report
+from benchmarks.compare import machine, measure, report
 from benchmarks.compare.measure import ClientFailedError, Server, server
 from benchmarks.compare.roster import CLIENTS, Client
 from benchmarks.compare.rows import ROWS, Row
@@ -22,29 +22,33 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 def main() -> None:
     options = arguments()
+    if options.real_time:
+        measure.go_ahead()
     names = [name for name in CLIENTS if not options.clients or name in options.clients]
-    rows: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    before, commit = machine.facts(), machine.commit()
+    results: dict[str, Any] = {
+        "date": date.today().isoformat(),
+        "commit": machine.commit(),
+        "machine": machine.facts(),
+        "real_time": options.real_time,
+        "versions": machine.versions([CLIENTS[name] for name in names]),
+        "rounds": options.rounds,
+        "rows": {},
+    }
     for name in options.rows or ROWS:
         row = ROWS[name]
         row_clients = [CLIENTS[client] for client in row.clients if client in names]
         with server(secure=row.secure) as target:
-            rows[name] = in_turns(row, row_clients, target, options.rounds)
-    results = {
-        "date": date.today().isoformat(),
-        "commit": commit,
-        "machine": before,
-        "versions": machine.versions([CLIENTS[name] for name in names]),
-        "rounds": options.rounds,
-        "rows": rows,
-    }
-    text = report.markdown(results)
-    print(text)
-    if options.save:
-        RESULTS.mkdir(exist_ok=True)
-        stem = f"{results['date']}-{machine.cores()}-core"
-        (RESULTS / f"{stem}.json").write_text(report.raw(results))
-        (RESULTS / f"{stem}.md").write_text(text)
+            results["rows"][name] = in_turns(row, row_clients, target, options.rounds)
+        if options.save:
+            save(results)  # what there is, should the next row not end
+    print(report.markdown(results))
+
+
+def save(results: dict[str, Any]) -> None:
+    RESULTS.mkdir(exist_ok=True)
+    stem = f"{results['date']}-{machine.cores()}-core"
+    (RESULTS / f"{stem}.json").write_text(report.raw(results))
+    (RESULTS / f"{stem}.md").write_text(report.markdown(results))
 
 
 def arguments() -> argparse.Namespace:
@@ -53,6 +57,11 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), metavar="ROW", help="only these")
     parser.add_argument(
         "--clients", nargs="+", choices=list(CLIENTS), metavar="CLIENT", help="only these"
+    )
+    parser.add_argument(
+        "--real-time",
+        action="store_true",
+        help="ahead of everything else on these cores, for machines that are not idle; as root",
     )
     parser.add_argument("--no-save", dest="save", action="store_false", help="print only")
     return parser.parse_args()

@@ -45,7 +45,8 @@ def markdown(results: dict[str, Any]) -> str:
         "",
         f"{machine['cpu']}, {machine['cores']} cores, {machine['memory_gib']} GiB, "
         f"{machine['system']}, load {machine['load_before']:.1f} before; "
-        f"commit {results['commit']}; {results['rounds']} interleaved rounds, medians. "
+        f"commit {results['commit']}; {results['rounds']} interleaved rounds, medians"
+        f"{'; real-time scheduling' if results.get('real_time') else ''}. "
         f"{noise(results)}",
         "",
         ", ".join(f"{name} {version}" for name, version in versions.items()) + ".",
