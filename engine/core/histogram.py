@@ -37,7 +37,9 @@ class Histogram:
             seconds = max(seconds, 0.0)
             index = 0
         else:
-            index = min(_BUCKETS - 1, 1 + int(log(seconds / _FLOOR) * _SCALE))
+            index = 1 + int(log(seconds / _FLOOR) * _SCALE)
+            if index >= _BUCKETS:
+                index = _BUCKETS - 1
         self._counts[index] += times
         if not self.count or seconds < self.smallest:
             self.smallest = seconds

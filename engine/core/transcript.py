@@ -56,9 +56,9 @@ class Transcript:
         # One string per read and not one per token: the events themselves are not kept.
         texts = [e.text for e in events if type(e) is TextDelta and e.index == 0]
         if len(texts) == len(events):
-            text = "".join(texts)
+            text = texts[0] if len(texts) == 1 else "".join(texts)
             self.characters += len(text)
-            self._of(0).text.append(text)
+            (self._parts.get(0) or self._of(0)).text.append(text)
         else:
             for event in events:
                 self._add_one(event)

@@ -125,17 +125,19 @@ class Channel:
             self._behind.append((events, nbytes))
         self._events += len(events)
         self._bytes += nbytes
-        self._total.add(nbytes)
+        total = self._total
+        total.add(nbytes)
         if self._events > self._peak_events:
             self._peak_events = self._events
         if self._bytes > self._peak_bytes:
             self._peak_bytes = self._bytes
-        self._wake()
+        if self._consumer is not None:
+            self._wake()
         if self._events >= self.max_events or self._bytes >= self.max_bytes:
             self._sender_waits = True
-        elif self._total.full:
+        elif total.current_bytes >= total.max_bytes:
             self._sender_waits = True
-            self._total.hold_back(self)
+            total.hold_back(self)
         return not self._sender_waits
 
     def close(self) -> None:

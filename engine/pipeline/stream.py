@@ -1,6 +1,7 @@
 """The receive end of a stream: what a consumer holds."""
 
 from collections.abc import Iterator
+from typing import NoReturn
 
 import attrs
 import trio
@@ -54,7 +55,11 @@ class TokenStream:
                     if type(event) is Finished:
                         delivery.complete()
                     return event
-            await self._next_batch()
+            batch = await delivery.channel.receive()
+            if batch is None:
+                await self._over()
+            else:
+                self._batch = iter(batch)
 
     async def receive(self) -> list[StreamEvent]:
         """The events of one read, at least one: for consumers that work by the batch.
@@ -69,17 +74,18 @@ class TokenStream:
                 if type(batch[-1]) is Finished:
                     self._delivery.complete()
                 return batch
+            more = await self._delivery.channel.receive()
+            if more is not None:
+                self._batch = iter(more)
+                continue
             try:
-                await self._next_batch()
+                await self._over()
             except StopAsyncIteration:
                 raise trio.EndOfChannel from None
 
-    async def _next_batch(self) -> None:
+    async def _over(self) -> NoReturn:
+        """Nothing more will come: say how it ended."""
         delivery = self._delivery
-        batch = await delivery.channel.receive()
-        if batch is not None:
-            self._batch = iter(batch)
-            return
         if delivery.error is not None:
             # The caller's deadline is ours too, and his own Cancelled comes first.
             await trio.lowlevel.checkpoint_if_cancelled()

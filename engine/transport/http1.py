@@ -133,7 +133,7 @@ class Http1Exchange:
                 message.feed(data)
             else:
                 message.feed_eof()
-        if message.ended:
+        if message.complete or message.failure is not None:
             self._release()
 
     def _release(self) -> None:
@@ -201,12 +201,13 @@ class Http1Exchange:
         sink = self._sink
         if sink is None:
             return
-        data = self._message.take()
+        message = self._message
+        data = message.take()
         if data:
             self._feed(sink, data)
-        if self._message.ended and self._sink is sink:
+        if (message.complete or message.failure is not None) and self._sink is sink:
             self._sink = None
-            sink.end(self._message.failure)
+            sink.end(message.failure)
 
     def _feed(self, sink: ByteSink, data: bytes) -> None:
         try:

@@ -161,7 +161,8 @@ class SocketConnection:
         self._closed = False
 
     def recv_nowait(self, max_bytes: int) -> bytes:
-        self._check_open()
+        if self._closed:
+            self._check_open()
         try:
             return self._sock.recv(max_bytes)
         except BlockingIOError:

@@ -112,8 +112,10 @@ class EpollReadiness:
         if self._kept:
             await trio.lowlevel.checkpoint()
         else:
-            with suppress(trio.ClosedResourceError):
+            try:
                 await trio.lowlevel.wait_readable(self._epoll)
+            except trio.ClosedResourceError:
+                return  # woken by `add`, or closed
 
     def take(self) -> list[Watch]:
         watches = self._watches
