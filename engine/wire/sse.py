@@ -95,7 +95,7 @@ class SSEDecoder:
         self._at_start = True
         self._skip_lf = False
         self._stray = bytearray()
-        self._clean = False
+        self._clean = True
         """The short way may be taken; it leaves everything but `_tail` as it is."""
 
     def feed(self, chunk: bytes) -> list[ServerSentEvent]:
@@ -140,7 +140,6 @@ class SSEDecoder:
             self._has_data
             or self._skip_lf
             or self._event
-            or self._at_start
             or self._id != self.last_event_id
             or self.failure is not None
         )
@@ -186,6 +185,7 @@ class SSEDecoder:
         records = chunk[6:-2].split(b"\n\ndata: ")
         if chunk.count(b"\n") != 2 * len(records) or not chunk.startswith(b"data: "):
             return None
+        self._at_start = False  # what begins with a field has no BOM
         self._tail.clear()
         self._tail += rest
         return cast("list[Record]", records)

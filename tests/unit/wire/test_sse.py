@@ -112,7 +112,7 @@ def test_retry_is_a_number_of_milliseconds_or_nothing(line: bytes, milliseconds:
 
 def test_plain_events_are_read_as_bare_data() -> None:
     decoder = SSEDecoder()
-    assert decoder.read(b"data: a\n\n") == [ServerSentEvent(b"a")]
+    assert decoder.read(b"data: a\n\n") == [b"a"]
     assert decoder.read(b"data: b\n\ndata: c\n\nda") == [b"b", b"c"]
     assert decoder.read(b"ta: d\n\ndata: e\r\n\r\n") == [b"d", b"e"]
     assert decoder.read(b"data: f\n\n: x\n\n") == [ServerSentEvent(b"f")]
