@@ -2,6 +2,7 @@
 
 from engine._version import __version__
 from engine.core.route_plan import Plan, Role, Stop
+from engine.core.router import Candidate, Decision, Needs, RoutingPolicy
 from engine.facade import DrainReport, Engine, open_engine
 from engine.logs import JsonFormatter, log_observer
 from engine.pipeline.channel import ChannelStatistics
@@ -79,6 +80,7 @@ from engine.values.lifecycle import (
     Hedged,
     Interrupted,
     LifecycleRecord,
+    ModelChosen,
     Reconnected,
     Reconnecting,
     Retrying,
@@ -113,6 +115,7 @@ from engine.values.statistics import (
     Quantiles,
     RouteStatistics,
 )
+from engine.values.task import TaskProfile
 from engine.values.usage import Usage
 
 __all__ = [
@@ -131,6 +134,7 @@ __all__ = [
     "Budgets",
     "CallLease",
     "CallbackError",
+    "Candidate",
     "ChannelStatistics",
     "ChatRequest",
     "Choice",
@@ -144,6 +148,7 @@ __all__ = [
     "ConnectionStatistics",
     "ContentError",
     "DeadlineError",
+    "Decision",
     "DrainReport",
     "Endpoint",
     "EndpointHeartbeat",
@@ -167,10 +172,12 @@ __all__ = [
     "LifecycleRecord",
     "MalformedChunkError",
     "MergedEvents",
+    "ModelChosen",
     "ModelError",
     "ModelSettings",
     "ModelStatistics",
     "Money",
+    "Needs",
     "NetworkError",
     "ObserverBlocked",
     "ObserverFailed",
@@ -208,6 +215,7 @@ __all__ = [
     "Route",
     "RouteChanged",
     "RouteStatistics",
+    "RoutingPolicy",
     "Secret",
     "SendOutcome",
     "ServerError",
@@ -225,6 +233,7 @@ __all__ = [
     "StreamEvent",
     "StreamOutcome",
     "StreamStatistics",
+    "TaskProfile",
     "TextDelta",
     "TextStream",
     "Tier",

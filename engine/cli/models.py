@@ -4,14 +4,16 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from engine.cli.console import data, note
-from engine.cli.parser import PROGRAM, Verbs, add_config, add_verb
+from engine.cli.parser import PROGRAM, Verbs, add_config, add_verb, tokens
 
 if TYPE_CHECKING:
     from engine.config import LoadedConfig
+    from engine.values.prices import Price
 
 _EXAMPLE = """\
 streamnursery models
 streamnursery models --json | jq -r .models[].name
+streamnursery models --cost 1M                            cheapest first
 """
 
 
@@ -26,6 +28,12 @@ def add(verbs: Verbs) -> None:
         then=f'{PROGRAM} ask "Why is the sky blue?" -m MODEL',
     )
     parser.add_argument("--json", action="store_true", help="print one object")
+    parser.add_argument(
+        "--cost",
+        type=tokens,
+        metavar="TOKENS",
+        help="what so many tokens cost at each model, such as 500k or 1M; cheapest first",
+    )
     add_config(parser)
 
 
@@ -34,20 +42,62 @@ def run(args: argparse.Namespace) -> int:
     from engine.cli.explain import load
 
     loaded = load(args)
+    if args.cost is not None:
+        return _cost(loaded, args)
     found = [*_configured(loaded), *_simulated(loaded)]
     default = _default(loaded)
     if args.json:
         import json
 
+        for model in found:
+            del model["costs"]
         data(json.dumps({"models": found, "default_endpoint": default}))
         return 0
     from engine.cli.tables import aligned
 
-    head = ["model", "streams", "served by", "fallback"]
-    lines = [[m["name"], str(m["max_streams"]), _where(m), ", ".join(m["fallback"])] for m in found]
+    head = ["model", "streams", "USD per 1M in / out", "served by", "fallback"]
+    lines = [
+        [m["name"], str(m["max_streams"]), m["costs"], _where(m), ", ".join(m["fallback"])]
+        for m in found
+    ]
     data(aligned([head, *lines]))
     note(_others(default))
     return 0
+
+
+def _cost(loaded: "LoadedConfig", args: argparse.Namespace) -> int:
+    from engine.cli.model_prices import costs, costs_text
+    from engine.values.models import KNOWN
+
+    config = loaded.config
+    own = [name for name in config.models if not name.startswith("sim/")]
+    found = costs([(name, _price(loaded, name)) for name in own or KNOWN], args.cost)
+    if args.json:
+        import json
+
+        from engine.values.money import dollars
+
+        for model in found:
+            for side in ("input", "output"):
+                model[side] = None if model[side] is None else dollars(model[side])
+        data(json.dumps({"tokens": args.cost, "currency": "USD", "models": found}))
+        return 0
+    data(costs_text(found, args.cost))
+    if not own:
+        note("no model is configured; these are the ones whose price is built in")
+    return 0
+
+
+def _price(loaded: "LoadedConfig", name: str) -> "Price | None":
+    """What the model costs today."""
+    import datetime
+
+    from engine.cli.model_prices import price_of
+
+    settings = loaded.config.models.get(name)
+    route = settings.routes[0] if settings is not None and settings.routes else None
+    today = datetime.datetime.now(datetime.UTC).date()
+    return price_of(loaded.config)(name, route, today)
 
 
 def _configured(loaded: "LoadedConfig") -> list[dict[str, Any]]:
@@ -61,6 +111,9 @@ def _configured(loaded: "LoadedConfig") -> list[dict[str, Any]]:
             if model.max_streams is None
             else model.max_streams,
             "fallback": list(model.fallback),
+            "quality": model.quality,
+            "context": model.context,
+            **_priced(_price(loaded, name)),
         }
         for name, model in config.models.items()
         if not name.startswith("sim/")
@@ -82,9 +135,16 @@ def _simulated(loaded: "LoadedConfig") -> list[dict[str, Any]]:
             "fallback": [],
             "ttft_mean": profile.ttft_mean,
             "tokens_per_second": profile.tokens_per_second,
+            **_priced(_price(loaded, f"sim/{name}")),
         }
         found.append(entry)
     return found
+
+
+def _priced(price: "Price | None") -> dict[str, Any]:
+    from engine.cli.model_prices import price_fields, price_text
+
+    return {"price": price_fields(price), "costs": price_text(price)}
 
 
 def _where(model: dict[str, Any]) -> str:

@@ -107,6 +107,19 @@ def whole(low: int, high: int = 10**9) -> Callable[[str], int]:
     return read
 
 
+def tokens(text: str) -> int:
+    """An argument type: tokens as 1000, 500k or 1M."""
+    found = re.fullmatch(r"([0-9]{1,9})([kKmMgG]?)", text)
+    number = (
+        int(found[1]) * {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}[found[2].lower()]
+        if found
+        else 0
+    )
+    if not number:
+        raise argparse.ArgumentTypeError("must be tokens such as 1000, 500k or 1M")
+    return number
+
+
 def number(
     what: str, low: float, high: float = math.inf, *, zero: bool = False
 ) -> Callable[[str], float]:

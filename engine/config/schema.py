@@ -31,7 +31,7 @@ from engine.values.http import HttpVersion
 from engine.values.http2 import MAX_STREAMS, MAX_WINDOW, MIN_WINDOW, Http2Settings
 from engine.values.policy import AssistantPrefix, Patience, Retries
 from engine.values.session import Heartbeat, Pending, Reconnect, SessionSettings, WhenFull
-from engine.values.settings import Auth, Endpoint, EngineConfig
+from engine.values.settings import Auth, Balance, Endpoint, EngineConfig
 
 ANY = "*"
 """Stands in a path for a name that the user chooses."""
@@ -217,6 +217,11 @@ KEYS: tuple[Key, ...] = (
     Key("models.*.hedge_after", HEDGE, "seconds"),
     Key("models.*.assistant_prefix", choice(*get_args(AssistantPrefix))),
     Key("models.*.price", PRICES, "per million tokens"),
+    Key("models.*.quality", number(0, 10)),
+    Key("models.*.context", whole(1), "tokens"),
+    Key("models.*.tools", FLAG),
+    Key("models.*.ttft", seconds(), "seconds"),
+    Key("models.*.balance", choice(*get_args(Balance))),
     *_budgets(),
     *_sessions(),
 )

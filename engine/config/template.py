@@ -70,6 +70,11 @@ TEMPLATE = """\
 #hedge_after = "p95"             # or seconds: a second attempt beside one without a first token
 #assistant_prefix = "message"
 #price = { input = "2", output = "8", cached_input = "0.50", as_of = 2025-04-14 }  # per million
+#quality = 8                     # 0 to 10, for model = "auto"
+#context = 1000000               # tokens of input and output together
+#tools = true
+#ttft = 0.9                      # seconds to the first token, until enough were measured
+#balance = "primary"             # "p2c": the less loaded of two of its routes goes first
 
 #[models."gpt-4.1-mini"]
 #routes = [{ endpoint = "main" }]

@@ -15,7 +15,14 @@ import trio
 
 from engine.core.bucket import BURST
 from engine.core.route_plan import Plan
-from engine.facade.parts import Outside, admission_of, outlet_of, spending_of
+from engine.facade.choosing import Choosing
+from engine.facade.parts import (
+    Outside,
+    admission_of,
+    choice_of,
+    outlet_of,
+    spending_of,
+)
 from engine.pipeline.channel import BufferTotal
 from engine.pipeline.merge import MergedEvents
 from engine.pipeline.stream import TokenStream
@@ -35,11 +42,11 @@ from engine.values.demand import Demand
 from engine.values.errors import ConfigError, RequestError
 from engine.values.policy import Priority
 from engine.values.rates import Rates
-from engine.values.request import ChatRequest, make_request
+from engine.values.request import ChatRequest
 from engine.values.session import SessionSettings
 from engine.values.settings import Endpoint, EngineConfig
-from engine.values.spending import SpendingReport
 from engine.values.statistics import EngineStatistics
+from engine.values.task import TaskProfile
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -55,7 +62,7 @@ class DrainReport:
     """Streams and calls that had to be cancelled."""
 
 
-class Engine:
+class Engine(Choosing):
     """Runs streams. Made by `open_engine`; usable inside its block."""
 
     def __init__(self, nursery: trio.Nursery, config: EngineConfig, outside: Outside) -> None:
@@ -67,7 +74,7 @@ class Engine:
         self._transports = [transport]
         self._buffers = BufferTotal(config.max_buffered_bytes)
         self._admission = admission_of(config)
-        self._catalogue = Catalogue(config)
+        self._catalogue = Catalogue(config, outside.dice.random)
         self._outlets = {
             name: outlet_of(endpoint, transport) for name, endpoint in config.endpoints.items()
         }
@@ -82,6 +89,9 @@ class Engine:
             outside.wall,
             outside.dice,
         )
+        self._choice = choice_of(config, outside, self._catalogue, self._spending, self._supervisor)
+        if self._catalogue.balancer:
+            self._observers.add(self._catalogue.balancer.observe)
         self._dispatcher = Dispatcher(
             nursery, self._supervisor, self._admission, self._buffers, self._observers
         )
@@ -111,7 +121,7 @@ class Engine:
 
     def stream(
         self,
-        model: str | ChatRequest,
+        model: str | ChatRequest | TaskProfile,
         prompt: object = None,
         *,
         deadline: float | None = None,
@@ -123,7 +133,8 @@ class Engine:
     ) -> AbstractAsyncContextManager[TokenStream]:
         """Stream one answer: `async with eng.stream("gpt-4.1", "Hi") as stream:`.
 
-        `prompt` is text or a sequence of messages; `fields` are those of `ChatRequest`.
+        `prompt` is text or a sequence of messages; `fields` are those of `ChatRequest`. A
+        `TaskProfile`, or the model "auto", leaves the choice of the model to the engine.
         `deadline` is absolute on trio's clock, `timeout` the same from now in seconds; the
         earlier of them and the caller's own deadline counts, to the last event delivered.
 
@@ -136,11 +147,12 @@ class Engine:
         """
         if priority is not None:
             fields["priority"] = priority
-        request = make_request(model, prompt, **fields)
+        request, decision = self._requested(model, prompt, fields)
         self._admission.check_open()
         rank = self._admission.next_rank(request.priority or Priority.INTERACTIVE)
         course = self._catalogue.course(request, rank)
         self._find_simulator(course.plan)
+        self._tell(decision, course)
         return self._dispatcher.stream(
             request,
             course,
@@ -150,7 +162,7 @@ class Engine:
         )
 
     async def complete(
-        self, model: str | ChatRequest, prompt: object = None, **options: Any
+        self, model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
     ) -> Completion:
         """The whole answer; takes what `stream` takes.
 
@@ -258,21 +270,6 @@ class Engine:
             heartbeats=self._heartbeats.statistics(),
             opened_at=self._opened_at,
         )
-
-    def usage_report(self) -> SpendingReport:
-        """What this engine has spent, by day, model, tenant and endpoint, and where every budget
-        stands, with what other processes on the same ledger have spent of it."""
-        return self._spending.report()
-
-    def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> Plan:
-        """Where a request may go, in order; print it. Nothing is sent.
-
-        Raises:
-            RequestError, ConfigError: as `stream`.
-        """
-        if isinstance(model, ChatRequest):
-            return self._catalogue.plan(make_request(model, **fields))
-        return self._catalogue.plan(make_request(model, prompt, **fields))
 
     def events(
         self, *, max_records: int = 1000, drop: DropPolicy = "oldest"

@@ -11,6 +11,7 @@ from typing import Any
 import trio
 
 from engine.config import config_from_mapping, load_config
+from engine.core.router import RoutingPolicy
 from engine.facade.engine import Engine
 from engine.facade.parts import Outside
 from engine.scheduler.ledger_store import LedgerStore
@@ -31,6 +32,7 @@ async def open_engine(
     wall: Callable[[], float] = time.time,
     observers: Sequence[Observer] = (),
     disk: Disk | None = None,
+    router: RoutingPolicy | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine for the length of the block: `async with open_engine() as eng:`.
 
@@ -41,7 +43,8 @@ async def open_engine(
     `seed` fixes the engine's dice; `network`, `wall` (Unix time) and `disk` (where
     `budgets.ledger` lies) replace the real ones.
     `observers` are called with every lifecycle record, `log_observer()` for one; they must not
-    block, and one that raises is not called again.
+    block, and one that raises is not called again. `router` chooses the model of a `TaskProfile`
+    instead of the default rules.
 
     Raises:
         ConfigError: with every mistake at once.
@@ -55,7 +58,12 @@ async def open_engine(
             msg = f"endpoint {endpoint.name!r} is insecure: its certificate is not checked"
             warnings.warn(msg, stacklevel=3)
     outside = Outside(
-        network or TrioNetwork(), wall, random.Random(seed), tuple(observers), disk or RealDisk()
+        network or TrioNetwork(),
+        wall,
+        random.Random(seed),
+        tuple(observers),
+        disk or RealDisk(),
+        router,
     )
     ledgers: list[LedgerStore] = []
     try:

@@ -11,15 +11,18 @@ import trio
 from engine.config.prices import price_source
 from engine.core.ledger import Ledger
 from engine.core.meter import Meter
+from engine.core.router import RoutingPolicy
 from engine.scheduler.admission import Admission
-from engine.scheduler.catalogue import SIMULATOR
+from engine.scheduler.catalogue import SIMULATOR, Catalogue
 from engine.scheduler.ledger_store import LedgerStore, MemoryStore
+from engine.scheduler.model_choice import ModelChoice
 from engine.scheduler.observers import Observer
 from engine.scheduler.spending import Spending
 from engine.storage.disk import Disk
 from engine.storage.ledger_file import LedgerFile
 from engine.supervisor.endpoint import Outlet
 from engine.supervisor.ports import Recorder
+from engine.supervisor.request import Supervisor
 from engine.transport.client import HttpTransport
 from engine.transport.network import Network
 from engine.transport.pump import Readers
@@ -46,6 +49,8 @@ class Outside:
     dice: random.Random
     observers: tuple[Observer, ...]
     disk: Disk
+    router: RoutingPolicy | None = None
+    """Chooses models instead of the default rules."""
 
     def transport(self, config: EngineConfig, nursery: trio.Nursery) -> HttpTransport:
         """The way to the endpoints; its tasks run in `nursery`."""
@@ -117,6 +122,18 @@ def spending_of(
         recorder=recorder,
         max_queued=config.max_queued,
     )
+
+
+def choice_of(
+    config: EngineConfig,
+    outside: Outside,
+    catalogue: Catalogue,
+    spending: Spending,
+    supervisor: Supervisor,
+) -> ModelChoice:
+    """Who chooses the model for a task."""
+    gate = supervisor.routes.gate
+    return ModelChoice(config, catalogue, spending, gate, trio.current_time, outside.router)
 
 
 def time_zone(name: str) -> tzinfo:

@@ -1,12 +1,14 @@
 """From a model's name to where it is served, within what limits, measured by what."""
 
 import difflib
+from collections.abc import Callable
 
 import attrs
 
 from engine.core.meter import Meter
 from engine.core.route_plan import Plan, plan
 from engine.core.token_estimate import TokenEstimates, input_tokens
+from engine.scheduler.balancer import Balancer
 from engine.supervisor.course import Course
 from engine.values.errors import ConfigError
 from engine.values.origin import BaseUrl
@@ -24,9 +26,10 @@ SIMULATOR = Endpoint(
 class Catalogue:
     """The models of a configuration, and their meters."""
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, dice: Callable[[], float]) -> None:
         endpoints = {SIMULATOR_ENDPOINT: SIMULATOR, **config.endpoints}
         self._config = attrs.evolve(config, endpoints=endpoints)
+        self.balancer = Balancer(config.models, dice)
         self._meters: dict[str, Meter] = {}
         self.estimates = TokenEstimates()
 
@@ -57,7 +60,7 @@ class Catalogue:
         name = self.name(request.model)
         return Course(
             model=name,
-            plan=given or self.plan(request),
+            plan=given or plan(request, self._config, routes=self._ordered, name=self.name),
             rank=rank,
             meter=self.meter(name),
             request=request,
@@ -68,6 +71,9 @@ class Catalogue:
     def plan(self, request: ChatRequest) -> Plan:
         """Every route that may be tried, in order."""
         return plan(request, self._config, routes=self.routes, name=self.name)
+
+    def _ordered(self, model: str) -> tuple[Route, ...]:
+        return self.balancer.order(model, self.routes(model))
 
     def routes(self, model: str) -> tuple[Route, ...]:
         """Where `model` is served, primary first."""

@@ -21,6 +21,7 @@ import trio
 from trio.testing import MockClock
 
 from engine.config import config_from_mapping
+from engine.core.router import RoutingPolicy
 from engine.facade import Engine, open_engine
 from engine.pipeline.delivery import Delivery
 from engine.scheduler.observers import Observer
@@ -183,6 +184,7 @@ class World:
         config: EngineConfig | Mapping[str, Any] | None = None,
         *,
         observers: Sequence[Observer] = (),
+        router: RoutingPolicy | None = None,
     ) -> AsyncIterator[Engine]:
         """The real engine on this world's network, clocks and dice.
 
@@ -198,6 +200,7 @@ class World:
             network=OwnNetwork(self.network),
             wall=self.wall,
             disk=self.disk,
+            router=router,
             observers=(watch, *observers),
         )
         try:

@@ -138,6 +138,15 @@ class ConnectionLost(SessionRecord):
 
 
 @attrs.frozen
+class ModelChosen(LifecycleRecord):
+    """The engine chose the model for a task."""
+
+    rule: str
+    order: tuple[str, ...]
+    """All that could do it, the chosen one first."""
+
+
+@attrs.frozen
 class BudgetAlert(LifecycleRecord):
     """A budget has reached one of its thresholds, for the first time in this window."""
 
@@ -161,4 +170,5 @@ Record: TypeAlias = (
     | Reconnected
     | ConnectionLost
     | BudgetAlert
+    | ModelChosen
 )

@@ -27,6 +27,7 @@ from engine.values.secret import Secret
 from engine.values.session import EndpointHeartbeat, SessionSettings
 
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
+Balance = Literal["primary", "p2c"]
 
 
 def count_validator(_: object, field: "attrs.Attribute[int]", value: object) -> None:
@@ -135,6 +136,16 @@ class ModelSettings:
     """None takes the endpoint's."""
     price: tuple[Price, ...] = ()
     """What it costs from which day on; empty: as published, where that is known."""
+    quality: float | None = None
+    """From 0 to 10, for the choice among models."""
+    context: int | None = None
+    """Tokens of input and output that it takes together."""
+    tools: bool | None = None
+    """Whether it calls tools; None: as known, else yes."""
+    ttft: float | None = None
+    """Seconds to the first token, believed until there are enough measurements."""
+    balance: Balance = "primary"
+    """How a request finds its first route."""
 
 
 @attrs.frozen
