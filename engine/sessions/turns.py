@@ -138,7 +138,10 @@ class TurnResponse:
     def resume(self) -> None:
         self._turn.resume()
 
-    async def drain(self, until: float = inf) -> None:  # noqa: ARG002 - nothing is left to read
+    def spoil(self) -> None:
+        """As `HttpResponse`: the connection is the session's."""
+
+    async def drain(self, until: float = inf, *, blank: bool = False) -> None:  # noqa: ARG002 - nothing is left to read
         self.close()
 
     def close(self) -> None:

@@ -216,6 +216,7 @@ class Attempt:
             first_token=self.first_token,
             before_finish=self._finish,
             allowance=self.allowance,
+            spoil=response.spoil,
         )
         self._waits_for(f"content from {self.outlet.endpoint.name}")
         try:
@@ -229,7 +230,7 @@ class Attempt:
         if sink.failure is not None:
             raise sink.failure
         if sink.claimed and not sink.body_ended:
-            await response.drain(self.delivery.deadline)
+            await response.drain(self.delivery.deadline, blank=True)
 
     def _news(self, head: HttpHead) -> Sequence[RateNews]:
         if not self.outlet.endpoint.learn_rates:

@@ -41,7 +41,9 @@ class StreamSink:
         first_token: Callable[[float], None],
         before_finish: Callable[[], None],
         allowance: Allowance,
+        spoil: Callable[[], None],
     ) -> None:
+        """`spoil` is called when more came than the answer."""
         self.ended = False
         """The attempt is over, well or not."""
         self.decoder = decoder
@@ -67,6 +69,7 @@ class StreamSink:
         self._first_token = first_token
         self._before_finish = before_finish
         self._allowance = allowance
+        self._spoil = spoil
         self._held: list[StreamEvent] = []
         self._held_bytes = 0
         self._waited_for: str | None = None
@@ -79,6 +82,8 @@ class StreamSink:
         if self.ended:
             return False
         if self.decoder.done or self.decoder.failure is not None:
+            if self.decoder.trailing:
+                self._spoil()
             self._over(self.decoder.failure)
             return False
         return room

@@ -188,11 +188,17 @@ class HttpTransport:
     def _begin(
         self, connection: Connection, request: HttpRequest, progress: Progress
     ) -> Http1Exchange:
-        exchange = Http1Exchange(connection, request, self._nursery, self._readers, self._released)
+        exchange = Http1Exchange(
+            connection, request, self._nursery, self._readers, self._released, self._unfit
+        )
         self._busy.add(exchange)
         progress.enter(Phase.CONNECTED)
         progress.enter(Phase.SENDING)
         return exchange
+
+    def _unfit(self, exchange: Http1Exchange) -> None:
+        """Close the connection of an exchange that is over, unless somebody else has it by now."""
+        self._pool.drop(exchange.peer, exchange.connection)
 
     def _released(self, exchange: Http1Exchange) -> None:
         """Take back the connection of an exchange that is over."""

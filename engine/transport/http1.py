@@ -44,6 +44,8 @@ class Http1Exchange:
         "_released",
         "_sent",
         "_sink",
+        "_spoiled",
+        "_unfit",
         "connection",
         "peer",
     )
@@ -55,6 +57,7 @@ class Http1Exchange:
         nursery: trio.Nursery,
         readers: Readers,
         released: Callable[["Http1Exchange"], None],
+        unfit: Callable[["Http1Exchange"], None],
     ) -> None:
         self.connection = connection
         self.peer = request.peer
@@ -62,6 +65,8 @@ class Http1Exchange:
         self._nursery = nursery
         self._readers = readers
         self._released = released
+        self._unfit = unfit
+        self._spoiled = False
         self._live = True
         """The connection is ours."""
         self._sent = False
@@ -83,7 +88,7 @@ class Http1Exchange:
     @property
     def reusable(self) -> bool:
         """The request went out whole and the message came back whole, and nothing else did."""
-        return self._sent and self._message.reusable
+        return self._sent and self._message.reusable and not self._spoiled
 
     async def start(self, request: HttpRequest) -> None:
         """Send `request` and wait for the final head; a large body is sent meanwhile.
@@ -235,10 +240,10 @@ class Http1Exchange:
         self._message.skip_body()
         self._release()
 
-    async def drain(self, until: float = inf) -> None:
+    async def drain(self, until: float = inf, *, blank: bool = False) -> None:
         """As `HttpResponse`; shielded."""
         if self._live:
-            rest = Rest()
+            rest = Rest(self.spoil if blank else None)
             self._sink, self._paused = rest, False
             if self._reading is None:
                 self._read()
@@ -249,6 +254,11 @@ class Http1Exchange:
                     await rest.ended.wait()
         self.close()
 
+    def spoil(self) -> None:
+        self._spoiled = True
+        if not self._live:  # it went back with the last byte, before anybody looked at it
+            self._unfit(self)
+
     def close(self) -> None:
         self._sink = None
         if self._live:
@@ -258,12 +268,16 @@ class Http1Exchange:
 class Rest:
     """Takes what nobody wants, up to a bound."""
 
-    def __init__(self) -> None:
+    def __init__(self, spoil: Callable[[], None] | None = None) -> None:
+        """`spoil` is called when more comes than blank lines."""
+        self._spoil = spoil
         self.ended = trio.Event()
         self._left = DRAIN_BYTES
 
     def feed(self, data: bytes) -> bool:
         self._left -= len(data)
+        if self._spoil is not None and data.strip():
+            self._spoil()
         if self._left < 0:
             self.ended.set()
         return self._left >= 0

@@ -77,6 +77,13 @@ class Pool:
         elif len(self._all) > self.max_idle:
             self._drop(next(iter(self._all)))
 
+    def drop(self, peer: Peer, connection: Connection) -> None:
+        """Close `connection` if it is in here."""
+        for idle in reversed(self._by_peer.get(peer, ())):
+            if idle.connection is connection:
+                self._drop(idle)
+                return
+
     def expire(self) -> float | None:
         """Close what is too old; return when to look again, None if nothing is idle."""
         now = trio.current_time()

@@ -24,6 +24,10 @@ class ContinuedStream:
         return self._inner.done
 
     @property
+    def trailing(self) -> bool:
+        return self._inner.trailing
+
+    @property
     def failure(self) -> EngineError | None:
         return self._inner.failure
 

@@ -44,6 +44,10 @@ class StreamDecoder(Protocol):
         """The dialect's end mark was seen: nothing after it counts."""
 
     @property
+    def trailing(self) -> bool:
+        """Events came behind the end mark, in the same read."""
+
+    @property
     def failure(self) -> EngineError | None:
         """Set once; every later `feed` returns nothing."""
 

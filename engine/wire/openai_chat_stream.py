@@ -79,10 +79,12 @@ class OpenAIChatStream:
         "failure",
         "response_id",
         "response_model",
+        "trailing",
     )
 
     def __init__(self, n: int = 1) -> None:
         self.done = False
+        self.trailing = False
         self.failure: EngineError | None = None
         self.response_id: str | None = None
         self.response_model: str | None = None
@@ -104,7 +106,8 @@ class OpenAIChatStream:
         events: list[StreamEvent] = []
         if self.done or self.failure is not None:
             return events
-        for record in self._sse.read(data):
+        records = iter(self._sse.read(data))
+        for record in records:
             self._chunks += 1
             if self._expect_text and isinstance(record, bytes):
                 try:
@@ -117,6 +120,7 @@ class OpenAIChatStream:
                     continue
             self._take_record(record, events)
             if self.done or self.failure is not None:
+                self.trailing = next(records, None) is not None
                 return events
         self.failure = self._sse.failure
         if not self._chunks and self._sse.stray_bytes >= MAX_STRAY:

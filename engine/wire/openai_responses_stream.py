@@ -36,10 +36,12 @@ class OpenAIResponsesStream(ResponsesTurn):
         events: list[StreamEvent] = []
         if self.done or self.failure is not None:
             return events
-        for record in self._sse.read(data):
+        records = iter(self._sse.read(data))
+        for record in records:
             self._records += 1
             self._take_record(record, events)
             if self.done or self.failure is not None:
+                self.trailing = next(records, None) is not None
                 return events
         self.failure = self._sse.failure
         if self._sse.stray_bytes >= MAX_STRAY and not self._records:

@@ -105,10 +105,12 @@ class ResponsesTurn:
         "number",
         "response_id",
         "response_model",
+        "trailing",
     )
 
     def __init__(self) -> None:
         self.done = False
+        self.trailing = False
         self.failure: EngineError | None = None
         self.response_id: str | None = None
         self.response_model: str | None = None

@@ -394,3 +394,58 @@ async def test_a_transport_closed_while_it_connects_leaves_no_connection(
         await trio.sleep(1)
         rig.transport.close()
     assert rig.network.open_connections == 0
+
+
+async def test_what_comes_behind_an_answer_that_was_enough_spoils_its_connection(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    async def handler(end: ServerEnd) -> None:
+        while await end.read_request():
+            await end.send(CHUNKED_HEAD + chunk(b"enough"))
+            await trio.sleep(DRAIN_SECONDS / 2)
+            await end.send(chunk(b"data: more\n\n") + LAST_CHUNK)
+
+    rig.serve(handler)
+    response = await rig.open()
+    assert await response.receive_some() == b"enough"
+    await response.drain(blank=True)
+    assert (rig.idle, rig.busy) == (0, 0)
+
+
+async def test_blank_lines_behind_an_answer_spoil_nothing(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    async def handler(end: ServerEnd) -> None:
+        while await end.read_request():
+            await end.send(CHUNKED_HEAD + chunk(b"enough"))
+            await trio.sleep(DRAIN_SECONDS / 2)
+            await end.send(chunk(b"\r\n\n") + LAST_CHUNK)
+
+    rig.serve(handler)
+    response = await rig.open()
+    assert await response.receive_some() == b"enough"
+    await response.drain(blank=True)
+    assert (rig.idle, rig.busy) == (1, 0)
+
+
+async def test_a_sink_can_spoil_the_connection_in_the_read_that_ends_the_message(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    async def handler(end: ServerEnd) -> None:
+        while await end.read_request():
+            await end.send(CHUNKED_HEAD)
+            await trio.sleep(1)
+            await end.send(chunk(b"all of it") + LAST_CHUNK)
+
+    class Strict(Collector):
+        def feed(self, data: bytes) -> bool:
+            response.spoil()
+            return super().feed(data)
+
+    rig.serve(handler)
+    response = await rig.open()
+    sink = Strict()
+    response.attach(sink)
+    await sink.ended.wait()
+    assert (sink.data, sink.failure) == (b"all of it", None)
+    assert (rig.idle, rig.busy) == (0, 0)

@@ -23,6 +23,7 @@ class NumberedStream:
 
     def __init__(self, after: int = 0) -> None:
         self.done = False
+        self.trailing = False
         self.failure: EngineError | None = None
         self.response_id: str | None = "kept-1"
         self.response_model: str | None = None
@@ -147,7 +148,10 @@ class KeptResponse:
             ):
                 return
 
-    async def drain(self, until: float = inf) -> None:
+    def spoil(self) -> None:
+        """The connection is nobody else's."""
+
+    async def drain(self, until: float = inf, *, blank: bool = False) -> None:
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:

@@ -112,6 +112,9 @@ class Http2Exchange:
         if self._paused:
             self._go_on()
 
+    def spoil(self) -> None:
+        """As `HttpResponse`: the connection is not this answer's alone."""
+
     def _go_on(self) -> None:
         self._paused = False
         held, self._held = self._held, 0
@@ -158,7 +161,7 @@ class Http2Exchange:
             self._stream.complete = True
         self._line.cancel(self._stream)
 
-    async def drain(self, until: float = inf) -> None:
+    async def drain(self, until: float = inf, *, blank: bool = False) -> None:  # noqa: ARG002
         """As `HttpResponse`; shielded. A stream that ends by itself needs no reset."""
         if not self._stream.ended:
             rest = Rest()
