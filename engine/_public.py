@@ -5,6 +5,7 @@ from engine.core.route_plan import Plan, Role, Stop
 from engine.core.router import Candidate, Decision, Needs, RoutingPolicy
 from engine.facade import DrainReport, Engine, open_engine
 from engine.logs import JsonFormatter, log_observer
+from engine.pipeline.broadcast import Broadcast, Reader, ReaderStatistics
 from engine.pipeline.channel import ChannelStatistics
 from engine.pipeline.delivery import StreamOutcome
 from engine.pipeline.merge import MergedEvents
@@ -127,6 +128,7 @@ __all__ = [
     "AttemptState",
     "AuthError",
     "BaseUrl",
+    "Broadcast",
     "Budget",
     "BudgetAlert",
     "BudgetExceededError",
@@ -197,6 +199,8 @@ __all__ = [
     "QueueDeadlineError",
     "QuotaError",
     "RateLimitedError",
+    "Reader",
+    "ReaderStatistics",
     "ReasoningDelta",
     "Receipt",
     "Reconnect",

@@ -176,8 +176,9 @@ def build(layer: Layer, written: Layer) -> EngineConfig:
     engine = groups.get(("engine",), {})
     if ("defaults", "max_streams") in layer.values:
         engine["default_max_streams"] = layer.values["defaults", "max_streams"].value
-    if ("defaults", "on_interrupt") in layer.values:
-        engine["on_interrupt"] = layer.values["defaults", "on_interrupt"].value
+    for name in ("on_interrupt", "on_abort"):
+        if ("defaults", name) in layer.values:
+            engine[name] = layer.values["defaults", name].value
     endpoints = {name: _endpoint(name, groups) for name in layer.named("endpoints")}
     return EngineConfig(
         **engine,

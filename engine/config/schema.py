@@ -29,7 +29,7 @@ from engine.config.report import Place
 from engine.values.budgets import BudgetMode, Budgets, UnknownPrice
 from engine.values.http import HttpVersion
 from engine.values.http2 import MAX_STREAMS, MAX_WINDOW, MIN_WINDOW, Http2Settings
-from engine.values.policy import AssistantPrefix, Patience, Retries
+from engine.values.policy import AssistantPrefix, OnAbort, Patience, Retries
 from engine.values.session import Heartbeat, Pending, Reconnect, SessionSettings, WhenFull
 from engine.values.settings import Auth, Balance, Endpoint, EngineConfig
 
@@ -184,10 +184,13 @@ KEYS: tuple[Key, ...] = (
     _engine("max_buffered_bytes", whole(1), "bytes"),
     _engine("max_idle_connections", whole(0), "connections"),
     _engine("max_added_latency", seconds("off"), "seconds"),
+    _engine("max_drain_seconds", seconds(), "seconds"),
+    _engine("max_drain_bytes", whole(1), "bytes"),
     *_http2(),
     Key("defaults.max_streams", whole(0), "streams", _default(EngineConfig, "default_max_streams")),
     *(Key(f"defaults.{name}", kind, unit, value) for name, kind, unit, value in _policies()),
     Key("defaults.on_interrupt", LADDER, "", _default(EngineConfig, "on_interrupt")),
+    Key("defaults.on_abort", choice(*get_args(OnAbort)), "", _default(EngineConfig, "on_abort")),
     Key("endpoints.*.url", URL),
     Key("endpoints.*.key", KEY),
     _endpoint("dialect", choice("openai-chat", "openai-responses")),
@@ -214,7 +217,10 @@ KEYS: tuple[Key, ...] = (
     *(Key(f"models.*.{name}", kind, unit) for name, kind, unit, _ in _policies()),
     Key("models.*.fallback", MODELS),
     Key("models.*.on_interrupt", LADDER),
+    Key("models.*.on_abort", choice(*get_args(OnAbort))),
     Key("models.*.hedge_after", HEDGE, "seconds"),
+    Key("models.*.downgrade_after", seconds("off"), "seconds"),
+    Key("models.*.downgrade_dearer", FLAG),
     Key("models.*.assistant_prefix", choice(*get_args(AssistantPrefix))),
     Key("models.*.price", PRICES, "per million tokens"),
     Key("models.*.quality", number(0, 10)),

@@ -13,6 +13,8 @@ TEMPLATE = """\
 #max_buffered_bytes = 268435456  # unread bytes over all streams
 #max_idle_connections = 100      # kept open per server
 #max_added_latency = "off"       # 0.005 lets a busy engine read less often, and so cheaper
+#max_drain_seconds = 30          # of an answer without a reader, where on_abort is "drain"
+#max_drain_bytes = 1048576
 
 #[http2]                         # for every HTTP/2 connection
 #stream_window = 131072          # bytes of one stream on the way or unread, 64 to 256 KiB
@@ -26,6 +28,7 @@ TEMPLATE = """\
 #max_streams = 10
 #patience = { connect = 30, first_byte = 60, first_token = 60, idle = 60, total = "auto" }
 #retries = { attempts = 5, base = 1, cap = 30, retry_after_cap = 120 }
+#on_abort = "cancel"             # "drain": read on in the background, for the true usage
 #on_interrupt = "fail"           # or "restart", "continue", "resume", or several in order
 
 # OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, DEEPSEEK_API_KEY and OPENROUTER_API_KEY
@@ -67,6 +70,9 @@ TEMPLATE = """\
 #retries = { attempts = 3 }
 #fallback = ["gpt-4.1-mini"]
 #on_interrupt = ["resume", "continue"]
+#on_abort = "drain"
+#downgrade_after = 5             # seconds in the queue before the next fallback model is asked
+#downgrade_dearer = false
 #hedge_after = "p95"             # or seconds: a second attempt beside one without a first token
 #assistant_prefix = "message"
 #price = { input = "2", output = "8", cached_input = "0.50", as_of = 2025-04-14 }  # per million

@@ -11,7 +11,15 @@ from enum import Enum
 
 import attrs
 
-from engine.values.policy import AssistantPrefix, HedgeAfter, OnInterrupt, Patience, Retries, ladder
+from engine.values.policy import (
+    AssistantPrefix,
+    HedgeAfter,
+    OnAbort,
+    OnInterrupt,
+    Patience,
+    Retries,
+    ladder,
+)
 from engine.values.request import ChatRequest
 from engine.values.secret import Secret
 from engine.values.settings import EngineConfig, ModelSettings, Route
@@ -39,6 +47,9 @@ class Stop:
     patience: Patience
     assistant_prefix: AssistantPrefix = "off"
     hedge_after: HedgeAfter = "off"
+    downgrade_after: float | None = None
+    """Seconds in this model's queue after which the next model of the plan is asked."""
+    downgrade_dearer: bool = False
 
     @property
     def endpoint(self) -> str:
@@ -65,6 +76,7 @@ class Plan:
     """What the configuration names and the plan does not take, with the reason."""
     on_interrupt: tuple[OnInterrupt, ...] = ("fail",)
     """What is tried, in order, when the stream breaks after content was delivered."""
+    on_abort: OnAbort = "cancel"
 
     @property
     def max_exchanges(self) -> int:
@@ -111,23 +123,22 @@ def plan(
                 request.patience or settings.patience or config.patience,
                 settings.assistant_prefix or _prefix_at(route.endpoint, config),
                 request.hedge_after or settings.hedge_after,
+                settings.downgrade_after,
+                settings.downgrade_dearer,
             )
             role = Role.BACKUP
+    own = config.models.get(name(request.model)) or ModelSettings(name(request.model))
     return Plan(
         request.model,
         tuple(stops.values()),
         tuple(left_out),
-        on_interrupt=_ladder(request, config.models.get(name(request.model)), config),
+        on_interrupt=(
+            ladder(request.on_interrupt)
+            if request.on_interrupt is not None
+            else own.on_interrupt or config.on_interrupt
+        ),
+        on_abort=request.on_abort or own.on_abort or config.on_abort,
     )
-
-
-def _ladder(
-    request: ChatRequest, settings: ModelSettings | None, config: EngineConfig
-) -> tuple[OnInterrupt, ...]:
-    if request.on_interrupt is not None:
-        return ladder(request.on_interrupt)
-    own = settings.on_interrupt if settings is not None else None
-    return own or config.on_interrupt
 
 
 def _prefix_at(name: str, config: EngineConfig) -> AssistantPrefix:

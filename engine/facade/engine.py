@@ -24,6 +24,7 @@ from engine.facade.parts import (
     spending_of,
 )
 from engine.pipeline.channel import BufferTotal
+from engine.pipeline.delivery import DrainBounds
 from engine.pipeline.merge import MergedEvents
 from engine.pipeline.stream import TokenStream
 from engine.scheduler import bulk
@@ -93,7 +94,12 @@ class Engine(Choosing):
         if self._catalogue.balancer:
             self._observers.add(self._catalogue.balancer.observe)
         self._dispatcher = Dispatcher(
-            nursery, self._supervisor, self._admission, self._buffers, self._observers
+            nursery,
+            self._supervisor,
+            self._admission,
+            self._buffers,
+            self._observers,
+            DrainBounds(config.max_drain_seconds, config.max_drain_bytes),
         )
         self._calls = Calls(self._admission)
         self._heartbeats = Heartbeats(

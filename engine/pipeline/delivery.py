@@ -32,6 +32,14 @@ class StreamOutcome(Enum):
     CANCELLED = "cancelled"
 
 
+@attrs.frozen
+class DrainBounds:
+    """How far an attempt without a reader is read on."""
+
+    seconds: float
+    nbytes: int
+
+
 @attrs.define(eq=False)
 class Delivery:
     """Written by the engine, read through `TokenStream`."""
@@ -42,6 +50,8 @@ class Delivery:
     started_at: float
     on_settled: Callable[["Delivery"], None]
     on_interrupt: tuple[OnInterrupt, ...] = ("fail",)
+    drain: DrainBounds | None = None
+    """What `on_abort="drain"` allows; None cancels."""
     transcript: Transcript = attrs.field(factory=Transcript, init=False)
     outcome: StreamOutcome | None = attrs.field(default=None, init=False)
     error: EngineError | None = attrs.field(default=None, init=False)
@@ -61,6 +71,11 @@ class Delivery:
     last_token_at: float | None = attrs.field(default=None, init=False)
     ended_at: float | None = attrs.field(default=None, init=False)
     content_events: int = attrs.field(default=0, init=False)
+    under_way: bool = attrs.field(default=False, init=False)
+    """A provider may be answering right now."""
+    draining: bool = attrs.field(default=False, init=False)
+    """The reader has left, and the answer is read on for its usage."""
+    _to_drain: int = attrs.field(default=0, init=False)
     spent: Usage | None = attrs.field(default=None, init=False)
     """Tokens of the attempts before the last mark."""
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
@@ -71,6 +86,10 @@ class Delivery:
     def put(self, events: list[StreamEvent], nbytes: int) -> bool:
         """Deliver a batch; False when the sender must stop until the channel has room."""
         self.transcript.add(events)
+        if self.draining:
+            self._to_drain -= nbytes
+            if self._to_drain <= 0:
+                self.scope.cancel()
         if type(events[-1]) is Finished:
             self.finished = True
         return self.channel.put(events, nbytes)
@@ -107,6 +126,20 @@ class Delivery:
         """The consumer has left before the end."""
         message = "the stream's block was left before the stream had ended"
         self.revoke(StreamCancelledError(message))
+
+    def leave_to_drain(self) -> bool:
+        """As `abandon`, but what a provider is sending is read on; False: there is no such thing,
+        and nothing was done."""
+        if self.drain is None or self.outcome is not None or not self.under_way:
+            return False
+        self.draining = True
+        self._to_drain = self.drain.nbytes
+        self.scope.deadline = trio.current_time() + self.drain.seconds
+        go_on = self.channel.on_room if self.channel.statistics().sender_waiting else None
+        self.abandon()
+        if go_on is not None:
+            go_on()
+        return True
 
     async def wait_settled(self) -> None:
         """Until the request has its outcome; the consumer taking `Finished` settles it too."""

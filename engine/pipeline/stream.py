@@ -6,6 +6,7 @@ from typing import NoReturn
 import attrs
 import trio
 
+from engine.pipeline.broadcast import REPLAY_BYTES, Broadcast
 from engine.pipeline.channel import ChannelStatistics
 from engine.pipeline.delivery import Delivery, StreamOutcome
 from engine.values.completion import Completion, Partial
@@ -125,6 +126,24 @@ class TokenStream:
         """End the stream now; its reader gets `StreamCancelledError`. Idempotent."""
         self._delivery.revoke(StreamCancelledError("the stream was cancelled by cancel()"))
         self._delivery.scope.cancel()
+
+    def detach(self) -> None:
+        """Stop reading. What becomes of the answer, `on_abort` says: it is ended now, or read on
+        in the background; the stream counts as cancelled in both cases. Idempotent."""
+        delivery = self._delivery
+        if delivery.outcome is None and not delivery.leave_to_drain():
+            self.cancel()
+
+    def broadcast(self, *, replay_bytes: int = REPLAY_BYTES) -> Broadcast:
+        """Let several tasks read: `with shared.reader() as events: async for event in events`.
+
+        A reader that comes late may begin at an earlier event, as long as that is among the last
+        `replay_bytes` (as UTF-8, and 64 for each event). Who broadcasts does not read himself.
+
+        Raises:
+            RequestError: `replay_bytes` is no whole number >= 0.
+        """
+        return Broadcast(self, replay_bytes)
 
     @property
     def request(self) -> ChatRequest:

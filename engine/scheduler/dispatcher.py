@@ -4,7 +4,9 @@ Rule 1: an expected failure ends its own stream and nobody else's; it travels in
 Rule 2: an unexpected failure is a bug and brings the engine down, loudly; every open stream then
         ends with `EngineClosedError` caused by the bug.
 Rule 3: leaving a stream's block cancels its task and waits, shielded, until it is over. What it
-        does on the way out is synchronous, or bounded by 50 ms after a complete answer.
+        does on the way out is synchronous, or bounded by 50 ms after a complete answer. The one
+        exception is asked for: with `on_abort="drain"` an attempt under way is read on, without
+        a reader, to the bounds of `DrainBounds`. Quiescence waits for it, closing ends it.
 Rule 4: cancel scopes follow the nursery and not the caller, so the caller's deadline crosses over
         as a value.
 Rule 5: Ctrl-C never strikes inside our own steps: it reaches the main task instead, whose block
@@ -20,7 +22,7 @@ from typing import TypeAlias
 import trio
 
 from engine.pipeline.channel import BufferTotal, Channel
-from engine.pipeline.delivery import Delivery, StreamOutcome
+from engine.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
 from engine.pipeline.stream import TokenStream
 from engine.scheduler.admission import Admission
 from engine.supervisor.course import Course
@@ -51,12 +53,14 @@ class Dispatcher:
         admission: Admission,
         buffers: BufferTotal,
         recorder: Recorder,
+        drain: DrainBounds,
     ) -> None:
         self._nursery = nursery
         self._supervisor = supervisor
         self._admission = admission
         self._buffers = buffers
         self._recorder = recorder
+        self._drain = drain
         self.handle: Callable[[Delivery], TokenStream] = TokenStream
         """Makes what a consumer holds; a simulated world's remembers what was read."""
         self._live: dict[Delivery, None] = {}
@@ -95,6 +99,7 @@ class Dispatcher:
                 started_at=trio.current_time(),
                 on_settled=partial(_book, course, self._recorder),
                 on_interrupt=course.plan.on_interrupt,
+                drain=self._drain if course.plan.on_abort == "drain" else None,
             )
             self._start(run, delivery, course)
             return delivery
@@ -103,6 +108,9 @@ class Dispatcher:
 
     def cancel_all(self, why: str) -> int:
         """End every live stream with `StreamCancelledError`; how many there were."""
+        for delivery in self._live:
+            if delivery.draining:
+                delivery.scope.cancel()
         live = [d for d in self._live if d.outcome is None]
         for delivery in live:
             delivery.revoke(StreamCancelledError(why))
@@ -136,7 +144,7 @@ class Dispatcher:
         if delivery.finished:
             # Whole: let the task read the last bytes, so that the connection can be reused.
             delivery.complete()
-        else:
+        elif not delivery.draining and not delivery.leave_to_drain():
             delivery.abandon()
             delivery.scope.cancel()
         # Nobody will read what is left: without this it would count as buffered for ever.
@@ -158,6 +166,8 @@ class Dispatcher:
             try:
                 if delivery.outcome is None:
                     delivery.revoke(self._closed_error())
+                if delivery.draining:
+                    course.meter.usage(delivery.usage, delivery.timings())
             finally:
                 self._forget(delivery)
 
@@ -221,6 +231,8 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
     async def __aexit__(self, *_: object) -> None:
         assert self._delivery is not None
         self._dispatcher.leave(self._delivery)
+        if self._delivery.draining:
+            return
         with trio.CancelScope(shield=True):
             await self._delivery.task_done.wait()
 
@@ -230,7 +242,8 @@ def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:
     assert delivery.outcome is not None
     timings = delivery.timings()
     meter = course.meter
-    meter.usage(delivery.usage, timings)
+    if not delivery.draining:  # what it uses is known when it has been drained
+        meter.usage(delivery.usage, timings)
     category = delivery.error.category if delivery.error is not None else None
     match delivery.outcome:
         case StreamOutcome.COMPLETE:

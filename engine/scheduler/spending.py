@@ -153,6 +153,13 @@ class Spending:
         ]
         return min(found)[1] if found else None
 
+    def dearer(
+        self, request: ChatRequest, here: tuple[Demand, Route], there: tuple[Demand, Route]
+    ) -> bool:
+        """Whether the worst case of an attempt is higher `there`; False without a price."""
+        bids = [self._priced(request, demand, route) for demand, route in (here, there)]
+        return bids[0] is not None and bids[1] is not None and bids[1].worst > bids[0].worst
+
     def _priced(self, request: ChatRequest, demand: Demand, route: Route) -> Bid | None:
         try:
             return self.bid(request, demand, route)

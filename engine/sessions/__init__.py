@@ -4,8 +4,7 @@
 and `heartbeat.py` its pulse; `lanes.py` and `turns.py` run answers on it side by side.
 """
 
-from engine.sessions.messages import Receipt
 from engine.sessions.opening import Sessions
-from engine.sessions.session import Session
+from engine.sessions.session import Receipt, Session
 
 __all__ = ["Receipt", "Session", "Sessions"]

@@ -146,6 +146,9 @@ class Attempt:
             error.status = error.status if error.status is not None else self.status
             error.request_id = error.request_id or self.request_id
             raise
+        finally:
+            if not self.lost:
+                self.delivery.under_way = False
 
     def enter(self, phase: Phase) -> None:
         now = trio.current_time()
@@ -158,6 +161,7 @@ class Attempt:
                 self._waits_for(f"the answer of {self.outlet.endpoint.name}")
             case Phase.SENDING:
                 self.state = AttemptState.MAYBE_SENT
+                self.delivery.under_way = True
         self._watch.deadline = self.clock.deadline
 
     def give_up(self) -> None:
@@ -240,7 +244,8 @@ class Attempt:
     def _claim(self, response: HttpResponse) -> list[StreamEvent] | None:
         """Take the stream: what comes before the first content; None: it is not to be had."""
         assert self._sink is not None
-        if self.delivery.outcome is not None or not self.may_claim():
+        over = self.delivery.outcome is not None and not self.delivery.draining
+        if over or not self.may_claim():
             return None
         self.delivery.route, self.delivery.request_id = str(self.stop.route), self.request_id
         self.delivery.channel.on_room = partial(_on_room, self._sink, response)

@@ -117,6 +117,11 @@ class Money(Protocol):
     async def hold(self, request: ChatRequest, demand: Demand, route: Route) -> Hold:
         """The same; where the budget is soft it waits a while for room."""
 
+    def dearer(
+        self, request: ChatRequest, here: tuple[Demand, Route], there: tuple[Demand, Route]
+    ) -> bool:
+        """Whether an attempt may cost more `there`; False where a price is not known."""
+
 
 class Recorder(Protocol):
     def emit(self, record: Record) -> None:

@@ -9,11 +9,13 @@ Rule 4: what an attempt does is told by its `Booking`; a request may own several
 import random
 from collections.abc import Callable, Mapping
 from functools import partial
+from math import inf
 from typing import TypeAlias
 
 import attrs
 import trio
 
+from engine.core.downgrade import downgrade
 from engine.core.hedging import hedge_delay, hedge_stops
 from engine.core.interruption import Usable
 from engine.core.meter import Meter
@@ -105,7 +107,13 @@ class RequestRun:
             unanswered = await self._visit(self.position.stop)
             if unanswered is None:
                 return
+            if isinstance(unanswered, NextRoute):
+                self._reroute(unanswered)
+                self.position = unanswered.position
+                continue
             failure = self._failure(unanswered)
+            if self.delivery.draining:
+                return  # what broke has no reader to go on for
             step = self._decide(failure, unanswered)
             limited = isinstance(unanswered, Attempt) and isinstance(
                 unanswered.error, RateLimitedError
@@ -171,8 +179,8 @@ class RequestRun:
             usable=usable,
         )
 
-    async def _visit(self, stop: Stop) -> Unanswered | None:
-        """Try the route once; None when the answer is whole."""
+    async def _visit(self, stop: Stop) -> Unanswered | NextRoute | None:
+        """Try the route once; None when the answer is whole, a step when its queue is too long."""
         supervisor, delivery = self.supervisor, self.delivery
         gate = supervisor.routes.gate(stop.route)
         closed = gate.peek(trio.current_time())
@@ -188,11 +196,17 @@ class RequestRun:
 
     async def _queue(
         self, stop: Stop, gate: RouteGate, demand: Demand, hold: Hold
-    ) -> Unanswered | None:
+    ) -> Unanswered | NextRoute | None:
         """Wait for a lease, and use it once the money is reserved."""
         supervisor, queued_at = self.supervisor, trio.current_time()
         self.delivery.waiting_for = supervisor.admission.binding_limit(demand)
-        lease = await supervisor.admission.acquire(demand)
+        if stop.downgrade_after is None or self.delivery.committed:
+            lease = await supervisor.admission.acquire(demand)
+        else:
+            queued = await self._queue_for_a_while(stop, demand, stop.downgrade_after)
+            if isinstance(queued, NextRoute):
+                return queued
+            lease = queued
         try:
             reservation = await hold.reserve(self._begun + 1)
             try:
@@ -210,6 +224,22 @@ class RequestRun:
                 reservation.settle(NOTHING_SENT, 0)  # unless the attempt has
         finally:
             lease.release()
+
+    async def _queue_for_a_while(
+        self, stop: Stop, demand: Demand, seconds: float
+    ) -> AttemptLease | NextRoute:
+        """A lease, or where to go when the wait for `stop` gets too long."""
+        request, deadline = self.delivery.request, self.delivery.deadline
+
+        def dearer(other: Stop) -> bool:
+            there = (self.course.demand(other, deadline), other.route)
+            return self.supervisor.money.dearer(request, (demand, stop.route), there)
+
+        step = downgrade(self.position, dearer)
+        with trio.move_on_after(seconds if step is not None else inf):
+            return await self.supervisor.admission.acquire(demand)
+        assert step is not None
+        return step
 
     def _admitted(self, now: float, queued_at: float) -> None:
         delivery, course = self.delivery, self.course

@@ -89,6 +89,9 @@ class Retries:
 
 OnInterrupt: TypeAlias = Literal["fail", "restart", "continue", "resume"]
 """What becomes of a stream that breaks after content was delivered."""
+OnAbort: TypeAlias = Literal["cancel", "drain"]
+"""What becomes of an attempt whose reader has left: ended at once, or read on in the background,
+to a bound, so that its usage is known."""
 HedgeAfter: TypeAlias = "float | Literal['p95', 'off']"
 """Seconds without a first token after which a second attempt is made beside the first."""
 AssistantPrefix: TypeAlias = Literal["off", "message", "flag", "continue"]

@@ -10,6 +10,7 @@ import attrs
 from engine.values.errors import RequestError
 from engine.values.policy import (
     HedgeAfter,
+    OnAbort,
     OnInterrupt,
     Patience,
     Priority,
@@ -54,6 +55,8 @@ class ChatRequest:
     """What to do when the stream breaks after content was delivered; several are tried in order.
     None takes the model's setting."""
     hedge_after: HedgeAfter | None = None
+    """None takes the model's setting."""
+    on_abort: OnAbort | None = None
     """None takes the model's setting."""
 
 
@@ -147,6 +150,8 @@ def _recovery_problems(request: ChatRequest) -> list[str]:
             problems.append(str(error))
     if request.hedge_after is not None and (wrong := hedge_problem(request.hedge_after)):
         problems.append(wrong)
+    if request.on_abort not in (None, "cancel", "drain"):
+        problems.append(f"on_abort must be 'cancel' or 'drain', not {request.on_abort!r}")
     return problems
 
 

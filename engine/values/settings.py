@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 import attrs
-from attrs.validators import instance_of, matches_re, optional
+from attrs.validators import gt, in_, instance_of, matches_re, optional
 
 from engine.values.budgets import Budgets
 from engine.values.http import HttpVersion, Peer
@@ -13,6 +13,7 @@ from engine.values.origin import BaseUrl
 from engine.values.policy import (
     AssistantPrefix,
     HedgeAfter,
+    OnAbort,
     OnInterrupt,
     Patience,
     Retries,
@@ -131,6 +132,13 @@ class ModelSettings:
     on_interrupt: tuple[OnInterrupt, ...] | None = attrs.field(
         default=None, validator=_ladder_validator
     )
+    on_abort: OnAbort | None = attrs.field(
+        default=None, validator=optional(in_(("cancel", "drain")))
+    )
+    downgrade_after: float | None = attrs.field(default=None, validator=optional(gt(0)))
+    """Seconds in the queue after which a request goes to the next fallback model; None: never."""
+    downgrade_dearer: bool = False
+    """Also to a model that costs more."""
     hedge_after: HedgeAfter = attrs.field(default="off", validator=_hedge_validator)
     assistant_prefix: AssistantPrefix | None = None
     """None takes the endpoint's."""
@@ -163,6 +171,11 @@ class EngineConfig:
     on_interrupt: tuple[OnInterrupt, ...] = attrs.field(
         default=("fail",), validator=_ladder_validator
     )
+    on_abort: OnAbort = attrs.field(default="cancel", validator=in_(("cancel", "drain")))
+    max_drain_seconds: float = attrs.field(default=30.0, validator=gt(0))
+    """How long an attempt without a reader is read on, where `on_abort` is "drain"."""
+    max_drain_bytes: int = attrs.field(default=1024 * 1024, validator=_buffer_validator)
+    """And how much of it."""
     endpoints: Mapping[str, Endpoint] = attrs.field(factory=dict)
     models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
     default_endpoint: str | None = None

@@ -6,9 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import attrs
 import pytest
 
-from engine import ChatRequest, Engine
+from engine import ChatRequest, Engine, EngineError, Resumed, Retries, TextDelta, open_engine
+from engine.values.settings import ModelSettings, Route
 from tests.support.peers import INSTALLED, asking, failure, free_port, needs, serving
 
 AIMOCK = "npm/node_modules/.bin/aimock"
@@ -32,6 +34,7 @@ FIXTURES = [
         }
         for prompt, (status, kind) in ERRORS.items()
     ),
+    {"match": {"userMessage": "cut", "model": "whole"}, "response": {"content": ANSWER}},
     {
         "match": {"userMessage": "cut"},
         "response": {"content": ANSWER},
@@ -100,6 +103,42 @@ async def test_a_lasting_failure_may_not(tmp_path: Path) -> None:
             error = await failure(eng, "m", prompt)
             assert error.category == category
             assert not error.retryable
+
+
+async def test_a_broken_answer_is_continued_by_a_model_that_says_it_from_the_start(
+    tmp_path: Path,
+) -> None:
+    """aimock takes no notice of the prefix: the second model repeats all of it."""
+    async with aimock(tmp_path) as eng, asking_on(eng) as both:
+        async with both.stream("m", "cut", on_interrupt="continue") as stream:
+            events = [event async for event in stream]
+        text = "".join(event.text for event in events if isinstance(event, TextDelta))
+        (mark,) = (event for event in events if isinstance(event, Resumed))
+        assert 0 < mark.at < len(ANSWER)
+        assert text == ANSWER
+        assert [attempt.state.value for attempt in stream.attempts] == ["committed", "done"]
+        # Where every model breaks off again, what was delivered stays, with the reason.
+        async with both.stream("whole", "die", on_interrupt="continue") as stream:
+            with pytest.raises(EngineError) as caught:
+                await stream.completion()
+        assert caught.value.partial is not None
+        assert ANSWER.startswith(caught.value.partial.text)
+        assert "no continue" in caught.value.__notes__[0]
+
+
+@asynccontextmanager
+async def asking_on(eng: Engine) -> AsyncIterator[Engine]:
+    """An engine at the same server, where `m` has another route, the model `whole`."""
+    peer = attrs.evolve(eng.config.endpoints["peer"], assistant_prefix="message")
+    routes = (Route("peer", "m"), Route("peer", "whole"))
+    retries = Retries(attempts=2, base=0.05)
+    models = {
+        "m": ModelSettings("m", routes, retries=retries),
+        "whole": ModelSettings("whole", routes[1:], retries=retries),
+    }
+    config = attrs.evolve(eng.config, endpoints={"peer": peer}, models=models)
+    async with open_engine(config) as other:
+        yield other
 
 
 REQUESTS = 500

@@ -1,24 +1,27 @@
 """A second attempt beside a slow first one: who owns the stream, and what becomes of the other."""
 
 from contextlib import suppress
+from typing import Literal
 
 import attrs
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import EngineError, RequestError
 from engine.core.retry_budget import RetryBudget
-from engine.simulator import Delay, Fault, Plan, Reset, Rule, Status, When
+from engine.simulator import Delay, Fault, Plan, Profile, Reset, Rule, Status, When
 from engine.testing import World, cancel_at_every_step, wait_quiescent
 from engine.testing.sweeps import fail_at_every_io
 from engine.values.lifecycle import AttemptEnded, Hedged
 from engine.values.records import AttemptRecord, AttemptState
-from engine.values.settings import EngineConfig, ModelSettings
+from engine.values.settings import EngineConfig, ModelSettings, Route
+from tests.conftest import TIER
 from tests.support.scene import AT_ONCE, PACED, always, ask, once, scene, virtual
 
-POINTS = {"test": 20, "proof": 150, "soak": None}
+EXAMPLES = {"test": 25, "proof": 120, "soak": 2000}
+POINTS = {"test": 12, "proof": 60, "soak": None}
 SLOW = once(Delay(first_token=10.0))
 
 
@@ -178,6 +181,45 @@ async def test_a_hedge_that_cannot_be_is_refused(bad: object) -> None:
             s.engine.stream("m", "hello", hedge_after=bad)
 
 
+REQUESTS = {"test": 0, "proof": 500, "soak": 4000}
+
+
+def test_the_tail_of_the_first_tokens_is_cut_by_half(tier: str) -> None:
+    """One in twenty is delayed ten times; the rest are spread as a model's are."""
+    count = REQUESTS[tier]
+    if not count:
+        pytest.skip("the arithmetic alone is in the tier test: tests/unit/core/test_hedging.py")
+    (plain, few), (hedged_, more) = (tail(count, hedge) for hedge in ("off", "p95"))
+    print(f"p99 {plain:.2f} s -> {hedged_:.2f} s, attempts {few} -> {more}")
+    assert hedged_ <= plain / 2
+    assert more <= few * 1.07
+
+
+def tail(count: int, hedge: Literal["off", "p95"]) -> tuple[float, int]:
+    """The p99 of the time to first token, and the attempts it took."""
+    spread = Profile(ttft_mean=1.0, ttft_p95=1.6, tokens_per_second=50, output_tokens=(2, 2))
+    delayed = Plan((Rule((Delay(first_token=10.0),), When(every=20)),))
+
+    async def main(world: World) -> list[float]:
+        world.add_provider("p", models={"m": spread}, plan=delayed)
+        settings = ModelSettings("m", (Route("p", "m"),), max_streams=500, hedge_after=hedge)
+        found: list[float] = []
+        async with world.open_engine(world.config(models={"m": settings})) as eng:
+
+            async def one() -> None:
+                found.append((await eng.complete("m", "x")).timings.time_to_first_token or 0.0)
+
+            async with trio.open_nursery() as nursery:
+                for _ in range(count):
+                    nursery.start_soon(one)
+                    await trio.sleep(0.1)
+        return sorted(found)
+
+    world = World(1, tick=0.001)
+    found = world.run(main)
+    return found[int(0.99 * count)], len(world.providers["p"].log)
+
+
 # Every order of events. -----------------------------------------------------------------------
 
 TIMES = st.sampled_from((0.0, 0.5, 1.0, 1.5, 2.0))
@@ -190,6 +232,7 @@ ENDS: st.SearchStrategy[tuple[Fault, ...]] = st.sampled_from((
 ))
 
 
+@settings(max_examples=EXAMPLES[TIER])
 @given(
     random=st.random_module(),
     seed=st.integers(0, 2**32),

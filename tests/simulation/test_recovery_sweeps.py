@@ -16,9 +16,9 @@ from engine.values.events import TextDelta
 from engine.values.policy import Retries
 from engine.values.settings import EngineConfig, ModelSettings, Route
 
-POINTS = {"test": 20, "proof": 120, "soak": None}
-CUTS = {"test": 40, "proof": 400, "soak": None}
-RANDOM_CUTS = {"test": 60, "proof": 300, "soak": 10_000}
+POINTS = {"test": 12, "proof": 60, "soak": None}
+CUTS = {"test": 20, "proof": 100, "soak": None}
+RANDOM_CUTS = {"test": 50, "proof": 150, "soak": 10_000}
 BREAK = Plan((Rule((Cut(3),), When(requests=(1,))),))
 
 
