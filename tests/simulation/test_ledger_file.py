@@ -1,10 +1,11 @@
 """The ledger in a file, on a disk of its own clock: crashes, faults, others at the same file."""
 
+import os
 from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import BudgetExceededError, Engine, EngineError, StorageError
@@ -14,6 +15,7 @@ from engine.storage.ledger_file import Entry, LedgerFile
 from engine.testing import SimDisk, World
 from engine.values.money import Money
 
+EXAMPLES = {"test": 12, "proof": 80, "soak": 1000}[os.environ.get("STREAMNURSERY_TIER", "test")]
 TOKEN = 1_000_000
 PRICE = {"input": "0", "output": "1000"}
 QUERY = "SELECT state, count(*), sum(billed), sum(estimate) FROM attempts GROUP BY state"
@@ -267,6 +269,7 @@ def test_an_alert_is_told_by_one_of_all_engines() -> None:
     World(12).run(main)
 
 
+@settings(max_examples=EXAMPLES)
 @given(seed=st.integers(0, 2**32), noise=st.random_module())
 def test_no_fault_of_the_disk_loses_or_doubles_money(seed: int, noise: object) -> None:
     """Whatever fails: no row is billed twice, the accounts add up, the limit holds."""
