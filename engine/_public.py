@@ -4,6 +4,7 @@ from engine._version import __version__
 from engine.core.route_plan import Plan, Role, Stop
 from engine.core.router import Candidate, Decision, Needs, RoutingPolicy
 from engine.facade import DrainReport, Engine, open_engine
+from engine.facade.limits import Reload
 from engine.logs import JsonFormatter, log_observer
 from engine.pipeline.broadcast import Broadcast, Reader, ReaderStatistics
 from engine.pipeline.channel import ChannelStatistics
@@ -16,6 +17,7 @@ from engine.scheduler.observers import ObserverBlocked, ObserverFailed, RecordSt
 from engine.sessions import Receipt, Session
 from engine.sessions.typed import TypedEvents
 from engine.transport.http import open_transport
+from engine.values.admission import AdmissionOutcome, Explanation
 from engine.values.budgets import Budget, Budgets
 from engine.values.completion import Choice, Completion, Outcome, Partial, ToolCall
 from engine.values.errors import (
@@ -82,6 +84,7 @@ from engine.values.lifecycle import (
     Interrupted,
     LifecycleRecord,
     ModelChosen,
+    NotAdmitted,
     Reconnected,
     Reconnecting,
     Retrying,
@@ -93,6 +96,7 @@ from engine.values.money import Money
 from engine.values.origin import BaseUrl
 from engine.values.policy import Patience, Priority, Retries
 from engine.values.prices import Price, Tier, TokenRates
+from engine.values.rates import Rates
 from engine.values.records import AttemptRecord, AttemptState, Timings
 from engine.values.request import ChatRequest
 from engine.values.secret import Secret
@@ -108,19 +112,23 @@ from engine.values.session import (
     SessionStatistics,
 )
 from engine.values.settings import Endpoint, EngineConfig, ModelSettings, Route
+from engine.values.snapshot import EngineSnapshot, LimitSnapshot, StreamSnapshot
 from engine.values.spending import BudgetStanding, SpendingLine, SpendingReport
 from engine.values.statistics import (
     ConnectionStatistics,
     EngineStatistics,
     ModelStatistics,
     Quantiles,
+    RateStatistics,
     RouteStatistics,
 )
 from engine.values.task import TaskProfile
+from engine.values.tenant import Tenant
 from engine.values.usage import Usage
 
 __all__ = [
     "AdmissionError",
+    "AdmissionOutcome",
     "Admitted",
     "AttemptEnded",
     "AttemptRecord",
@@ -158,7 +166,9 @@ __all__ = [
     "EngineClosedError",
     "EngineConfig",
     "EngineError",
+    "EngineSnapshot",
     "EngineStatistics",
+    "Explanation",
     "Failed",
     "Finished",
     "FirstByteTimeoutError",
@@ -172,6 +182,7 @@ __all__ = [
     "Interrupted",
     "JsonFormatter",
     "LifecycleRecord",
+    "LimitSnapshot",
     "MalformedChunkError",
     "MergedEvents",
     "ModelChosen",
@@ -181,6 +192,7 @@ __all__ = [
     "Money",
     "Needs",
     "NetworkError",
+    "NotAdmitted",
     "ObserverBlocked",
     "ObserverFailed",
     "Outcome",
@@ -199,6 +211,8 @@ __all__ = [
     "QueueDeadlineError",
     "QuotaError",
     "RateLimitedError",
+    "RateStatistics",
+    "Rates",
     "Reader",
     "ReaderStatistics",
     "ReasoningDelta",
@@ -209,6 +223,7 @@ __all__ = [
     "RecordStream",
     "RedirectRefusedError",
     "RefusalDelta",
+    "Reload",
     "RequestError",
     "Rerouted",
     "Restarted",
@@ -236,8 +251,10 @@ __all__ = [
     "StreamEnded",
     "StreamEvent",
     "StreamOutcome",
+    "StreamSnapshot",
     "StreamStatistics",
     "TaskProfile",
+    "Tenant",
     "TextDelta",
     "TextStream",
     "Tier",

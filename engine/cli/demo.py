@@ -47,6 +47,7 @@ def add(verbs: Verbs) -> None:
     add("--big", action="store_true", help="2,000 streams, 1,000 at a time")
     add("--chaos", action="store_true", help="429, 503, broken and silent answers, an outage")
     add("--json", action="store_true", help="print one object with the figures")
+    add("--config", metavar="FILE", help="settings over the demo's own; SIGHUP reads them again")
 
 
 def _limit(text: str) -> tuple[str, int]:
@@ -70,12 +71,17 @@ def run(args: argparse.Namespace) -> int:
         from engine.cli.demo_load import Load
         from engine.cli.demo_report import report
         from engine.cli.demo_screen import screen_for
+        from engine.cli.explain import config_mistakes
         from engine.cli.signals import run_trio
+        from engine.values.errors import ConfigError
 
         load = Load(plan, simulator.url())
 
         async def work() -> int:
-            await load.run(screen_for(load, as_json=args.json))
+            try:
+                await load.run(screen_for(load, as_json=args.json))
+            except ConfigError as error:
+                raise config_mistakes(error) from None
             return 0
 
         interrupted = run_trio(work)

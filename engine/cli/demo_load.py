@@ -2,12 +2,14 @@
 
 import random
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import trio
 
 from engine.cli.demo_plan import DemoPlan
+from engine.cli.hangup import reload_on_hangup
 from engine.core.histogram import Histogram
 from engine.facade import Engine, open_engine
 from engine.simulator import PROFILES, Provider, parse_profiles
@@ -71,6 +73,9 @@ class Load:
             async with open_engine(self.plan.config(self.url), seed=self.plan.seed) as eng:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._watch, eng, screen, started_at)
+                    if self.plan.config_file is not None:
+                        read = partial(self.plan.config, self.url)
+                        nursery.start_soon(reload_on_hangup, eng, read)
                     try:
                         await self._run(eng)
                     finally:

@@ -4,6 +4,7 @@ import argparse
 import json
 
 from engine.cli.exits import CliError
+from engine.cli.hangup import laid_over
 from engine.cli.parser import PROGRAM, suggestion
 
 LIMITS = {
@@ -58,6 +59,7 @@ class DemoPlan:
         seed: int,
         chaos: bool,
         big: bool,
+        config_file: str | None = None,
     ) -> None:
         self.streams = streams
         self.max_streams = max_streams
@@ -67,6 +69,8 @@ class DemoPlan:
         self.seed = seed
         self.chaos = chaos
         self.big = big
+        self.config_file = config_file
+        """A TOML file whose settings are laid over the demo's own."""
 
     @classmethod
     def of(cls, args: argparse.Namespace) -> "DemoPlan":
@@ -86,6 +90,7 @@ class DemoPlan:
             seed=args.seed,
             chaos=args.chaos,
             big=args.big,
+            config_file=args.config,
         )
 
     @property
@@ -113,7 +118,11 @@ class DemoPlan:
         return json.dumps({"rules": [{"when": w, "script": [fault]} for w, fault in _CHAOS]})
 
     def config(self, url: str) -> dict[str, object]:
-        """The engine's configuration, as a file would hold it."""
+        """The engine's configuration, as a file would hold it.
+
+        Raises:
+            CliError: the file over it cannot be read.
+        """
         models: dict[str, dict[str, object]] = {
             model: {"routes": [{"endpoint": "demo"}], "max_streams": limit}
             for model, limit in self.limits.items()
@@ -125,9 +134,10 @@ class DemoPlan:
             for model, settings in models.items():
                 if model != FALLBACK:
                     settings["fallback"] = [FALLBACK]
-        return {
+        own: dict[str, object] = {
             "engine": {"max_streams": self.max_streams, "max_queued": max(1, self.streams)},
             "defaults": defaults,
             "endpoints": {"demo": {"url": url}},
             "models": models,
         }
+        return own if self.config_file is None else laid_over(own, self.config_file)

@@ -7,6 +7,7 @@ import attrs
 from engine.cli.demo_load import Load
 from engine.cli.tables import aligned
 from engine.core.histogram import Histogram
+from engine.core.rates import KINDS
 from engine.values.statistics import EngineStatistics, ModelStatistics
 
 ALL = "all"
@@ -124,6 +125,9 @@ def limited_by(model: str, own: ModelStatistics, statistics: EngineStatistics) -
         return ""
     if own.active >= own.max_streams:
         return "own limit"
+    for kind in KINDS:
+        if own.limit is not None and own.limit.startswith(f"{kind} = "):
+            return kind
     total = statistics.total
     return "all models" if total.active >= total.max_streams else "its turn"
 

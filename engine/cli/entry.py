@@ -4,7 +4,20 @@ import sys
 import warnings
 from collections.abc import Sequence
 
-from engine.cli import ask, bench, completion, config, cost, demo, doctor, grade, models, route, sim
+from engine.cli import (
+    ask,
+    bench,
+    completion,
+    config,
+    cost,
+    demo,
+    doctor,
+    grade,
+    models,
+    route,
+    sim,
+    top,
+)
 from engine.cli.console import (
     colourless,
     complain,
@@ -18,7 +31,7 @@ from engine.cli.console import (
 from engine.cli.exits import EXIT_CODES, CliError, Exit
 from engine.cli.parser import PROGRAM, Parser, suggestion
 
-_VERBS = (demo, ask, sim, bench, grade, models, route, cost, config, doctor, completion)
+_VERBS = (demo, ask, sim, bench, grade, models, route, top, cost, config, doctor, completion)
 _ELSEWHERE = ("help", "version")
 """What is a flag here and a verb elsewhere."""
 

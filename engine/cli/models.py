@@ -128,7 +128,7 @@ def _simulated(loaded: "LoadedConfig") -> list[dict[str, Any]]:
     found = []
     for name, profile in PROFILES.items():
         own = limits.get(f"sim/{name}")
-        entry = {
+        entry: dict[str, Any] = {
             "name": f"sim/{name}",
             "routes": [],
             "max_streams": default if own is None else own,

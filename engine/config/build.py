@@ -17,7 +17,7 @@ from engine.config.providers import DEFAULT, key_variable
 from engine.config.report import Place, Report, dotted, nearest, quoted, suggestion
 from engine.values.budgets import Budget, Budgets
 from engine.values.http2 import Http2Settings
-from engine.values.policy import Patience, Retries
+from engine.values.policy import Adaptive, Patience, Retries
 from engine.values.rates import Rates
 from engine.values.session import (
     EndpointHeartbeat,
@@ -27,6 +27,7 @@ from engine.values.session import (
     SessionSettings,
 )
 from engine.values.settings import Endpoint, EngineConfig, ModelSettings, Route
+from engine.values.tenant import Tenant
 
 MAX_CYCLES = 10
 
@@ -40,6 +41,8 @@ def check(layer: Layer, report: Report) -> None:
     _check_buffers(layer, groups, report)
     for place in (("defaults",), *(("models", name) for name in layer.named("models"))):
         _check_retries(place, layer, groups, report)
+    for name in layer.named("models"):
+        _check_adaptive(name, layer, groups, report)
     _check_routes(layer, groups, report)
     _check_fallbacks(layer, report)
     _check_budgets(layer, groups, report)
@@ -82,6 +85,18 @@ def _check_retries(place: Place, layer: Layer, groups: Groups, report: Report) -
         base, cap = ((*place, "retries", name) for name in ("base", "cap"))
         what = f"must not be above `cap`: {retries.base:g} s is more than {retries.cap:g} s"
         report.add(_origin(layer, base, cap), base, what)
+
+
+def _check_adaptive(name: str, layer: Layer, groups: Groups, report: Report) -> None:
+    given = groups.get(("models", name, "adaptive"), {})
+    least, most = (
+        given.get(field, getattr(attrs.fields(Adaptive), field).default)
+        for field in ("min_streams", "max_streams")
+    )
+    if least > most:
+        places = [("models", name, "adaptive", n) for n in ("min_streams", "max_streams")]
+        what = f"must not be above `max_streams`: {least} is more than {most}"
+        report.add(_origin(layer, *places), places[0], what)
 
 
 def _origin(layer: Layer, *places: Place) -> str:
@@ -190,6 +205,7 @@ def build(layer: Layer, written: Layer) -> EngineConfig:
         budgets=_budgets(groups),
         http2=Http2Settings(**groups.get(("http2",), {})),
         sessions=_sessions(groups),
+        tenants={n: Tenant(**groups.get(("tenants", n), {})) for n in layer.named("tenants")},
     )
 
 
@@ -263,5 +279,6 @@ def _model(name: str, groups: Groups) -> ModelSettings:
         patience=attrs.evolve(_default_patience(groups), **patience) if patience else None,
         retries=attrs.evolve(_default_retries(groups), **retries) if retries else None,
         rates=_rates(fields),
+        adaptive=Adaptive(**groups.get(("models", name, "adaptive"), {})),
         **fields,
     )

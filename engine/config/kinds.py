@@ -18,6 +18,7 @@ from engine.values.settings import Route
 
 MAX_COUNT = 10**12
 MAX_SECONDS = 1e9
+MAX_SOCKET = 100
 MAX_TEXT = 200
 """Characters of a model's or endpoint's name."""
 
@@ -60,12 +61,17 @@ class Kind:
     """In the environment the text is the credential itself."""
 
 
-def whole(low: int, high: int = MAX_COUNT) -> Kind:
+def whole(low: int, high: int = MAX_COUNT, *, word: str = "") -> Kind:
+    """A whole number, or `word` where there is one."""
     form = f"whole number >= {low}"
     if high < MAX_COUNT:
         form += f" and <= {high}"
+    if word:
+        form += f' or "{word}"'
 
-    def read(raw: object, _: Spot) -> int:
+    def read(raw: object, _: Spot) -> int | str:
+        if word and raw == word:
+            return word
         if isinstance(raw, int) and not isinstance(raw, bool) and low <= raw <= high:
             return raw
         raise _no_number(raw, f"a {form}", high)
@@ -103,6 +109,15 @@ def _server_path(raw: object, _: Spot) -> str:
 
 
 SERVER_PATH = Kind("path", _server_path)
+
+
+def _weight(raw: object, _: Spot) -> float:
+    if is_number(raw) and 0 < raw <= MAX_SECONDS:
+        return float(raw)
+    raise _no_number(raw, f"a {WEIGHT.form}", MAX_SECONDS)
+
+
+WEIGHT = Kind("number > 0", _weight, plain=False)
 
 
 def seconds(*words: str, zero: bool = False) -> Kind:
@@ -195,6 +210,20 @@ def _ca_file(raw: object, spot: Spot) -> str:
 
 
 CA_FILE = Kind("path", _ca_file)
+
+
+def _socket(raw: object, spot: Spot) -> str:
+    if not isinstance(raw, str) or not raw.isprintable():
+        msg = f"must be the path of a socket that can be made there, not {described(raw)}"
+        raise MisfitError(msg)
+    path = str(spot.path(raw)) if raw else ""
+    if len(path.encode()) > MAX_SOCKET:
+        msg = f"must be a path of at most {MAX_SOCKET} bytes: a system's sockets take no more"
+        raise MisfitError(msg)
+    return path
+
+
+SOCKET = Kind("path", _socket)
 
 
 def _query(raw: object, spot: Spot) -> str:

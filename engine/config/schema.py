@@ -17,7 +17,9 @@ from engine.config.kinds import (
     QUERY,
     ROUTES,
     SERVER_PATH,
+    SOCKET,
     URL,
+    WEIGHT,
     Kind,
     choice,
     number,
@@ -32,6 +34,7 @@ from engine.values.http2 import MAX_STREAMS, MAX_WINDOW, MIN_WINDOW, Http2Settin
 from engine.values.policy import AssistantPrefix, OnAbort, Patience, Retries
 from engine.values.session import Heartbeat, Pending, Reconnect, SessionSettings, WhenFull
 from engine.values.settings import Auth, Balance, Endpoint, EngineConfig
+from engine.values.tenant import Tenant
 
 ANY = "*"
 """Stands in a path for a name that the user chooses."""
@@ -178,6 +181,7 @@ _UNITS = {"daily": "per day", "monthly": "per month", "soft_wait": "seconds"}
 KEYS: tuple[Key, ...] = (
     _engine("max_streams", whole(0), "streams"),
     _engine("max_queued", whole(0), "requests"),
+    Key("engine.max_queued_per_tenant", whole(0), "requests"),
     _engine("trust_env", FLAG),
     _engine("buffer_events", whole(1), "events"),
     _engine("buffer_bytes", whole(1), "bytes"),
@@ -186,6 +190,7 @@ KEYS: tuple[Key, ...] = (
     _engine("max_added_latency", seconds("off"), "seconds"),
     _engine("max_drain_seconds", seconds(), "seconds"),
     _engine("max_drain_bytes", whole(1), "bytes"),
+    _engine("top_socket", SOCKET),
     *_http2(),
     Key("defaults.max_streams", whole(0), "streams", _default(EngineConfig, "default_max_streams")),
     *(Key(f"defaults.{name}", kind, unit, value) for name, kind, unit, value in _policies()),
@@ -212,7 +217,11 @@ KEYS: tuple[Key, ...] = (
     _endpoint("learn_rates", FLAG),
     _endpoint("assistant_prefix", choice(*get_args(AssistantPrefix))),
     Key("models.*.routes", ROUTES),
-    Key("models.*.max_streams", whole(0), "streams"),
+    Key("models.*.max_streams", whole(0, word="adaptive"), "streams"),
+    *(
+        Key(f"models.*.adaptive.{name}", whole(1), "streams")
+        for name in ("min_streams", "max_streams", "start")
+    ),
     *_rates("models"),
     *(Key(f"models.*.{name}", kind, unit) for name, kind, unit, _ in _policies()),
     Key("models.*.fallback", MODELS),
@@ -228,6 +237,8 @@ KEYS: tuple[Key, ...] = (
     Key("models.*.tools", FLAG),
     Key("models.*.ttft", seconds(), "seconds"),
     Key("models.*.balance", choice(*get_args(Balance))),
+    Key("tenants.*.weight", WEIGHT, "", _default(Tenant, "weight")),
+    Key("tenants.*.max_queued", whole(0), "requests"),
     *_budgets(),
     *_sessions(),
 )

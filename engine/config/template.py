@@ -7,6 +7,7 @@ TEMPLATE = """\
 #[engine]
 #max_streams = 1000              # over all models
 #max_queued = 10000              # requests that may wait; the next one is refused
+#max_queued_per_tenant = 1000    # the same for each tenant; without it no bound of its own
 #trust_env = false               # obey HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and their kin
 #buffer_events = 1024            # unread events per stream before the provider is held back
 #buffer_bytes = 262144           # unread bytes per stream
@@ -15,6 +16,7 @@ TEMPLATE = """\
 #max_added_latency = "off"       # 0.005 lets a busy engine read less often, and so cheaper
 #max_drain_seconds = 30          # of an answer without a reader, where on_abort is "drain"
 #max_drain_bytes = 1048576
+#top_socket = ""                 # a path: `streamnursery top` shows this engine there
 
 #[http2]                         # for every HTTP/2 connection
 #stream_window = 131072          # bytes of one stream on the way or unread, 64 to 256 KiB
@@ -60,7 +62,8 @@ TEMPLATE = """\
 
 #[models."gpt-4.1"]
 #routes = [{ endpoint = "main" }, { endpoint = "main", model = "gpt-4.1-2025-04-14" }]
-#max_streams = 5
+#max_streams = 5                 # or "adaptive": as many as do not slow its routes down
+#adaptive = { min_streams = 1, max_streams = 1000, start = 10 }
 #rpm = 500
 #tpm = 30000
 #input_tpm = 25000
@@ -84,6 +87,10 @@ TEMPLATE = """\
 
 #[models."gpt-4.1-mini"]
 #routes = [{ endpoint = "main" }]
+
+#[tenants.acme]                  # on whose behalf: tenant= of a request
+#weight = 1                      # its share of what is scarce, against those of others
+#max_queued = 100
 
 #[budgets]                       # in US dollars; without any limit nothing is refused
 #daily = "100"

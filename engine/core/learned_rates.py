@@ -9,13 +9,14 @@ Rule 4: no news closes a route for good: a limit refills within `MAX_RESET`, and
         the limit passes when all of it is there.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import attrs
 
 from engine.core.rates import Shortage, units
 from engine.values.demand import Demand
 from engine.values.rates import RateNews
+from engine.values.statistics import RateStatistics
 from engine.values.usage import Usage
 
 MAX_RESET = 3600.0
@@ -120,12 +121,18 @@ class LearnedRates:
                 worst = Shortage(kind, int(allowance.limit), wanted, date)
         return worst
 
-    def reserve(self, demand: Demand, now: float) -> Iterator[Underway]:
+    def reserve(self, demand: Demand, now: float) -> tuple[Underway]:
         """Take what `demand` needs from what is left."""
         for kind, allowance in self.buckets.items():
             allowance.take(units(kind, demand.input_tokens, demand.output_tokens), now)
         self.add_underway(demand, 1)
-        yield Underway(self, demand)
+        return (Underway(self, demand),)
+
+    def statistics(self, now: float) -> tuple[RateStatistics, ...]:
+        return tuple(
+            RateStatistics(kind, int(allowance.limit), allowance.used(now))
+            for kind, allowance in self.buckets.items()
+        )
 
     def impossible(self, _demand: Demand) -> Shortage | None:
         """Never: who sends too much is told so by the provider."""

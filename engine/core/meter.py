@@ -97,7 +97,9 @@ class Meter:
             tokens_per_second=speed if known and speed else _ASSUMED_TOKENS_PER_SECOND,
         )
 
-    def snapshot(self, *, active: int, queued: int, max_streams: int, peak: int) -> ModelStatistics:
+    def snapshot(
+        self, *, active: int, queued: int, limit: str | None, max_streams: int, peak: int
+    ) -> ModelStatistics:
         return ModelStatistics(
             requests=self.requests,
             succeeded=self.succeeded,
@@ -109,6 +111,7 @@ class Meter:
             hedges_won=self.hedges_won,
             active=active,
             queued=queued,
+            limit=limit,
             max_streams=max_streams,
             peak_active=peak,
             utilisation=active / max_streams if max_streams else 0.0,

@@ -7,6 +7,7 @@ import attrs
 from engine.core.bucket import Bucket, Taken
 from engine.values.demand import Demand
 from engine.values.rates import Rates
+from engine.values.statistics import RateStatistics
 from engine.values.usage import Usage
 
 KINDS = ("rpm", "tpm", "input_tpm", "output_tpm")
@@ -89,6 +90,12 @@ class RateLimits:
         for kind, bucket in self.buckets.items():
             wanted = units(kind, demand.input_tokens, demand.output_tokens)
             yield Reservation(kind, bucket, bucket.take(wanted, now), wanted)
+
+    def statistics(self, now: float) -> tuple[RateStatistics, ...]:
+        return tuple(
+            RateStatistics(kind, bucket.limit, bucket.used(now))
+            for kind, bucket in self.buckets.items()
+        )
 
     def impossible(self, demand: Demand, /) -> Shortage | None:
         """The limit that `demand` alone is above of."""

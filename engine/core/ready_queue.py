@@ -1,78 +1,135 @@
-"""Who may go next: waiting requests, by lane, by priority, by age.
+"""Who may go next: waiting requests, by lane, by priority, by tenant, by deadline and age.
 
 A lane is whatever shares all its limits: a model at an endpoint.
 
 Rule 1: a lane at its limit costs the others nothing: only lanes that have both work and room
         are looked at.
-Rule 2: within a lane, and between lanes, the more urgent priority goes first, then the older
-        ticket.
-Rule 3: every operation is O(log n); a cancelled ticket is dropped when it comes to the top, and
-        cancelled ones never outnumber the live ones by more than the compaction bound.
+Rule 2: within a lane and between lanes the more urgent priority goes first; within a priority
+        tenants share by weight (`core/fair_share`); then the older request goes first. Between
+        lanes that compete for a global slot, a lane speaks for the tenant of its head.
+Rule 3: who waits is served: of ten turns that a priority could have had, in a lane or between
+        lanes, it gets one at least. That is the aging bound: with k requests before it in its
+        own priority a request waits for 10 * (k + 1) grants at most, however many more urgent
+        ones come, and what it takes from them is a tenth at most.
+Rule 4: every operation is O(log n).
 """
 
 import heapq
-from collections.abc import Callable, Hashable
+from collections import Counter
+from collections.abc import Callable, Hashable, Iterable
+from typing import TypeAlias
 
 import attrs
 
-_COMPACT_AT = 64
+from engine.core.fair_share import FairQueue, Tags, Ticket, Weight
+
+AGING = 10
+"""A priority that waits gets every tenth turn at least."""
+
+_Key: TypeAlias = tuple[int, float, int]
+"""(priority, start tag, number of the request): where a lane stands among the lanes."""
+
+
+def _same(_: str) -> float:
+    return 1.0
 
 
 @attrs.define(eq=False)
-class Ticket:
-    """A place in the queue. `rank` decides; it stays with a request through its retries."""
+class _Turns:
+    """How often each priority was passed by a more urgent one."""
 
-    lane: Hashable
-    rank: tuple[int, int]
-    """(priority, sequence number): lower goes first."""
-    cancelled: bool = False
+    passed: dict[int, int] = attrs.field(factory=dict)
+
+    def aged(self, waiting: Iterable[int]) -> int | None:
+        """The most urgent of the `waiting` priorities whose turn has come."""
+        return min((p for p in waiting if self.passed.get(p, 0) >= AGING - 1), default=None)
+
+    def served(self, priority: int, waiting: Iterable[int]) -> None:
+        """`priority` had a turn while those of `waiting` could have had it."""
+        self.passed[priority] = 0
+        for other in waiting:
+            if other > priority:
+                self.passed[other] = self.passed.get(other, 0) + 1
 
 
-@attrs.define
+@attrs.define(eq=False)
 class _LaneQueue:
-    heap: list[tuple[tuple[int, int], int, Ticket]] = attrs.field(factory=list)
-    cancelled: int = 0
-    offered: tuple[int, int] | None = None
-    """The rank under which this queue stands in the list of runnable lanes."""
+    queues: dict[int, FairQueue] = attrs.field(factory=dict)
+    """By priority; none is empty."""
+    live: int = 0
+    turns: _Turns = attrs.field(factory=_Turns)
+    offered: _Key | None = None
+    """Where this lane stands among the runnable ones."""
 
-    def head(self) -> Ticket | None:
-        while self.heap and self.heap[0][2].cancelled:
-            heapq.heappop(self.heap)
-            self.cancelled -= 1
-        return self.heap[0][2] if self.heap else None
+    @property
+    def priority(self) -> int:
+        """The most urgent one that waits here."""
+        return min(self.queues)
 
-    def compact(self) -> None:
-        if self.cancelled > _COMPACT_AT and self.cancelled * 2 > len(self.heap):
-            self.heap = [entry for entry in self.heap if not entry[2].cancelled]
-            heapq.heapify(self.heap)
-            self.cancelled = 0
+    def next_priority(self) -> int:
+        """Whose turn it is here."""
+        if len(self.queues) == 1:
+            return next(iter(self.queues))
+        aged = self.turns.aged(self.queues)
+        return self.priority if aged is None else aged
+
+    def head(self) -> Ticket:
+        return self.queues[self.next_priority()].head()
+
+    def push(self, ticket: Ticket) -> None:
+        priority = ticket.rank[0]
+        queue = self.queues.get(priority)
+        if queue is None:
+            queue = self.queues[priority] = FairQueue()
+        queue.push(ticket)
+        self.live += 1
+
+    def pop(self, weight: Weight) -> Ticket:
+        priority = self.next_priority()
+        ticket = self.queues[priority].pop(weight)
+        self.turns.served(priority, self.queues)
+        self._left(priority)
+        return ticket
+
+    def cancel(self, ticket: Ticket) -> None:
+        self.queues[ticket.rank[0]].cancel(ticket)
+        self._left(ticket.rank[0])
+
+    def _left(self, priority: int) -> None:
+        self.live -= 1
+        if not self.queues[priority].live:
+            del self.queues[priority]
+            self.turns.passed.pop(priority, None)
 
 
 class ReadyQueue:
     """The only queue of the engine."""
 
-    def __init__(self) -> None:
+    def __init__(self, weight: Weight = _same) -> None:
+        """`weight` is a tenant's share, above 0; read anew at every turn."""
+        self._weight = weight
         self._queues: dict[Hashable, _LaneQueue] = {}
-        self._runnable: list[tuple[tuple[int, int], int, Hashable]] = []
+        self._runnable: dict[int, list[tuple[_Key, int, Hashable]]] = {}
+        self._tags: dict[int, Tags] = {}
+        self._turns = _Turns()
+        self._tenants: Counter[str] = Counter()
         self._entries = 0
         self.live = 0
         """Tickets waiting, cancelled ones not counted."""
 
     def push(self, ticket: Ticket) -> None:
         queue = self._queues.setdefault(ticket.lane, _LaneQueue())
-        self._entries += 1
-        heapq.heappush(queue.heap, (ticket.rank, self._entries, ticket))
+        queue.push(ticket)
         self.live += 1
-        if queue.heap[0][2] is ticket:
-            self._offer(ticket)
+        self._tenants[ticket.tenant] += 1
+        if queue.head() is ticket:
+            self._offer(ticket.lane, queue)
 
     def cancel(self, ticket: Ticket) -> None:
         """Take a waiting ticket out; it must not have been popped."""
         ticket.cancelled = True
-        self.live -= 1
-        queue = self._queues[ticket.lane]
-        queue.cancelled += 1
-        queue.compact()
+        self._queues[ticket.lane].cancel(ticket)
+        self._gone(ticket)
         self.wake(ticket.lane)
 
     def wake(self, lane: Hashable) -> None:
@@ -80,30 +137,25 @@ class ReadyQueue:
         queue = self._queues.get(lane)
         if queue is None:
             return
-        head = queue.head()
-        if head is None:
-            del self._queues[lane]
+        if queue.live:
+            self._offer(lane, queue)
         else:
-            self._offer(head)
+            del self._queues[lane]
 
     def pop(self, has_room: Callable[[Ticket], bool]) -> Ticket | None:
         """The next ticket that `has_room` lets through; asked of the heads of lanes only.
 
         A lane without room leaves the list of runnable lanes until `wake` names it.
         """
-        while self._runnable:
-            rank, _, lane = heapq.heappop(self._runnable)
-            queue = self._queues.get(lane)
-            if queue is None or queue.offered != rank:
-                continue  # stale: the queue has gone or stands here under another rank
-            queue.offered = None
-            head = queue.head()
-            if head is None or not has_room(head):
-                continue  # `wake` brings it back
-            heapq.heappop(queue.heap)
-            self.live -= 1
-            self.wake(lane)
-            return head
+        if not self.live:
+            return None
+        waiting = [priority for priority, heap in self._runnable.items() if heap]
+        aged = self._turns.aged(waiting) if len(waiting) > 1 else None
+        for priority in sorted(waiting, key=lambda p: (p != aged, p)):
+            ticket = self._pop(priority, has_room)
+            if ticket is not None:
+                self._turns.served(priority, (p for p in waiting if self._runnable[p]))
+                return ticket
         return None
 
     def head(self, lane: Hashable) -> Ticket | None:
@@ -114,12 +166,56 @@ class ReadyQueue:
     def waiting(self, lane: Hashable) -> int:
         """Live tickets of one lane."""
         queue = self._queues.get(lane)
-        return len(queue.heap) - queue.cancelled if queue is not None else 0
+        return queue.live if queue is not None else 0
 
-    def _offer(self, head: Ticket) -> None:
-        queue = self._queues[head.lane]
-        if queue.offered == head.rank:
+    def waiting_of(self, tenant: str) -> int:
+        """Live tickets of one tenant."""
+        return self._tenants[tenant]
+
+    def _pop(self, priority: int, has_room: Callable[[Ticket], bool]) -> Ticket | None:
+        heap = self._runnable[priority]
+        while heap:
+            key, _, lane = heapq.heappop(heap)
+            queue = self._queues.get(lane)
+            if queue is None or queue.offered != key:
+                continue  # stale: the lane has gone or stands elsewhere
+            head = queue.head()
+            if self._key(queue, head) != key:
+                self._offer(lane, queue)  # its tenant was served in another lane meanwhile
+                continue
+            queue.offered = None
+            if not has_room(head):
+                continue  # `wake` brings it back
+            queue.pop(self._weight)
+            self._tags[priority].serve(head.tenant, key[1], self._weight(head.tenant))
+            self._gone(head)
+            self.wake(lane)
+            return head
+        return None
+
+    def _gone(self, ticket: Ticket) -> None:
+        self.live -= 1
+        self._tenants[ticket.tenant] -= 1
+        if not self._tenants[ticket.tenant]:
+            del self._tenants[ticket.tenant]
+        if not self.live:
+            self._tags.clear()  # the end of a busy period: nobody owes anybody anything
+            self._turns.passed.clear()
+        for tags in self._tags.values():
+            tags.forget(len(self._tenants))
+
+    def _key(self, queue: _LaneQueue, head: Ticket) -> _Key:
+        priority = queue.priority
+        tags = self._tags.get(priority)
+        if tags is None:
+            tags = self._tags[priority] = Tags()
+        return (priority, tags.start(head.tenant), head.rank[1])
+
+    def _offer(self, lane: Hashable, queue: _LaneQueue) -> None:
+        key = self._key(queue, queue.head())
+        if queue.offered == key:
             return
-        queue.offered = head.rank
+        queue.offered = key
         self._entries += 1
-        heapq.heappush(self._runnable, (head.rank, self._entries, head.lane))
+        heap = self._runnable.setdefault(key[0], [])
+        heapq.heappush(heap, (key, self._entries, lane))

@@ -115,7 +115,7 @@ class TokenEstimates:
         known = self._models.get(model)
         factor, output = (known.factor, known.output) if known else (1.0, _ASSUMED_OUTPUT)
         each = request.max_tokens if request.max_tokens is not None else output
-        return max(1, round(raw * factor)), max(1, round(each * (request.n or 1)))
+        return round(raw * factor) or 1, round(each * (request.n or 1)) or 1
 
     def learn(self, model: str, raw: float, usage: Usage) -> None:
         """A request that was estimated at `raw` tokens really had `usage`."""

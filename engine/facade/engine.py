@@ -8,14 +8,15 @@ from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
 )
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple
 
 import attrs
 import trio
 
-from engine.core.bucket import BURST
 from engine.core.route_plan import Plan
 from engine.facade.choosing import Choosing
+from engine.facade.limits import LimitVerbs
 from engine.facade.parts import (
     Outside,
     admission_of,
@@ -26,6 +27,7 @@ from engine.facade.parts import (
 from engine.pipeline.channel import BufferTotal
 from engine.pipeline.delivery import DrainBounds
 from engine.pipeline.merge import MergedEvents
+from engine.pipeline.policies import POLICIES, WhenBehind
 from engine.pipeline.stream import TokenStream
 from engine.scheduler import bulk
 from engine.scheduler.calls import CallLease, Calls, call_deadline, check_tokens
@@ -38,11 +40,12 @@ from engine.sessions import Session, Sessions
 from engine.supervisor.request import Supervisor
 from engine.transport.client import HttpTransport
 from engine.transport.connect import Connector
+from engine.values.admission import AdmissionOutcome
 from engine.values.completion import Completion, Outcome
 from engine.values.demand import Demand
 from engine.values.errors import ConfigError, RequestError
+from engine.values.lifecycle import NotAdmitted
 from engine.values.policy import Priority
-from engine.values.rates import Rates
 from engine.values.request import ChatRequest
 from engine.values.session import SessionSettings
 from engine.values.settings import Endpoint, EngineConfig
@@ -63,7 +66,7 @@ class DrainReport:
     """Streams and calls that had to be cancelled."""
 
 
-class Engine(Choosing):
+class Engine(Choosing, LimitVerbs):
     """Runs streams. Made by `open_engine`; usable inside its block."""
 
     def __init__(self, nursery: trio.Nursery, config: EngineConfig, outside: Outside) -> None:
@@ -81,6 +84,7 @@ class Engine(Choosing):
         }
         self._observers = Observers(outside.observers, wall=outside.wall)
         self._spending = spending_of(config, outside, self._catalogue.meter, self._observers)
+        self._admission.on_refused = partial(_not_admitted, self._observers)
         self._supervisor = Supervisor(
             self._admission,
             self._spending,
@@ -135,6 +139,7 @@ class Engine(Choosing):
         priority: Priority | None = None,
         buffer_events: int | None = None,
         buffer_bytes: int | None = None,
+        when_behind: WhenBehind = "block",
         **fields: Any,
     ) -> AbstractAsyncContextManager[TokenStream]:
         """Stream one answer: `async with eng.stream("gpt-4.1", "Hi") as stream:`.
@@ -144,6 +149,10 @@ class Engine(Choosing):
         `deadline` is absolute on trio's clock, `timeout` the same from now in seconds; the
         earlier of them and the caller's own deadline counts, to the last event delivered.
 
+        `when_behind` says what becomes of unread events at the buffer's bound: "block" holds the
+        provider back, "drop_oldest" drops content, "coalesce" joins text deltas as soon as one
+        waits unread. `completion()` has the whole answer all the same.
+
         Entering the block does not wait for a slot. Everything but the errors below is raised
         by reading: iteration, `text()`, `completion()`. Leaving the block ends the stream.
 
@@ -151,6 +160,9 @@ class Engine(Choosing):
             RequestError, ConfigError: the request or its model cannot be used.
             EngineClosedError: the engine is closed or draining.
         """
+        if when_behind not in POLICIES:
+            msg = f"when_behind must be one of {', '.join(POLICIES)}, not {when_behind!r}"
+            raise RequestError(msg)
         if priority is not None:
             fields["priority"] = priority
         request, decision = self._requested(model, prompt, fields)
@@ -165,6 +177,7 @@ class Engine(Choosing):
             deadline=call_deadline(deadline, timeout),
             buffer_events=_bound("buffer_events", buffer_events, self._config.buffer_events),
             buffer_bytes=_bound("buffer_bytes", buffer_bytes, self._config.buffer_bytes),
+            when_behind=when_behind,
         )
 
     async def complete(
@@ -229,6 +242,7 @@ class Engine(Choosing):
         priority: Priority = Priority.INTERACTIVE,
         deadline: float | None = None,
         timeout: float | None = None,
+        tenant: str = "",
         input_tokens: int = 0,
         output_tokens: int = 0,
     ) -> AbstractAsyncContextManager[CallLease]:
@@ -252,6 +266,7 @@ class Engine(Choosing):
             name,
             rank=self._admission.next_rank(priority),
             deadline=call_deadline(deadline, timeout),
+            tenant=tenant,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
         )
@@ -288,44 +303,6 @@ class Engine(Choosing):
             msg = f"drop must be 'oldest' or 'newest', not {drop!r}"
             raise RequestError(msg)
         return self._observers.listen(_bound("max_records", max_records, 1000), drop)
-
-    def set_limits(
-        self, *, model: str | None = None, endpoint: str | None = None, max_streams: int
-    ) -> None:
-        """Change the slots of a model or of an endpoint, or without either the global ones.
-
-        Nothing running is ended; 0 admits nothing until it is raised again.
-        """
-        if model is not None and endpoint is not None:
-            raise RequestError("set_limits takes a model or an endpoint, one at a time")
-        if not isinstance(max_streams, int) or isinstance(max_streams, bool) or max_streams < 0:
-            msg = f"max_streams must be a whole number >= 0, not {max_streams!r}"
-            raise RequestError(msg)
-        self._admission.set_limit(max_streams, model=model, endpoint=endpoint)
-
-    def set_rates(
-        self,
-        *,
-        model: str | None = None,
-        endpoint: str | None = None,
-        rpm: int | None = None,
-        tpm: int | None = None,
-        input_tpm: int | None = None,
-        output_tpm: int | None = None,
-        burst: float = BURST,
-    ) -> None:
-        """Change the limits per minute of a model or of an endpoint; None is no limit.
-
-        What the last minute has used still counts, and nothing running is ended. A request that
-        waits and needs more than the new limit by itself gets `TooManyTokensError`.
-        """
-        if (model is None) == (endpoint is None):
-            raise RequestError("set_rates takes a model or an endpoint, one at a time")
-        try:
-            rates = Rates(rpm, tpm, input_tpm, output_tpm, burst)
-        except ValueError as error:
-            raise RequestError(str(error)) from None
-        self._admission.set_rates(rates, model=model, endpoint=endpoint)
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
         """Take nothing new, let what runs and waits finish, cancel the rest after `timeout`."""
@@ -385,6 +362,13 @@ class Engine(Choosing):
         self._observers.close()
         for transport in self._transports:
             transport.close()
+
+
+def _not_admitted(
+    observers: Observers, demand: Demand, outcome: AdmissionOutcome, waited: float
+) -> None:
+    now = trio.current_time()
+    observers.emit(NotAdmitted(now, demand.rank[1], demand.model, outcome.value, waited))
 
 
 def _bound(name: str, value: int | None, default: int) -> int:

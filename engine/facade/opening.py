@@ -3,29 +3,27 @@
 import random
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from os import PathLike
-from typing import Any
 
 import trio
 
-from engine.config import config_from_mapping, load_config
 from engine.core.router import RoutingPolicy
 from engine.facade.engine import Engine
+from engine.facade.limits import ConfigSource, settings_of
 from engine.facade.parts import Outside
+from engine.facade.top import serve_top
 from engine.scheduler.ledger_store import LedgerStore
 from engine.scheduler.observers import Observer
 from engine.storage.disk import Disk, RealDisk
 from engine.transport.bare import bare_errors
 from engine.transport.network import Network, TrioNetwork
 from engine.values.errors import RequestError, StorageError
-from engine.values.settings import EngineConfig
 
 
 @asynccontextmanager
 async def open_engine(
-    config: EngineConfig | Mapping[str, Any] | str | PathLike[str] | None = None,
+    config: ConfigSource = None,
     *,
     seed: int | None = None,
     network: Network | None = None,
@@ -52,7 +50,7 @@ async def open_engine(
         StorageError: the ledger cannot be used; on leaving: it could not be written to its end.
     """
     _require_trio()
-    settings = _settings(config)
+    settings = settings_of(config)
     for endpoint in settings.endpoints.values():
         if endpoint.insecure:
             msg = f"endpoint {endpoint.name!r} is insecure: its certificate is not checked"
@@ -73,6 +71,8 @@ async def open_engine(
                 ledgers.append(engine._spending.store)
                 await engine._spending.store.open()
                 nursery.start_soon(engine._spending.store.run, name="ledger")
+                if settings.top_socket:
+                    await nursery.start(serve_top, engine, settings.top_socket)
                 try:
                     yield engine
                 finally:
@@ -99,13 +99,3 @@ def _require_trio() -> None:
     except RuntimeError:
         msg = "the engine runs under trio: call your main function with trio.run(main)"
         raise RequestError(msg) from None
-
-
-def _settings(
-    config: EngineConfig | Mapping[str, Any] | str | PathLike[str] | None,
-) -> EngineConfig:
-    if isinstance(config, EngineConfig):
-        return config
-    if isinstance(config, Mapping):
-        return config_from_mapping(config)
-    return load_config(config).config

@@ -15,6 +15,7 @@ from engine.core.router import RoutingPolicy
 from engine.scheduler.admission import Admission
 from engine.scheduler.catalogue import SIMULATOR, Catalogue
 from engine.scheduler.ledger_store import LedgerStore, MemoryStore
+from engine.scheduler.limiter import UNLIMITED
 from engine.scheduler.model_choice import ModelChoice
 from engine.scheduler.observers import Observer
 from engine.scheduler.spending import Spending
@@ -28,7 +29,8 @@ from engine.transport.network import Network
 from engine.transport.pump import Readers
 from engine.values.errors import ConfigError
 from engine.values.rates import Rates
-from engine.values.settings import Endpoint, EngineConfig
+from engine.values.settings import Endpoint, EngineConfig, ModelSettings
+from engine.values.tenant import Tenant
 from engine.wire.dialect import Dialect
 from engine.wire.openai_chat import OpenAIChat
 from engine.wire.openai_responses import OpenAIResponses
@@ -90,12 +92,15 @@ def admission_of(config: EngineConfig) -> Admission:
         max_streams=config.max_streams,
         max_queued=config.max_queued,
         default_max_streams=config.default_max_streams,
-        model_max_streams={m.name: m.max_streams for m in models if m.max_streams is not None},
+        model_max_streams={m.name: m.slots for m in models if m.slots is not None},
         endpoint_max_streams={
             e.name: e.max_streams for e in endpoints if e.max_streams is not None
         },
         model_rates={m.name: m.rates for m in models if m.rates != Rates()},
         endpoint_rates={e.name: e.rates for e in endpoints if e.rates != Rates()},
+        tenants=config.tenants,
+        default_tenant=Tenant(max_queued=config.max_queued_per_tenant),
+        adaptive={m.name: m.adaptive for m in models if m.max_streams == "adaptive"},
     )
 
 
@@ -149,3 +154,27 @@ def time_zone(name: str) -> tzinfo:
     except (LookupError, ValueError, OSError):
         msg = f"budgets.timezone: this machine knows no zone {name!r}; install tzdata"
         raise ConfigError(msg) from None
+
+
+def apply_limits(admission: Admission, config: EngineConfig) -> None:
+    """The limits of another configuration, under load."""
+    admission.max_queued = config.max_queued
+    admission.tenants = dict(config.tenants)
+    admission.default_tenant = Tenant(max_queued=config.max_queued_per_tenant)
+    admission.lanes.default_max_streams = config.default_max_streams
+    # Rates first: who passes by a higher limit of slots is to count in them.
+    models = {name: config.models.get(name, ModelSettings(name)) for name in admission.lanes.models}
+    endpoints = {name: config.endpoints.get(name) for name in admission.lanes.endpoints}
+    for name, model in models.items():
+        admission.set_rates(model.rates, model=name)
+    for name, endpoint in endpoints.items():
+        admission.set_rates(endpoint.rates if endpoint is not None else Rates(), endpoint=name)
+    for name, model in models.items():
+        adaptive = model.max_streams == "adaptive"
+        admission.lanes.set_adaptive(name, model.adaptive if adaptive else None)
+        most = config.default_max_streams if model.slots is None else model.slots
+        admission.set_limit(UNLIMITED if adaptive else most, model=name)
+    for name, endpoint in endpoints.items():
+        bound = endpoint.max_streams if endpoint is not None else None
+        admission.set_limit(UNLIMITED if bound is None else bound, endpoint=name)
+    admission.set_limit(config.max_streams)

@@ -38,6 +38,10 @@ class ChannelStatistics:
     peak_bytes: int
     sender_waiting: bool
     """True while the provider is held back."""
+    dropped_events: int = 0
+    """By `when_behind="drop_oldest"`."""
+    coalesced_events: int = 0
+    """Joined to the one before by `when_behind="coalesce"`."""
 
 
 class BufferTotal:
@@ -123,7 +127,11 @@ class Channel:
             if self._behind is None:
                 self._behind = deque()
             self._behind.append((events, nbytes))
-        self._events += len(events)
+        return self._book(len(events), nbytes)
+
+    def _book(self, events: int, nbytes: int) -> bool:
+        """So much more is unread; False: put no more until `on_room`."""
+        self._events += events
         self._bytes += nbytes
         total = self._total
         total.add(nbytes)

@@ -62,10 +62,13 @@ class Delivery:
     """Nothing more may be handed out, not even from a batch begun."""
     attempts: list[AttemptRecord] = attrs.field(factory=list, init=False)
     route: str | None = attrs.field(default=None, init=False)
+    attempt: int = attrs.field(default=0, init=False)
+    """Number of the latest attempt."""
     request_id: str | None = attrs.field(default=None, init=False)
     response_id: str | None = attrs.field(default=None, init=False)
     response_model: str | None = attrs.field(default=None, init=False)
-    waiting_for: str | None = attrs.field(default=None, init=False)
+    waits: str | Callable[[], str] | None = attrs.field(default=None, init=False)
+    """What for, in words, or who can say it; `waiting_for` asks."""
     admitted_at: float | None = attrs.field(default=None, init=False)
     first_token_at: float | None = attrs.field(default=None, init=False)
     last_token_at: float | None = attrs.field(default=None, init=False)
@@ -82,6 +85,11 @@ class Delivery:
     """Around the stream's task."""
     task_done: trio.Event = attrs.field(factory=trio.Event, init=False)
     _settled: trio.Event | None = attrs.field(default=None, init=False)
+
+    @property
+    def waiting_for(self) -> str | None:
+        """What the request waits for now, in words; None once it has ended."""
+        return self.waits() if callable(self.waits) else self.waits
 
     def put(self, events: list[StreamEvent], nbytes: int) -> bool:
         """Deliver a batch; False when the sender must stop until the channel has room."""
@@ -184,7 +192,7 @@ class Delivery:
         if self.outcome is not None:
             return
         self.outcome = outcome
-        self.waiting_for = None
+        self.waits = None
         self.ended_at = trio.current_time()
         if error is not None:
             error.model = error.model or self.request.model

@@ -2,27 +2,24 @@
 
 Rule 1: no hold-and-wait. A request that cannot have all it needs holds nothing, so a saturated
         model never starves a free one.
-Rule 2: whoever releases looks at the queue there and then, and hands what is free to the next
-        waiter; nobody slips in between and nobody polls.
-Rule 3: a waiter that is cancelled leaves no trace, also when its slots and the cancellation
-        arrive in the same instant.
-Rule 4: nothing here awaits between looking and taking.
-Rule 5: where units per minute are missing there is a date. One timer stands for the earliest of
-        them: the waiter whose date it is wakes, and looks at the queue for everybody.
+Rule 2: nothing here awaits between looking and taking.
+Rule 3: who would wait in vain, or for too long, is refused at once; every demand has one outcome.
 """
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping
 from math import inf
 
-import attrs
 import trio
 
-from engine.core.dates import Dates
+from engine.core.learned_rates import LearnedRates
 from engine.core.rates import RateLimits
-from engine.core.ready_queue import ReadyQueue, Ticket
+from engine.scheduler.explain import explain, limit_snapshot
 from engine.scheduler.lane import Blocked, Lane, Lanes, Limit
 from engine.scheduler.lease import Lease
 from engine.scheduler.limiter import Slots
+from engine.scheduler.line import Line, Waiter
+from engine.values.admission import AdmissionOutcome, Explanation
 from engine.values.demand import Demand, Rank
 from engine.values.errors import (
     AdmissionError,
@@ -31,20 +28,10 @@ from engine.values.errors import (
     QueueDeadlineError,
     TooManyTokensError,
 )
-from engine.values.policy import Priority
+from engine.values.policy import Adaptive, Priority
 from engine.values.rates import Rates
-
-
-@attrs.define(eq=False, kw_only=True)
-class _Waiter(Ticket):
-    demand: Demand
-    path: Lane
-    """The lane it stands in."""
-    granted: trio.Event = attrs.field(factory=trio.Event)
-    lease: Lease | None = None
-    refusal: AdmissionError | None = None
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    """What it sleeps in: to its deadline, or to a date that it looks at for everybody."""
+from engine.values.snapshot import LimitSnapshot
+from engine.values.tenant import Tenant
 
 
 class Admission:
@@ -60,6 +47,9 @@ class Admission:
         endpoint_max_streams: Mapping[str, int] | None = None,
         model_rates: Mapping[str, Rates] | None = None,
         endpoint_rates: Mapping[str, Rates] | None = None,
+        tenants: Mapping[str, Tenant] | None = None,
+        default_tenant: Tenant | None = None,
+        adaptive: Mapping[str, Adaptive] | None = None,
     ) -> None:
         self.total = Slots(max_streams)
         self.max_queued = max_queued
@@ -69,16 +59,18 @@ class Admission:
             endpoint_max_streams=endpoint_max_streams or {},
             model_rates=model_rates or {},
             endpoint_rates=endpoint_rates or {},
+            adaptive=adaptive or {},
         )
-        self._queue = ReadyQueue()
+        self.tenants = dict(tenants or {})
+        self.default_tenant = default_tenant or Tenant()
+        self._dispatched = 0
+        self._refused: Counter[AdmissionOutcome] = Counter()
+        self.on_refused: Callable[[Demand, AdmissionOutcome, float], None] = _nobody
+        """Told of every demand that was not dispatched, with the seconds it waited."""
+        self._line = Line(self.total, self._take, lambda name: self.tenant(name).weight)
         self._sequence = 0
         self._closed: str | None = None
-        self._shut = False
         self._bug: BaseException | None = None
-        self._waiters: dict[_Waiter, None] = {}
-        self._dates: Dates[Lane] = Dates()
-        self._alarm: _Waiter | None = None
-        """Who sleeps to the earliest of the dates."""
         self._idle: trio.Event | None = None
 
     def next_rank(self, priority: Priority) -> Rank:
@@ -86,30 +78,40 @@ class Admission:
         self._sequence += 1
         return (priority, self._sequence)
 
+    def tenant(self, name: str) -> Tenant:
+        """What is agreed with a tenant; with those that nobody has named, the same for all."""
+        return self.tenants.get(name, self.default_tenant)
+
     def slots(self, model: str) -> Slots:
         """The model's slots; a model nobody has named gets the default limit."""
         return self.lanes.model(model).slots
 
     @property
+    def outcomes(self) -> dict[AdmissionOutcome, int]:
+        """How many demands left the admission in each way."""
+        found = {outcome: self._refused[outcome] for outcome in AdmissionOutcome}
+        return {**found, AdmissionOutcome.DISPATCHED: self._dispatched}
+
+    @property
     def queued(self) -> int:
-        return self._queue.live
+        return self._line.length
 
     def queued_for(self, model: str) -> int:
-        return sum(self._queue.waiting(lane) for lane in self.lanes.of_model(model))
+        return sum(self._line.waiting(lane) for lane in self.lanes.of_model(model))
 
     def queued_in(self, lane: Lane) -> int:
-        return self._queue.waiting(lane)
+        return self._line.waiting(lane)
 
     def acquire_nowait(self, demand: Demand) -> Lease:
         """Everything now, or `trio.WouldBlock`. Does not pass those who wait in the same lane.
 
         Raises:
-            TooManyTokensError: the demand alone is above a limit per minute.
+            EngineClosedError: the engine is closed.
         """
-        if self._shut:
+        if self._line.shut:
             self.check_open()
         lane = self.lanes.lane(demand.model, demand.endpoint)
-        if self._queue.waiting(lane) or not self.total.free:
+        if self.total.taken >= self.total.limit or (self._line.length and self._line.waiting(lane)):
             raise trio.WouldBlock
         now = trio.current_time()
         if lane.blocked_by(demand, now) is not None:
@@ -117,7 +119,7 @@ class Admission:
         return self._take(demand, lane, now)
 
     async def acquire(self, demand: Demand) -> Lease:
-        """Everything that the demand needs, waiting behind every lower rank of its lane.
+        """Everything that the demand needs, waiting for its turn in its lane.
 
         Raises:
             OverloadedError: `max_queued` requests wait already.
@@ -141,18 +143,33 @@ class Admission:
     def give_back(self, lease: Lease) -> None:
         """For `Lease.release` alone."""
         lease.correct(trio.current_time())
-        lease.lane.give_back(lease)
+        for slots in lease.slots:
+            slots.give_back(lease)
         self.total.give_back(lease)
-        for limit in lease.lane.limits:
-            self._wake(limit)
-        self._hand_out()
-        self._tell_idle()
+        if self._line.length:
+            for limit in lease.lane.limits:
+                self._line.wake(limit)
+            self._line.hand_out()
+        else:
+            self._tell_idle()
 
     def learned(self, lease: Lease) -> None:
-        """For a lease that has heard news of its route's limits."""
-        if lease.lane.route is not None and lease.lane.route.parked:
-            self._wake(lease.lane.route)
-            self._hand_out()
+        """For a lease that has heard news of its route."""
+        route = lease.lane.route
+        if route is None:
+            return
+        if route.adaptive is not None and route.adaptive.limit != route.slots.max_slots:
+            route.slots.max_slots = route.adaptive.limit
+        if route.parked:
+            self._line.wake(route)
+            self._line.hand_out()
+
+    def max_streams(self, model: str) -> int:
+        """The model's slots; where they follow the provider, those of its routes together."""
+        if not self.lanes.adaptive(model):
+            return self.slots(model).max_slots
+        routes = [lane.route for lane in self.lanes.of_model(model) if lane.route is not None]
+        return sum(route.slots.max_slots for route in routes)
 
     def set_limit(
         self, max_streams: int, *, model: str | None = None, endpoint: str | None = None
@@ -163,8 +180,8 @@ class Admission:
         else:
             limit = self.limit(model, endpoint)
             limit.slots.max_slots = max_streams
-            self._wake(limit)
-        self._hand_out()
+            self._line.wake(limit)
+        self._line.hand_out()
 
     def set_rates(
         self, rates: Rates, *, model: str | None = None, endpoint: str | None = None
@@ -173,14 +190,13 @@ class Admission:
         limit = self.limit(model, endpoint)
         assert isinstance(limit.rates, RateLimits)
         limit.rates.change(rates, trio.current_time())
-        for waiter in tuple(self._waiters):
+        for waiter in tuple(self._line.waiters):
             if waiter.lease is None and limit in waiter.path.limits:
-                waiter.refusal = _too_large(waiter.path, waiter.demand)
-                if waiter.refusal is not None:
-                    self._leave_queue(waiter)
-                    waiter.granted.set()
-        self._wake(limit)
-        self._hand_out()
+                refusal = _too_large(waiter.path, waiter.demand)
+                if refusal is not None:
+                    self._line.refuse(waiter, refusal)
+        self._line.wake(limit)
+        self._line.hand_out()
 
     def limit(self, model: str | None, endpoint: str | None) -> Limit:
         """The limits of the model, or of the endpoint where there is no model."""
@@ -193,56 +209,101 @@ class Admission:
         """Accept nothing new. What was accepted goes on, its retries included, unless
         `waiting_too` turns away whoever has no slots yet."""
         self._closed = why
-        self._shut = self._shut or waiting_too
+        self._line.shut = self._line.shut or waiting_too
         self._bug = bug
         if waiting_too:
-            for waiter in tuple(self._waiters):
+            for waiter in tuple(self._line.waiters):
                 if waiter.lease is None:
-                    self._leave_queue(waiter)
-                    waiter.granted.set()
+                    self._line.refuse(waiter, None)
+            self._tell_idle()
 
     def check_open(self) -> None:
         """Raise `EngineClosedError`, caused by the bug if one closed the engine."""
         if self._closed is not None:
+            self._refused[AdmissionOutcome.REJECTED_CLOSED] += 1
             raise EngineClosedError(self._closed) from self._bug
+
+    def refused(self, demand: Demand, outcome: AdmissionOutcome, waited: float) -> None:
+        """Count and tell of a demand that gets nothing; also of those refused for money."""
+        self._refused[outcome] += 1
+        self.on_refused(demand, outcome, waited)
 
     async def wait_idle(self) -> None:
         """Until no slot is taken and nobody waits."""
-        while self.total.taken or self._queue.live:
+        while self.total.taken or self._line.length:
             if self._idle is None:
                 self._idle = trio.Event()
             await self._idle.wait()
 
-    def binding_limit(self, demand: Demand) -> str:
-        """Which limit a new request like `demand` would wait for, in words."""
+    def explain(self, demand: Demand) -> Explanation:
+        """What `demand` waits for, or a new request like it would wait for."""
         lane = self.lanes.lane(demand.model, demand.endpoint)
-        blocked = lane.blocked_by(demand, trio.current_time())
-        if blocked is not None:
-            return str(blocked)
-        if not self.total.free:
-            return f"a global slot ({self.total.taken} of {self.total.max_slots} taken)"
-        return f"its turn behind {self._queue.waiting(lane)} others for model {demand.model!r}"
+        return explain(demand, lane, self._line, self.total)
+
+    def binding_limit(self, demand: Demand) -> str:
+        """The same in words, for one that waits."""
+        return self.explain(demand).waits_for or "its turn"
+
+    def limit_of(self, model: str) -> str | None:
+        """What those who wait for `model` wait for; None: nobody does."""
+        for lane in self.lanes.of_model(model):
+            head = self._line.head(lane)
+            if head is not None:
+                return self.explain(head.demand).limit
+        return None
+
+    def snapshot(self) -> tuple[LimitSnapshot, ...]:
+        """Every limit, the engine's first."""
+        whole = LimitSnapshot("engine", self.total.taken, self.total.max_slots, self.queued)
+        lanes = self.lanes
+        return (
+            whole,
+            *(
+                limit_snapshot(limit, lanes.through(limit), self._line, self.total)
+                for limit in lanes.all()
+            ),
+        )
+
+    def remains(self) -> dict[str, int]:
+        """What an admission at rest would not hold, slots and waiters apart."""
+        lanes = self.lanes.used
+        underway = [lane.route.rates for lane in lanes if lane.route is not None]
+        return {
+            "lanes that wait for a date": self._line.dates,
+            "claims on limits per minute": sum(lane.claims for lane in lanes),
+            "requests that a provider has not answered": sum(
+                rates.underway for rates in underway if isinstance(rates, LearnedRates)
+            ),
+        }
 
     def deadline_message(self, demand: Demand) -> str:
         """What to tell a request whose deadline passed in the queue."""
         return (
             f"the deadline passed while the request waited for {self.binding_limit(demand)}; "
-            f"{self._queue.live} requests are waiting. Allow more time or raise the limit"
+            f"{self._line.length} requests are waiting. Allow more time or raise the limit"
         )
 
     @trio.lowlevel.enable_ki_protection
     def _take(self, demand: Demand, lane: Lane, now: float) -> Lease:
-        lease = Lease(demand, lane, (), self)
-        lease.reserved = lane.take(lease, demand, now)
+        lease = Lease(demand, lane, (), (), self, now)
+        lease.slots, lease.reserved = lane.take(lease, demand, now)
         self.total.take_nowait(lease)
+        self._dispatched += 1
         return lease
 
     def _check_queueing(self, demand: Demand, lane: Lane) -> None:
         """Refuse at once who cannot wait, or would wait in vain."""
-        if self._queue.live >= self.max_queued:
+        if self._line.length >= self.max_queued:
             msg = (
-                f"{self._queue.live} requests wait already, the limit is max_queued = "
+                f"{self._line.length} requests wait already, the limit is max_queued = "
                 f"{self.max_queued}; send fewer at once, or raise it"
+            )
+            raise OverloadedError(msg)
+        most = self.tenant(demand.tenant).max_queued
+        if most is not None and self._line.waiting_of(demand.tenant) >= most:
+            msg = (
+                f"{most} requests of tenant {demand.tenant!r} wait already, which is its "
+                f"max_queued; send fewer at once, or raise it"
             )
             raise OverloadedError(msg)
         refusal = _too_large(lane, demand)
@@ -259,117 +320,51 @@ class Admission:
 
     async def _wait_turn(self, demand: Demand) -> Lease:
         lane = self.lanes.lane(demand.model, demand.endpoint)
-        self._check_queueing(demand, lane)
-        waiter = _Waiter(lane, demand.rank, demand=demand, path=lane)
-        waiter.scope.deadline = demand.deadline
-        self._waiters[waiter] = None
-        self._queue.push(waiter)
         try:
-            self._hand_out()
-            while True:
-                with waiter.scope:
-                    await waiter.granted.wait()
-                if waiter.granted.is_set() or trio.current_time() >= demand.deadline:
-                    return self._outcome(waiter)
-                self._ring(waiter)
-        except BaseException:
-            self._forget(waiter)
+            self._check_queueing(demand, lane)
+        except AdmissionError as error:
+            late = isinstance(error, QueueDeadlineError)
+            outcome = AdmissionOutcome
+            rejected = outcome.REJECTED_DEADLINE if late else outcome.REJECTED_CAPACITY
+            self.refused(demand, rejected, 0.0)
             raise
-        finally:
-            del self._waiters[waiter]
+        waiter = Waiter.of(demand, lane)
+        try:
+            await self._line.wait(waiter)
+            return self._outcome(waiter)
+        except BaseException as error:
+            if waiter.lease is not None:
+                waiter.lease.release()
+            self._evicted(waiter, error)
+            raise
 
-    def _outcome(self, waiter: _Waiter) -> Lease:
+    def _outcome(self, waiter: Waiter) -> Lease:
         if waiter.lease is not None:
             return waiter.lease
         if waiter.refusal is not None:
             raise waiter.refusal
         if waiter.granted.is_set():
-            self.check_open()
+            raise EngineClosedError(self._closed or "the engine was closed") from self._bug
         raise QueueDeadlineError(self.deadline_message(waiter.demand))
 
-    def _forget(self, waiter: _Waiter) -> None:
-        if waiter.lease is not None:
-            waiter.lease.release()
-        elif not waiter.cancelled:
-            self._leave_queue(waiter)
-
-    @trio.lowlevel.enable_ki_protection
-    def _leave_queue(self, waiter: _Waiter) -> None:
-        lane = waiter.path
-        self._queue.cancel(waiter)
-        if lane in self._dates:
-            if not self._queue.waiting(lane):
-                self._leave_dates(lane)
-            self._hand_out()
+    def _evicted(self, waiter: Waiter, error: BaseException) -> None:
+        outcome, now = AdmissionOutcome.EVICTED_CANCELLED, trio.current_time()
+        if isinstance(error, EngineClosedError):
+            outcome = AdmissionOutcome.REJECTED_CLOSED
+        elif isinstance(error, AdmissionError) or now >= waiter.demand.deadline:
+            # The stream's own scope ends at the same instant as the wait in it.
+            outcome = AdmissionOutcome.EVICTED_EXPIRED
+        self.refused(waiter.demand, outcome, now - waiter.since)
         self._tell_idle()
 
     def _tell_idle(self) -> None:
-        if self._idle is not None and not self.total.taken and not self._queue.live:
+        if self._idle is not None and not self.total.taken and not self._line.length:
             self._idle.set()
             self._idle = None
 
-    def _wake(self, limit: Limit) -> None:
-        """The limit may have room: the lanes parked there are looked at again."""
-        if limit.parked and limit.slots.free:
-            for lane in limit.parked:
-                self._queue.wake(lane)
-            limit.parked.clear()
 
-    @trio.lowlevel.enable_ki_protection
-    def _ring(self, waiter: _Waiter) -> None:
-        """A date has come."""
-        waiter.scope = trio.CancelScope(deadline=waiter.demand.deadline)
-        self._alarm = None
-        now = trio.current_time()
-        earliest = self._dates.earliest()
-        while earliest is not None and earliest[0] <= now:
-            self._dates.drop(earliest[1])
-            self._queue.wake(earliest[1])
-            earliest = self._dates.earliest()
-        self._hand_out()
-
-    def _hand_out(self) -> None:
-        while self.total.free and not self._shut:
-            ticket = self._queue.pop(self._has_room)
-            if ticket is None:
-                break
-            assert isinstance(ticket, _Waiter)
-            ticket.lease = self._take(ticket.demand, ticket.path, trio.current_time())
-            ticket.granted.set()
-        if self._alarm is not None or len(self._dates):
-            self._set_alarm()
-
-    def _has_room(self, ticket: Ticket) -> bool:
-        """Whether its lane lets it pass; parked at the limit that does not otherwise."""
-        assert isinstance(ticket, _Waiter)
-        lane, now = ticket.path, trio.current_time()
-        blocked = lane.blocked_by(ticket.demand, now)
-        if blocked is not None:
-            blocked.limit.parked[lane] = None
-            if blocked.shortage is not None:
-                self._dates.set(lane, blocked.date)
-                lane.claim(ticket.demand, now)
-                return False
-        self._leave_dates(lane)
-        return blocked is None
-
-    def _leave_dates(self, lane: Lane) -> None:
-        self._dates.drop(lane)
-        if lane.claims:
-            for limit in lane.unclaim():
-                self._wake(limit)
-
-    def _set_alarm(self) -> None:
-        """The head of the lane with the earliest date sleeps to that date and no longer."""
-        earliest = self._dates.earliest()
-        head = self._queue.head(earliest[1]) if earliest is not None else None
-        if self._alarm is not None and self._alarm is not head:
-            self._alarm.scope.deadline = self._alarm.demand.deadline
-        self._alarm = None
-        if earliest is not None and head is not None:
-            assert isinstance(head, _Waiter)
-            self._alarm = head
-            head.scope.deadline = min(head.demand.deadline, earliest[0])
+def _nobody(_demand: Demand, _outcome: AdmissionOutcome, _waited: float) -> None:
+    """Nobody listens."""
 
 
 def _too_large(lane: Lane, demand: Demand) -> TooManyTokensError | None:

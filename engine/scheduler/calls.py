@@ -46,6 +46,11 @@ class Calls:
         self.admission = admission
         self._scopes: dict[trio.CancelScope, str] = {}
 
+    @property
+    def live(self) -> int:
+        """Calls that wait or run."""
+        return len(self._scopes)
+
     def lease(self, demand: Demand, meter: Meter) -> "CallBlock":
         """Slots for a block. The demand's deadline bounds the wait for them and not the block."""
         return CallBlock(self, meter, demand)

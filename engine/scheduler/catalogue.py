@@ -27,11 +27,16 @@ class Catalogue:
     """The models of a configuration, and their meters."""
 
     def __init__(self, config: EngineConfig, dice: Callable[[], float]) -> None:
-        endpoints = {SIMULATOR_ENDPOINT: SIMULATOR, **config.endpoints}
-        self._config = attrs.evolve(config, endpoints=endpoints)
-        self.balancer = Balancer(config.models, dice)
+        self._dice = dice
+        self.go_by(config)
         self._meters: dict[str, Meter] = {}
         self.estimates = TokenEstimates()
+
+    def go_by(self, config: EngineConfig) -> None:
+        """What is planned from now on goes by this configuration."""
+        endpoints = {SIMULATOR_ENDPOINT: SIMULATOR, **config.endpoints}
+        self.config = attrs.evolve(config, endpoints=endpoints)
+        self.balancer = Balancer(config.models, self._dice)
 
     @property
     def meters(self) -> dict[str, Meter]:
@@ -60,7 +65,7 @@ class Catalogue:
         name = self.name(request.model)
         return Course(
             model=name,
-            plan=given or plan(request, self._config, routes=self._ordered, name=self.name),
+            plan=given or plan(request, self.config, routes=self._ordered, name=self.name),
             rank=rank,
             meter=self.meter(name),
             request=request,
@@ -70,25 +75,25 @@ class Catalogue:
 
     def plan(self, request: ChatRequest) -> Plan:
         """Every route that may be tried, in order."""
-        return plan(request, self._config, routes=self.routes, name=self.name)
+        return plan(request, self.config, routes=self.routes, name=self.name)
 
     def _ordered(self, model: str) -> tuple[Route, ...]:
         return self.balancer.order(model, self.routes(model))
 
     def routes(self, model: str) -> tuple[Route, ...]:
         """Where `model` is served, primary first."""
-        settings: ModelSettings | None = self._config.models.get(model)
+        settings: ModelSettings | None = self.config.models.get(model)
         if settings is not None and settings.routes:
             return settings.routes
         if model.startswith(SIMULATED):
             return (Route(SIMULATOR_ENDPOINT, model.removeprefix(SIMULATED)),)
-        if self._config.default_endpoint is not None:
-            endpoint = self._config.endpoints[self._config.default_endpoint]
+        if self.config.default_endpoint is not None:
+            endpoint = self.config.endpoints[self.config.default_endpoint]
             if endpoint.missing_key:
                 msg = f"no key for endpoint {endpoint.name!r}: {endpoint.missing_key}"
                 raise ConfigError(msg)
             return (Route(endpoint.name, model),)
-        raise ConfigError(_unknown(model, tuple(self._config.models)))
+        raise ConfigError(_unknown(model, tuple(self.config.models)))
 
 
 def _unknown(model: str, known: tuple[str, ...]) -> str:

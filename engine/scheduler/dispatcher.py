@@ -21,14 +21,18 @@ from typing import TypeAlias
 
 import trio
 
-from engine.pipeline.channel import BufferTotal, Channel
+from engine.pipeline.channel import BufferTotal
 from engine.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
+from engine.pipeline.policies import WhenBehind, make_channel
 from engine.pipeline.stream import TokenStream
 from engine.scheduler.admission import Admission
+from engine.scheduler.snapshot import stream_snapshot
 from engine.supervisor.course import Course
 from engine.supervisor.ports import Recorder
 from engine.supervisor.request import Supervisor
+from engine.values.admission import AdmissionOutcome
 from engine.values.errors import (
+    BudgetExceededError,
     DeadlineError,
     EngineClosedError,
     EngineError,
@@ -38,6 +42,7 @@ from engine.values.errors import (
 )
 from engine.values.lifecycle import StreamEnded
 from engine.values.request import ChatRequest
+from engine.values.snapshot import StreamSnapshot
 
 Runner: TypeAlias = Callable[[Delivery, Course], Awaitable[None]]
 """Brings a request to its answer, or raises what ended it."""
@@ -63,7 +68,7 @@ class Dispatcher:
         self._drain = drain
         self.handle: Callable[[Delivery], TokenStream] = TokenStream
         """Makes what a consumer holds; a simulated world's remembers what was read."""
-        self._live: dict[Delivery, None] = {}
+        self._live: dict[Delivery, Course] = {}
         self._open: dict[Delivery, None] = {}
         self._bug: BaseException | None = None
         self._idle: trio.Event | None = None
@@ -72,6 +77,10 @@ class Dispatcher:
     def live(self) -> tuple[Delivery, ...]:
         """Deliveries whose task has not ended."""
         return tuple(self._live)
+
+    def snapshot(self) -> tuple[StreamSnapshot, ...]:
+        """The live streams, the oldest first."""
+        return tuple(stream_snapshot(d, course) for d, course in self._live.items())
 
     def stream(
         self,
@@ -83,6 +92,7 @@ class Dispatcher:
         buffer_bytes: int,
         supervisor: Supervisor | None = None,
         buffers: BufferTotal | None = None,
+        when_behind: WhenBehind = "block",
     ) -> "StreamBlock":
         """A running stream for the length of a block.
 
@@ -94,7 +104,9 @@ class Dispatcher:
         def begin() -> Delivery:
             delivery = Delivery(
                 request,
-                Channel(max_events=buffer_events, max_bytes=buffer_bytes, total=total),
+                make_channel(
+                    when_behind, max_events=buffer_events, max_bytes=buffer_bytes, total=total
+                ),
                 deadline=min(deadline, trio.current_effective_deadline()),
                 started_at=trio.current_time(),
                 on_settled=partial(_book, course, self._recorder),
@@ -135,7 +147,7 @@ class Dispatcher:
         self._admission.check_open()
         delivery.scope.deadline = delivery.deadline
         course.meter.requests += 1
-        self._live[delivery] = None
+        self._live[delivery] = course
         self._open[delivery] = None
         self._nursery.start_soon(self._run, run, delivery, course, name=f"stream {course.model}")
 
@@ -183,12 +195,19 @@ class Dispatcher:
         try:
             await run(delivery, course)
         except EngineError as error:
+            if isinstance(error, BudgetExceededError):
+                self._over_budget(delivery, course)
             delivery.fail(error)
             return
         if delivery.deadline < inf and delivery.outcome is None:
             # The deadline counts to the last event delivered, also when the consumer is slow.
             await delivery.wait_settled()
         delivery.complete()
+
+    def _over_budget(self, delivery: Delivery, course: Course) -> None:
+        demand = course.demand(course.plan.stops[0], delivery.deadline)
+        waited = trio.current_time() - delivery.started_at
+        self._admission.refused(demand, AdmissionOutcome.REJECTED_BUDGET, waited)
 
     def _deadline_error(self, delivery: Delivery, course: Course) -> EngineError:
         if delivery.admitted_at is None:

@@ -8,7 +8,6 @@ from engine.core.meter import Meter
 from engine.core.route_gate import RouteGate
 from engine.pipeline.channel import BufferTotal
 from engine.scheduler.admission import Admission
-from engine.scheduler.limiter import Slots
 from engine.transport.client import HttpTransport
 from engine.values.session import HeartbeatStatistics
 from engine.values.settings import Route
@@ -39,9 +38,22 @@ def engine_statistics(
     models: dict[str, ModelStatistics] = {}
     for name, meter in meters.items():
         total.merge(meter)
-        models[name] = _of(meter, admission.slots(name), admission.queued_for(name))
+        models[name] = meter.snapshot(
+            active=admission.slots(name).taken,
+            queued=admission.queued_for(name),
+            limit=admission.limit_of(name),
+            max_streams=admission.max_streams(name),
+            peak=admission.slots(name).peak,
+        )
+    whole = total.snapshot(
+        active=admission.total.taken,
+        queued=admission.queued,
+        limit=None,
+        max_streams=admission.total.max_slots,
+        peak=admission.total.peak,
+    )
     return EngineStatistics(
-        total=_of(total, admission.total, admission.queued),
+        total=whole,
         models=models,
         routes={str(route): _route(gate, now) for route, gate in gates.items()},
         connections=_connections(transports),
@@ -51,12 +63,7 @@ def engine_statistics(
         sessions=sessions,
         session_connections=session_connections,
         heartbeats=heartbeats or {},
-    )
-
-
-def _of(meter: Meter, slots: Slots, queued: int) -> ModelStatistics:
-    return meter.snapshot(
-        active=slots.taken, queued=queued, max_streams=slots.max_slots, peak=slots.peak
+        admission={outcome.value: count for outcome, count in admission.outcomes.items()},
     )
 
 

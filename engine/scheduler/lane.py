@@ -13,11 +13,14 @@ from math import inf
 from typing import TypeAlias
 
 import attrs
+import trio
 
+from engine.core.adaptive import AdaptiveLimit
 from engine.core.learned_rates import LearnedRates, Underway
 from engine.core.rates import RateLimits, Reservation, Shortage
 from engine.scheduler.limiter import UNLIMITED, Slots
 from engine.values.demand import Demand
+from engine.values.policy import Adaptive
 from engine.values.rates import Rates
 
 LaneKey: TypeAlias = tuple[str, str | None]
@@ -33,6 +36,8 @@ class Limit:
     slots: Slots
     rates: RateLimits | LearnedRates
     parked: dict["Lane", None] = attrs.field(factory=dict)
+    adaptive: AdaptiveLimit | None = None
+    """What the slots follow; of routes only."""
     claimant: "Lane | None" = None
     claim_priority: int = 0
 
@@ -78,7 +83,7 @@ class Lane:
     def blocked_by(self, demand: Demand, now: float) -> Blocked | None:
         """The limit that `demand` would wait for; None: there is room in all of them."""
         for limit in self.limits:
-            if not limit.slots.free:
+            if limit.slots.taken >= limit.slots.limit:
                 return Blocked(limit)
         worst: Blocked | None = None
         for limit in self.limits:
@@ -106,17 +111,19 @@ class Lane:
         self.claims = False
         return mine
 
-    def take(self, holder: object, demand: Demand, now: float) -> list[Reservation | Underway]:
+    def take(
+        self, holder: object, demand: Demand, now: float
+    ) -> tuple[list[Slots], list[Reservation | Underway]]:
         """All that `demand` needs, after `blocked_by` said None in the same task step."""
+        slots: list[Slots] = []
         reserved: list[Reservation | Underway] = []
         for limit in self.limits:
-            limit.slots.take_nowait(holder)
-            reserved += limit.rates.reserve(demand, now)
-        return reserved
-
-    def give_back(self, holder: object) -> None:
-        for limit in self.limits:
-            limit.slots.give_back(holder)
+            if limit is not self.route or limit.adaptive is not None:
+                limit.slots.take_nowait(holder)
+                slots.append(limit.slots)
+            if limit.rates.buckets or limit is self.route:
+                reserved += limit.rates.reserve(demand, now)
+        return slots, reserved
 
 
 class Lanes:
@@ -130,6 +137,7 @@ class Lanes:
         endpoint_max_streams: Mapping[str, int],
         model_rates: Mapping[str, Rates],
         endpoint_rates: Mapping[str, Rates],
+        adaptive: Mapping[str, Adaptive],
     ) -> None:
         self.default_max_streams = default_max_streams
         self._models = {
@@ -140,6 +148,9 @@ class Lanes:
             name: _limit("endpoint", name, endpoint_max_streams.get(name, UNLIMITED), rates)
             for name, rates in _both(endpoint_max_streams, endpoint_rates).items()
         }
+        self._adaptive = dict(adaptive)
+        for name in adaptive:
+            self.model(name).slots.max_slots = UNLIMITED
         self._lanes: dict[LaneKey, Lane] = {}
         self._of: dict[str, list[Lane]] = {}
 
@@ -158,7 +169,23 @@ class Lanes:
             return Lane(key, (self.model(model),))
         name = f"that endpoint {endpoint!r} states for model {model!r}"
         route = Limit(name, Slots(UNLIMITED), LearnedRates())
+        adapt(route, self._adaptive.get(model))
         return Lane(key, (self.model(model), self.endpoint(endpoint), route), route)
+
+    def set_adaptive(self, model: str, policy: Adaptive | None) -> None:
+        """Let the slots of the model's routes follow the provider, or no longer."""
+        before = self._adaptive.get(model)
+        if policy is None:
+            self._adaptive.pop(model, None)
+        else:
+            self._adaptive[model] = policy
+        if policy != before:
+            for lane in self.of_model(model):
+                if lane.route is not None:
+                    adapt(lane.route, policy)
+
+    def adaptive(self, model: str) -> bool:
+        return model in self._adaptive
 
     def of_model(self, model: str) -> list[Lane]:
         """The lanes that lead to `model`; only those that were used."""
@@ -177,6 +204,34 @@ class Lanes:
         if limit is None:
             limit = self._endpoints[name] = _limit("endpoint", name, UNLIMITED, Rates())
         return limit
+
+    @property
+    def used(self) -> tuple[Lane, ...]:
+        return tuple(self._lanes.values())
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those that were named or used."""
+        return tuple(self._models)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return tuple(self._endpoints)
+
+    def all(self) -> list[Limit]:
+        """Every limit of models and endpoints, and of their routes where those are learned."""
+        learned = [r for lane in self._lanes.values() if (r := lane.route) and r.rates.buckets]
+        return [*self._models.values(), *self._endpoints.values(), *learned]
+
+    def through(self, limit: Limit) -> list[Lane]:
+        """The lanes that lead through `limit`."""
+        return [lane for lane in self._lanes.values() if limit in lane.limits]
+
+
+def adapt(route: Limit, policy: Adaptive | None) -> None:
+    """Slots that follow the provider from now on, or that have no end."""
+    route.adaptive = None if policy is None else AdaptiveLimit(policy, trio.current_time())
+    route.slots.max_slots = UNLIMITED if route.adaptive is None else route.adaptive.limit
 
 
 def _limit(kind: str, name: str, max_streams: int, rates: Rates) -> Limit:

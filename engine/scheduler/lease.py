@@ -8,6 +8,7 @@ import attrs
 from engine.core.learned_rates import Underway
 from engine.core.rates import Reservation
 from engine.scheduler.lane import Lane
+from engine.scheduler.limiter import Slots
 from engine.values.demand import Demand
 from engine.values.rates import RateNews
 from engine.values.usage import Usage
@@ -28,8 +29,10 @@ class Lease:
 
     demand: Demand
     lane: Lane
+    slots: Sequence[Slots]
     reserved: Sequence[Reservation | Underway]
     _lessor: Lessor
+    since: float
     released: bool = attrs.field(default=False, init=False)
     used: bool = attrs.field(default=False, init=False)
     """Something was sent, or may have been."""
@@ -42,6 +45,20 @@ class Lease:
             if isinstance(reservation, Underway):
                 reservation.heard(news, now)
         if news:
+            self._lessor.learned(self)
+
+    def answered(self, now: float) -> None:
+        """The first token came."""
+        route = self.lane.route
+        if route is not None and route.adaptive is not None:
+            route.adaptive.first_token(self.since, now, route.slots.taken)
+            self._lessor.learned(self)
+
+    def overloaded(self, now: float) -> None:
+        """The route refused, or its first token did not come in time."""
+        route = self.lane.route
+        if route is not None and route.adaptive is not None:
+            route.adaptive.overloaded(self.since, now)
             self._lessor.learned(self)
 
     def settle(self, usage: Usage | None) -> None:

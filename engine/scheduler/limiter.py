@@ -15,37 +15,39 @@ UNLIMITED = sys.maxsize
 class Slots:
     """The slots of one model, of one endpoint, or of the whole engine."""
 
-    __slots__ = ("_limiter", "changed_at", "peak")
+    __slots__ = ("_limiter", "changed_at", "limit", "peak", "taken")
 
     def __init__(self, max_slots: int) -> None:
         self._limiter = trio.CapacityLimiter(max_slots)
+        self.limit = max_slots
+        """`max_slots`, to be looked at; set that one."""
+        self.taken = 0
+        """As the limiter counts them; kept beside it, because it is looked at far more often."""
         self.peak = 0
         self.changed_at = -inf
         """When the limit was last changed."""
 
     @property
     def max_slots(self) -> int:
-        return int(self._limiter.total_tokens)
+        return self.limit
 
     @max_slots.setter
     def max_slots(self, value: int) -> None:
         """Lowering it below what is taken kills nothing: new leases wait until it has drained."""
-        self._limiter.total_tokens = value
+        self._limiter.total_tokens = self.limit = value
         self.changed_at = trio.current_time()
 
     @property
-    def taken(self) -> int:
-        return self._limiter.borrowed_tokens
-
-    @property
     def free(self) -> bool:
-        return self._limiter.borrowed_tokens < self._limiter.total_tokens
+        return self.taken < self.limit
 
     def take_nowait(self, holder: object) -> None:
         """Take a slot for `holder`, which is compared by identity, or raise `trio.WouldBlock`."""
         self._limiter.acquire_on_behalf_of_nowait(holder)
+        self.taken += 1
         if self.taken > self.peak:
             self.peak = self.taken
 
     def give_back(self, holder: object) -> None:
         self._limiter.release_on_behalf_of(holder)
+        self.taken -= 1

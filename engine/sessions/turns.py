@@ -38,6 +38,12 @@ class TurnLease:
     def heard(self, news: Sequence[RateNews], now: float) -> None:
         self._inner.heard(news, now)
 
+    def answered(self, now: float) -> None:
+        self._inner.answered(now)
+
+    def overloaded(self, now: float) -> None:
+        self._inner.overloaded(now)
+
     def settle(self, usage: Usage | None) -> None:
         self._inner.settle(usage)
 

@@ -293,7 +293,7 @@ class Exchange:
                 headers += provider.admit(fault, question, record.reply, now)
             elif isinstance(fault, Overload) and at_once > fault.beyond:
                 raise _overloaded(fault)
-        return self._sheet(question, record.reply, profile, now), headers
+        return self._sheet(question, record.reply, profile, at_once, now), headers
 
     def _answered(
         self, question: Question, now: float, voice: Callable[["Provider", Sheet], Voice]
@@ -309,9 +309,11 @@ class Exchange:
                 return answers.redirect(fault, headers)
         return self._said(sheet, voice(self._provider, sheet), headers)
 
-    def _sheet(self, question: Question, reply: Reply, profile: Profile, now: float) -> Sheet:
+    def _sheet(
+        self, question: Question, reply: Reply, profile: Profile, at_once: int, now: float
+    ) -> Sheet:
         delay = first(self.record.script, Delay) or Delay()
-        wait = profile.first_token_after(self._provider.dice.random())
+        wait = profile.first_token_after(self._provider.dice.random()) * profile.pressure(at_once)
         first_at = now + (wait if delay.first_token is None else delay.first_token)
         head_at = now if delay.first_byte is None else now + delay.first_byte
         return Sheet(

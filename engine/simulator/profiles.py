@@ -44,6 +44,8 @@ class Profile:
     """None: all at once."""
     output_tokens: tuple[int, int] = of(fields.span, (32, 96), many=True)
     """Shortest and longest answer, in tokens of text."""
+    knee: int | None = of(fields.or_none(fields.positive), None)
+    """Requests at once from which on the first token takes longer in proportion; None: never."""
 
     def __attrs_post_init__(self) -> None:
         mean, p95 = self.ttft_mean, self.ttft_p95
@@ -54,8 +56,12 @@ class Profile:
             )
             raise ValueError(msg)
 
+    def pressure(self, at_once: int) -> float:
+        """How many times longer the first token takes with so many requests at once."""
+        return 1.0 if self.knee is None else max(1.0, at_once / self.knee)
+
     def first_token_after(self, dice: float) -> float:
-        """Seconds to the first token; `dice` is uniform in [0, 1)."""
+        """Seconds to the first token without pressure; `dice` is uniform in [0, 1)."""
         if self.ttft_mean == self.ttft_p95:
             return self.ttft_mean
         mu, sigma = _fit(self.ttft_mean, self.ttft_p95)

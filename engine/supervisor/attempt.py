@@ -172,7 +172,7 @@ class Attempt:
 
     def _waits_for(self, what: str) -> None:
         if not self.lost:
-            self.delivery.waiting_for = what
+            self.delivery.waits = what
 
     def record(self) -> AttemptRecord:
         """What the attempt did, once it is over."""
@@ -259,7 +259,7 @@ class Attempt:
         assert self._sink is not None
         decoder: StreamDecoder = self._sink.decoder
         self.state = AttemptState.DONE
-        self.delivery.waiting_for = None
+        self.delivery.waits = None
         self.delivery.response_id = decoder.response_id
         self.delivery.response_model = decoder.response_model
         self.delivery.attempts.append(self.record())

@@ -18,11 +18,23 @@ from engine.supervisor.allowance import Allowance
 from engine.supervisor.attempt import Attempt
 from engine.supervisor.course import Course
 from engine.supervisor.ports import AttemptLease, Recorder
-from engine.values.errors import ProviderError
+from engine.values.errors import (
+    EngineError,
+    FirstByteTimeoutError,
+    FirstTokenTimeoutError,
+    ProviderError,
+)
 from engine.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
 from engine.values.rates import RateNews
 from engine.values.records import AttemptRecord, AttemptState
 from engine.values.usage import Usage
+
+_REFUSES = (429, 503, 529)
+_TIMES_OUT = (FirstByteTimeoutError, FirstTokenTimeoutError)
+
+
+def _is_overload(error: EngineError | None) -> bool:
+    return isinstance(error, _TIMES_OUT) or (error is not None and error.status in _REFUSES)
 
 
 @attrs.define(eq=False)
@@ -52,6 +64,7 @@ class Booking:
 
     def first_token(self, now: float) -> None:
         self.visit.answered(now)
+        self.lease.answered(now)
         ttft = now - self.delivery.started_at
         self.recorder.emit(
             FirstToken(now, self.course.number, self.course.model, self.number, ttft)
@@ -68,6 +81,8 @@ class Booking:
         refused = isinstance(attempt.error, ProviderError)
         ending = Ending(record.state, record.status, _reported(record), refused)
         self.allowance.settle(ending, attempt.content_events)
+        if _is_overload(attempt.error):
+            self.lease.overloaded(now)
         if not attempt.done:
             self.delivery.attempts.append(record)
         self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))

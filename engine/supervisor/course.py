@@ -37,6 +37,7 @@ class Course:
             stop.endpoint,
             self.rank,
             deadline,
+            self.request.tenant,
             input_tokens=tokens[0],
             output_tokens=tokens[1],
         )

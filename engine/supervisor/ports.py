@@ -46,6 +46,12 @@ class AttemptLease(Protocol):
     def heard(self, news: Sequence[RateNews], now: float) -> None:
         """The head of the answer came; `news` is what it says is left of the provider's limits."""
 
+    def answered(self, now: float) -> None:
+        """The first token came."""
+
+    def overloaded(self, now: float) -> None:
+        """The route refused for want of capacity, or let the attempt wait for too long."""
+
     def settle(self, usage: Usage | None) -> None:
         """Say what the attempt really used; None: not known, its estimate stands.
 

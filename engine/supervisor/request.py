@@ -187,7 +187,7 @@ class RequestRun:
         if closed is not None:
             return closed  # without queueing first: there may be another route
         demand = self.course.demand(stop, delivery.deadline)
-        delivery.waiting_for = f"room in the budget of {stop.model}"
+        delivery.waits = f"room in the budget of {stop.model}"
         hold = await supervisor.money.hold(delivery.request, demand, stop.route)
         try:
             return await self._queue(stop, gate, demand, hold)
@@ -199,7 +199,7 @@ class RequestRun:
     ) -> Unanswered | NextRoute | None:
         """Wait for a lease, and use it once the money is reserved."""
         supervisor, queued_at = self.supervisor, trio.current_time()
-        self.delivery.waiting_for = supervisor.admission.binding_limit(demand)
+        self.delivery.waits = partial(supervisor.admission.binding_limit, demand)
         if stop.downgrade_after is None or self.delivery.committed:
             lease = await supervisor.admission.acquire(demand)
         else:
@@ -331,6 +331,7 @@ class RequestRun:
         hedge: bool = False,
     ) -> Runner:
         self._begun += 1
+        self.delivery.attempt = self._begun
         booking = Booking(
             self._begun,
             stop,
@@ -383,7 +384,7 @@ class RequestRun:
             self._reroute(step)
             return
         supervisor.recorder.emit(Retrying(now, course.number, course.model, step.after, step.why))
-        self.delivery.waiting_for = f"the end of a backoff of {step.after:.3g} s after {step.why}"
+        self.delivery.waits = f"the end of a backoff of {step.after:.3g} s after {step.why}"
         if step.cost:
             course.meter.retries += 1
             try:

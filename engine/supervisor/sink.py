@@ -72,7 +72,7 @@ class StreamSink:
         self._spoil = spoil
         self._held: list[StreamEvent] = []
         self._held_bytes = 0
-        self._waited_for: str | None = None
+        self._waited_for: str | Callable[[], str] | None = None
 
     def feed(self, data: bytes) -> bool:
         if self.ended:
@@ -103,7 +103,7 @@ class StreamSink:
     def room(self) -> None:
         """The consumer has caught up: the clocks run again."""
         self._clock.resume(trio.current_time())
-        self._delivery.waiting_for = self._waited_for
+        self._delivery.waits = self._waited_for
         self.rearm()
 
     def rearm(self) -> None:
@@ -175,8 +175,8 @@ class StreamSink:
                 return False
         if not room:
             self._clock.pause(trio.current_time())
-            self._waited_for = self._delivery.waiting_for
-            self._delivery.waiting_for = "the consumer"
+            self._waited_for = self._delivery.waits
+            self._delivery.waits = "the consumer"
         return room
 
     def _count(self, count: int) -> None:

@@ -73,6 +73,7 @@ def remains(engine: Engine, *, closed: bool = False) -> list[str]:
         "reservations of money": len(engine._spending.open),
         "holds of money": engine._spending.ledger.holds,
         "requests waiting for a budget": engine._spending.waiting,
+        **engine._admission.remains(),
     }
     left = [f"{count} {what}" for what, count in counts.items() if count]
     for name, model in statistics.models.items():

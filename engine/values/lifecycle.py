@@ -31,6 +31,16 @@ class Admitted(LifecycleRecord):
 
 
 @attrs.frozen
+class NotAdmitted(LifecycleRecord):
+    """An attempt or a call was refused, or gave up waiting."""
+
+    outcome: str
+    """Of `AdmissionOutcome`: "rejected: capacity", "evicted: expired" and their kin."""
+    waited: float
+    """Seconds in the queue."""
+
+
+@attrs.frozen
 class AttemptStarted(LifecycleRecord):
     """An HTTP exchange begins."""
 
@@ -158,6 +168,7 @@ class BudgetAlert(LifecycleRecord):
 
 Record: TypeAlias = (
     Admitted
+    | NotAdmitted
     | AttemptStarted
     | FirstToken
     | Retrying

@@ -47,6 +47,30 @@ def _total(instance: object, field: "attrs.Attribute[Any]", value: object) -> No
 
 
 @attrs.frozen
+class Adaptive:
+    """Slots that follow the provider: as many streams at once as do not slow it down."""
+
+    min_streams: int = attrs.field(default=1)
+    max_streams: int = attrs.field(default=1000)
+    start: int = attrs.field(default=10)
+    """Where it begins to look."""
+
+    @min_streams.validator
+    @max_streams.validator
+    @start.validator
+    def _check(self, field: "attrs.Attribute[Any]", value: object) -> None:
+        whole_number(f"adaptive.{field.name}", value, low=1)
+
+    def __attrs_post_init__(self) -> None:
+        if self.min_streams > self.max_streams:
+            msg = (
+                f"adaptive.min_streams = {self.min_streams} is above "
+                f"adaptive.max_streams = {self.max_streams}"
+            )
+            raise ValueError(msg)
+
+
+@attrs.frozen
 class Patience:
     """How long to wait for the provider, never for the consumer; per attempt.
 

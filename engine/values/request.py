@@ -19,6 +19,8 @@ from engine.values.policy import (
     ladder,
 )
 
+MAX_TENANT = 200
+
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape; text, image and tool parts pass through untouched."""
 
@@ -47,6 +49,8 @@ class ChatRequest:
     metadata: Mapping[str, str] | None = attrs.field(default=None, repr=False)
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
 
+    tenant: str = ""
+    """On whose behalf: tenants share what is scarce, and have budgets. Not sent."""
     priority: Priority | None = None
     """None takes INTERACTIVE."""
     patience: Patience | None = None
@@ -94,6 +98,7 @@ def check_request(request: ChatRequest) -> None:
         *_message_problems(request),
         *_field_problems(request),
         *_recovery_problems(request),
+        *_unsent_problems(request),
     ]
     if problems:
         raise RequestError("; ".join(problems))
@@ -130,10 +135,6 @@ def _field_problems(request: ChatRequest) -> list[str]:
             problems.append(f"{name} must be between 0 and {top:g}, not {_shown(value)}")
     if request.seed is not None and not _whole(request.seed):
         problems.append(f"seed must be a whole number, not {_shown(request.seed)}")
-    for name, kind in _POLICIES.items():
-        value = getattr(request, name)
-        if value is not None and not isinstance(value, kind):
-            problems.append(f"{name} must be a {kind.__name__}, not {_shown(value)}")
     if not isinstance(request.extra, Mapping):
         problems.append("extra must be a mapping")
     elif "stream" in request.extra:
@@ -152,6 +153,17 @@ def _recovery_problems(request: ChatRequest) -> list[str]:
         problems.append(wrong)
     if request.on_abort not in (None, "cancel", "drain"):
         problems.append(f"on_abort must be 'cancel' or 'drain', not {request.on_abort!r}")
+    return problems
+
+
+def _unsent_problems(request: ChatRequest) -> list[str]:
+    problems = []
+    for name, kind in _POLICIES.items():
+        value = getattr(request, name)
+        if value is not None and not isinstance(value, kind):
+            problems.append(f"{name} must be a {kind.__name__}, not {_shown(value)}")
+    if not isinstance(request.tenant, str) or len(request.tenant) > MAX_TENANT:
+        problems.append(f"tenant must be a name of at most {MAX_TENANT} characters")
     return problems
 
 

@@ -1,7 +1,7 @@
 """A whole configuration, as values. `engine.config` makes them from files and environment."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 from attrs.validators import gt, in_, instance_of, matches_re, optional
@@ -11,6 +11,7 @@ from engine.values.http import HttpVersion, Peer
 from engine.values.http2 import Http2Settings
 from engine.values.origin import BaseUrl
 from engine.values.policy import (
+    Adaptive,
     AssistantPrefix,
     HedgeAfter,
     OnAbort,
@@ -26,6 +27,7 @@ from engine.values.prices import Price
 from engine.values.rates import Rates
 from engine.values.secret import Secret
 from engine.values.session import EndpointHeartbeat, SessionSettings
+from engine.values.tenant import Tenant
 
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
 Balance = Literal["primary", "p2c"]
@@ -122,7 +124,10 @@ class ModelSettings:
     name: str
     routes: tuple[Route, ...] = ()
     """Primary first, backups after it; empty: this name at the default endpoint."""
-    max_streams: int | None = attrs.field(default=None, validator=optional(count_validator))
+    max_streams: int | Literal["adaptive"] | None = attrs.field(default=None)
+    """Slots; "adaptive" lets those of each route follow the provider."""
+    adaptive: Adaptive = attrs.field(default=Adaptive(), validator=instance_of(Adaptive))
+    """Within what bounds, where `max_streams` is "adaptive"."""
     rates: Rates = attrs.field(default=Rates(), validator=instance_of(Rates))
     """Limits per minute."""
     patience: Patience | None = None
@@ -155,6 +160,16 @@ class ModelSettings:
     balance: Balance = "primary"
     """How a request finds its first route."""
 
+    @max_streams.validator
+    def _check_max_streams(self, field: "attrs.Attribute[Any]", value: object) -> None:
+        if value is not None and value != "adaptive":
+            whole_number(field.name, value, low=0)
+
+    @property
+    def slots(self) -> int | None:
+        """A fixed number of slots; None where there is none of its own."""
+        return self.max_streams if isinstance(self.max_streams, int) else None
+
 
 @attrs.frozen
 class EngineConfig:
@@ -164,6 +179,12 @@ class EngineConfig:
     """Slots over all models."""
     max_queued: int = attrs.field(default=10_000, validator=count_validator)
     """Requests that may wait for a slot; the next is refused with `OverloadedError`."""
+    max_queued_per_tenant: int | None = attrs.field(
+        default=None, validator=optional(count_validator)
+    )
+    """The same for each tenant that states none; None: as many as the engine lets wait."""
+    tenants: Mapping[str, Tenant] = attrs.field(factory=dict)
+    """Weights and bounds of those on whose behalf requests are made; others have weight 1."""
     default_max_streams: int = attrs.field(default=10, validator=count_validator)
     """Slots of a model that states none."""
     patience: Patience = attrs.field(default=Patience(), validator=instance_of(Patience))
@@ -191,6 +212,9 @@ class EngineConfig:
     sessions: SessionSettings = attrs.field(
         factory=SessionSettings, validator=instance_of(SessionSettings)
     )
+    top_socket: str = ""
+    """Where `streamnursery top` finds this engine: a local socket for this user alone. Empty:
+    nowhere."""
     max_idle_connections: int = attrs.field(default=100, validator=count_validator)
     """Idle connections kept per peer."""
     http2: Http2Settings = attrs.field(

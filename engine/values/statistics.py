@@ -40,6 +40,8 @@ class ModelStatistics:
     """Leases held now."""
     queued: int = 0
     """Requests waiting for a slot now."""
+    limit: str | None = None
+    """What the next of them waits for, in words; None: nobody waits."""
     max_streams: int = 0
     peak_active: int = 0
     utilisation: float = 0.0
@@ -59,6 +61,17 @@ class ModelStatistics:
     """Output tokens by the seconds spent streaming them, per stream."""
     errors: Mapping[str, int] = attrs.field(factory=dict)
     """Failures by category."""
+
+
+@attrs.frozen
+class RateStatistics:
+    """A limit per minute."""
+
+    kind: str
+    """rpm, tpm, input_tpm or output_tpm."""
+    limit: int
+    used: int
+    """In the last 60 s."""
 
 
 @attrs.frozen
@@ -109,6 +122,8 @@ class EngineStatistics:
     """Their sockets."""
     heartbeats: Mapping[str, HeartbeatStatistics] = attrs.field(factory=dict)
     """By endpoint; those that have a heartbeat."""
+    admission: Mapping[str, int] = attrs.field(factory=dict)
+    """Attempts and calls by `AdmissionOutcome`: "dispatched", "rejected: capacity" and so on."""
 
     @property
     def queued(self) -> int:

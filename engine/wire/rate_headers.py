@@ -44,6 +44,8 @@ def rate_news(head: HttpHead, *, now: float) -> tuple[RateNews, ...]:
         if found is not None:
             kind = _KINDS[found["kind"] or found["kind2"]]
             told.setdefault(kind, {})[found["what"] or found["what2"]] = value
+    if not told:
+        return ()
     news = (_news(kind, said, now) for kind, said in told.items())
     return tuple(item for item in news if item is not None)
 

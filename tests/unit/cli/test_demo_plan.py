@@ -29,7 +29,7 @@ def plan(**given: Any) -> DemoPlan:
         "speed": None,
         "seed": 0,
     }
-    flags = {"big": False, "chaos": False}
+    flags = {"big": False, "chaos": False, "config": None}
     return DemoPlan.of(argparse.Namespace(**{**words, **flags, **given}))
 
 

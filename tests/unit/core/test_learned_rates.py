@@ -46,7 +46,7 @@ def test_news_takes_the_place_of_what_was_thought_both_ways() -> None:
 
 def test_requests_under_way_may_be_missing_in_the_news() -> None:
     rates = LearnedRates()
-    first, *others = [next(rates.reserve(ASK, 0.0)) for _ in range(5)]
+    first, *others = [rates.reserve(ASK, 0.0)[0] for _ in range(5)]
     first.heard([RateNews("rpm", 10, 9, 6.0)], 0.0)
     assert rates.buckets["rpm"].left(0.0) == 5
     assert rates.underway == 4
@@ -59,7 +59,7 @@ def test_requests_under_way_may_be_missing_in_the_news() -> None:
 def test_what_sent_nothing_gives_back_what_it_took() -> None:
     rates = LearnedRates()
     rates.hear(RateNews("tpm", 1000, 100, 60.0), 0.0)
-    underway = next(rates.reserve(ASK, 0.0))
+    underway = rates.reserve(ASK, 0.0)[0]
     assert date(rates, 0.0) > 0
     underway.void(0.0)
     underway.void(0.0)

@@ -15,7 +15,7 @@ def test_events_of_one_read_record_one_gap_and_zeros() -> None:
     meter = Meter()
     meter.first_content(0.5, 3)
     meter.more_content(0.2, 2)
-    snapshot = meter.snapshot(active=0, queued=0, max_streams=10, peak=0)
+    snapshot = meter.snapshot(active=0, queued=0, limit=None, max_streams=10, peak=0)
     assert snapshot.content_events == 5
     assert snapshot.ttft.count == 1
     assert snapshot.itl.count == 4

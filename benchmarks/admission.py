@@ -1,0 +1,149 @@
+"""python -m benchmarks.admission [--waiting N ...] [--json]: what it costs to wait, counted.
+
+With N requests waiting for one model, of ninety-seven tenants and two priorities: task steps,
+function calls and comparisons of the queue for one more request that comes, one that goes away
+and one that is granted; and the memory of one that waits, its task left out. Rule 3 of
+`benchmarks/steps.py` holds here too.
+"""
+
+import argparse
+import gc
+import json
+import tracemalloc
+from math import inf
+
+import trio
+from trio.testing import MockClock, wait_all_tasks_blocked
+
+from benchmarks.steps import Counts
+from engine.scheduler.admission import Admission
+from engine.values.demand import Demand
+
+TENANTS = 97
+OPERATIONS = 200
+
+
+class Number(int):
+    """A request's number that counts how often it is compared."""
+
+    compared = 0
+
+    def __lt__(self, other: int) -> bool:
+        Number.compared += 1
+        return int(self) < int(other)
+
+    def __eq__(self, other: object) -> bool:
+        Number.compared += 1
+        return int(self) == other
+
+    __hash__ = int.__hash__
+
+
+class Crowd:
+    """Tasks that wait at one admission."""
+
+    def __init__(self) -> None:
+        self.admission = Admission(
+            max_streams=1, max_queued=10**6, default_max_streams=10**6, model_max_streams={}
+        )
+        self._numbers = 0
+
+    def demand(self) -> Demand:
+        self._numbers += 1
+        number = Number(self._numbers)
+        return Demand("m", "e", (number % 2, number), inf, f"tenant {number % TENANTS}")
+
+    async def wait(self, scope: trio.CancelScope) -> None:
+        with scope:
+            (await self.admission.acquire(self.demand())).release()
+
+
+async def _counted(waiting: int) -> dict[str, float]:
+    crowd, counts = Crowd(), Counts()
+    found: dict[str, float] = {}
+    async with trio.open_nursery() as nursery:
+        first = crowd.admission.acquire_nowait(crowd.demand())
+        scopes = [trio.CancelScope() for _ in range(waiting + OPERATIONS)]
+        for scope in scopes[:waiting]:
+            nursery.start_soon(crowd.wait, scope)
+        await wait_all_tasks_blocked()
+
+        async def book(name: str) -> None:
+            await wait_all_tasks_blocked()
+            counts.stop()
+            found[f"steps_per_{name}"] = counts.steps / OPERATIONS
+            found[f"calls_per_{name}"] = counts.calls / OPERATIONS
+            found[f"comparisons_per_{name}"] = Number.compared / OPERATIONS
+
+        def start() -> None:
+            nonlocal counts
+            counts, Number.compared = Counts(), 0
+            counts.start()
+
+        start()
+        for scope in scopes[waiting:]:
+            nursery.start_soon(crowd.wait, scope)
+        await book("arrival")
+        start()
+        for scope in scopes[:: max(1, len(scopes) // OPERATIONS)][:OPERATIONS]:
+            scope.cancel()
+        await book("departure")
+        left = crowd.admission.queued
+        start()
+        first.release()
+        while crowd.admission.queued > left - OPERATIONS:
+            await trio.lowlevel.checkpoint()
+        counts.stop()
+        found["steps_per_grant"] = counts.steps / OPERATIONS
+        found["calls_per_grant"] = counts.calls / OPERATIONS
+        found["comparisons_per_grant"] = Number.compared / OPERATIONS
+        nursery.cancel_scope.cancel()
+    return found
+
+
+async def _memory(waiting: int = 5000) -> float:
+    """Bytes that one more waiter holds in the admission: ticket, demand, scope, event, places."""
+    from engine.scheduler.line import Waiter
+
+    crowd = Crowd()
+    first = crowd.admission.acquire_nowait(crowd.demand())
+    lane, line = first.lane, crowd.admission._line
+    gc.collect()
+    tracemalloc.start()
+    before = tracemalloc.get_traced_memory()[0]
+    waiters = [Waiter.of(crowd.demand(), lane) for _ in range(waiting)]
+    for waiter in waiters:
+        line.waiters[waiter] = None
+        line._queue.push(waiter)
+    held = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    return held / waiting
+
+
+def counted(waiting: int) -> dict[str, float]:
+    """The figures with so many waiting; the same in every run."""
+    return trio.run(_counted, waiting, clock=MockClock(autojump_threshold=0))
+
+
+def bytes_per_waiter() -> float:
+    return trio.run(_memory, clock=MockClock(autojump_threshold=0))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.admission", description=__doc__)
+    parser.add_argument("--json", action="store_true", help="for programs")
+    parser.add_argument("--waiting", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    options = parser.parse_args()
+    figures = {f"{n} waiting": counted(n) for n in options.waiting}
+    figures["memory"] = {"bytes_per_waiter": bytes_per_waiter()}
+    if options.json:
+        print(json.dumps(figures, indent=1))
+        return
+    for title, found in figures.items():
+        print(title)
+        for name, value in found.items():
+            print(f"  {name:32} {value:10.2f}")
+
+
+if __name__ == "__main__":
+    main()

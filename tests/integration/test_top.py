@@ -1,0 +1,88 @@
+"""`streamnursery top`: a real socket, for its own user alone."""
+
+import json
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+import trio
+
+from engine import ConfigError, open_engine
+from engine.cli.top import picture
+from tests.support.cli import run
+
+
+async def ask(path: Path) -> bytes:
+    body = b""
+    async with await trio.open_unix_socket(path) as stream:
+        async for part in stream:
+            body += part
+    return body
+
+
+async def test_whoever_connects_is_given_one_snapshot_and_the_socket_goes(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    with trio.fail_after(10):
+        async with open_engine({"engine": {"top_socket": str(path)}}) as eng:
+            assert stat.S_IMODE(path.stat().st_mode) == 0o600
+            async with eng.stream("sim/fast", "a secret prompt", tenant="acme") as stream:
+                await anext(stream)
+                told = json.loads(await ask(path))
+            assert [line["tenant"] for line in told["streams"]] == ["acme"]
+            assert "secret" not in json.dumps(told)
+            shown = picture(told)
+            assert "model 'sim/fast'" in shown
+            assert "acme" in shown
+            assert json.loads(await ask(path))["streams_in_all"] == 0
+    assert not path.exists()
+
+
+async def test_a_reader_that_stands_still_holds_up_nobody(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    with trio.fail_after(20):
+        async with open_engine({"engine": {"top_socket": str(path)}}):
+            silent = [await trio.open_unix_socket(path) for _ in range(6)]
+            assert json.loads(await ask(path))["calls"] == 0
+            for stream in silent:
+                await stream.aclose()
+
+
+async def test_a_socket_that_was_left_behind_is_taken_over_and_nothing_else_is(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "a.sock"
+    with socket.socket(socket.AF_UNIX) as left:
+        left.bind(str(path))
+    config = {"engine": {"top_socket": str(path)}}
+    async with open_engine(config):
+        with pytest.raises(ConfigError, match="another engine is served there"):
+            async with open_engine(config):
+                pass
+        assert path.exists()
+    path.write_text("a file")
+    with pytest.raises(ConfigError, match="something else is there"):
+        async with open_engine(config):
+            pass
+    assert path.read_text() == "a file"
+
+
+def test_the_verb_says_where_an_engine_would_answer(tmp_path: Path) -> None:
+    done = run(tmp_path, "top", str(tmp_path / "nobody.sock"))
+    assert done.code == 4
+    assert "no engine answers there" in done.err
+    done = run(tmp_path, "top", "--once")
+    assert done.code == 2
+    assert "top_socket" in done.err
+
+
+async def test_the_verb_shows_an_engine_that_runs(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    async with open_engine({"engine": {"top_socket": str(path)}}) as eng:
+        async with eng.stream("sim/gpt-4.1", "x", buffer_events=1) as stream:
+            await anext(stream)
+            shown = await trio.to_thread.run_sync(run, tmp_path, "top", str(path))
+            told = await trio.to_thread.run_sync(run, tmp_path, "top", "--json", str(path))
+    assert (shown.code, told.code) == (0, 0)
+    assert "sim/gpt-4.1" in shown.out
+    assert json.loads(told.out)["streams"][0]["state"] == "held back"
