@@ -123,7 +123,7 @@ class HttpTransport:
     async def _over_http1(self, request: HttpRequest, progress: Progress) -> Http1Exchange:
         exchange = await self._reuse(request, progress)
         if exchange is None:
-            connection, _ = await self._connect(request.peer, progress)
+            connection, _ = await self._connect(_http1_only(request.peer), progress)
             exchange = self._begin(connection, request, progress)
             await exchange.start(request)
         return exchange
@@ -274,6 +274,11 @@ class HttpTransport:
     def __repr__(self) -> str:
         state = "closed" if self._closed else "open"
         return f"<{type(self).__name__} {state} {self.statistics()}>"
+
+
+def _http1_only(peer: Peer) -> Peer:
+    """Where the peer chose HTTP/1.1 once, it is not asked again: it might choose otherwise."""
+    return attrs.evolve(peer, http="1.1") if may_speak_http2(peer) else peer
 
 
 def _redirect_refusal(request: HttpRequest, head: HttpHead) -> RedirectRefusedError | None:

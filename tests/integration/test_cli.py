@@ -198,6 +198,29 @@ def test_a_simulator_takes_profiles_and_scripts(tmp_path: Path) -> None:
     assert [len(ran.out.split()) for ran in runs] == [2, 2, 0]
 
 
+@pytest.mark.parametrize(
+    ("flags", "http", "code"),
+    [
+        (("--tls", "--http2"), "2", 0),
+        (("--tls",), "2", 4),
+        (("--http2",), "h2c", 0),
+        ((), "h2c", 4),
+    ],
+)
+def test_a_simulator_speaks_http2_when_it_is_told_to(
+    tmp_path: Path, flags: tuple[str, ...], http: str, code: int
+) -> None:
+    with simulator(tmp_path, *flags) as there:
+        (tmp_path / "c.toml").write_text(
+            f'[endpoints.main]\nurl = "{there["OPENAI_BASE_URL"]}"\nhttp = "{http}"\n'
+            f'ca_file = "{there.get("CA") or ""}"\n[models.fast]\n'
+            'routes = [{ endpoint = "main" }]\nretries = { attempts = 1 }\n'
+        )
+        ran = run(tmp_path, "ask", "Hi", "-m", "fast", "--config", "c.toml")
+    assert ran.code == code, ran.err
+    assert bool(ran.out.strip()) is not bool(code)
+
+
 def test_a_simulator_speaks_tls_under_an_authority_of_its_own(tmp_path: Path) -> None:
     with simulator(tmp_path, "--tls") as there:
         untrusted = run(tmp_path, "ask", "Hi", "-m", "sim/fast", "-m", "fast", **there)

@@ -9,10 +9,12 @@ from trio.testing import MockClock
 
 from engine.simulator.way import Link
 from engine.transport.client import HttpTransport
+from engine.transport.http2.frames import ErrorCode
 from engine.values.errors import ConnectError, EngineError
 from engine.values.http import Peer
 from engine.values.http2 import Http2Settings
 from engine.values.origin import Origin
+from tests.support.http2 import OK
 from tests.support.http2_server import H2C, Http2End, rigged
 from tests.support.tls import TlsServerEnd, ca_file, server_context
 from tests.support.transport import MemoryNetwork, Phases, ServerEnd, answer_hello, http_request
@@ -91,6 +93,22 @@ async def test_p4_a_limit_of_nothing_is_waited_out(autojump_clock: MockClock) ->
         assert results == [b"hello"] * 2
 
 
+async def test_p4_answers_that_come_in_one_read_make_room_too(autojump_clock: MockClock) -> None:
+    settings = Http2Settings(max_connections=1, max_streams=1)
+    async with rigged(settings) as rig:
+        results: list[object] = []
+        rig.start(5, results)
+        for count in range(1, 6):
+            await trio.sleep(1)
+            (server,) = rig.servers
+            stream_id = server.opened[count - 1]
+            server.h2.send_headers(stream_id, OK)
+            server.h2.send_data(stream_id, b"hello", end_stream=True)
+            await server.flush()
+        await trio.sleep(1)
+        assert results == [b"hello"] * 5
+
+
 async def test_a_request_that_waits_can_be_cancelled(autojump_clock: MockClock) -> None:
     async with rigged(Http2Settings(max_connections=1, max_streams=1)) as rig:
         results: list[object] = []
@@ -153,16 +171,20 @@ async def test_idle_connections_are_bounded_with_the_others(autojump_clock: Mock
 class TlsRig:
     """A transport and a TLS server that knows some protocols."""
 
-    def __init__(self, nursery: trio.Nursery, folder: Path, *alpn: str) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, folder: Path, *alpn: str, code: int | None = None
+    ) -> None:
+        """`code`: every stream of HTTP/2 is reset with it."""
         self.network = MemoryNetwork(nursery, Link(latency=0.01))
         self.network.serve("127.0.0.1", self._serve, 443)
         self.transport = HttpTransport(nursery, self.network)
         self.peer = Peer(Origin("https", "127.0.0.1", 443), ca_file=ca_file(folder))
         self.spoken: list[str | None] = []
-        self._context = server_context(alpn=alpn)
+        self._code = code
+        self.context = server_context(alpn=alpn)
 
     async def _serve(self, end: ServerEnd) -> None:
-        inner = TlsServerEnd(end.connection, self._context)
+        inner = TlsServerEnd(end.connection, self.context)
         await inner.handshake()
         spoken = inner.tls.selected_alpn_protocol()
         self.spoken.append(spoken)
@@ -176,7 +198,14 @@ class TlsRig:
             count = 0
             while True:
                 await server.until_opened(count + 1)
-                await server.answer(server.opened[count])
+                if server.gone:
+                    nursery.cancel_scope.cancel()
+                    return
+                if self._code is not None:
+                    server.h2.reset_stream(server.opened[count], self._code)
+                    await server.flush()
+                else:
+                    await server.answer(server.opened[count])
                 count += 1
 
     async def fetch(self, peer: Peer | None = None) -> str:
@@ -240,6 +269,31 @@ async def test_http2_alone_is_an_error_where_nobody_speaks_it(
         error = error.exceptions[0]
     assert isinstance(error, EngineError)
     assert not error.retryable
+
+
+async def test_a_server_that_wants_http1_after_all_gets_it(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with trio.open_nursery() as nursery:
+        rig = TlsRig(nursery, tmp_path, "h2", "http/1.1", code=ErrorCode.HTTP_1_1_REQUIRED)
+        assert await rig.fetch() == "HTTP/1.1"
+        assert await rig.fetch_many(3) == ["HTTP/1.1"] * 3
+        assert rig.spoken[0] == "h2" and set(rig.spoken[1:]) == {"http/1.1"}
+        rig.transport.close()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_server_that_chose_http1_is_not_asked_again(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with trio.open_nursery() as nursery:
+        rig = TlsRig(nursery, tmp_path, "http/1.1")
+        assert await rig.fetch() == "HTTP/1.1"
+        # Another one answers at the same address: it would take HTTP/2.
+        rig.context = server_context(alpn=("h2", "http/1.1"))
+        assert await rig.fetch_many(3) == ["HTTP/1.1"] * 3
+        rig.transport.close()
+        nursery.cancel_scope.cancel()
 
 
 async def test_plain_http_is_http1_unless_it_is_known_beforehand(

@@ -63,6 +63,7 @@ class Http2Connection:
         self._deaf_since: float | None = None
         """When sending failed."""
         self._seen: tuple[int, int, str] = (0, 0, "")
+        """How much room there was when somebody last heard of it."""
 
     def start(self, nursery: trio.Nursery, readers: Readers) -> None:
         for task in (self._write, self._keep_watch):
@@ -118,6 +119,7 @@ class Http2Connection:
         # Alone on a connection that was idle: it may have died meanwhile, and nobody knows.
         stream.racing = self._used and self.streams == 1
         self._used = True
+        self._seen = self._now()
         self._wake_writer()
         return exchange
 
@@ -205,10 +207,13 @@ class Http2Connection:
         self._writer.cancel()
         self._changed(self)
 
+    def _now(self) -> tuple[int, int, str]:
+        state = self._state
+        return len(state.streams), state.room, state.draining
+
     def _look(self) -> None:
         """After anything that may have changed how much room there is."""
-        state = self._state
-        seen = (len(state.streams), state.room, state.draining)
+        state, seen = self._state, self._now()
         if self.closed or seen == self._seen:
             return
         self._seen = seen
@@ -238,7 +243,7 @@ class Http2Connection:
         """Until sending fails, or the last words have been said."""
         state = self._state
         while self._deaf_since is None:
-            data = state.output()
+            data = memoryview(state.output())  # which shows nothing of it in a traceback
             if data:
                 await self._send(data)
             elif state.failure is not None:
@@ -246,7 +251,7 @@ class Http2Connection:
             else:
                 await self._news.park()
 
-    async def _send(self, data: bytes) -> None:
+    async def _send(self, data: memoryview) -> None:
         try:
             await self.connection.send_all(data)
         except (OSError, trio.ClosedResourceError):
@@ -275,7 +280,9 @@ class Http2Connection:
             now = trio.current_time()
             if self.closed or now < self._next_look():
                 continue
-            if self._deaf_since is not None or self._asked_at is not None:
+            if self._deaf_since is not None:
+                self._lose("broke the connection while something was sent; try again")
+            elif self._asked_at is not None:
                 silence = now - self._heard_at
                 self._lose(f"gave no sign of life for {silence:.3g} s; try again")
             elif self.idle and now >= self._idle_since + self._settings.idle:

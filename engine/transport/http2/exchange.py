@@ -130,7 +130,7 @@ class Http2Exchange:
             if not data:
                 break
             self._feed(sink, data)
-        if sink is not None and self._sink is sink and stream.ended and not stream.buffered:
+        if sink is not None and self._sink is sink and stream.ended and not stream.has_body:
             self._sink = None
             sink.end(stream.failure)
 
@@ -175,6 +175,9 @@ class Http2Exchange:
 
     def close(self) -> None:
         self._sink = None
-        self._give_up("it was closed before its end")
+        if self._stream.ended:
+            self._stream.forget_body()
+        else:
+            self._give_up("it was closed before its end")
         if self._news is not None:
             self._news.set()

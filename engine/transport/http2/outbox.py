@@ -27,7 +27,6 @@ class Outbox:
         self.control = bytearray()
         self.window = DEFAULT_WINDOW
         """What the peer takes over all streams."""
-        self.max_frame = MAX_FRAME
         self._senders: dict[Http2Stream, None] = {}
         """Streams whose body may go on as far as their own window goes, in turn."""
 
@@ -61,7 +60,7 @@ class Outbox:
         return b"".join(parts)
 
     def _pack_one(self, stream: Http2Stream, parts: list[bytes | memoryview]) -> int:
-        size = min(self.max_frame, self.window, stream.send_window, len(stream.unsent))
+        size = min(MAX_FRAME, self.window, stream.send_window, len(stream.unsent))
         del self._senders[stream]
         piece, stream.unsent = stream.unsent[:size], stream.unsent[size:]
         flags = 0 if stream.unsent else END_STREAM

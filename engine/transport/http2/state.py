@@ -18,6 +18,7 @@ from engine.transport.http2.frames import BrokenRuleError, ErrorCode, broken, co
 from engine.transport.http2.headers import MAX_LIST, request_block
 from engine.transport.http2.incoming import FrameReader, HeaderBlocks
 from engine.transport.http2.outbox import Outbox
+from engine.transport.http2.settings import PeerSettings
 from engine.transport.http2.stream import Http2Stream
 from engine.transport.http2.windows import Patience, ReceiveWindow
 from engine.values.errors import (
@@ -32,7 +33,6 @@ from engine.values.http2 import Http2Settings
 
 _MAX_UNSENT = 256 * 1024
 """Bytes of replies to a peer that does not take them."""
-_MAX_TABLE = 4096
 _NOT_HTTP2 = "does not speak HTTP/2; check the endpoint's url, or set its http to '1.1'"
 
 
@@ -43,8 +43,6 @@ class Http2State:
         self.streams: dict[int, Http2Stream] = {}
         """Streams that are not over."""
         self.outbox = Outbox()
-        self.settled = False
-        """The peer's settings have come."""
         self.draining = ""
         """Why no stream is opened any more; empty while they are."""
         self.failure: EngineError | None = None
@@ -57,8 +55,7 @@ class Http2State:
         self._where = where
         self._stream_window = settings.stream_window
         self._max_streams = settings.max_streams
-        self._peer_max_streams: float = float("inf")
-        self._initial_send_window = frames.DEFAULT_WINDOW
+        self._peer = PeerSettings()
         self._next_id = 1
         self._encoder = Encoder()
         self._frames = FrameReader()
@@ -93,11 +90,16 @@ class Http2State:
     # What we do. ----------------------------------------------------------------------------
 
     @property
+    def settled(self) -> bool:
+        """The peer's settings have come."""
+        return self._peer.known
+
+    @property
     def room(self) -> int:
         """Streams that may be opened now. One until the peer's settings are known."""
         if self.draining or self.failure is not None:
             return 0
-        most = min(self._max_streams, self._peer_max_streams) if self.settled else 1
+        most = min(self._max_streams, self._peer.max_streams) if self.settled else 1
         return max(0, int(most) - len(self.streams))
 
     def open(self, request: HttpRequest) -> Http2Stream:
@@ -108,7 +110,7 @@ class Http2State:
             self._where,
             request.body,
             self._stream_window,
-            self._initial_send_window,
+            self._peer.window,
         )
         self._next_id += 2
         if self._next_id > frames.MAX_STREAM_ID:
@@ -119,7 +121,7 @@ class Http2State:
             stream.id,
             request_block(request, self._encoder),
             end=not request.body,
-            max_frame=outbox.max_frame,
+            max_frame=frames.MAX_FRAME,
         )
         outbox.send_body(stream)
         return stream
@@ -153,23 +155,27 @@ class Http2State:
         return data
 
     def lose(
-        self, kind: type[EngineError], what: str, cause: BaseException | None = None
+        self,
+        kind: type[EngineError],
+        what: str,
+        cause: BaseException | None = None,
+        *,
+        retryable: bool | None = None,
     ) -> list[Http2Stream]:
         """The connection is over: fail what is open. The streams that failed."""
+
+        def error() -> EngineError:
+            made = kind(f"{self._where} {what}", retryable=retryable)
+            made.__cause__ = cause
+            return made
+
         if self.failure is None:
-            self.failure = self._error(kind, what, cause)
+            self.failure = error()
         lost = list(self.streams.values())
         for stream in lost:
             self._forget(stream)
-            stream.fail(self._error(kind, what, cause))
+            stream.fail(error())
         return lost
-
-    def _error(
-        self, kind: type[EngineError], what: str, cause: BaseException | None = None
-    ) -> EngineError:
-        error = kind(f"{self._where} {what}")
-        error.__cause__ = cause
-        return error
 
     def _forget(self, stream: Http2Stream) -> bool:
         """Take a stream off the table; False if it was over before."""
@@ -212,10 +218,12 @@ class Http2State:
             broken("asks for replies and does not read them", ErrorCode.ENHANCE_YOUR_CALM)
 
     def _break(self, error: BrokenRuleError) -> None:
-        what = error.what if self.settled else _NOT_HTTP2
         self.outbox.control += frames.goaway(0, error.code)
-        kind = TooLargeError if error.large else ProtocolError
-        self._news |= dict.fromkeys(self.lose(kind, what))
+        if self.settled:
+            lost = self.lose(TooLargeError if error.large else ProtocolError, error.what)
+        else:
+            lost = self.lose(ProtocolError, _NOT_HTTP2, retryable=False)
+        self._news |= dict.fromkeys(lost)
 
     def _open_stream(self, stream_id: int, name: str) -> Http2Stream | None:
         """The stream a frame belongs to; None if it is over."""
@@ -312,13 +320,12 @@ class Http2State:
             self._fail_stream(stream, code, f"is closing the connection ({code_name(code)})")
 
     def _fail_stream(self, stream: Http2Stream, code: int, what: str) -> None:
-        calm = code == ErrorCode.ENHANCE_YOUR_CALM
         self._forget(stream)
-        stream.fail(
-            self._error(RateLimitedError, f"{what}; it asks for fewer requests")
-            if calm
-            else self._error(ConnectionLostError, f"{what}; try again")
-        )
+        if code == ErrorCode.ENHANCE_YOUR_CALM:
+            message = f"{self._where} {what}; it asks for fewer requests"
+            stream.fail(RateLimitedError(message))
+        else:
+            stream.fail(ConnectionLostError(f"{self._where} {what}; try again"))
         self._news[stream] = None
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -356,37 +363,13 @@ class Http2State:
             if payload:
                 broken("acknowledged SETTINGS with some", ErrorCode.FRAME_SIZE_ERROR)
             return
-        for setting, value in frames.read_settings(payload):
-            self._set(setting, value)
-        self.settled = True
-        self.outbox.control += frames.frame(frames.SETTINGS, frames.ACK, 0)
-
-    def _set(self, setting: int, value: int) -> None:
-        match setting:
-            case frames.HEADER_TABLE_SIZE:
-                self._encoder.header_table_size = min(value, _MAX_TABLE)
-            case frames.MAX_CONCURRENT_STREAMS:
-                self._peer_max_streams = value
-            case frames.INITIAL_WINDOW_SIZE:
-                self._widen_all(value)
-            case frames.MAX_FRAME_SIZE:
-                if not frames.MAX_FRAME <= value < 1 << 24:
-                    broken(f"wants frames of {value} bytes")
-                # Larger ones would let one body hold up the others.
-                self.outbox.max_frame = min(value, frames.MAX_FRAME)
-            case frames.ENABLE_PUSH:
-                if value:
-                    broken("wants to be pushed to")
-            case _:
-                pass
-
-    def _widen_all(self, window: int) -> None:
-        if window > frames.MAX_WINDOW:
-            broken("sent an impossible window", ErrorCode.FLOW_CONTROL_ERROR)
-        change = window - self._initial_send_window
-        self._initial_send_window = window
+        change = self._peer.take(payload)
+        if self._encoder.header_table_size != self._peer.header_table:
+            # Set to what it is, it would forget to announce an earlier change.
+            self._encoder.header_table_size = self._peer.header_table
         for stream in self.streams.values():
             stream.send_window += change
             if stream.send_window > frames.MAX_WINDOW:
                 broken("sent an impossible window", ErrorCode.FLOW_CONTROL_ERROR)
             self.outbox.send_body(stream)
+        self.outbox.control += frames.frame(frames.SETTINGS, frames.ACK, 0)

@@ -84,8 +84,13 @@ class Http2Stream:
         return bool(self._parts) or self.ended
 
     @property
+    def has_body(self) -> bool:
+        """There are body bytes that nobody has taken."""
+        return bool(self._parts)
+
+    @property
     def buffered(self) -> int:
-        """Body bytes that nobody has taken."""
+        """How many."""
         return sum(map(len, self._parts))
 
     def take(self) -> bytes:

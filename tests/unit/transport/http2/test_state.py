@@ -336,6 +336,8 @@ def test_a_smaller_header_table_is_kept_to() -> None:
     pair.open(headers=(("x-a", "1" * 100),))
     pair.server.update_settings({SETTINGS.HEADER_TABLE_SIZE: 0})
     pair.exchange()
+    pair.server.update_settings({SETTINGS.MAX_CONCURRENT_STREAMS: 50})
+    pair.exchange()
     pair.open(headers=(("x-a", "1" * 100),))
     assert dict(pair.requests()[1])["x-a"] == "1" * 100
 
@@ -353,4 +355,4 @@ def test_a_server_without_http2_is_told_apart() -> None:
     stream = fresh.open(http_request())
     assert fresh.receive(b"HTTP/1.1 400 Bad Request\r\n\r\n", 0.0) == [stream]
     assert isinstance(stream.failure, ProtocolError)
-    assert "does not speak HTTP/2" in str(stream.failure)
+    assert "does not speak HTTP/2" in str(stream.failure) and not stream.failure.retryable
