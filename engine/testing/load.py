@@ -51,6 +51,7 @@ from engine.simulator import (
 )
 from engine.testing.world import World
 from engine.values.errors import EngineError
+from engine.values.http2 import Http2Settings
 from engine.values.request import ChatRequest
 from engine.values.settings import EngineConfig
 
@@ -156,7 +157,12 @@ def random_traffic(
         arrivals=tuple(_arrival(dice, number, seconds, timeout) for number in range(streams)),
         limit_changes=tuple(_limit_change(dice, seconds) for _ in range(streams // 25)),
         plan=random_plan(dice, _ONE_IN_TWO),
-        config=EngineConfig(max_streams=30, default_max_streams=12, buffer_events=16),
+        config=EngineConfig(
+            max_streams=30,
+            default_max_streams=12,
+            buffer_events=16,
+            http2=Http2Settings(max_streams=4, max_connections=4),
+        ),
     )
 
 

@@ -67,10 +67,13 @@ from engine.simulator import (
 from engine.simulator.script_http2 import ERROR_CODES
 from engine.testing.load import MODELS, Arrival, LimitChange, Traffic
 from engine.testing.world import World
+from engine.values.http import HttpVersion
+from engine.values.http2 import Http2Settings
 from engine.values.policy import Patience, Priority, Retries
 from engine.values.request import ChatRequest
 from engine.values.settings import EngineConfig
 
+_VERSIONS: tuple[HttpVersion, ...] = ("auto", "h2c")
 seeds = st.integers(0, 2**32 - 1)
 _places = st.integers(0, 12)
 _seconds = st.sampled_from((0.0, 0.01, 1.0, 30.0, 90.0))
@@ -117,6 +120,7 @@ def configs() -> st.SearchStrategy[EngineConfig]:
         buffer_bytes=st.sampled_from((256 * 1024, 600, 1)),
         max_buffered_bytes=st.sampled_from((2**28, 4000, 1)),
         max_idle_connections=st.sampled_from((100, 1, 0)),
+        http2=st.sampled_from((Http2Settings(), Http2Settings(max_streams=1, max_connections=2))),
     )
 
 
@@ -217,16 +221,27 @@ def simulate(
 ) -> Callable[[Callable[..., Awaitable[object]]], Callable[[], None]]:
     """Run `async def test(world, **drawn)` once per example, each in a world of its own.
 
-    The seed of the world, and with it the schedule and all dice, is drawn like the arguments;
+    The seed of the world, and with it the schedule and all dice, is drawn like the arguments, and
+    so is the version of HTTP that its first provider is spoken to with;
     so are the seeds of every other random generator. Combine it with `settings` as you would
     `given`; put it below other decorators. Hypothesis's deadline, 200 ms of real time, is off:
     settings of your own should say `deadline=None` as well.
     """
 
     def decorate(function: Callable[..., Awaitable[object]]) -> Callable[[], None]:
-        @given(dice=st.random_module(), seed=seeds, drawn=st.fixed_dictionaries(strategies))
-        def test(dice: object, seed: int, drawn: Mapping[str, Any]) -> None:  # noqa: ARG001
-            World(seed).run(partial(function, **drawn))
+        @given(
+            dice=st.random_module(),
+            seed=seeds,
+            http=st.sampled_from(_VERSIONS),
+            drawn=st.fixed_dictionaries(strategies),
+        )
+        def test(
+            dice: object,  # noqa: ARG001
+            seed: int,
+            http: HttpVersion,
+            drawn: Mapping[str, Any],
+        ) -> None:
+            World(seed, http=http).run(partial(function, **drawn))
 
         # What `settings` leaves behind, without the mark that forbids other settings above it.
         test._hypothesis_internal_use_settings = settings(deadline=None)  # type: ignore[attr-defined]

@@ -106,7 +106,8 @@ class World:
         self.engines: list[Engine] = []
         """The engines that are open."""
         self.providers: dict[str, Provider] = {}
-        self.replay_line = f"World({seed}).run(main)"
+        version = "" if http == "auto" else f", http={http!r}"
+        self.replay_line = f"World({seed}{version}).run(main)"
         """Shown with every failure."""
         self._sites: dict[str, _Site] = {}
         self._lasts = lasts
