@@ -24,6 +24,7 @@ class Job:
     stamped: bool = False
     hold: bool = False
     ca: str | None = None
+    http: str = "1.1"
 
 
 @attrs.frozen

@@ -24,7 +24,7 @@ elif variant:
 CONFIG = {
     "engine": LIMITS,
     "defaults": {"max_streams": job.streams},
-    "endpoints": {"bench": {"url": job.base, "ca_file": job.ca or ""}},
+    "endpoints": {"bench": {"url": job.base, "ca_file": job.ca or "", "http": job.http}},
     "models": {"bench": {"routes": [{"endpoint": "bench"}]}},
 }
 

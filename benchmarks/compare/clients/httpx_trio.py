@@ -16,7 +16,8 @@ BODY = {"model": "bench", "messages": [{"role": "user", "content": "hi"}], "stre
 async def main() -> None:
     verify = ssl.create_default_context(cafile=job.ca) if job.ca else True
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
-    async with httpx.AsyncClient(verify=verify, limits=limits, timeout=60) as client:
+    http2 = job.http == "2"
+    async with httpx.AsyncClient(verify=verify, limits=limits, timeout=60, http2=http2) as client:
 
         async def consume(saw: Callable[[str], None]) -> None:
             url = f"{job.base}/chat/completions"

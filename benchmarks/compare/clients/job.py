@@ -42,6 +42,8 @@ class Job:
     """Wait until all streams have begun, rest, cancel all of them."""
     ca: str | None = None
     """Certificate that the server's TLS is to be verified with."""
+    http: str = "1.1"
+    """"2": over TLS, where the server offers it."""
 
     tokens: int = 0
     begun: int = 0
