@@ -386,3 +386,17 @@ async def test_a_hard_budget_goes_nowhere_else() -> None:
         assert await place.outcome() is None
         assert isinstance(await place.outcome(), BudgetExceededError)
         assert len(place.provider.log) == 1
+
+
+@virtual
+async def test_the_budget_of_a_tenant_binds_that_tenant_alone() -> None:
+    async with shop(tenants={"acme": {"daily": dollars(15)}}) as place:
+        assert await place.outcome(tenant="acme") is None
+        error = await place.outcome(tenant="acme")
+        assert isinstance(error, BudgetExceededError)
+        assert error.standing is not None
+        assert (error.standing.scope, error.standing.name) == ("tenant", "acme")
+        assert await place.outcome(tenant="other") is None
+        assert await place.outcome() is None
+        by_tenant = {line.tenant: line.spent for line in place.engine.usage_report().by("tenant")}
+        assert by_tenant == {"": 10 * TOKEN, "acme": 10 * TOKEN, "other": 10 * TOKEN}
