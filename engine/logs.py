@@ -13,7 +13,10 @@ import attrs
 from engine.values.lifecycle import (
     AttemptEnded,
     BudgetAlert,
+    ConnectionLost,
     LifecycleRecord,
+    Reconnected,
+    Reconnecting,
     Retrying,
     RouteChanged,
     StreamEnded,
@@ -27,14 +30,18 @@ _LEVELS: dict[type[LifecycleRecord], int] = {
     RouteChanged: logging.WARNING,
     BudgetAlert: logging.WARNING,
     StreamEnded: logging.INFO,
+    ConnectionLost: logging.WARNING,
+    Reconnecting: logging.WARNING,
+    Reconnected: logging.INFO,
 }
 
 
 def log_observer(logger: logging.Logger | None = None) -> Callable[[LifecycleRecord], None]:
     """An observer for `open_engine(observers=[log_observer()])`; the default logger is "engine".
 
-    Retries, route changes and budget alerts are warnings, ends of streams info, failed ones
-    warnings, the rest debug. Every line carries the record's fields as `extra={"engine": {...}}`.
+    Retries, route changes, budget alerts and what sessions lose are warnings, ends of streams
+    info, failed ones warnings, the rest debug. Every line carries the record's fields as
+    `extra={"engine": {...}}`.
     """
     target = logger or logging.getLogger("engine")
 

@@ -4,7 +4,8 @@
 and `heartbeat.py` its pulse; `lanes.py` and `turns.py` run answers on it side by side.
 """
 
+from engine.sessions.messages import Receipt
 from engine.sessions.opening import Sessions
-from engine.sessions.session import Receipt, Session
+from engine.sessions.session import Session
 
 __all__ = ["Receipt", "Session", "Sessions"]

@@ -1,8 +1,7 @@
 """A session's events as stream events, for dialogues whose answers nobody asked for by `stream`."""
 
+import json
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from engine.values.events import Failed, Finished, StreamEvent
 from engine.wire.openai_responses_event import Event
@@ -41,7 +40,7 @@ class TypedEvents:
             turn = self._turn = ResponsesTurn()
         events: list[StreamEvent] = []
         event = Event(**{name: raw.get(name) for name in Event.__struct_fields__})
-        turn.take(event, msgspec.json.encode(raw), events)
+        turn.take(event, json.dumps(raw).encode(), events)
         self._ready += events
         if turn.failure is not None:
             self._ready.append(Failed(turn.failure))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from engine.values.errors import RequestError
 from engine.wire.answers import error_from_answer
 from engine.wire.continuation import with_prefix
+from engine.wire.dialect import Resumption
 from engine.wire.json_body import encode_body
 from engine.wire.openai_chat import may_stream
 from engine.wire.openai_responses_request import request_fields
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from engine.values.policy import AssistantPrefix
     from engine.values.request import ChatRequest
     from engine.values.settings import Endpoint
-    from engine.wire.dialect import StreamDecoder
+    from engine.wire.dialect import Cursor, StreamDecoder
 
 
 class OpenAIResponses:
@@ -48,6 +49,18 @@ class OpenAIResponses:
 
     def continued(self, request: ChatRequest, how: AssistantPrefix, text: str) -> ChatRequest:
         return with_prefix(request, how, text)
+
+    def resume(
+        self, _request: ChatRequest, _endpoint: Endpoint, _model: str, cursor: Cursor, /
+    ) -> Resumption:
+        """The suffix may lack `response.created`; it can be had for some minutes."""
+        query = {"stream": "true", "starting_after": str(cursor.after)}
+        return Resumption(f"/responses/{cursor.stream}", query=query)
+
+    def resumed(self, _request: ChatRequest, broken: StreamDecoder, /) -> StreamDecoder:
+        assert isinstance(broken, OpenAIResponsesStream)
+        broken.go_on()
+        return broken
 
     def error_from_answer(self, head: HttpHead, body: bytes, *, now: float) -> EngineError:
         return error_from_answer(head, body, now=now)

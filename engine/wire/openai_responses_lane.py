@@ -108,6 +108,10 @@ class LaneDecoder(ResponsesTurn):
 
     __slots__ = ()
 
+    @property
+    def cursor(self) -> None:
+        """A WebSocket has no background."""
+
     def feed(self, data: bytes) -> list[StreamEvent]:
         events: list[StreamEvent] = []
         if self.done or self.failure is not None:

@@ -13,6 +13,8 @@ Rule 5: all output is choice 0. Only calls of the caller's own tools are tool ca
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from engine.values.errors import EngineError, TooLargeError, TruncatedStreamError
@@ -28,6 +30,7 @@ from engine.values.events import (
 )
 from engine.values.http import HttpHead
 from engine.wire.answers import error_in_stream, is_error
+from engine.wire.dialect import Cursor
 from engine.wire.evidence import OPENAI_RESPONSES, Sign, complete
 from engine.wire.json_text import clean, read_json
 from engine.wire.openai_chat_chunk import MAX_TOOL_CALLS
@@ -36,7 +39,6 @@ from engine.wire.token_counts import read_usage
 
 if TYPE_CHECKING:
     from engine.values.usage import Usage
-    from engine.wire.dialect import Cursor
     from engine.wire.openai_responses_event import Event, TextPiece
 
 MAX_PARTS = 65_536
@@ -51,7 +53,9 @@ _SAID: dict[str, Said] = {
     "response.audio_transcript": TextDelta,
     "response.refusal": RefusalDelta,
     "response.reasoning_text": ReasoningDelta,
+    "response.reasoning": ReasoningDelta,  # before it had its name
     "response.reasoning_summary_text": ReasoningDelta,
+    "response.reasoning_summary": ReasoningDelta,
 }
 _ARGUMENTS = frozenset({"response.function_call_arguments", "response.custom_tool_call_input"})
 _CALLS = frozenset({"function_call", "custom_tool_call"})
@@ -69,6 +73,7 @@ _ENDS = frozenset({
     "response.cancelled",
     "response.done",
 })
+_PATH_WORD = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _WELL = frozenset({"completed", "incomplete"})
 
 
@@ -91,6 +96,7 @@ class ResponsesTurn:
         "_after",
         "_calls",
         "_counts",
+        "_kept",
         "_places",
         "_said",
         "_usage",
@@ -120,11 +126,18 @@ class ResponsesTurn:
         self._places: set[tuple[str, object, object]] = set()
         """Which parts of them."""
         self._usage: Usage | None = None
+        self._kept = False
+        """It is made in the background: its stream can be read on after a break."""
 
     @property
     def cursor(self) -> Cursor | None:
-        """None: nobody asked the provider to keep this stream."""
-        return None
+        """Only a response that is made in the background is kept, and only one whose events are
+        numbered can be read on."""
+        if not self._kept or self.number is None:
+            return None
+        if self.response_id is None or not _PATH_WORD.fullmatch(self.response_id):
+            return None  # it would become a part of a path
+        return Cursor(self.response_id, self.number)
 
     def go_on(self) -> None:
         """Take up the answer again behind the last event, after its stream had broken off."""
@@ -274,13 +287,19 @@ class ResponsesTurn:
     ) -> None:
         self.response_id = self.response_id or text_of(response.get("id")) or None
         self.response_model = self.response_model or text_of(response.get("model")) or None
+        self._kept = self._kept or response.get("background") is True
         if kind not in _ENDS:
             return
         status = text_of(response.get("status")) or kind.rpartition(".")[2]
         error = _error_of(response)
         if error or status == "failed":
             self._take_usage(response.get("usage"), events)
-            self.failure = error_in_stream({"error": error or {"code": "server_error"}}, data)
+            # The event holds the whole response; its error may stand far behind.
+            told = {"error": error or {"code": "server_error"}}
+            self.failure = error_in_stream(
+                told,
+                json.dumps(told, ensure_ascii=False).encode("utf-8", "replace") if error else data,
+            )
         elif status in _WELL:
             if not (self._said or self._calls):
                 self._take_output(response, events)

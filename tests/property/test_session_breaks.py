@@ -5,6 +5,7 @@ follow the schedule, and once the faults are over everything goes on.
 """
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from math import inf
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import EngineError
@@ -22,6 +23,7 @@ from engine.testing import World, assert_quiescent
 from engine.values.lifecycle import ConnectionLost, LifecycleRecord, Reconnected, Reconnecting
 from engine.values.session import Reconnect, SendOutcome, SessionSettings, SessionState
 
+EXAMPLES = {"test": 15, "proof": 100, "soak": 800}[os.environ.get("STREAMNURSERY_TIER", "test")]
 OVER = 60.0
 """When the faults stop."""
 SETTINGS = SessionSettings(reconnect=Reconnect(attempts=20, max_restarts=1000))
@@ -129,6 +131,7 @@ def check_schedule(told: list[LifecycleRecord]) -> None:
             attempt = 0
 
 
+@settings(max_examples=EXAMPLES)
 @given(
     seed=st.integers(0, 2**32),
     plan=plans(),
@@ -173,6 +176,7 @@ def test_whatever_breaks_every_message_and_every_answer_has_one_outcome(
     assert len(outcomes) == len(answers)
 
 
+@settings(max_examples=EXAMPLES)
 @given(seed=st.integers(0, 2**32), plan=plans(), after=st.floats(0.0, 30.0), how=st.integers(0, 2))
 def test_leaving_at_any_moment_leaves_nothing(
     seed: int, plan: Plan, after: float, how: int

@@ -1,6 +1,7 @@
 """Sessions on the simulated network: what happens to connections and messages, in virtual time."""
 
 import json
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -15,6 +16,7 @@ from engine import (
     EngineClosedError,
     OverloadedError,
     RequestError,
+    log_observer,
 )
 from engine.facade import Engine
 from engine.sessions import Receipt, Session
@@ -512,3 +514,20 @@ def test_a_machine_without_beats_of_others_reads_everything_before_a_verdict() -
         assert session.state is SessionState.OPEN
 
     run(body, link=Link(latency=0.2), settings=calm(heartbeat=Heartbeat(30.0, 5.0)))
+
+
+def test_what_a_session_loses_is_logged_as_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    async def main(world: World) -> None:
+        async with world.open_engine(observers=(log_observer(),)) as eng:
+            async with eng.session("sim", settings=calm()) as session:
+                await session.wait_open()
+                await trio.sleep(20)
+
+    with caplog.at_level(logging.INFO, "engine"):
+        World(5, plan=on(1, script=(Socket("drop", after=3.0),))).run(main)
+    lines = [(record.levelname, record.message.split()[0]) for record in caplog.records]
+    assert lines == [
+        ("WARNING", "ConnectionLost"),
+        ("WARNING", "Reconnecting"),
+        ("INFO", "Reconnected"),
+    ]

@@ -277,6 +277,12 @@ def test_an_error_ends_the_stream_after_what_came_before_it(
     assert decoder.failure.body is not None
 
 
+def test_an_error_behind_a_long_response_is_told_in_its_own_words() -> None:
+    error = {"code": "server_error", "message": "the disk is full"}
+    event = ended("failed", instructions="x" * 5000, error=error)
+    assert "the disk is full" in (failure(event).body or "")
+
+
 def test_an_error_says_how_long_to_wait_in_its_own_headers() -> None:
     headers = {"Retry-After-Ms": "1500", "date": "Mon"}
     event = {"type": "error", "status": 429, "error": {"message": "x", "headers": headers}}
