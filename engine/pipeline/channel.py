@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 import trio
 
+from engine.core import buggify
 from engine.values.events import StreamEvent
 
 if TYPE_CHECKING:
@@ -166,6 +167,8 @@ class Channel:
         if self._taken_events:
             self._let_go(self._taken_events, self._taken_bytes)
             self._taken_events = self._taken_bytes = 0
+        if buggify.world is not None:
+            await buggify.world.give_way("channel.receive")
         if self._next is not None or self._closed:
             await trio.lowlevel.checkpoint()
         else:

@@ -12,6 +12,7 @@ from math import inf
 
 import trio
 
+from engine.core import buggify
 from engine.core.learned_rates import LearnedRates
 from engine.core.rates import RateLimits
 from engine.scheduler.explain import explain, limit_snapshot
@@ -134,6 +135,8 @@ class Admission:
             return await self._wait_turn(demand)
         try:
             await trio.lowlevel.cancel_shielded_checkpoint()
+            if buggify.world is not None:
+                await buggify.world.pause("admission.taken")
         except BaseException:
             lease.release()
             raise

@@ -14,6 +14,7 @@ from itertools import count
 import attrs
 import trio
 
+from engine.core import buggify
 from engine.core.ledger import Limit, Shortfall
 from engine.values.demand import Demand, Rank
 from engine.values.errors import OverloadedError
@@ -100,6 +101,8 @@ class BudgetQueue:
         reset = trio.current_time() + max(0.0, short.window.ends_at - self._wall())
         if self._refresh is not None:
             reset = min(reset, trio.current_time() + _LOOK_EVERY)
+        if buggify.world is not None and buggify.world.strikes("budget.woken"):
+            reset = min(reset, trio.current_time() + 0.01)
         try:
             with trio.CancelScope(deadline=min(until, reset)):
                 await waiter.woken.wait()

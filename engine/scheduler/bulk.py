@@ -13,6 +13,7 @@ from typing import TypeAlias
 import attrs
 import trio
 
+from engine.core import buggify
 from engine.pipeline.merge import MergedEvent, MergedEvents
 from engine.pipeline.stream import TokenStream
 from engine.transport.bare import bare_errors
@@ -133,6 +134,8 @@ async def _for_each(work: _Work, requests: Requests, max_in_flight: int) -> None
     @trio.lowlevel.enable_ki_protection
     async def one(index: int, request: ChatRequest) -> None:
         try:
+            if buggify.world is not None:
+                await buggify.world.pause("bulk.next")
             await work(index, request)
         finally:
             room.release()

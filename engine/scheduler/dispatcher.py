@@ -21,6 +21,7 @@ from typing import TypeAlias
 
 import trio
 
+from engine.core import buggify
 from engine.pipeline.channel import BufferTotal
 from engine.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
 from engine.pipeline.policies import WhenBehind, make_channel
@@ -135,6 +136,8 @@ class Dispatcher:
             if self._idle is None:
                 self._idle = trio.Event()
             await self._idle.wait()
+        if buggify.world is not None:
+            await buggify.world.pause("drain.idle")
 
     def close(self, bug: BaseException | None) -> None:
         """Settle every stream that somebody may still be reading."""
@@ -167,6 +170,8 @@ class Dispatcher:
     async def _run(self, run: Runner, delivery: Delivery, course: Course) -> None:
         try:
             with delivery.scope:
+                if buggify.world is not None:
+                    await buggify.world.pause("dispatcher.started")
                 await self._bring(run, delivery, course)
             if delivery.outcome is None:
                 delivery.revoke(self._deadline_error(delivery, course))
@@ -199,6 +204,8 @@ class Dispatcher:
                 self._over_budget(delivery, course)
             delivery.fail(error)
             return
+        if buggify.world is not None:
+            await buggify.world.pause("dispatcher.settled")
         if delivery.deadline < inf and delivery.outcome is None:
             # The deadline counts to the last event delivered, also when the consumer is slow.
             await delivery.wait_settled()
@@ -252,6 +259,8 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
         self._dispatcher.leave(self._delivery)
         if self._delivery.draining:
             return
+        if buggify.world is not None:
+            await buggify.world.give_way("dispatcher.left")
         with trio.CancelScope(shield=True):
             await self._delivery.task_done.wait()
 

@@ -15,7 +15,7 @@ UNLIMITED = sys.maxsize
 class Slots:
     """The slots of one model, of one endpoint, or of the whole engine."""
 
-    __slots__ = ("_limiter", "changed_at", "limit", "peak", "taken")
+    __slots__ = ("_limiter", "changed_at", "limit", "peak", "taken", "taken_at")
 
     def __init__(self, max_slots: int) -> None:
         self._limiter = trio.CapacityLimiter(max_slots)
@@ -26,6 +26,8 @@ class Slots:
         self.peak = 0
         self.changed_at = -inf
         """When the limit was last changed."""
+        self.taken_at = -inf
+        """When a slot was last taken."""
 
     @property
     def max_slots(self) -> int:
@@ -45,6 +47,7 @@ class Slots:
         """Take a slot for `holder`, which is compared by identity, or raise `trio.WouldBlock`."""
         self._limiter.acquire_on_behalf_of_nowait(holder)
         self.taken += 1
+        self.taken_at = trio.current_time()
         if self.taken > self.peak:
             self.peak = self.taken
 

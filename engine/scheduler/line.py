@@ -12,6 +12,7 @@ from collections.abc import Callable
 import attrs
 import trio
 
+from engine.core import buggify
 from engine.core.dates import Dates
 from engine.core.fair_share import Ticket, Weight
 from engine.core.ready_queue import ReadyQueue
@@ -89,8 +90,12 @@ class Line:
         try:
             self.hand_out()
             while True:
+                if buggify.world is not None and buggify.world.strikes("admission.woken"):
+                    self._ring(waiter)
                 with waiter.scope:
                     await waiter.granted.wait()
+                if buggify.world is not None:
+                    await buggify.world.pause("admission.granted")
                 if waiter.granted.is_set() or trio.current_time() >= waiter.demand.deadline:
                     return
                 self._ring(waiter)

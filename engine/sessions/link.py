@@ -13,6 +13,7 @@ from typing import Protocol
 import attrs
 import trio
 
+from engine.core import buggify
 from engine.core.heartbeat import Beat, WallWatch
 from engine.core.outbox import Outbox
 from engine.sessions.heartbeat import Pulse
@@ -207,6 +208,8 @@ class Link:
         nursery.start_soon(self._write)
         nursery.start_soon(self.pulse.beat_forever, nursery)
         while (message := await self.socket.receive()) is not None:
+            if buggify.world is not None:
+                await buggify.world.pause("link.read")
             self._owner.received(self, message)
         self.usable = False
         if self._farewell is not None:
@@ -227,6 +230,8 @@ class Link:
                 self._work = trio.Event()
                 await self._work.wait()
                 continue
+            if buggify.world is not None:
+                await buggify.world.pause("link.write")
             if not await self.socket.send(entry.data.decode()):
                 return
             entry.end = stream.queued

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from engine.core import buggify
 from engine.core.reconnect import RETRYABLE_CODES, Enough, Restarts
 from engine.sessions.link import Link
 from engine.values.errors import ConnectionLostError, EngineError
@@ -65,6 +66,8 @@ class Keeper:
                 await self._wait(error)
             link = self._new_link()
             await link.opened.wait()
+            if buggify.world is not None:
+                await buggify.world.pause("link.opened")
             if link.usable:
                 self._opened(link)
                 return link

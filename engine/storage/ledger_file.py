@@ -20,6 +20,7 @@ from functools import partial
 import attrs
 import trio
 
+from engine.core import buggify
 from engine.core.ledger import Account, Ledger, Shortfall
 from engine.core.ledger_row import News, Posting, change, posted
 from engine.storage.disk import Disk
@@ -119,6 +120,8 @@ class LedgerFile:
         self._put(entry)
         try:
             await entry.done.wait()
+            if buggify.world is not None:
+                await buggify.world.pause("ledger.written")
         except BaseException:
             entry.left = True
             if entry.done.is_set():  # written and cancelled in the same instant
@@ -154,6 +157,8 @@ class LedgerFile:
                 with trio.move_on_after(self._retry_after if self.pending else float("inf")):
                     await self._news.wait()
                 self._news = trio.Event()
+                if buggify.world is not None:
+                    await buggify.world.pause("ledger.write")
                 if self._queue:
                     await self._write()
         finally:

@@ -16,6 +16,7 @@ from typing import NoReturn
 import attrs
 import trio
 
+from engine.core import buggify
 from engine.core.meter import Meter
 from engine.core.patience import Clock, PatienceClock
 from engine.core.route_plan import Stop
@@ -137,6 +138,8 @@ class Attempt:
             try:
                 self.clock.answered(trio.current_time())
                 await self._check(response)
+                if buggify.world is not None:
+                    await buggify.world.pause("attempt.opened")
                 await self._receive(response)
             finally:
                 response.close()
@@ -226,6 +229,8 @@ class Attempt:
         try:
             response.attach(sink)
             await self._watch_over(sink)
+            if buggify.world is not None:
+                await buggify.world.pause("attempt.ended")
         finally:
             if sink.claimed:
                 self.delivery.channel.on_room = None
@@ -268,6 +273,8 @@ class Attempt:
         # The scope is not moved per read: it wakes at an old date and looks at the clocks.
         while not sink.ended:
             with trio.CancelScope(deadline=self.clock.deadline) as sink.watch:
+                if buggify.world is not None and buggify.world.strikes("attempt.watch"):
+                    sink.watch.deadline = min(self.clock.deadline, trio.current_time() + 0.01)
                 await sink.wait_ended()
                 return
             if self.clock.expired(trio.current_time()) is not None:

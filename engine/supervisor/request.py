@@ -15,6 +15,7 @@ from typing import TypeAlias
 import attrs
 import trio
 
+from engine.core import buggify
 from engine.core.downgrade import downgrade
 from engine.core.hedging import hedge_delay, hedge_stops
 from engine.core.interruption import Usable
@@ -104,6 +105,8 @@ class RequestRun:
     async def run(self) -> None:
         self._go_cheaper()
         while True:
+            if buggify.world is not None:
+                await buggify.world.pause("request.visit")
             unanswered = await self._visit(self.position.stop)
             if unanswered is None:
                 return
@@ -210,6 +213,8 @@ class RequestRun:
         try:
             reservation = await hold.reserve(self._begun + 1)
             try:
+                if buggify.world is not None:
+                    await buggify.world.pause("request.reserved")
                 now = trio.current_time()
                 visit = gate.enter(now)
                 if isinstance(visit, Closed):
@@ -389,6 +394,8 @@ class RequestRun:
             course.meter.retries += 1
             try:
                 await trio.sleep(step.after)
+                if buggify.world is not None:
+                    await buggify.world.pause("request.backoff")
             except trio.Cancelled:
                 budget.refund(now, step.cost)
                 raise

@@ -28,6 +28,7 @@ from engine.scheduler.observers import Observer
 from engine.simulator import EPOCH, PROFILES, Host, Link, Plan, Profile, Provider, SimNetwork
 from engine.testing.checks import check_history
 from engine.testing.consumers import ConsumerRecord, RecordedStream
+from engine.testing.disturbance import Disturbance, disturbed
 from engine.testing.history import history_problems
 from engine.testing.own_network import OwnNetwork
 from engine.testing.quiescence import open_files
@@ -90,10 +91,12 @@ class World:
         lasts: float = LASTS,
         around: Callable[[Network], Network] | None = None,
         http: HttpVersion = "auto",
+        buggify: bool = False,
     ) -> None:
         """`tick` is that of `SimNetwork`: with 0.001 a world of hundreds of streams at once takes
         a third less time. `around` may put something between the engines and the network. `http`
-        is how the first provider is spoken to, as for `add_provider`."""
+        is how the first provider is spoken to, as for `add_provider`. With `buggify` the engines
+        are disturbed at points in their own code, by this world's seed: see `disturbance`."""
         self.seed = seed
         self.dice = random.Random(f"world {seed}")
         """For the program that runs in this world."""
@@ -106,8 +109,11 @@ class World:
         self.engines: list[Engine] = []
         """The engines that are open."""
         self.providers: dict[str, Provider] = {}
+        self.disturbance = Disturbance(f"disturbance {seed}") if buggify else None
+        """What happens at the points of `engine.core.buggify`, and how often it has."""
         version = "" if http == "auto" else f", http={http!r}"
-        self.replay_line = f"World({seed}{version}).run(main)"
+        disturbed = ", buggify=True" if buggify else ""
+        self.replay_line = f"World({seed}{version}{disturbed}).run(main)"
         """Shown with every failure."""
         self._sites: dict[str, _Site] = {}
         self._lasts = lasts
@@ -278,7 +284,7 @@ class World:
             raise RuntimeError(msg)
         self._real = set(threading.enumerate()), open_files()
         try:
-            with bare_errors():
+            with disturbed(self.disturbance), bare_errors():
                 async with trio.open_nursery() as nursery:
                     self._begin(nursery)
                     yield self
@@ -327,9 +333,12 @@ async def simulated_world(
     tick: float = 0.0,
     lasts: float = LASTS,
     around: Callable[[Network], Network] | None = None,
+    buggify: bool = False,
 ) -> AsyncIterator[World]:
     """A world inside a test that runs on a `MockClock` already; the arguments are `World`'s."""
-    world = World(seed, plan=plan, link=link, tick=tick, lasts=lasts, around=around)
+    world = World(
+        seed, plan=plan, link=link, tick=tick, lasts=lasts, around=around, buggify=buggify
+    )
     world.replay_line = f"simulated_world(seed={seed})"
     with pinned(seed):
         async with world.opened():

@@ -17,6 +17,7 @@ from urllib.parse import urljoin, urlsplit
 import attrs
 import trio
 
+from engine.core import buggify
 from engine.transport.connect import Connector, check_version, may_speak_http2, speaks_http2
 from engine.transport.http1 import Http1Exchange
 from engine.transport.http1_message import check_request
@@ -112,6 +113,8 @@ class HttpTransport:
         self._check_usable()
         check_request(request)
         check_version(request.peer)
+        if buggify.world is not None:
+            await buggify.world.pause("transport.open")
         exchange: Exchange | None = None
         if may_speak_http2(request.peer):
             exchange = await self._over_http2(request, progress)
@@ -166,6 +169,8 @@ class HttpTransport:
         connection = self._pool.checkout(request.peer)
         if connection is None:
             return None
+        if buggify.world is not None:
+            await buggify.world.give_way("transport.reuse")
         exchange = self._begin(connection, request, progress)
         try:
             await exchange.start(request)
@@ -179,6 +184,8 @@ class HttpTransport:
         """A fresh connection, and whether HTTP/2 is spoken on it."""
         progress.enter(Phase.CONNECTING)
         connection = await self._connector.connect(peer)
+        if buggify.world is not None:
+            await buggify.world.give_way("transport.connected")
         self._opened += 1
         if self._closed:
             connection.close()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from engine.core import buggify
 from engine.transport.http1_message import ResponseReader, encode_head
 from engine.transport.network import READ_SIZE, Buffer, Connection, without_frames
 from engine.transport.ports import ByteSink
@@ -127,7 +128,10 @@ class Http1Exchange:
             return
         message = self._message
         try:
-            data = self.connection.recv_nowait(READ_SIZE)
+            size = READ_SIZE
+            if buggify.world is not None and buggify.world.strikes("http1.read"):
+                size = 3
+            data = self.connection.recv_nowait(size)
         except trio.WouldBlock:
             return
         except OSError as error:

@@ -16,6 +16,7 @@ import select
 
 import trio
 
+from engine.core import buggify
 from engine.core.moderation import Moderation
 from engine.transport.network import Connection
 from engine.transport.reader import Readable, Reading, TaskReading
@@ -62,6 +63,8 @@ class Pump:
             with self._scope:
                 while True:
                     await self._readiness.wait()
+                    if buggify.world is not None:
+                        await buggify.world.pause("pump.round")
                     reads = self._round()
                     if self._moderation is not None:
                         await self._rest(self._moderation, reads)
@@ -82,7 +85,10 @@ class Pump:
             if not watch.active:
                 continue  # stopped by one before it in this round
             try:
-                if watch.response.on_readable():
+                more = watch.response.on_readable()
+                if more and buggify.world is not None and buggify.world.strikes("pump.woken"):
+                    more = watch.response.on_readable()
+                if more:
                     readiness.again(watch)
                 else:
                     watch.stop()

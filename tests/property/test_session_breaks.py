@@ -138,6 +138,7 @@ def check_schedule(told: list[LifecycleRecord]) -> None:
     sends=st.lists(st.tuples(st.floats(0.0, 5.0), st.booleans()), max_size=25),
     answers=st.lists(st.floats(0.0, 40.0), max_size=8),
     latency=st.sampled_from((0.0, 0.05, 0.7)),
+    disturbed=st.booleans(),
 )
 def test_whatever_breaks_every_message_and_every_answer_has_one_outcome(
     seed: int,
@@ -145,10 +146,11 @@ def test_whatever_breaks_every_message_and_every_answer_has_one_outcome(
     sends: list[tuple[float, bool]],
     answers: list[float],
     latency: float,
+    disturbed: bool,
 ) -> None:
     told: list[LifecycleRecord] = []
     outcomes: list[object] = []
-    world = World(seed, plan=plan, link=Link(latency=latency))
+    world = World(seed, plan=plan, link=Link(latency=latency), buggify=disturbed)
 
     async def main(world: World) -> list[Receipt]:
         config: dict[str, Any] = {"defaults": {"max_streams": 100}}

@@ -23,7 +23,7 @@ def examples() -> dict[str, Any]:
 
 def test_every_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     found = {name: value for name, value in examples().items() if name.startswith("test_")}
-    assert len(found) == 5
+    assert len(found) == 6
     for test in found.values():
         if inspect.iscoroutinefunction(test):
             World(0).run(test)

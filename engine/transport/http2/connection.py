@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from engine.core import buggify
 from engine.transport.http2.exchange import Http2Exchange
 from engine.transport.http2.state import Http2State
 from engine.transport.http2.stream import Http2Stream
@@ -145,7 +146,10 @@ class Http2Connection:
         if self.closed or self._state.failure is not None:
             return False
         try:
-            data = self.connection.recv_nowait(READ_SIZE)
+            size = READ_SIZE
+            if buggify.world is not None and buggify.world.strikes("http2.read"):
+                size = 3
+            data = self.connection.recv_nowait(size)
         except trio.WouldBlock:
             return True
         except OSError as error:
@@ -243,6 +247,8 @@ class Http2Connection:
         """Until sending fails, or the last words have been said."""
         state = self._state
         while self._deaf_since is None:
+            if buggify.world is not None:
+                await buggify.world.pause("http2.write")
             data = memoryview(state.output())  # which shows nothing of it in a traceback
             if data:
                 await self._send(data)
