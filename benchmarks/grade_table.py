@@ -19,8 +19,8 @@ lines of SSE that people write on top of it.
 """
 
 
-def main() -> None:
-    """Read every file of the folder, write the page."""
+def grades(folder: Path) -> Grades:
+    """Every finding of the folder."""
     found = [
         Finding(**{
             **{name: one[name] for name in ("client", "case", "requests", "seconds", "error")},
@@ -28,11 +28,21 @@ def main() -> None:
             "want": Want(one["want"]),
             "verdict": Verdict(one["verdict"]),
         })
-        for path in sorted(Path(sys.argv[1]).glob("*.json"))
+        for path in sorted(folder.glob("*.json"))
         for one in json.loads(path.read_text() or '{"findings": []}')["findings"]
     ]
     found.sort(key=lambda finding: _ORDER.index(finding.client))
-    Path(sys.argv[2]).write_text(_HEAD + Grades(tuple(found)).as_markdown())
+    return Grades(tuple(found))
+
+
+def page(found: Grades) -> str:
+    """The whole document."""
+    return _HEAD + found.as_markdown()
+
+
+def main() -> None:
+    """Read every file of the folder, write the page."""
+    Path(sys.argv[2]).write_text(page(grades(Path(sys.argv[1]))))
 
 
 if __name__ == "__main__":

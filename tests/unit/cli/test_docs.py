@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.grade_table import grades, page
 from engine.cli.entry import _with_verb, build_parser
 from engine.cli.exits import exit_code
 from engine.simulator import FAULTS
@@ -78,10 +79,16 @@ def test_what_is_compared_stands_in_the_results() -> None:
     text = (ROOT / "docs" / "comparison.md").read_text()
     linked = re.findall(r"\((\.\./benchmarks/results/[^)]+)\)", text)
     measured = "".join((ROOT / "docs" / path).read_text() for path in linked)
+    measured += page(grades(ROOT / "benchmarks" / "results" / "grade"))
     tables, _, _ = text.partition("## What an installation weighs")
     rows = [line for line in tables.splitlines() if line.startswith("|")]
     assert len(rows) > 30
     assert [row for row in rows if row not in measured] == []
+
+
+def test_the_grades_are_those_that_were_saved() -> None:
+    saved = page(grades(ROOT / "benchmarks" / "results" / "grade"))
+    assert (ROOT / "docs" / "grade.md").read_text() == saved
 
 
 def test_the_first_screen_is_short_and_says_what_it_is_for() -> None:
