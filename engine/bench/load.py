@@ -15,6 +15,7 @@ from math import inf
 import attrs
 import trio
 
+from engine.bench.costs import Costs
 from engine.bench.samples import CANCELLED, FAILED, OK, Sample
 from engine.bench.shapes import Concurrency, OpenLoop, Shape
 from engine.bench.workload import Workload
@@ -63,6 +64,7 @@ class Running:
     seed: int
     on_sample: Callable[[Sample], None]
     """Called with each request that counts, when it has ended."""
+    costs: Costs
     in_flight: int = attrs.field(default=0, init=False)
     begun: int = attrs.field(default=0, init=False)
     counted: int = attrs.field(default=0, init=False)
@@ -199,6 +201,7 @@ class Running:
             sample.sent_at = stream.attempts[-1].started_at - self._started_at
         if usage is not None:
             sample.input_tokens, sample.output_tokens = usage.input_tokens, usage.output_tokens
+        sample.cost_usd = self.costs.of(sample.model, stream.attempts)
         sample.request_id = stream.request_id
         choices = stream.partial.choices
         sample.finish_reason = choices[0].finish_reason if choices else None

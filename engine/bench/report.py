@@ -158,6 +158,7 @@ def sentences(report: dict[str, Any]) -> list[str]:
         for level in target["levels"]:
             where = f"{target['name']} at {level['load']}"
             lines += _ended(where, level)
+            lines += _reuse(where, level)
             lines += [
                 f"{where}: {found['term']} {'kept' if found['kept'] else 'NOT kept'}"
                 + ("" if found["measured"] is None else f" ({found['measured']:.4g})")
@@ -188,3 +189,14 @@ def _ended(where: str, level: dict[str, Any]) -> Sequence[str]:
     if figures["cancelled"]:
         lines.append(f"{where}: {figures['cancelled']} cancelled by the client")
     return lines
+
+
+def _reuse(where: str, level: dict[str, Any]) -> Sequence[str]:
+    opened = sum(one["connections_opened"] or 0 for one in level["repetitions"])
+    if not opened:
+        return ()
+    attempts = sum(
+        (one["connections_opened"] or 0) * (one["requests_per_connection"] or 0)
+        for one in level["repetitions"]
+    )
+    return [f"{where}: {opened} connections opened, {attempts / opened:.1f} requests on each"]

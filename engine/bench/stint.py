@@ -1,10 +1,12 @@
 """One stretch of load in this process: an engine of its own, and what it cost the client."""
 
+import datetime
 import time
 from typing import TYPE_CHECKING
 
 import trio
 
+from engine.bench.costs import Costs
 from engine.bench.figures import ALL, Stint
 from engine.bench.load import Running, Stretch
 from engine.bench.plan import Options, Target
@@ -68,9 +70,10 @@ async def run_stint(
         options.timeout,
     )
     lag = Histogram()
+    costs = Costs(target.config, datetime.datetime.now(datetime.UTC).date())
     seed = options.seed * 1_000 + repetition
     async with open_engine(target.config, seed=seed, network=network) as eng:
-        running = Running(eng, stretch, target.workload, seed, on_sample)
+        running = Running(eng, stretch, target.workload, seed, on_sample, costs)
         watch.running = running
         cpu, wall = time.process_time(), trio.current_time()
         try:

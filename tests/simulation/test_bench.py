@@ -12,6 +12,7 @@ from engine.bench.shapes import Concurrency, Constant, Poisson, Shape
 from engine.bench.stint import Watch, run_stint
 from engine.bench.terms import parse
 from engine.bench.workload import Given, Lengths, Synthetic
+from engine.config import config_from_mapping
 from engine.simulator import Fault, Overload, Plan, Profile, Stall
 from engine.testing import World, simulated_world
 from engine.values.request import make_request
@@ -96,6 +97,33 @@ async def test_what_does_not_end_is_cancelled_after_its_grace(autojump_clock: Mo
         stint = await measured(world, Constant(1), Options(seconds=3, grace=5))
     assert stint.tallies[ALL].outcomes == {CANCELLED: 3}
     assert stint.leaks == ()
+
+
+PRICED = {
+    "endpoints": {"steady": {"url": "http://steady.test/v1"}},
+    "models": {
+        "m": {"routes": [{"endpoint": "steady"}], "price": {"input": "0", "output": "1000"}},
+        "n": {"routes": [{"endpoint": "steady", "model": "m"}]},
+    },
+}
+
+
+async def test_requests_cost_what_their_attempts_did(autojump_clock: MockClock) -> None:
+    samples: list[Sample] = []
+    watch = Watch()
+    watch.samples = lambda _target, _load, _repetition, sample: samples.append(sample)
+    async with simulated_world() as world:
+        steady(world)
+        workload = Given((make_request("m", "Hi"), make_request("n", "Hi")))
+        chosen = Target.of(
+            "steady", config_from_mapping(PRICED), workload, max_streams=None, attempts=1
+        )
+        stint = await run_stint(
+            chosen, Constant(2), Options(count=4), 0, watch, network=world.network
+        )
+    costs = {(sample.model, sample.output_tokens, sample.cost_usd) for sample in samples}
+    assert costs == {("m", 5, 0.005), ("n", 5, None)}
+    assert stint.tallies[ALL].cost_usd == pytest.approx(0.01)
 
 
 async def test_cancels_and_slow_consumers_leave_nothing(autojump_clock: MockClock) -> None:
