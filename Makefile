@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 SEED = $(shell $(PYTHON) -c 'import secrets; print(secrets.randbits(32))')
 
 .DEFAULT_GOAL := test
-.PHONY: setup check test proof soak contract bench grade demo lock
+.PHONY: setup check test proof soak contract bench grade mutants demo lock
 
 setup: $(READY)
 
@@ -56,6 +56,10 @@ bench: $(READY)
 grade: $(READY)
 	benchmarks/compare/setup
 	benchmarks/grade
+
+# Planted defects, one after another in a copy of the tree: who notices?
+mutants: $(READY)
+	$(BIN)/python -m tests.mutants --save docs/mutants.md
 
 demo: $(READY)
 	$(BIN)/streamnursery demo

@@ -1,0 +1,140 @@
+"""Plants each defect in a copy of the tree and runs the tests that should notice it.
+
+    python -m tests.mutants [--only WORDS] [--save docs/mutants.md]
+
+A defect is found when a test fails, or has not ended after five minutes. The exit code is 1 when
+fewer than 28 of all defects are found, or one of a selection is not.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import attrs
+
+from tests.mutants.defects import MUTANTS, Mutant
+
+ROOT = Path(__file__).parents[2]
+ENOUGH = 28
+_LIMIT = 300.0
+_COPIED = ("engine", "tests", "docs", "examples", "benchmarks", "pyproject.toml", "README.md")
+_FAILED = 1
+"""pytest's exit code when a test has failed; any other says that it could not run."""
+
+
+@attrs.frozen
+class Verdict:
+    """What became of one defect."""
+
+    mutant: Mutant
+    noticed_by: str | None
+    """The test that failed first; None: nobody noticed."""
+    seconds: float
+
+
+def main() -> int:
+    """Plant, run, tell."""
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("--only", default="", help="defects whose name has these words")
+    parser.add_argument("--save", type=Path, help="write the page of results here")
+    chosen = parser.parse_args()
+    mutants = [m for m in MUTANTS if chosen.only in m.name]
+    verdicts = []
+    for verdict in judged(mutants):
+        verdicts.append(verdict)
+        print(f"{verdict.seconds:6.1f} s  {verdict.mutant.name}: {_told(verdict)}", flush=True)
+    found = sum(v.noticed_by is not None for v in verdicts)
+    print(f"{found} of {len(verdicts)} found")
+    if chosen.save is not None:
+        chosen.save.write_text(page(verdicts))
+    return int(found < min(ENOUGH, len(verdicts)))
+
+
+def judged(mutants: list[Mutant]) -> Iterator[Verdict]:
+    """One defect after another, each alone in the copy."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder)
+        for name in _COPIED:
+            _copy(ROOT / name, copy / name)
+        for mutant in mutants:
+            began = time.monotonic()
+            path = copy / "engine" / mutant.file
+            whole = path.read_text()
+            path.write_text(planted(whole, mutant))
+            try:
+                noticed = next(filter(None, (run(copy, test) for test in mutant.tests)), None)
+            finally:
+                path.write_text(whole)
+            yield Verdict(mutant, noticed, time.monotonic() - began)
+
+
+def planted(text: str, mutant: Mutant) -> str:
+    """`text` with the defect in it.
+
+    Raises:
+        ValueError: the place is not there, or not unique.
+    """
+    if text.count(mutant.old) != 1:
+        msg = f"{mutant.file} has {text.count(mutant.old)} places for {mutant.name!r}; there is one"
+        raise ValueError(msg)
+    return text.replace(mutant.old, mutant.new)
+
+
+def run(copy: Path, test: str) -> str | None:
+    """The first test of a file that fails; None if all pass."""
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "STREAMNURSERY_TIER": "test", "PYTHONDONTWRITEBYTECODE": "1"}
+    try:
+        ran = subprocess.run(
+            [*command, f"tests/{test}"],
+            cwd=copy,
+            env={**environment, "PYTHONPATH": str(copy)},
+            capture_output=True,
+            text=True,
+            timeout=_LIMIT,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"{test}, which does not end"
+    if ran.returncode not in (0, _FAILED):
+        msg = f"tests/{test} could not be run:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}"
+        raise RuntimeError(msg)
+    failed = (line.split()[1] for line in ran.stdout.splitlines() if line.startswith("FAILED "))
+    return next((name.removeprefix("tests/") for name in failed), None) or (
+        f"{test}, as a whole" if ran.returncode else None
+    )
+
+
+def page(verdicts: list[Verdict]) -> str:
+    """docs/mutants.md."""
+    found = sum(v.noticed_by is not None for v in verdicts)
+    head = (
+        "# Planted defects\n\n"
+        "`make mutants` plants each of these, alone, in a copy of the tree, and runs the tests\n"
+        "that should notice (`tests/mutants/defects.py` has the texts). This page is its work.\n\n"
+        f"**{found} of {len(verdicts)} were found** in the tier `test`.\n\n"
+        "| planted: | first noticed by |\n| --- | --- |\n"
+    )
+    rows = [f"| {v.mutant.name} | {_told(v)} |\n" for v in verdicts]
+    return head + "".join(rows)
+
+
+def _told(verdict: Verdict) -> str:
+    return "**nobody**" if verdict.noticed_by is None else f"`{verdict.noticed_by}`"
+
+
+def _copy(source: Path, target: Path) -> None:
+    if source.is_dir():
+        shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__", "build"))
+    else:
+        shutil.copy(source, target)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,351 @@
+"""Planted defects: one each, as somebody in a hurry might write it, and who should notice.
+
+Each is a piece of text that stands in its file once, and what takes its place.
+"""
+
+import attrs
+
+
+@attrs.frozen
+class Mutant:
+    """One defect."""
+
+    name: str
+    """What the engine does wrong then."""
+    file: str
+    """Below `engine/`."""
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    """Who should notice, below `tests/`; run in this order."""
+
+
+def _mutant(name: str, file: str, old: str, new: str, *tests: str) -> Mutant:
+    return Mutant(name, file, old, new, tests)
+
+
+CORE, SIM, PROP, WIRE = "unit/core/", "simulation/", "property/", "unit/wire/"
+
+MUTANTS = (
+    # Slots and the queue.
+    _mutant(
+        "a lease's slots are never given back",
+        "scheduler/lease.py",
+        "            self._lessor.give_back(self)",
+        "            pass",
+        SIM + "test_admission.py",
+    ),
+    _mutant(
+        "a lease is given back twice",
+        "scheduler/lease.py",
+        "            self.released = True\n",
+        "",
+        SIM + "test_admission.py",
+        SIM + "test_scenarios_answer.py",
+    ),
+    _mutant(
+        "a waiter that is cancelled as it gets its slots keeps them",
+        "scheduler/admission.py",
+        "            waiter.lease.release()\n        elif not waiter.cancelled:",
+        "            pass\n        elif not waiter.cancelled:",
+        SIM + "test_admission.py",
+    ),
+    _mutant(
+        "the next of a lane is forgotten when the first is served",
+        "core/ready_queue.py",
+        "            self.wake(lane)\n            return head",
+        "            return head",
+        PROP + "test_ready_queue.py",
+    ),
+    _mutant(
+        "a priority counts for nothing",
+        "core/ready_queue.py",
+        "heapq.heappush(queue.heap, (ticket.rank, self._entries, ticket))",
+        "heapq.heappush(queue.heap, ((0, 0), self._entries, ticket))",
+        PROP + "test_ready_queue.py",
+    ),
+    _mutant(
+        "units per minute are forgotten after half a minute",
+        "core/bucket.py",
+        "while log and log[0].at + WINDOW <= now:",
+        "while log and log[0].at + WINDOW / 2 <= now:",
+        CORE + "test_bucket.py",
+        PROP + "test_bucket_laws.py",
+    ),
+    # The stream between provider and consumer.
+    _mutant(
+        "a batch behind another is delivered twice",
+        "pipeline/channel.py",
+        "            self._behind.append((events, nbytes))",
+        "            self._behind.extend([(events, nbytes)] * 2)",
+        SIM + "test_channel.py",
+    ),
+    _mutant(
+        "what waits behind a batch is lost",
+        "pipeline/channel.py",
+        "self._behind.popleft() if self._behind else None",
+        "None",
+        SIM + "test_channel.py",
+    ),
+    _mutant(
+        "a reader swallows its Cancelled",
+        "pipeline/channel.py",
+        "            await trio.lowlevel.wait_task_rescheduled(self._abort_wait)\n        if",
+        "            try:\n"
+        "                await trio.lowlevel.wait_task_rescheduled(self._abort_wait)\n"
+        "            except trio.Cancelled:\n"
+        "                return None\n        if",
+        SIM + "test_channel.py",
+        SIM + "test_scenarios_consumer.py",
+    ),
+    _mutant(
+        "a request is settled twice",
+        "pipeline/delivery.py",
+        "    def _settle(self, outcome: StreamOutcome, error: EngineError | None) -> None:\n"
+        "        if self.outcome is not None:\n"
+        "            return\n",
+        "    def _settle(self, outcome: StreamOutcome, error: EngineError | None) -> None:\n",
+        SIM + "test_scenarios_consumer.py",
+        SIM + "test_scenarios_answer.py",
+    ),
+    _mutant(
+        "leaving a block does not wait for the stream's task",
+        "scheduler/dispatcher.py",
+        "            await self._delivery.task_done.wait()",
+        "            await trio.lowlevel.checkpoint()",
+        SIM + "test_scenarios_consumer.py",
+        SIM + "test_transport_cancel_sweep.py",
+    ),
+    _mutant(
+        "unread events of a stream that was left count as buffered for ever",
+        "scheduler/dispatcher.py",
+        "        delivery.channel.discard()\n        del",
+        "        del",
+        SIM + "test_scenarios_consumer.py",
+        SIM + "test_world.py",
+    ),
+    _mutant(
+        "text that arrives late in a slow consumer's stream is repeated when it is resumed",
+        "core/overlap.py",
+        "held[repeated:] if repeated",
+        "held[repeated - 1 :] if repeated",
+        PROP + "test_overlap.py",
+        CORE + "test_interruption.py",
+    ),
+    # Clocks.
+    _mutant(
+        "the provider's clocks run on while the consumer is slow",
+        "core/patience.py",
+        "            self._paused_at = now\n\n",
+        "            pass\n\n",
+        CORE + "test_patience.py",
+    ),
+    _mutant(
+        "the watchdog is forgotten once a slow consumer has caught up",
+        "supervisor/sink.py",
+        "        self._clock.resume(trio.current_time())\n",
+        "",
+        SIM + "test_scenarios_consumer.py",
+    ),
+    _mutant(
+        "nobody watches a stalled answer",
+        "supervisor/attempt.py",
+        "with trio.CancelScope(deadline=self.clock.deadline) as sink.watch:",
+        'with trio.CancelScope(deadline=float("inf")) as sink.watch:',
+        SIM + "test_scenarios_body.py",
+    ),
+    # Failing, and what comes after it.
+    _mutant(
+        "an answer is asked for again after text of it was delivered",
+        "core/recovery.py",
+        "    if failure.committed:\n",
+        "    if False:\n",
+        CORE + "test_recovery.py",
+    ),
+    _mutant(
+        "Retry-After is ignored",
+        "core/recovery.py",
+        "failure.retry_after or 0.0, turn, dice",
+        "0.0, turn, dice",
+        CORE + "test_recovery.py",
+    ),
+    _mutant(
+        "a date in the past is a negative wait",
+        "wire/retry_after.py",
+        "max(0.0, moment - now)",
+        "moment - now",
+        WIRE + "test_retry_after.py",
+    ),
+    _mutant(
+        "a breaker listens to calls of a generation that is over",
+        "core/breaker.py",
+        "        if generation != self.generation:\n"
+        "            return\n"
+        "        if self.circuit is Circuit.HALF_OPEN:\n"
+        "            self._prove",
+        "        if self.circuit is Circuit.HALF_OPEN:\n            self._prove",
+        CORE + "test_breaker.py",
+    ),
+    _mutant(
+        "a half-open breaker lets everybody through",
+        "core/breaker.py",
+        "out < self.policy.probes:",
+        "out >= 0:",
+        CORE + "test_breaker.py",
+    ),
+    _mutant(
+        "a retry that was never sent stays paid for",
+        "core/retry_budget.py",
+        "        self._add(cost)\n",
+        "",
+        CORE + "test_retry_budget.py",
+    ),
+    _mutant(
+        "each attempt has another idempotency key",
+        "supervisor/request.py",
+        "key = self._keys.get(route)",
+        "key = None",
+        SIM + "test_hedging.py",
+        SIM + "test_scenarios_interrupt.py",
+    ),
+    # Secrets.
+    _mutant(
+        "the first endpoint's key goes to all the others",
+        "supervisor/endpoint.py",
+        "            headers=_headers(endpoint),\n            peer",
+        '            headers=cls.__dict__.get("kept") or setattr(cls, "kept", _headers(endpoint)) '
+        'or cls.__dict__["kept"],\n            peer',
+        SIM + "test_threats_engine.py",
+    ),
+    _mutant(
+        "a redirect is no reason to refuse",
+        "transport/client.py",
+        "    if location is None or head.status not in _REDIRECTS:",
+        "    if True:",
+        SIM + "test_threats_engine.py",
+        "integration/test_threats_transport.py",
+    ),
+    _mutant(
+        "a secret prints itself",
+        "values/secret.py",
+        "return \"Secret('***')\"",
+        "return self._reveal()",
+        "unit/values/test_secret.py",
+    ),
+    # Bytes.
+    _mutant(
+        "a clean end is proof enough that an answer is whole",
+        "wire/evidence.py",
+        "frozenset({Sign.EVERY_CHOICE_FINISHED, Sign.CLEAN_END}),",
+        "frozenset({Sign.CLEAN_END}),",
+        WIRE + "test_evidence.py",
+    ),
+    _mutant(
+        "a line end that is cut in two counts twice",
+        "wire/sse.py",
+        'self._skip_lf = chunk.endswith(b"\\r")',
+        "self._skip_lf = False",
+        WIRE + "test_sse.py",
+    ),
+    _mutant(
+        "an event may be as long as it likes",
+        "wire/sse.py",
+        "if len(self._data) + len(value) > self._max_event:",
+        "if False:",
+        WIRE + "test_sse.py",
+    ),
+    _mutant(
+        "a choice finishes as often as the provider says so",
+        "wire/openai_chat_stream.py",
+        'reason != "error" and known is None:',
+        'reason != "error":',
+        WIRE + "test_openai_chat.py",
+        WIRE + "test_openai_chat_streams.py",
+    ),
+    _mutant(
+        "a connection that its server has closed is used again",
+        "transport/pool.py",
+        " and _is_quiet(idle.connection)",
+        "",
+        "unit/transport/test_pool.py",
+    ),
+    _mutant(
+        "a response is not closed when its attempt ends",
+        "supervisor/attempt.py",
+        "            finally:\n                response.close()",
+        "            finally:\n                pass",
+        SIM + "test_scenarios_body.py",
+    ),
+    _mutant(
+        "a stream's window is never given back",
+        "transport/http2/state.py",
+        "self.outbox.control += frames.window_update(stream.id, increment)\n\n",
+        "del increment\n\n",
+        "unit/transport/http2/test_state.py",
+    ),
+    _mutant(
+        "an HTTP/2 stream that was left is not reset",
+        "transport/http2/state.py",
+        "            self.outbox.control += frames.rst_stream(stream.id, code)\n\n",
+        "            pass\n\n",
+        "unit/transport/http2/test_state.py",
+    ),
+    # Sessions.
+    _mutant(
+        "messages that a broken connection had not sent are lost",
+        "core/outbox.py",
+        "deque([*again, *self._waiting])",
+        "deque([*self._waiting])",
+        CORE + "test_outbox.py",
+    ),
+    _mutant(
+        "a message that may have arrived is sent again",
+        "core/outbox.py",
+        "if entry.repeatable or not entry.maybe_sent:",
+        "if True:",
+        CORE + "test_outbox.py",
+    ),
+    # Money.
+    _mutant(
+        "the usage is counted twice",
+        "core/meter.py",
+        "self.output_tokens += tokens",
+        "self.output_tokens += 2 * tokens",
+        CORE + "test_meter.py",
+    ),
+    _mutant(
+        "what others hold does not count against a budget",
+        "core/ledger.py",
+        "figures.total + waiting + amount > limit.amount:",
+        "figures.total + amount > limit.amount:",
+        CORE + "test_ledger.py",
+    ),
+    _mutant(
+        "a hold that was dropped counts on",
+        "core/ledger.py",
+        "            self._add_held(payer, -amount)",
+        "            pass",
+        CORE + "test_ledger.py",
+    ),
+    _mutant(
+        "an attempt of unknown cost is free",
+        "core/settlement.py",
+        "return Settlement(News.DOUBT, flags=unpriced)",
+        "return Settlement(News.RELEASE, flags=unpriced)",
+        CORE + "test_settlement.py",
+    ),
+    _mutant(
+        "fractions of a nano-dollar are rounded in our favour",
+        "core/pricing.py",
+        "return -(-total // TOKENS_PER_RATE)",
+        "return total // TOKENS_PER_RATE",
+        CORE + "test_pricing.py",
+    ),
+    _mutant(
+        "a reservation that was written as its request was cancelled stays reserved",
+        "storage/ledger_file.py",
+        "                self._take_back(entry)\n            raise",
+        "                pass\n            raise",
+        SIM + "test_ledger_file.py",
+    ),
+)

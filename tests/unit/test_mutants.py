@@ -1,0 +1,30 @@
+"""The planted defects can be planted, and those who should notice them exist."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from tests.mutants.__main__ import ENOUGH, planted
+from tests.mutants.defects import MUTANTS, Mutant
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_there_are_enough_and_each_has_a_name_of_its_own() -> None:
+    assert len(MUTANTS) >= 30
+    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS)
+    assert len(MUTANTS) >= ENOUGH
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_it_can_be_planted_and_is_python(mutant: Mutant) -> None:
+    whole = (ROOT / "engine" / mutant.file).read_text()
+    broken = planted(whole, mutant)
+    assert ast.dump(ast.parse(broken)) != ast.dump(ast.parse(whole))
+    assert [test for test in mutant.tests if not (ROOT / "tests" / test).is_file()] == []
+
+
+def test_a_place_that_is_gone_is_an_error() -> None:
+    with pytest.raises(ValueError, match="has 0 places"):
+        planted("nothing", MUTANTS[0])
