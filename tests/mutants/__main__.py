@@ -105,10 +105,9 @@ def run(copy: Path, test: str) -> str | None:
     if ran.returncode not in (0, _FAILED):
         msg = f"tests/{test} could not be run:\n{ran.stdout[-2000:]}{ran.stderr[-2000:]}"
         raise RuntimeError(msg)
-    failed = (line.split()[1] for line in ran.stdout.splitlines() if line.startswith("FAILED "))
-    return next((name.removeprefix("tests/") for name in failed), None) or (
-        f"{test}, as a whole" if ran.returncode else None
-    )
+    lines = (line for line in ran.stdout.splitlines() if line.startswith("FAILED tests/"))
+    failed = (line.removeprefix("FAILED tests/").split(" - ")[0] for line in lines)
+    return next(failed, None) or (f"{test}, as a whole" if ran.returncode else None)
 
 
 def page(verdicts: list[Verdict]) -> str:

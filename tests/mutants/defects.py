@@ -46,8 +46,8 @@ MUTANTS = (
     _mutant(
         "a waiter that is cancelled as it gets its slots keeps them",
         "scheduler/admission.py",
-        "            waiter.lease.release()\n        elif not waiter.cancelled:",
-        "            pass\n        elif not waiter.cancelled:",
+        "                waiter.lease.release()\n            self._evicted",
+        "                pass\n            self._evicted",
         SIM + "test_admission.py",
     ),
     _mutant(
@@ -60,8 +60,8 @@ MUTANTS = (
     _mutant(
         "a priority counts for nothing",
         "core/ready_queue.py",
-        "heapq.heappush(queue.heap, (ticket.rank, self._entries, ticket))",
-        "heapq.heappush(queue.heap, ((0, 0), self._entries, ticket))",
+        "return min(self.queues)",
+        "return max(self.queues)",
         PROP + "test_ready_queue.py",
     ),
     _mutant(
@@ -95,8 +95,7 @@ MUTANTS = (
         "                await trio.lowlevel.wait_task_rescheduled(self._abort_wait)\n"
         "            except trio.Cancelled:\n"
         "                return None\n        if",
-        SIM + "test_channel.py",
-        SIM + "test_scenarios_consumer.py",
+        PROP + "test_traffic.py",
     ),
     _mutant(
         "a request is settled twice",
@@ -145,7 +144,7 @@ MUTANTS = (
         "supervisor/sink.py",
         "        self._clock.resume(trio.current_time())\n",
         "",
-        SIM + "test_scenarios_consumer.py",
+        SIM + "test_watchdog.py",
     ),
     _mutant(
         "nobody watches a stalled answer",
@@ -205,8 +204,7 @@ MUTANTS = (
         "supervisor/request.py",
         "key = self._keys.get(route)",
         "key = None",
-        SIM + "test_hedging.py",
-        SIM + "test_scenarios_interrupt.py",
+        SIM + "test_idempotency_key.py",
     ),
     # Secrets.
     _mutant(
@@ -346,6 +344,6 @@ MUTANTS = (
         "storage/ledger_file.py",
         "                self._take_back(entry)\n            raise",
         "                pass\n            raise",
-        SIM + "test_ledger_file.py",
+        SIM + "test_buggify.py",
     ),
 )

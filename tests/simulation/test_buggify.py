@@ -105,3 +105,22 @@ def test_a_world_that_fails_leaves_nothing_behind_and_says_how_to_see_it_again()
         World(9, buggify=True).run(main)
     assert buggify.world is None
     assert "replay: World(9, buggify=True).run(main)" in caught.value.__notes__
+
+
+def test_who_is_cancelled_after_its_row_was_written_leaves_no_reservation() -> None:
+    world = World(1, buggify=True)
+    assert world.disturbance is not None
+    world.disturbance.chosen = frozenset({"ledger.written"})
+
+    async def main(world: World) -> None:
+        settings = config("auto") | {"budgets": {"daily": "1 USD", "ledger": "/ledger.db"}}
+        async with world.open_engine(settings) as eng:
+            for _ in range(40):
+                with trio.move_on_after(0.006):
+                    await eng.complete("m", "Hi", max_tokens=20)
+            await trio.sleep(1)
+            states = "SELECT DISTINCT state FROM attempts"
+            assert ("sending",) not in world.disk.query("/ledger.db", states)
+
+    world.run(main)
+    assert world.disturbance.struck["ledger.written"] > 5
