@@ -62,7 +62,10 @@ def judged(mutants: list[Mutant]) -> Iterator[Verdict]:
         copy = Path(folder)
         for name in _COPIED:
             _copy(ROOT / name, copy / name)
+        sound = set[str]()
         for mutant in mutants:
+            for test in mutant.tests:
+                _check_sound(copy, test, sound)
             began = time.monotonic()
             path = copy / "engine" / mutant.file
             whole = path.read_text()
@@ -72,6 +75,15 @@ def judged(mutants: list[Mutant]) -> Iterator[Verdict]:
             finally:
                 path.write_text(whole)
             yield Verdict(mutant, noticed, time.monotonic() - began)
+
+
+def _check_sound(copy: Path, test: str, sound: set[str]) -> None:
+    """What fails without any defect cannot notice one."""
+    if test not in sound:
+        noticed = run(copy, test)
+        if noticed is not None:
+            raise RuntimeError(f"{noticed} fails in a tree without a defect")
+        sound.add(test)
 
 
 def planted(text: str, mutant: Mutant) -> str:
