@@ -8,7 +8,7 @@ from math import ceil, floor, log10
 import attrs
 
 WIDTH, HEIGHT = 640, 300
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 14, 14, 40
+_LEFT, _RIGHT, _TOP, _BOTTOM = 72, 14, 14, 40
 COLOURS = 8
 """Classes c0 to c7."""
 

@@ -199,4 +199,4 @@ def _reuse(where: str, level: dict[str, Any]) -> Sequence[str]:
         (one["connections_opened"] or 0) * (one["requests_per_connection"] or 0)
         for one in level["repetitions"]
     )
-    return [f"{where}: {opened} connections opened, {attempts / opened:.1f} requests on each"]
+    return [f"{where}: {attempts / opened:.1f} requests on a connection, {opened} opened"]

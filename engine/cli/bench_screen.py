@@ -1,12 +1,15 @@
-"""A benchmark while it runs: one line that redraws itself, or a line every few seconds."""
+"""A benchmark while it runs: a bar and a line that redraw themselves, or a line now and then."""
 
 import sys
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from engine.bench.report import shown
 from engine.bench.samples import FAILED, OK, statistic
 from engine.bench.stint import Watch
 from engine.cli.console import can_redraw, note
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 _EVERY_LOOKS = 20
 
@@ -52,6 +55,16 @@ def line(watch: Watch) -> str:
     return ", ".join(parts)
 
 
+def share(watch: Watch) -> float:
+    """How much of the benchmark is behind it, of 1; a running stretch by its time or its count."""
+    done, running = float(watch.done), watch.running
+    if running is not None:
+        stretch = running.stretch
+        by_count = running.counted / stretch.count if stretch.count else 0.0
+        done += min(1.0, max(by_count, running.now / stretch.seconds))
+    return min(1.0, done / max(1, watch.total))
+
+
 class LineScreen:
     """A line every few seconds, on stderr."""
 
@@ -77,13 +90,21 @@ class LiveScreen:
         from rich.live import Live
 
         self._live = Live(
-            line(watch), console=Console(stderr=True), auto_refresh=False, transient=True
+            _bar_and_line(watch), console=Console(stderr=True), auto_refresh=False, transient=True
         )
         self._live.start()
 
     def update(self, watch: Watch) -> None:
         """Redraw."""
-        self._live.update(line(watch), refresh=True)
+        self._live.update(_bar_and_line(watch), refresh=True)
 
     def close(self) -> None:
         self._live.stop()
+
+
+def _bar_and_line(watch: Watch) -> "Group":
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    return Group(Text(line(watch)), ProgressBar(total=1.0, completed=share(watch)))

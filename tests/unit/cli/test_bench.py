@@ -5,7 +5,9 @@ import json
 import pytest
 
 from engine.bench.shapes import Concurrency, Constant, Poisson, Ramp
+from engine.bench.stint import Watch
 from engine.cli import bench_plan
+from engine.cli.bench_screen import share
 from engine.cli.entry import build_parser
 from tests.support.cli import Command
 
@@ -104,3 +106,12 @@ def test_a_file_that_is_no_result_is_refused(command: Command, text: str) -> Non
     ran = command("bench", "--compare", "a.json", "a.json")
     assert ran.code == 2
     assert "is no result of this version" in ran.err
+
+
+def test_the_bar_shows_how_much_is_behind() -> None:
+    watch = Watch()
+    assert share(watch) == 0
+    watch.total, watch.done = 4, 1
+    assert share(watch) == 0.25
+    watch.done = 5
+    assert share(watch) == 1
