@@ -26,8 +26,8 @@ from engine.testing import (
 )
 from engine.values.http import HttpVersion
 
-SIZES = {"test": (10, 100), "proof": (100, 50), "soak": (2000, 100)}
-"""Seeds, and streams for each of them."""
+SIZES = {"test": (10, 100), "proof": (100, 50), "soak": (5000, 100)}
+"""Seeds, and streams for each of them; both over two versions of HTTP: a million in a soak."""
 PARTS = 4
 
 
