@@ -17,7 +17,7 @@ import trio
 
 from engine.bench.costs import Costs
 from engine.bench.samples import CANCELLED, FAILED, OK, Sample
-from engine.bench.shapes import Concurrency, OpenLoop, Shape
+from engine.bench.shapes import Concurrency, OpenLoop, Replay, Shape
 from engine.bench.workload import Workload
 from engine.facade import Engine
 from engine.pipeline.stream import TokenStream
@@ -50,7 +50,8 @@ class Stretch:
     """Seconds for each request, from its start."""
 
     def __attrs_post_init__(self) -> None:
-        if self.seconds == inf and self.count is None:
+        ends = self.seconds < inf or self.count is not None
+        if not ends and not isinstance(self.shape, Replay):
             raise ValueError("a stretch of load needs a duration or a number of requests")
 
 

@@ -100,7 +100,9 @@ def _bad(flag: str, text: str, right: str) -> CliError:
 def _seconds(args: argparse.Namespace) -> float:
     if args.duration is not None:
         return float(args.duration)
-    return inf if args.requests is not None or args.preset or args.replay else _SECONDS
+    others = args.concurrency or args.rate or args.poisson or args.ramp
+    ends_by_itself = args.requests is not None or args.preset or (args.replay and not others)
+    return inf if ends_by_itself else _SECONDS
 
 
 def options(args: argparse.Namespace) -> Options:

@@ -44,7 +44,7 @@ async def wave(eng: Engine, count: int, dice: random.Random) -> int:
 async def test_waves_of_streams_leave_memory_and_descriptors_flat(tier: str) -> None:
     each, dice = STREAMS[tier] // WAVES, random.Random(3)
     sizes, files = list[int](), list[int]()
-    provider = Provider(dice=random.Random(1), models={"m": QUICK}, plan=FAULTS)
+    provider = Provider(dice=random.Random(1), models={"m": QUICK}, plan=FAULTS, max_records=100)
     async with trio.open_nursery() as nursery:
         server = await serve_loopback(provider, nursery=nursery)
         settings = {

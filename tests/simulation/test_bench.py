@@ -8,7 +8,7 @@ from engine.bench.plan import Options, Target
 from engine.bench.runners import Here
 from engine.bench.samples import CANCELLED, FAILED, OK, Sample
 from engine.bench.session import Level, find_highest, run_levels
-from engine.bench.shapes import Concurrency, Constant, Poisson, Shape
+from engine.bench.shapes import Concurrency, Constant, Poisson, Replay, Shape
 from engine.bench.stint import Watch, run_stint
 from engine.bench.terms import parse
 from engine.bench.workload import Given, Lengths, Synthetic
@@ -97,6 +97,14 @@ async def test_what_does_not_end_is_cancelled_after_its_grace(autojump_clock: Mo
         stint = await measured(world, Constant(1), Options(seconds=3, grace=5))
     assert stint.tallies[ALL].outcomes == {CANCELLED: 3}
     assert stint.leaks == ()
+
+
+async def test_a_replay_ends_with_its_trace(autojump_clock: MockClock) -> None:
+    async with simulated_world() as world:
+        steady(world)
+        samples: list[Sample] = []
+        await measured(world, Replay((0.0, 0.25, 40.0)), Options(), samples)
+    assert [sample.intended_at for sample in samples] == [0.0, 0.25, 40.0]
 
 
 PRICED = {
