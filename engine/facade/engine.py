@@ -282,7 +282,7 @@ class Engine(Choosing, LimitVerbs):
         return engine_statistics(
             admission=self._admission,
             meters=self._catalogue.meters,
-            gates=self._supervisor.gates,
+            gates=self._supervisor.routes.gates,
             transports=self._transports,
             buffers=self._buffers,
             streams=len(self._dispatcher.live),

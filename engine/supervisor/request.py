@@ -32,6 +32,7 @@ from engine.supervisor.continuity import Continuity
 from engine.supervisor.course import Course
 from engine.supervisor.endpoint import Outlet
 from engine.supervisor.hedge import Race, Runner
+from engine.supervisor.idempotency import IdempotencyKeys
 from engine.supervisor.ports import (
     Admission,
     AttemptLease,
@@ -44,10 +45,8 @@ from engine.supervisor.routes import Routes, closed_error
 from engine.values.demand import Demand
 from engine.values.errors import AdmissionError, EngineError, RateLimitedError, StorageError
 from engine.values.events import Rerouted
-from engine.values.http import Header
 from engine.values.lifecycle import Admitted, Hedged, Interrupted, Retrying, RouteChanged
 from engine.values.policy import OnInterrupt
-from engine.values.settings import Route
 
 Unanswered: TypeAlias = Attempt | Closed
 """Why a visit to a route brought no whole answer."""
@@ -70,11 +69,6 @@ class Supervisor:
     def __attrs_post_init__(self) -> None:
         self.routes = Routes(self.dice)
 
-    @property
-    def gates(self) -> dict[Route, RouteGate]:
-        """Of the routes that were used."""
-        return self.routes.gates
-
     async def run(self, delivery: Delivery, course: Course) -> None:
         """Bring the request to its answer, all of it put into the delivery.
 
@@ -92,7 +86,7 @@ class RequestRun:
     delivery: Delivery
     course: Course
     position: Position
-    _keys: dict[Route, Header] = attrs.field(factory=dict, init=False)
+    _keys: IdempotencyKeys = attrs.field(init=False)
     _begun: int = attrs.field(default=0, init=False)
     """Attempts."""
     _last: EngineError | None = attrs.field(default=None, init=False)
@@ -101,6 +95,7 @@ class RequestRun:
 
     def __attrs_post_init__(self) -> None:
         self._continuity = Continuity(self.delivery)
+        self._keys = IdempotencyKeys(self.supervisor.dice)
 
     async def run(self) -> None:
         self._go_cheaper()
@@ -162,7 +157,7 @@ class RequestRun:
             self._tell_interrupted("fail", step.why)
             return step
         if self._continuity.asking is not asking:
-            self._keys.clear()
+            self._keys.forget()
             self._tell_interrupted(step.how, str(step))
         return step.step
 
@@ -365,19 +360,9 @@ class RequestRun:
             first_token=booking.first_token,
             heard=booking.heard,
             allowance=booking.allowance,
-            headers=(self._new_key() if hedge else self._key(stop.route),),
+            headers=(self._keys.fresh() if hedge else self._keys.of(stop.route),),
             hedge=hedge,
         )
-
-    def _key(self, route: Route) -> Header:
-        """The same for every attempt at a route: a provider may have done what we saw fail."""
-        key = self._keys.get(route)
-        if key is None:
-            key = self._keys[route] = self._new_key()
-        return key
-
-    def _new_key(self) -> Header:
-        return ("idempotency-key", f"sn-{self.supervisor.dice.getrandbits(128):032x}")
 
     async def _take(self, step: TryAgain | NextRoute) -> None:
         supervisor, course = self.supervisor, self.course

@@ -201,7 +201,7 @@ MUTANTS = (
     ),
     _mutant(
         "each attempt has another idempotency key",
-        "supervisor/request.py",
+        "supervisor/idempotency.py",
         "key = self._keys.get(route)",
         "key = None",
         SIM + "test_idempotency_key.py",

@@ -1,0 +1,29 @@
+"""The idempotency keys of one request: what is sent twice is done once."""
+
+import random
+
+from engine.values.http import Header
+from engine.values.settings import Route
+
+
+class IdempotencyKeys:
+    """One key for every attempt at a route: a provider may have done what we saw fail."""
+
+    def __init__(self, dice: random.Random) -> None:
+        self._dice = dice
+        self._keys: dict[Route, Header] = {}
+
+    def of(self, route: Route) -> Header:
+        """The same each time."""
+        key = self._keys.get(route)
+        if key is None:
+            key = self._keys[route] = self.fresh()
+        return key
+
+    def fresh(self) -> Header:
+        """Another one, for an attempt that is meant to be done beside the others."""
+        return ("idempotency-key", f"sn-{self._dice.getrandbits(128):032x}")
+
+    def forget(self) -> None:
+        """What is asked next is another question."""
+        self._keys.clear()
