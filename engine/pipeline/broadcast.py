@@ -3,7 +3,8 @@
 Rule 1: there is no task between them. Whoever has nothing left to read takes the next batch from
         the stream for all; the others wait for it.
 Rule 2: each reader has its own bounded buffer. A full one that blocks holds back the stream, and
-        with it the provider; one that drops forgets its oldest events and counts them.
+        with it the provider; one that drops forgets its oldest events and counts them; one that
+        coalesces joins neighbouring text, never across a mark, and blocks when full of bytes.
 Rule 3: the journal keeps the latest events, to a bound in bytes, for readers that come late.
 Rule 4: when the last reader has left, the stream is left: `on_abort` says what that means.
 """
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 import attrs
 import trio
 
+from engine.pipeline.policies import Pieces, joinable
 from engine.values.errors import EngineError, RequestError
 from engine.values.events import (
     Finished,
@@ -30,8 +32,10 @@ if TYPE_CHECKING:
 REPLAY_BYTES = 256 * 1024
 _EVENT_BYTES = 64
 
-WhenFull: TypeAlias = Literal["block", "drop_oldest"]
+WhenFull: TypeAlias = Literal["block", "drop_oldest", "coalesce"]
 """What a reader's full buffer does."""
+MAX_BYTES = 256 * 1024
+"""Text that a reader who coalesces may leave unread before it holds back the stream."""
 
 
 class Source(Protocol):
@@ -54,6 +58,8 @@ class ReaderStatistics:
     """Events in its buffer."""
     dropped: int
     """Events it was never handed."""
+    coalesced: int = 0
+    """Events it was handed as part of another."""
 
 
 class Broadcast:
@@ -97,7 +103,7 @@ class Broadcast:
         """
         _whole("max_events", max_events, low=1)
         if when_full not in get_args(WhenFull):
-            msg = f"when_full must be 'block' or 'drop_oldest', not {when_full!r}"
+            msg = f"when_full must be 'block', 'drop_oldest' or 'coalesce', not {when_full!r}"
             raise RequestError(msg)
         if offset is not None:
             _whole("offset", offset, low=0)
@@ -183,9 +189,13 @@ class Reader:
         self._from = offset
         self._max_events = max_events
         self._drops = when_full == "drop_oldest"
-        self._events: deque[StreamEvent] = deque()
+        self._joins = when_full == "coalesce"
+        self._events: deque[StreamEvent | Pieces] = deque()
+        self._bytes = 0
+        """Of text, counted for a reader that coalesces."""
         self._offset = 0
         self._dropped = 0
+        self._coalesced = 0
         self._inside = False
 
     def __enter__(self) -> "Reader":
@@ -194,7 +204,10 @@ class Reader:
         self._inside = True
         replayed = self._shared.enter(self, self._from)
         self._offset = self._shared.next_offset - len(replayed)
-        self._events.extend(replayed)
+        if self._joins:
+            self.put(replayed)
+        else:
+            self._events.extend(replayed)
         return self
 
     def __exit__(
@@ -220,19 +233,31 @@ class Reader:
             if not self._shared.has(self) or not await self._shared.more():
                 raise StopAsyncIteration
         held_back = self.holds_back
-        event = self._events.popleft()
-        self._offset += 1
+        event = self._taken(self._events.popleft())
         if held_back and not self.holds_back:
             self._shared.wake()
         return event
 
+    def _taken(self, event: StreamEvent | Pieces) -> StreamEvent:
+        self._offset += len(event.texts) if isinstance(event, Pieces) else 1
+        whole = event.joined() if isinstance(event, Pieces) else event
+        if self._joins:
+            self._bytes -= _text_bytes(whole)
+        return whole
+
     @property
     def holds_back(self) -> bool:
         """Whether the stream waits for this reader."""
+        if self._joins:
+            return self._bytes >= MAX_BYTES
         return not self._drops and len(self._events) >= self._max_events
 
     def put(self, events: list[StreamEvent]) -> None:
         """Add what was read of the stream; never waits."""
+        if self._joins:
+            for event in events:
+                self._join(event)
+            return
         self._events.extend(events)
         if self._drops:
             while len(self._events) > self._max_events and type(self._events[0]) is not Finished:
@@ -240,8 +265,23 @@ class Reader:
                 self._offset += 1
                 self._dropped += 1
 
+    def _join(self, event: StreamEvent) -> None:
+        """Into the newest one, if the buffer is full of events and it goes on there."""
+        self._bytes += _text_bytes(event)
+        last = self._events[-1] if self._events else None
+        if len(self._events) < self._max_events or last is None or not joinable(event):
+            self._events.append(event)
+            return
+        if joinable(last):
+            last = self._events[-1] = Pieces(type(last), last.index, [last.text])
+        if isinstance(last, Pieces) and last.takes(event):
+            last.texts.append(event.text)
+            self._coalesced += 1
+        else:
+            self._events.append(event)
+
     def statistics(self) -> ReaderStatistics:
-        return ReaderStatistics(self._offset, len(self._events), self._dropped)
+        return ReaderStatistics(self._offset, len(self._events), self._dropped, self._coalesced)
 
 
 def _text_bytes(event: StreamEvent) -> int:

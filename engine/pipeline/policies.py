@@ -83,12 +83,16 @@ class DroppingChannel(Channel):
 
 
 @attrs.define
-class _Pieces:
+class Pieces:
     """Neighbouring deltas of one kind and choice, not yet joined: joining each would be square."""
 
     kind: type[_Joinable]
     index: int
     texts: list[str]
+
+    def takes(self, event: _Joinable) -> bool:
+        """Whether `event` goes on where this ends."""
+        return self.kind is type(event) and self.index == event.index
 
     def joined(self) -> StreamEvent:
         return self.kind("".join(self.texts), self.index)
@@ -102,7 +106,7 @@ class CoalescingChannel(Channel):
     def __init__(self, *, max_events: int, max_bytes: int, total: BufferTotal) -> None:
         super().__init__(max_events=max_events, max_bytes=max_bytes, total=total)
         self._coalesced = 0
-        self._tail: list[StreamEvent | _Pieces] | None = None
+        self._tail: list[StreamEvent | Pieces] | None = None
         """The newest unread batch."""
 
     def put(self, events: list[StreamEvent], nbytes: int) -> bool:
@@ -123,7 +127,7 @@ class CoalescingChannel(Channel):
             self._tail = None
         if batch is None:
             return None
-        return [e.joined() if isinstance(e, _Pieces) else e for e in batch]
+        return [e.joined() if isinstance(e, Pieces) else e for e in batch]
 
     def discard(self) -> None:
         self._tail = None
@@ -132,17 +136,17 @@ class CoalescingChannel(Channel):
     def statistics(self) -> ChannelStatistics:
         return attrs.evolve(super().statistics(), coalesced_events=self._coalesced)
 
-    def _add(self, tail: list[StreamEvent | _Pieces], event: StreamEvent) -> None:
+    def _add(self, tail: list[StreamEvent | Pieces], event: StreamEvent) -> None:
         last = tail[-1]
-        if not _joinable(event):
+        if not joinable(event):
             tail.append(event)
-        elif isinstance(last, _Pieces):
-            if last.kind is type(event) and last.index == event.index:
+        elif isinstance(last, Pieces):
+            if last.takes(event):
                 last.texts.append(event.text)
             else:
                 tail.append(event)
-        elif _joinable(last) and type(last) is type(event) and last.index == event.index:
-            tail[-1] = _Pieces(type(event), event.index, [last.text, event.text])
+        elif joinable(last) and type(last) is type(event) and last.index == event.index:
+            tail[-1] = Pieces(type(event), event.index, [last.text, event.text])
         else:
             tail.append(event)
 
@@ -161,5 +165,6 @@ class CoalescingChannel(Channel):
         return self._next
 
 
-def _joinable(event: object) -> TypeGuard[_Joinable]:
+def joinable(event: object) -> TypeGuard[_Joinable]:
+    """Whether it is text that may be joined with its neighbour."""
     return type(event) in _JOINABLE

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine import EngineError, Finished, Reader, RequestError, TextDelta
-from engine.simulator import Cut, Plan, Profile, Reset, Rule, When
+from engine.simulator import Cut, Plan, Profile, Reset, Respond, Rule, When
 from engine.testing import World, cancel_at_every_step, wait_quiescent
 from tests.conftest import TIER
 from tests.support.scene import AT_ONCE, always, scene, virtual
@@ -226,3 +226,34 @@ def test_a_broadcast_is_cancelled_at_any_step_and_leaves_nothing(tier: str) -> N
             await wait_quiescent(eng)
 
     cancel_at_every_step(scenario, most=POINTS[tier])
+
+
+@virtual
+async def test_a_reader_that_coalesces_gets_all_of_the_text_in_fewer_events() -> None:
+    async with scene(profile=MANY) as s:
+        async with s.engine.stream("m", "hello", buffer_events=10) as stream:
+            shared = stream.broadcast(replay_bytes=0)
+            with shared.reader(max_events=5, when_full="coalesce") as slow, shared.reader() as fast:
+                whole = await text_of(fast)
+                events = [event async for event in slow]
+                statistics = slow.statistics()
+        text = "".join(event.text for event in events if isinstance(event, TextDelta))
+        assert text == whole == s.provider.log[0].intended()
+        assert len(events) < 20
+        assert statistics.coalesced > 2900
+        assert statistics.offset == shared.next_offset
+        assert statistics.current_events == statistics.dropped == 0
+
+
+@virtual
+async def test_a_reader_that_coalesces_holds_back_the_stream_when_it_is_full_of_bytes() -> None:
+    huge = "x" * 100_000
+    async with scene(always(Respond(text=" ".join([huge] * 8)))) as s:
+        async with s.engine.stream("m", "hello") as stream:
+            shared = stream.broadcast(replay_bytes=0)
+            with shared.reader(when_full="coalesce"), shared.reader() as fast:
+                text = ""
+                with trio.move_on_after(30):
+                    text = await text_of(fast)
+                assert text == ""
+                assert shared.next_offset < 8
