@@ -34,6 +34,13 @@ def add(verbs: Verbs) -> None:
         metavar="TOKENS",
         help="what so many tokens cost at each model, such as 500k or 1M; cheapest first",
     )
+    parser.add_argument(
+        "--live",
+        nargs="?",
+        const="",
+        metavar="SOCKET",
+        help="and how they are in a running engine; by default at our engine.top_socket",
+    )
     add_config(parser)
 
 
@@ -46,6 +53,8 @@ def run(args: argparse.Namespace) -> int:
         return _cost(loaded, args)
     found = [*_configured(loaded), *_simulated(loaded)]
     default = _default(loaded)
+    if args.live is not None:
+        _add_health(found, loaded, args.live)
     if args.json:
         import json
 
@@ -60,9 +69,31 @@ def run(args: argparse.Namespace) -> int:
         [m["name"], str(m["max_streams"]), m["costs"], _where(m), ", ".join(m["fallback"])]
         for m in found
     ]
+    if args.live is not None:
+        from engine.cli.model_health import health_text
+
+        head.append("now")
+        for line, model in zip(lines, found, strict=True):
+            line.append(health_text(model["live"]))
     data(aligned([head, *lines]))
     note(_others(default))
     return 0
+
+
+def _add_health(found: list[dict[str, Any]], loaded: "LoadedConfig", socket: str) -> None:
+    from engine.cli.model_health import health
+    from engine.cli.signals import run_trio
+    from engine.cli.top import ask, socket_of
+
+    told: list[dict[str, Any]] = []
+
+    async def work() -> int:
+        told.append(await ask(socket or socket_of(loaded)))
+        return 0
+
+    run_trio(work)
+    for model in found:
+        model["live"] = health(told[0], model) if told else None
 
 
 def _cost(loaded: "LoadedConfig", args: argparse.Namespace) -> int:

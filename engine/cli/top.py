@@ -2,11 +2,14 @@
 
 import argparse
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from engine.cli.console import can_redraw, data, printable, terminal_width
 from engine.cli.exits import CliError, Exit
 from engine.cli.parser import PROGRAM, Verbs, add_config, add_verb, number
+
+if TYPE_CHECKING:
+    from engine.config import LoadedConfig
 
 _EXAMPLE = """\
 streamnursery top /run/user/1000/nursery.sock      where engine.top_socket says it is
@@ -41,13 +44,14 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Ask and show until Ctrl-C, or once."""
+    from engine.cli.explain import load
     from engine.cli.signals import run_trio
 
-    path = args.socket or _configured(args)
+    path = args.socket or socket_of(load(args))
 
     async def work() -> int:
         if args.json or args.once or not can_redraw(sys.stdout):
-            told = await _ask(path)
+            told = await ask(path)
             import json
 
             data(json.dumps(told) if args.json else picture(told))
@@ -57,10 +61,13 @@ def run(args: argparse.Namespace) -> int:
     return run_trio(work)
 
 
-def _configured(args: argparse.Namespace) -> str:
-    from engine.cli.explain import load
+def socket_of(loaded: "LoadedConfig") -> str:
+    """Where the engine of this configuration answers.
 
-    path = load(args).config.top_socket
+    Raises:
+        CliError: nowhere.
+    """
+    path = loaded.config.top_socket
     if path:
         return path
     raise CliError(
@@ -70,7 +77,7 @@ def _configured(args: argparse.Namespace) -> str:
     )
 
 
-async def _ask(path: str) -> dict[str, Any]:
+async def ask(path: str) -> dict[str, Any]:
     """One snapshot."""
     import json
 
@@ -102,11 +109,11 @@ async def _watch(path: str, every: float) -> int:
     from rich.live import Live
     from rich.text import Text
 
-    first = await _ask(path)
+    first = await ask(path)
     with Live(Text(picture(first)), console=Console(), auto_refresh=False, screen=True) as live:
         while True:
             await trio.sleep(every)
-            live.update(Text(picture(await _ask(path))), refresh=True)
+            live.update(Text(picture(await ask(path))), refresh=True)
 
 
 def picture(told: dict[str, Any]) -> str:

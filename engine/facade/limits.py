@@ -15,6 +15,7 @@ from engine.scheduler.admission import Admission
 from engine.scheduler.calls import Calls
 from engine.scheduler.catalogue import Catalogue
 from engine.scheduler.dispatcher import Dispatcher
+from engine.scheduler.figures import route_statistics
 from engine.scheduler.model_choice import ModelChoice
 from engine.supervisor.endpoint import Outlet
 from engine.supervisor.request import Supervisor
@@ -136,6 +137,7 @@ class LimitVerbs:
             streams=self._dispatcher.snapshot(),
             calls=self._calls.live,
             limits=self._admission.snapshot(),
+            routes=route_statistics(self._supervisor.routes.gates, now),
         )
 
     def reload(self, config: ConfigSource = None) -> Reload:

@@ -55,7 +55,7 @@ def engine_statistics(
     return EngineStatistics(
         total=whole,
         models=models,
-        routes={str(route): _route(gate, now) for route, gate in gates.items()},
+        routes=route_statistics(gates, now),
         connections=_connections(transports),
         streams=streams,
         buffered_bytes=buffers.current_bytes,
@@ -65,6 +65,11 @@ def engine_statistics(
         heartbeats=heartbeats or {},
         admission={outcome.value: count for outcome, count in admission.outcomes.items()},
     )
+
+
+def route_statistics(gates: Mapping[Route, RouteGate], now: float) -> dict[str, RouteStatistics]:
+    """The health of every route that was used, by `endpoint/model`."""
+    return {str(route): _route(gate, now) for route, gate in gates.items()}
 
 
 def _route(gate: RouteGate, now: float) -> RouteStatistics:

@@ -1,8 +1,10 @@
 """What an engine is doing at one moment, stream by stream. No prompt, no answer, no key."""
 
+from collections.abc import Mapping
+
 import attrs
 
-from engine.values.statistics import RateStatistics
+from engine.values.statistics import RateStatistics, RouteStatistics
 
 
 @attrs.frozen
@@ -55,3 +57,5 @@ class EngineSnapshot:
     """Calls of the caller's own that wait or run."""
     limits: tuple[LimitSnapshot, ...]
     """The engine's, then those of models and endpoints that were named or used."""
+    routes: Mapping[str, RouteStatistics] = attrs.field(factory=dict)
+    """The health of the routes that were used, by `endpoint/model`."""

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from engine import ConfigError, open_engine
+from engine.cli.model_health import health, health_text
 from engine.cli.top import picture
 from tests.support.cli import run
 
@@ -86,3 +87,34 @@ async def test_the_verb_shows_an_engine_that_runs(tmp_path: Path) -> None:
     assert (shown.code, told.code) == (0, 0)
     assert "sim/gpt-4.1" in shown.out
     assert json.loads(told.out)["streams"][0]["state"] == "held back"
+
+
+async def test_models_say_how_they_are_in_an_engine_that_runs(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    async with open_engine({"engine": {"top_socket": str(path)}}) as eng:
+        async with eng.stream("sim/fast?stall=2", "hello") as stream:
+            await anext(stream)
+            words = ("models", "--live", str(path))
+            shown = await trio.to_thread.run_sync(run, tmp_path, *words)
+            told = await trio.to_thread.run_sync(run, tmp_path, *words, "--json")
+    line = next(line for line in shown.out.splitlines() if line.startswith("sim/fast "))
+    assert "1 of 10 running" in line
+    assert shown.out.count("not used") == 4
+    live = {model["name"]: model["live"] for model in json.loads(told.out)["models"]}
+    assert live["sim/fast"]["active"] == 1
+    assert live["sim/gpt-4.1"] is None
+
+
+def test_health_tells_of_circuits_and_failures() -> None:
+    routes = {
+        "a/m": {"circuit": "open", "failures": 5, "calls": 5},
+        "b/m": {"circuit": "closed", "failures": 1, "calls": 9},
+    }
+    told = {
+        "limits": [
+            {"name": "model 'm'", "taken": 2, "max_streams": 3, "queued": 4, "waits_for": "a slot"}
+        ],
+        "routes": routes,
+    }
+    live = health(told, {"name": "m", "routes": ["a/m", "b/m", "c/m"]})
+    assert health_text(live) == ("2 of 3 running, 4 queued, a/m: circuit open, b/m: 1 of 9 failed")
