@@ -25,10 +25,11 @@ from engine.testing import (
     wait_quiescent,
 )
 from engine.values.http import HttpVersion
+from tests.conftest import TIER
 
-SIZES = {"test": (10, 100), "proof": (100, 50), "soak": (5000, 100)}
+SIZES = {"test": (8, 63), "proof": (100, 50), "soak": (5000, 100)}
 """Seeds, and streams for each of them; both over two versions of HTTP: a million in a soak."""
-PARTS = 4
+PARTS = 2 if TIER == "test" else 4
 
 
 @pytest.mark.parametrize("http", ["auto", "h2c"])
