@@ -163,8 +163,9 @@ async def ends_of(eng: Engine) -> Counter[str]:
     [
         ("drop", "0.2", "server_error"),
         ("malformed", "0.2", "parse_error"),
-        # A reused connection that breaks before the answer costs a silent second try.
-        ("disconnect", "0.5", "network_error"),
+        # A reused connection that breaks before the answer costs a silent second try. Where half
+        # of all attempts fail, the breaker leaves the route alone.
+        ("disconnect", "0.35", "network_error"),
         # Each one pauses the route for everybody, so that few are enough.
         ("ratelimit", "0.03", "rate_limit_error"),
     ],

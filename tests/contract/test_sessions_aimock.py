@@ -177,7 +177,7 @@ async def test_killed_and_restarted_in_mid_turn_every_turn_is_whole_or_a_typed_f
 
     async def killer() -> None:
         nonlocal killed
-        killed = await kill_and_restart(tmp_path, port, kills, 3.0, done)
+        killed = await kill_and_restart(tmp_path, port, kills, 0.5, done)
 
     async def talk(eng: Engine) -> None:
         async with eng.session("peer", settings=SETTINGS) as session:

@@ -73,7 +73,8 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         names = set(opened.namelist())
     assert {"engine/__init__.py", "engine/py.typed", "engine/__main__.py"} <= names
-    ours = {str(path.relative_to(ROOT)) for path in (ROOT / "engine").rglob("*.py")}
+    sources = [*(ROOT / "engine").rglob("*.py"), *(ROOT / "engine").rglob("*.cjs")]
+    ours = {str(path.relative_to(ROOT)) for path in sources}
     assert {name for name in names if not name.split("/")[0].endswith(".dist-info")} == {
         *ours,
         "engine/py.typed",
