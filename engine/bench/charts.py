@@ -73,7 +73,7 @@ def logarithmic(title: str, values: Sequence[float], shown: Callable[[float], st
 
 def lines(label: str, series: Sequence[Series], x: Axis, y: Axis, *, dots: bool = False) -> str:
     """A chart of lines; each says its name and values when pointed at."""
-    parts = [_frame(label, x, y)]
+    parts = [_frame(x, y)]
     for index, one in enumerate(series):
         if not one.points:
             continue
@@ -96,7 +96,7 @@ def lines(label: str, series: Sequence[Series], x: Axis, y: Axis, *, dots: bool 
 
 def columns(label: str, series: Sequence[Series], x: Axis, y: Axis) -> str:
     """Stacked columns, one for each whole x; every series has the same x."""
-    parts = [_frame(label, x, y)]
+    parts = [_frame(x, y)]
     count = max((len(one.points) for one in series), default=0)
     slot = _place(x, y, x.low + 1, y.low)[0] - _LEFT
     width = max(1.0, slot - 2)
@@ -137,8 +137,7 @@ def _place(x: Axis, y: Axis, at: float, value: float) -> tuple[float, float]:
     return px, py
 
 
-def _frame(label: str, x: Axis, y: Axis) -> str:
-    del label
+def _frame(x: Axis, y: Axis) -> str:
     parts = []
     for at in y.ticks():
         py = _place(x, y, x.low, at)[1]
