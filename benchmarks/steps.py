@@ -25,6 +25,8 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 import engine
 from engine.simulator.pipe import PipeConnection, pipe
+from engine.transport.http2 import frames
+from engine.transport.http2.incoming import FrameReader
 from engine.transport.network import Address
 
 EVENT = (
@@ -32,8 +34,11 @@ EVENT = (
     b'"model":"steps","choices":[{"index":0,"delta":{"content":" token"},'
     b'"finish_reason":null}]}\n\n'
 )
+DONE = b"data: [DONE]\n\n"
 END = EVENT.replace(b'{"content":" token"}', b"{}").replace(b"null", b'"stop"')
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+OK = b"\x88"
+"""Status 200, as hpack writes it."""
 PACE = 0.005
 """Virtual seconds between two segments, so that each is a read of its own."""
 
@@ -49,6 +54,7 @@ class Prebuilt:
     nursery: trio.Nursery
     reads: int
     events: int
+    read: bytes = b""
 
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
         await trio.lowlevel.checkpoint()
@@ -63,12 +69,12 @@ class Prebuilt:
     async def _serve(self, connection: PipeConnection) -> None:
         try:
             while await self._request(connection):
-                await connection.send_all(HEAD, apart=True)
+                head, segment, end = self._answer()
+                await connection.send_all(head, apart=True)
                 for _ in range(self.reads):
                     await trio.sleep(PACE)
-                    await connection.send_all(chunk(EVENT) * self.events, apart=True)
+                    await connection.send_all(segment, apart=True)
                 await trio.sleep(PACE)
-                end = chunk(END + b"data: [DONE]\n\n") + chunk(b"")
                 await connection.send_all(end, apart=True)
         finally:
             connection.close()
@@ -77,9 +83,39 @@ class Prebuilt:
         """Take one request; False when the client has left. It fits into one read."""
         await connection.wait_readable()
         try:
-            return connection.recv_nowait(65536) != b""
+            self.read = connection.recv_nowait(65536)
         except ConnectionResetError:
             return False
+        return self.read != b""
+
+    def _answer(self) -> tuple[bytes, bytes, bytes]:
+        """Its head, the segment that is repeated, and its end."""
+        return HEAD, chunk(EVENT) * self.events, chunk(END + DONE) + chunk(b"")
+
+
+@attrs.define
+class PrebuiltHttp2(Prebuilt):
+    """The same over HTTP/2, for one stream at a time: each event in a DATA frame of its own."""
+
+    stream_id: int = -1
+
+    async def _request(self, connection: PipeConnection) -> bool:
+        """Wait for the next HEADERS."""
+        if self.stream_id < 0:
+            await connection.send_all(frames.settings({}), apart=True)
+        incoming = FrameReader()
+        while await super()._request(connection):
+            incoming.put(self.read.removeprefix(frames.PREFACE))
+            while (frame := incoming.fetch()) is not None:
+                if frame[0] == frames.HEADERS:
+                    self.stream_id += 2
+                    return True
+        return False
+
+    def _answer(self) -> tuple[bytes, bytes, bytes]:
+        head = frames.frame(frames.HEADERS, frames.END_HEADERS, self.stream_id, OK)
+        end = frames.frame(frames.DATA, frames.END_STREAM, self.stream_id, END + DONE)
+        return head, frames.frame(frames.DATA, 0, self.stream_id, EVENT) * self.events, end
 
 
 @attrs.define(eq=False)
@@ -136,19 +172,20 @@ class Run:
 Work = Callable[[engine.Engine], Awaitable[object]]
 
 
-def run(work: Work, *, reads: int, events: int, limit: int = 1) -> Run:
+def run(work: Work, *, reads: int, events: int, limit: int = 1, http: str = "1.1") -> Run:
     """Count `work` in an engine of its own; what it returns is alive when memory is looked at."""
     counts = Counts()
     config = {
         "engine": {"max_streams": limit, "max_queued": 200_000},
         "defaults": {"max_streams": limit},
-        "endpoints": {"steps": {"url": "http://127.0.0.1:80/v1"}},
+        "endpoints": {"steps": {"url": "http://127.0.0.1:80/v1", "http": http}},
         "models": {"m": {"routes": [{"endpoint": "steps"}]}},
     }
 
     async def main() -> int:
         async with trio.open_nursery() as nursery:
-            network = Prebuilt(nursery, reads, events)
+            kind = PrebuiltHttp2 if http == "h2c" else Prebuilt
+            network = kind(nursery, reads, events)
             async with engine.open_engine(config, network=network, seed=1, wall=lambda: 0.0) as eng:
                 await work(eng)  # everything is loaded and connected before counting starts
                 counts.consumer = trio.lowlevel.current_task()
@@ -180,11 +217,11 @@ async def keep(eng: engine.Engine) -> list[engine.StreamEvent]:
         return [event async for event in stream]
 
 
-def per_event(events: int, reads: int = 200) -> dict[str, float]:
+def per_event(events: int, reads: int = 200, http: str = "1.1") -> dict[str, float]:
     """One stream of `events` in each read."""
-    small, large = (run(drop, reads=n, events=events) for n in (reads, 2 * reads))
+    small, large = (run(drop, reads=n, events=events, http=http) for n in (reads, 2 * reads))
     more, total = large.counts.minus(small.counts), reads * events
-    kept = [run(keep, reads=n, events=events).blocks for n in (reads, 2 * reads)]
+    kept = [run(keep, reads=n, events=events, http=http).blocks for n in (reads, 2 * reads)]
     return {
         "steps_per_read": more.steps / reads,
         "consumer_steps_per_read": more.consumer_steps / reads,
@@ -272,6 +309,8 @@ def everything(queued: Sequence[int]) -> dict[str, Any]:
     return {
         "one event per read": per_event(1),
         "ten events per read": per_event(10),
+        "one event per read, HTTP/2": per_event(1, 100, "h2c"),
+        "ten events per read, HTTP/2": per_event(10, 100, "h2c"),
         "fifty streams at once": many_streams(),
         "short streams": per_stream(),
         "calls per grant": {f"{n} queued": admission(n) for n in queued},

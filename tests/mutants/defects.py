@@ -277,8 +277,8 @@ MUTANTS = (
     _mutant(
         "a stream's window is never given back",
         "transport/http2/state.py",
-        "self.outbox.control += frames.window_update(stream.id, increment)\n\n",
-        "del increment\n\n",
+        "self.outbox.control += frames.window_update(stream.id, increment)\n        return",
+        "del increment\n        return",
         "unit/transport/http2/test_state.py",
     ),
     _mutant(

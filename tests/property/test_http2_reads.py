@@ -24,7 +24,10 @@ PIECES = st.lists(
         raw_headers(1),
         raw_headers(3),
         raw_data(1, b"one"),
+        raw_data(3, b"two"),
         raw_data(3, b"three", end=True),
+        raw_data(1, b""),
+        frames.frame(frames.DATA, 0, 1 | 1 << 31, b"reserved"),
         raw_data(1, b"", end=True),
         frames.frame(frames.DATA, frames.PADDED, 1, b"\x02abc\0\0"),
         frames.frame(frames.PING, 0, 0, b"12345678"),
@@ -42,19 +45,25 @@ PIECES = st.lists(
 )
 
 
-def opened() -> Http2State:
-    client = Http2State("api.test", Http2Settings())
+SMALL = Http2Settings(stream_window=65_536, max_streams=4)
+
+
+def opened(settings: Http2Settings | None = None) -> Http2State:
+    client = Http2State("api.test", settings or Http2Settings())
     client.receive(frames.settings({}), 0.0)
     return client
 
 
-def outcome(reads: list[bytes]) -> tuple[object, ...]:
-    client = opened()
+def outcome(reads: list[bytes], settings: Http2Settings | None = None) -> tuple[object, ...]:
+    client = opened(settings)
     streams = [client.open(http_request(body=b"x" * 100)) for _ in range(2)]
     for data in reads:
         client.receive(data, 0.0)
-    ends = [(s.head, s.take(), s.complete, s.unprocessed, str(s.failure)) for s in streams]
-    return ends, client.room, client.draining, str(client.failure), client.window.available
+    ends = [
+        (s.head, s.take(), s.take(), s.complete, s.unprocessed, str(s.failure)) for s in streams
+    ]
+    window = client.window
+    return ends, client.room, client.draining, str(client.failure), window.available + window.owed
 
 
 @given(pieces=PIECES, cuts=st.sets(st.integers(1, 300)))
@@ -62,6 +71,22 @@ def test_cuts_never_change_the_outcome(pieces: list[bytes], cuts: set[int]) -> N
     sent = b"".join(pieces)
     edges = [0, *sorted(c for c in cuts if c < len(sent)), len(sent)]
     assert outcome([sent[a:b] for a, b in pairwise(edges)]) == outcome([sent])
+
+
+@given(
+    heads=st.lists(st.sampled_from([OK, [*OK, ("content-length", "40000")], None]), max_size=2),
+    sizes=st.lists(
+        st.tuples(st.sampled_from([1, 3]), st.sampled_from([1, 2, 16_384])),
+        max_size=15,  # within the window of the connection
+    ),
+)
+def test_frames_that_come_together_are_the_same_as_one_by_one(
+    heads: list[list[tuple[str, str]] | None], sizes: list[tuple[int, int]]
+) -> None:
+    opening = [raw_headers(2 * n + 1, *head) for n, head in enumerate(heads) if head]
+    bodies = [raw_data(stream_id, bytes(size)) for stream_id, size in sizes]
+    together = outcome([*opening, b"".join(bodies)], SMALL)
+    assert together == outcome([*opening, *bodies], SMALL)
 
 
 @given(noise=st.binary(max_size=300), pieces=PIECES)

@@ -12,6 +12,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
+READS = [
+    "one event per read",
+    "ten events per read",
+    "one event per read, HTTP/2",
+    "ten events per read, HTTP/2",
+]
 QUEUED = {"test": (500, 5_000)}
 """Otherwise a hundred times more at the most than at the least."""
 QUEUED_LONG = (1_000, 10_000, 100_000)
@@ -28,15 +34,16 @@ def counted(tier: str) -> dict[str, dict[str, float]]:
     return figures
 
 
-@pytest.mark.parametrize("load", ["one event per read", "ten events per read"])
+@pytest.mark.parametrize("load", READS)
 def test_a_read_takes_two_task_steps_and_one_of_them_is_the_consumers(
     counted: dict[str, dict[str, float]], load: str
 ) -> None:
-    assert counted[load]["steps_per_read"] <= 2
+    updates = 0.1 if "HTTP/2" in load else 0  # the writer's, for windows that are given back
+    assert counted[load]["steps_per_read"] <= 2 + updates
     assert counted[load]["consumer_steps_per_read"] <= 1
 
 
-@pytest.mark.parametrize("load", ["one event per read", "ten events per read"])
+@pytest.mark.parametrize("load", READS)
 def test_no_task_belongs_to_an_event_and_timers_move_once_a_second(
     counted: dict[str, dict[str, float]], load: str
 ) -> None:
@@ -45,14 +52,14 @@ def test_no_task_belongs_to_an_event_and_timers_move_once_a_second(
     assert counted[load]["timers_per_event"] <= 0.005
 
 
-@pytest.mark.parametrize("load", ["one event per read", "ten events per read", "short streams"])
+@pytest.mark.parametrize("load", [*READS, "short streams"])
 def test_cost_grows_with_the_work_and_not_faster(
     counted: dict[str, dict[str, float]], load: str
 ) -> None:
     assert counted[load]["calls_at_2n_to_n"] <= 2.2
 
 
-@pytest.mark.parametrize("load", ["one event per read", "ten events per read"])
+@pytest.mark.parametrize("load", READS)
 def test_an_event_is_its_struct_and_its_text_and_leaves_nothing_behind(
     counted: dict[str, dict[str, float]], load: str
 ) -> None:
@@ -61,7 +68,13 @@ def test_an_event_is_its_struct_and_its_text_and_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize(
-    ("load", "ceiling"), [("one event per read", 177), ("ten events per read", 22)]
+    ("load", "ceiling"),
+    [
+        ("one event per read", 177),
+        ("ten events per read", 22),
+        ("one event per read, HTTP/2", 213),
+        ("ten events per read, HTTP/2", 29),
+    ],
 )
 def test_an_event_costs_no_more_calls_than_it_did(
     counted: dict[str, dict[str, float]], load: str, ceiling: float

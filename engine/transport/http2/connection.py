@@ -63,8 +63,8 @@ class Http2Connection:
         """When a sign of life was asked for that has not come."""
         self._deaf_since: float | None = None
         """When sending failed."""
-        self._seen: tuple[int, int, str] = (0, 0, "")
-        """How much room there was when somebody last heard of it."""
+        self._seen: tuple[int, int, str, bool] = (0, 0, "", False)
+        """What makes up its room, when somebody last heard of it."""
 
     def start(self, nursery: trio.Nursery, readers: Readers) -> None:
         for task in (self._write, self._keep_watch):
@@ -132,8 +132,8 @@ class Http2Connection:
         self._look()
 
     def consumed(self, stream: Http2Stream, nbytes: int) -> None:
-        self._state.consumed(stream, nbytes)
-        self._wake_writer()
+        if self._state.consumed(stream, nbytes):
+            self._wake_writer()
 
     # Reading. -------------------------------------------------------------------------------
 
@@ -176,7 +176,7 @@ class Http2Connection:
 
     def _tell(self, news: list[Http2Stream]) -> None:
         for stream in news:
-            if isinstance(stream.owner, Http2Exchange):
+            if stream.owner is not None:
                 stream.owner.on_news()
 
     def _lose(
@@ -211,9 +211,9 @@ class Http2Connection:
         self._writer.cancel()
         self._changed(self)
 
-    def _now(self) -> tuple[int, int, str]:
+    def _now(self) -> tuple[int, int, str, bool]:
         state = self._state
-        return len(state.streams), state.room, state.draining
+        return len(state.streams), state.limit, state.draining, state.failure is not None
 
     def _look(self) -> None:
         """After anything that may have changed how much room there is."""
@@ -232,7 +232,7 @@ class Http2Connection:
     # Writing. -------------------------------------------------------------------------------
 
     def _wake_writer(self) -> None:
-        if self._news and self._state.outbox.pending:
+        if self._state.outbox.pending and self._news:
             self._news.unpark()
 
     async def _write(self) -> None:

@@ -125,12 +125,11 @@ class Http2Exchange:
     def _deliver(self) -> None:
         """Hand on what is there, and the end after it."""
         stream, sink = self._stream, self._sink
-        while sink is not None and self._sink is sink and not self._paused:
-            data = stream.take()
-            if not data:
-                break
+        if sink is None:
+            return
+        while not self._paused and self._sink is sink and (data := stream.take()):
             self._feed(sink, data)
-        if sink is not None and self._sink is sink and stream.ended and not stream.has_body:
+        if stream.ended and self._sink is sink and not stream.has_body:
             self._sink = None
             sink.end(stream.failure)
 

@@ -28,6 +28,9 @@ INITIAL_WINDOW_SIZE, MAX_FRAME_SIZE, MAX_HEADER_LIST_SIZE = 4, 5, 6
 
 FRAME_HEAD = Struct(">HBBBI")
 """Length in two parts, kind, flags, stream."""
+PLAIN_HEAD = Struct(">BHHI")
+"""The same bytes in other parts: length, kind and flags, stream. Of DATA without flags and of a
+usual size all are zero but the lower part of the length and the stream."""
 _WORD = Struct(">I")
 _SETTING = Struct(">HI")
 _GOAWAY = Struct(">II")

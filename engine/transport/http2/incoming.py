@@ -1,12 +1,14 @@
 """Bytes into frames, and frames into header blocks. Linear in what arrives, and bounded.
 
 Rule 1: a frame is handed on when it is whole. Until then it is not looked at again.
-Rule 2: nothing may come between the frames of a header block, whose size is bounded before and
+Rule 2: bodies are most of what comes, in frames that need no thought. A sweep takes those that
+        follow on one another at once, put together by stream; all others come one at a time.
+Rule 3: nothing may come between the frames of a header block, whose size is bounded before and
         after it is unpacked. A decoder that stopped in the middle is of no use any more, so a
         block beyond these bounds costs the connection.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container
 
 from hpack import Decoder, HPACKError, OversizedHeaderListError
 
@@ -26,33 +28,69 @@ class FrameReader:
     def __init__(self) -> None:
         self._rest = bytearray()
         self._needed = HEAD_SIZE
+        self._data = b""
+        self._at = 0
 
-    def feed(self, data: bytes) -> Iterator[tuple[int, int, int, bytes]]:
-        """Kind, flags, stream and payload of each frame that is whole now.
-
-        Raises:
-            BrokenRuleError: a frame is larger than we allow.
-        """
+    def put(self, data: bytes) -> int:
+        """Take a read, once all frames before it were fetched; how many bytes can be looked at."""
         rest = self._rest
         if rest:
-            rest += data
-            if len(rest) < self._needed:
-                return
-            data = bytes(rest)
-            rest.clear()
-        at, size = 0, len(data)
-        self._needed = HEAD_SIZE
-        while size - at >= HEAD_SIZE:
-            high, low, kind, flags, stream_id = frames.FRAME_HEAD.unpack_from(data, at)
-            end = at + HEAD_SIZE + (high << 8 | low)
-            if end - at > MAX_FRAME + HEAD_SIZE:
-                broken(f"sent a frame of {end - at:,} bytes", ErrorCode.FRAME_SIZE_ERROR)
-            if end > size:
-                self._needed = end - at
+            if len(rest) + len(data) < self._needed:
+                rest += data
+                data = b""
+            else:
+                data = b"".join((rest, data))
+                rest.clear()
+        self._data, self._at = data, 0
+        return len(data)
+
+    def sweep(self, streams: Container[int]) -> dict[int, list[bytes]]:
+        """The payloads of the DATA frames that come next, by stream: as far as they are whole,
+        neither empty nor too large, have no flags, and belong to `streams`."""
+        found: dict[int, list[bytes]] = {}
+        data, at = self._data, self._at
+        size, unpack = len(data), frames.PLAIN_HEAD.unpack_from
+        while size - at > HEAD_SIZE:
+            high, length, what, stream_id = unpack(data, at)
+            if what or high or not 0 < length <= MAX_FRAME:
                 break
-            yield kind, flags, stream_id & frames.MAX_STREAM_ID, data[at + HEAD_SIZE : end]
+            start = at + HEAD_SIZE
+            end = start + length
+            if end > size:
+                break
+            payloads = found.get(stream_id)
+            if payloads is not None:
+                payloads.append(data[start:end])
+            elif stream_id in streams:
+                found[stream_id] = [data[start:end]]
+            else:
+                break
             at = end
-        rest += data[at:]
+        self._at = at
+        return found
+
+    def fetch(self) -> tuple[int, int, int, bytes] | None:
+        """Kind, flags, stream and payload of the next frame, if it is whole.
+
+        Raises:
+            BrokenRuleError: it is larger than we allow.
+        """
+        data, at = self._data, self._at
+        size = len(data) - at
+        needed = HEAD_SIZE
+        if size >= HEAD_SIZE:
+            high, low, kind, flags, stream_id = frames.FRAME_HEAD.unpack_from(data, at)
+            needed += high << 8 | low
+            if needed > MAX_FRAME + HEAD_SIZE:
+                broken(f"sent a frame of {needed:,} bytes", ErrorCode.FRAME_SIZE_ERROR)
+            if needed <= size:
+                self._at = end = at + needed
+                payload = data[at + HEAD_SIZE : end]
+                return kind, flags, stream_id & frames.MAX_STREAM_ID, payload
+        if size:
+            self._rest += data[at:]
+            self._data, self._at, self._needed = b"", 0, needed
+        return None
 
 
 class HeaderBlocks:

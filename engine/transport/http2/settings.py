@@ -1,7 +1,5 @@
 """What the peer allows (RFC 9113 6.5.2)."""
 
-from math import inf
-
 from engine.transport.http2 import frames
 from engine.transport.http2.frames import ErrorCode, broken
 
@@ -13,8 +11,8 @@ class PeerSettings:
     """The settings in force; RFC 9113's until the peer has sent its own."""
 
     def __init__(self) -> None:
-        self.known = False
-        self.max_streams = inf
+        self.max_streams = frames.MAX_STREAM_ID
+        """No bound, as far as there is one."""
         self.window = frames.DEFAULT_WINDOW
         """Bytes of a request's body that may be sent ahead on a new stream."""
         self.header_table = MAX_TABLE
@@ -28,7 +26,6 @@ class PeerSettings:
         before = self.window
         for setting, value in frames.read_settings(payload):
             self._set(setting, value)
-        self.known = True
         return self.window - before
 
     def _set(self, setting: int, value: int) -> None:

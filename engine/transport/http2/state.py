@@ -21,13 +21,7 @@ from engine.transport.http2.outbox import Outbox
 from engine.transport.http2.settings import PeerSettings
 from engine.transport.http2.stream import Http2Stream
 from engine.transport.http2.windows import Patience, ReceiveWindow
-from engine.values.errors import (
-    ConnectionLostError,
-    EngineError,
-    ProtocolError,
-    RateLimitedError,
-    TooLargeError,
-)
+from engine.values.errors import EngineError, ProtocolError, TooLargeError
 from engine.values.http import HttpRequest
 from engine.values.http2 import Http2Settings
 
@@ -47,6 +41,10 @@ class Http2State:
         """Why no stream is opened any more; empty while they are."""
         self.failure: EngineError | None = None
         """What ended the connection."""
+        self.settled = False
+        """The peer's settings have come."""
+        self.limit = 1
+        """Streams that may be open at once: one until the peer's settings are known."""
         self.said_goodbye = False
         """The peer sent GOAWAY."""
         self.needs_http1 = False
@@ -90,17 +88,11 @@ class Http2State:
     # What we do. ----------------------------------------------------------------------------
 
     @property
-    def settled(self) -> bool:
-        """The peer's settings have come."""
-        return self._peer.known
-
-    @property
     def room(self) -> int:
-        """Streams that may be opened now. One until the peer's settings are known."""
+        """Streams that may be opened now."""
         if self.draining or self.failure is not None:
             return 0
-        most = min(self._max_streams, self._peer.max_streams) if self.settled else 1
-        return max(0, int(most) - len(self.streams))
+        return max(0, self.limit - len(self.streams))
 
     def open(self, request: HttpRequest) -> Http2Stream:
         """Begin a stream with `request`, which has passed `check_request`; there must be room."""
@@ -131,11 +123,13 @@ class Http2State:
         if self._forget(stream):
             self.outbox.control += frames.rst_stream(stream.id, code)
 
-    def consumed(self, stream: Http2Stream, nbytes: int) -> None:
-        """Somebody has taken body bytes: the peer may send as many more."""
-        if stream.window.consumed(nbytes) and stream.id in self.streams:
+    def consumed(self, stream: Http2Stream, nbytes: int) -> bool:
+        """Somebody has taken body bytes: the peer may send as many more. Whether to tell it now."""
+        worth_it = stream.window.consumed(nbytes) and stream.id in self.streams
+        if worth_it:
             increment = stream.window.give_back()
             self.outbox.control += frames.window_update(stream.id, increment)
+        return worth_it
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
@@ -191,13 +185,38 @@ class Http2State:
         self._now = now
         news = self._news = {}
         try:
-            for kind, flags, stream_id, payload in self._frames.feed(data):
-                self._dispatch(kind, flags, stream_id, payload)
-            if self.window.consumed(0):
-                self.outbox.control += frames.window_update(0, self.window.give_back())
+            self._read(data)
         except BrokenRuleError as error:
             self._break(error)
         return list(news)
+
+    def _read(self, data: bytes) -> None:
+        incoming, window = self._frames, self.window
+        within = incoming.put(data) <= window.available
+        while True:
+            if within and self.settled and not self._blocks.stream_id:
+                self._on_bodies(incoming.sweep(self.streams))
+            frame = incoming.fetch()
+            if frame is None:
+                break
+            self._dispatch(*frame)
+        if window.consumed(0):
+            self.outbox.control += frames.window_update(0, window.give_back())
+
+    def _on_bodies(self, bodies: dict[int, list[bytes]]) -> None:
+        """What a sweep brought, within the connection's window: as if each frame came alone."""
+        window = self.window
+        for stream_id, payloads in bodies.items():
+            stream = self.streams[stream_id]
+            data = payloads[0] if len(payloads) == 1 else b"".join(payloads)
+            if stream.on_body(data):
+                window.available -= len(data)
+                window.owed += len(data)
+                self._news[stream] = None
+                self._patience.restore()
+            else:
+                for payload in payloads:
+                    self._on_data(0, stream_id, payload)
 
     def _dispatch(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if not self.settled and (kind != frames.SETTINGS or flags & frames.ACK):
@@ -305,7 +324,7 @@ class Http2State:
             self.needs_http1 = True
             self.draining = "the peer asked for HTTP/1.1"
         stream.unprocessed = code in (ErrorCode.REFUSED_STREAM, ErrorCode.HTTP_1_1_REQUIRED)
-        self._fail_stream(stream, code, f"reset the stream ({code_name(code)})")
+        self._reset(stream, code, "reset the stream")
 
     def _on_goaway(self, _flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
@@ -317,15 +336,11 @@ class Http2State:
         for stream in [s for s in self.streams.values() if s.id > last_id]:
             # A server that wants calm does not want the same again at once.
             stream.unprocessed = code != ErrorCode.ENHANCE_YOUR_CALM
-            self._fail_stream(stream, code, f"is closing the connection ({code_name(code)})")
+            self._reset(stream, code, "is closing the connection")
 
-    def _fail_stream(self, stream: Http2Stream, code: int, what: str) -> None:
+    def _reset(self, stream: Http2Stream, code: int, what: str) -> None:
         self._forget(stream)
-        if code == ErrorCode.ENHANCE_YOUR_CALM:
-            message = f"{self._where} {what}; it asks for fewer requests"
-            stream.fail(RateLimitedError(message))
-        else:
-            stream.fail(ConnectionLostError(f"{self._where} {what}; try again"))
+        stream.reset(code, what)
         self._news[stream] = None
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:
@@ -364,6 +379,8 @@ class Http2State:
                 broken("acknowledged SETTINGS with some", ErrorCode.FRAME_SIZE_ERROR)
             return
         change = self._peer.take(payload)
+        self.settled = True
+        self.limit = min(self._max_streams, self._peer.max_streams)
         if self._encoder.header_table_size != self._peer.header_table:
             # Set to what it is, it would forget to announce an earlier change.
             self._encoder.header_table_size = self._peer.header_table

@@ -6,6 +6,9 @@ Rule 2: it ends once, complete or failed; what comes later changes nothing.
 Rule 3: bytes count against the stream's window until somebody has consumed them.
 """
 
+from typing import Protocol
+
+from engine.transport.http2.frames import ErrorCode, code_name
 from engine.transport.http2.headers import (
     Fields,
     MalformedError,
@@ -15,14 +18,26 @@ from engine.transport.http2.headers import (
     read_response,
 )
 from engine.transport.http2.windows import ReceiveWindow
-from engine.values.errors import EngineError, ProtocolError, TooLargeError
+from engine.values.errors import (
+    ConnectionLostError,
+    EngineError,
+    ProtocolError,
+    RateLimitedError,
+    TooLargeError,
+)
 from engine.values.http import HttpHead
 
 MAX_INFORMATIONAL = 8
-MAX_TAKE = 64 * 1024
-"""Bytes that are handed on at once."""
+MAX_TAKE = 80 * 1024
+"""Bytes that are handed on at once: a read, and a frame that it completes."""
 _MAX_PARTS = 256
 _NO_CONTENT = (204, 304)
+
+
+class Owner(Protocol):
+    """Whoever has to be told of news."""
+
+    def on_news(self) -> None: ...
 
 
 class Http2Stream:
@@ -62,8 +77,7 @@ class Http2Stream:
         """It failed, and the peer says that it has done nothing with the request."""
         self.racing = False
         """It is the first one after a pause in which the connection may have died."""
-        self.owner: object = None
-        """For whoever has to be told of news."""
+        self.owner: Owner | None = None
         self.window = ReceiveWindow(window)
         self.send_window = send_window
         self.unsent = memoryview(body)
@@ -94,19 +108,16 @@ class Http2Stream:
         return sum(map(len, self._parts))
 
     def take(self) -> bytes:
-        """The next body bytes, 64 KiB at most; b"" if there are none."""
+        """The next body bytes, `MAX_TAKE` of them at most; b"" if there are none."""
         parts = self._parts
-        if len(parts) == 1:
+        if not parts:
+            return b""
+        if len(parts) == 1 and len(parts[0]) <= MAX_TAKE:
             return parts.pop()
-        count = size = 0
-        for count, part in enumerate(parts, 1):
-            size += len(part)
-            if size > MAX_TAKE and count > 1:
-                count -= 1
-                break
-        data = b"".join(parts[:count])
-        del parts[:count]
-        return data
+        data = b"".join(parts)
+        # What is joined here again was left by a reader that was full: a window at the most.
+        self._parts = [data[MAX_TAKE:]] if len(data) > MAX_TAKE else []
+        return data[:MAX_TAKE]
 
     def forget_body(self) -> None:
         self._parts.clear()
@@ -156,6 +167,22 @@ class Http2Stream:
                 retryable=True,
             )
 
+    def on_body(self, data: bytes) -> bool:
+        """Bytes of the body that are not its last. False, and nothing has happened, if there is
+        something wrong with them."""
+        window, size = self.window, len(data)
+        received, expected = self._received_bytes + size, self._expected
+        if self.head is None or size > window.available:
+            return False
+        if expected is not None and received > expected:
+            return False
+        window.available -= size
+        self._received_bytes = received
+        self._parts.append(data)
+        if len(self._parts) > _MAX_PARTS:
+            self._parts = [b"".join(self._parts)]
+        return True
+
     def on_data(self, data: bytes, *, end: bool) -> None:
         if self.head is None:
             self.malformed("sent a body without a head")
@@ -179,6 +206,14 @@ class Http2Stream:
             self.malformed(f"sent {self._received_bytes} of the {expected} bytes it announced")
         else:
             self.complete = True
+
+    def reset(self, code: int, what: str) -> None:
+        """The peer ended it early, with an error code."""
+        message = f"{self._where} {what} ({code_name(code)})"
+        if code == ErrorCode.ENHANCE_YOUR_CALM:
+            self.fail(RateLimitedError(f"{message}; it asks for fewer requests"))
+        else:
+            self.fail(ConnectionLostError(f"{message}; try again"))
 
     def malformed(self, what: str) -> None:
         self.fail(ProtocolError(f"{self._where} {what} over HTTP/2; try again"))
