@@ -4,20 +4,26 @@ Rule 1: what was checked is what is connected to: with `deny_private` every addr
         is looked at, and the connection goes to one of exactly these, through a proxy too.
 Rule 2: addresses race with a head start of 250 ms, families taking turns (RFC 8305): a dead
         first address costs a quarter of a second, not a timeout.
-Rule 3: one connection survives; every other socket is closed before this returns, fails or is
+Rule 3: a server that takes HTTP/2 with a cipher suite that HTTP/2 bars is told so and asked for
+        HTTP/1.1, to which the suite is no worse than before. Where only HTTP/2 would do, none of
+        these suites is offered.
+Rule 4: one connection survives; every other socket is closed before this returns, fails or is
         cancelled.
 """
 
 import errno
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain, zip_longest
 
+import attrs
 import trio
 
 from engine.transport.bare import bare_errors
+from engine.transport.http2 import frames
 from engine.transport.network import Address, Connection, Network, without_frames
 from engine.transport.proxy import Proxy, open_tunnel, proxy_for
-from engine.transport.tls import HTTP_1_1, TlsConnection, TlsContexts, start_tls
+from engine.transport.tls import HTTP_1_1, HTTP_2, TlsConnection, TlsContexts, start_tls
 from engine.values.errors import ConfigError, ConnectError
 from engine.values.http import Peer
 from engine.values.origin import is_private
@@ -26,7 +32,9 @@ HEAD_START = 0.25
 """Seconds before the next address joins the race, if the last one has not failed sooner."""
 MAX_ADDRESSES = 16
 """Addresses of one name that are tried."""
-_ALPN = {"auto": ("h2", *HTTP_1_1), "2": ("h2",), "1.1": HTTP_1_1, "h2c": HTTP_1_1}
+_ALPN = {"auto": (*HTTP_2, *HTTP_1_1), "2": HTTP_2, "1.1": HTTP_1_1, "h2c": HTTP_1_1}
+_LAST_WORDS = 1.0
+"""Seconds that telling a server what is wrong with it may take."""
 
 
 class Connector:
@@ -60,6 +68,9 @@ class Connector:
             secured.close()
             msg = f"{host} does not speak HTTP/2; set the endpoint's http to 'auto' or '1.1'"
             raise ConnectError(msg, retryable=False)
+        if secured.alpn == "h2" and secured.barred:
+            await _decline(secured)
+            return await self.connect(attrs.evolve(peer, http="1.1"))
         return secured
 
     async def _dial(self, host: str, port: int, *, deny_private: bool = False) -> Connection:
@@ -135,6 +146,16 @@ def take_turns(addresses: Sequence[Address]) -> list[Address]:
     other = [a for a in addresses if (":" in a[0]) is not first_is_v6]
     turns = chain.from_iterable(zip_longest(same, other))
     return [address for address in turns if address is not None]
+
+
+async def _decline(connection: Connection) -> None:
+    """Say why HTTP/2 is not spoken here. Whether that is heard changes nothing."""
+    why = frames.goaway(0, frames.ErrorCode.INADEQUATE_SECURITY)
+    try:
+        with suppress(OSError, trio.ClosedResourceError), trio.move_on_after(_LAST_WORDS):
+            await connection.send_all(frames.PREFACE + frames.settings({}) + why)
+    finally:
+        connection.close()
 
 
 async def race(network: Network, addresses: Sequence[Address], host: str) -> Connection:

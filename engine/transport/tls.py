@@ -24,6 +24,10 @@ from engine.values.errors import ConfigError, ConnectError, TlsError
 from engine.values.http import Peer
 
 HTTP_1_1 = ("http/1.1",)
+HTTP_2 = ("h2",)
+_HTTP_2_CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20:DHE+AESGCM:!aDSS"
+"""Of the suites of TLS 1.2 that are offered otherwise, those that RFC 9113 (9.2.2, appendix A) does
+not bar: an ephemeral key, and AEAD. Of TLS 1.3 there are no others."""
 
 
 class TlsContexts:
@@ -51,6 +55,8 @@ class TlsContexts:
         # Renegotiation would make a read want to write.
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
         context.set_alpn_protocols(list(alpn))
+        if alpn == HTTP_2:
+            context.set_ciphers(_HTTP_2_CIPHERS)
         if peer.insecure:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
@@ -118,7 +124,7 @@ def _handshake_error(problem: OSError, host: str) -> TlsError | ConnectError:
     reason = (problem.reason or "unknown").replace("_", " ").lower()
     return TlsError(
         f"no TLS connection to {host}: {reason}; check that the url's scheme and port belong "
-        "together and that the server speaks TLS 1.2 or later"
+        "together and that the server speaks TLS 1.2 or later, for http = '2' with an AEAD cipher"
     )
 
 
@@ -138,6 +144,13 @@ class TlsConnection:
     def alpn(self) -> str | None:
         """The protocol that was agreed on."""
         return self._tls.selected_alpn_protocol()
+
+    @property
+    def barred(self) -> bool:
+        """The cipher suite that was agreed on is none for HTTP/2."""
+        name, version, _ = self._tls.cipher() or ("", "", 0)
+        ephemeral = name.startswith(("ECDHE-", "DHE-"))
+        return version != "TLSv1.3" and not (ephemeral and ("GCM" in name or "CHACHA20" in name))
 
     async def shake_hands(self) -> OSError | None:
         """None once encrypted; otherwise what went wrong, as a value."""

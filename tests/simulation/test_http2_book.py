@@ -1,8 +1,10 @@
 """How many HTTP/2 connections there are, and which request goes where."""
 
+import ssl
 from pathlib import Path
 
 import attrs
+import h2.events
 import pytest
 import trio
 from trio.testing import MockClock
@@ -11,12 +13,12 @@ from engine.simulator.way import Link
 from engine.transport.client import HttpTransport
 from engine.transport.http2.frames import ErrorCode
 from engine.values.errors import ConnectError, EngineError
-from engine.values.http import Peer
+from engine.values.http import HttpVersion, Peer
 from engine.values.http2 import Http2Settings
 from engine.values.origin import Origin
 from tests.support.http2 import OK
 from tests.support.http2_server import H2C, Http2End, rigged
-from tests.support.tls import TlsServerEnd, ca_file, server_context
+from tests.support.tls import TlsServerEnd, authority, ca_file, server_context
 from tests.support.transport import MemoryNetwork, Phases, ServerEnd, answer_hello, http_request
 
 
@@ -180,6 +182,8 @@ class TlsRig:
         self.transport = HttpTransport(nursery, self.network)
         self.peer = Peer(Origin("https", "127.0.0.1", 443), ca_file=ca_file(folder))
         self.spoken: list[str | None] = []
+        self.seen: list[h2.events.Event] = []
+        """What came over HTTP/2."""
         self._code = code
         self.context = server_context(alpn=alpn)
 
@@ -193,6 +197,7 @@ class TlsRig:
             await answer_hello(secured)
             return
         server = Http2End(secured)
+        self.seen = server.seen
         async with trio.open_nursery() as nursery:
             nursery.start_soon(server.run)
             count = 0
@@ -279,6 +284,45 @@ async def test_a_server_that_wants_http1_after_all_gets_it(
         assert await rig.fetch() == "HTTP/1.1"
         assert await rig.fetch_many(3) == ["HTTP/1.1"] * 3
         assert rig.spoken[0] == "h2" and set(rig.spoken[1:]) == {"http/1.1"}
+        rig.transport.close()
+        nursery.cancel_scope.cancel()
+
+
+def only_tls_1_2(*alpn: str, ciphers: str) -> ssl.SSLContext:
+    context = server_context(alpn=alpn, ca=authority(ciphers))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers(ciphers)
+    return context
+
+
+async def test_http2_over_a_barred_cipher_is_declined_and_http1_taken_instead(
+    autojump_clock: MockClock, tmp_path: Path
+) -> None:
+    async with trio.open_nursery() as nursery:
+        rig = TlsRig(nursery, tmp_path, "h2")
+        peer = attrs.evolve(rig.peer, insecure=True)
+        rig.context = only_tls_1_2("h2", "http/1.1", ciphers="ECDHE-ECDSA-AES128-SHA256")
+        assert await rig.fetch(peer) == "HTTP/1.1"
+        assert rig.spoken == ["h2", "http/1.1"]
+        (last_words,) = [e for e in rig.seen if isinstance(e, h2.events.ConnectionTerminated)]
+        assert last_words.error_code == ErrorCode.INADEQUATE_SECURITY
+        assert await rig.fetch_many(3, peer) == ["HTTP/1.1"] * 3
+        assert "h2" not in rig.spoken[1:]
+        rig.transport.close()
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("http", ["auto", "2"])
+@pytest.mark.parametrize(
+    "cipher", ["ECDHE-ECDSA-AES128-GCM-SHA256", "ECDHE-ECDSA-CHACHA20-POLY1305"]
+)
+async def test_tls_1_2_with_a_cipher_of_today_carries_http2(
+    autojump_clock: MockClock, tmp_path: Path, http: HttpVersion, cipher: str
+) -> None:
+    async with trio.open_nursery() as nursery:
+        rig = TlsRig(nursery, tmp_path, "h2")
+        rig.context = only_tls_1_2("h2", ciphers=cipher)
+        assert await rig.fetch(attrs.evolve(rig.peer, insecure=True, http=http)) == "HTTP/2"
         rig.transport.close()
         nursery.cancel_scope.cancel()
 

@@ -9,7 +9,7 @@ import trio
 from trio.testing import MockClock
 
 from engine.simulator.pipe import PipeConnection, pipe
-from engine.transport.tls import HTTP_1_1, TlsConnection, TlsContexts, start_tls
+from engine.transport.tls import HTTP_1_1, HTTP_2, TlsConnection, TlsContexts, start_tls
 from engine.values.errors import ConfigError, ConnectError, TlsError
 from engine.values.http import Peer
 from engine.values.origin import Origin
@@ -34,7 +34,9 @@ async def connected(
     return tls, end
 
 
-async def refused(peer: Peer, context: ssl.SSLContext) -> tuple[Exception, PipeConnection]:
+async def refused(
+    peer: Peer, context: ssl.SSLContext, *alpn: str
+) -> tuple[Exception, PipeConnection]:
     """The error of a handshake that must fail, and the connection below."""
     client, server = pipe()
     end = TlsServerEnd(server, context)
@@ -50,7 +52,8 @@ async def refused(peer: Peer, context: ssl.SSLContext) -> tuple[Exception, PipeC
     async with trio.open_nursery() as nursery:
         nursery.start_soon(handshake)
         with pytest.raises((TlsError, ConnectError)) as caught:
-            await start_tls(client, TlsContexts().get(peer), peer.origin.host)
+            ours = TlsContexts().get(peer, alpn or HTTP_1_1)
+            await start_tls(client, ours, peer.origin.host)
     return caught.value, client
 
 
@@ -202,6 +205,14 @@ async def test_tls_1_1_is_too_old(peer: Peer) -> None:
     assert isinstance(error, TlsError) and "1.2" in str(error)
 
 
+async def test_a_barred_cipher_is_not_offered_where_only_http2_would_do(peer: Peer) -> None:
+    context = server_context("localhost", alpn=("h2",), ca=authority("barred"))
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_ciphers("ECDHE-ECDSA-AES256-SHA384")
+    error, _ = await refused(peer, context, "h2")
+    assert isinstance(error, TlsError) and "AEAD" in str(error)
+
+
 # Handshakes that do not end. ----------------------------------------------------------------
 
 
@@ -257,6 +268,13 @@ def test_one_context_serves_all_who_check_alike(tmp_path: Path) -> None:
     assert contexts.get(one) is contexts.get(two)
     assert contexts.get(one) is not contexts.get(Peer(ORIGIN))
     assert contexts.get(one) is not contexts.get(one, ("h2",))
+
+
+def test_http2_alone_is_offered_over_aead_and_ephemeral_keys_only() -> None:
+    offered = TlsContexts().get(Peer(ORIGIN), HTTP_2).get_ciphers()
+    assert all(suite["aead"] for suite in offered)
+    assert {suite["kea"] for suite in offered} == {"kx-any", "kx-ecdhe", "kx-dhe"}
+    assert {suite["auth"] for suite in offered} <= {"auth-any", "auth-rsa", "auth-ecdsa"}
 
 
 def test_a_context_checks_names_and_wants_tls_1_2() -> None:
