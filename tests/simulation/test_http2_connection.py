@@ -1,5 +1,7 @@
 """One HTTP/2 connection and those who share it, on a virtual clock."""
 
+from collections.abc import AsyncIterator
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
@@ -10,53 +12,67 @@ from engine.transport.http2.frames import ErrorCode
 from engine.values.errors import ConnectionLostError, ProtocolError
 from engine.values.http2 import Http2Settings
 from tests.support.http2 import OK
-from tests.support.http2_server import rigged
+from tests.support.http2_server import Rig, rigged
 from tests.support.transport import Collector, Phases
 
 SMALL = Http2Settings(stream_window=65_536)
 
 
-async def test_requests_share_a_connection_and_leave_it_idle(autojump_clock: MockClock) -> None:
-    async with rigged(echo=True) as rig:
-        results: list[object] = []
-        rig.start(50, results)
-        await trio.sleep(1)
-        assert results == [b"hello"] * 50
-        assert rig.transport.statistics().opened == 1
+@pytest.fixture
+async def rig() -> AsyncIterator[Rig]:
+    async with rigged() as made:
+        yield made
+
+
+@pytest.fixture
+async def echo() -> AsyncIterator[Rig]:
+    """A rig whose servers answer at once."""
+    async with rigged(echo=True) as made:
+        yield made
+
+
+async def test_requests_share_a_connection_and_leave_it_idle(
+    autojump_clock: MockClock, echo: Rig
+) -> None:
+    results: list[object] = []
+    echo.start(50, results)
+    await trio.sleep(1)
+    assert results == [b"hello"] * 50
+    assert echo.transport.statistics().opened == 1
 
 
 async def test_phases_are_told_and_a_place_on_a_connection_connects_nothing(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, echo: Rig
 ) -> None:
-    async with rigged(echo=True) as rig:
-        for expected in (["CONNECTING", "CONNECTED", "SENDING"], ["CONNECTED", "SENDING"]):
-            phases = Phases()
-            (await rig.open(phases=phases)).close()
-            assert phases.names == expected
+    for expected in (["CONNECTING", "CONNECTED", "SENDING"], ["CONNECTED", "SENDING"]):
+        phases = Phases()
+        (await echo.open(phases=phases)).close()
+        assert phases.names == expected
 
 
-async def test_a_sink_gets_one_feed_per_read_and_the_end(autojump_clock: MockClock) -> None:
-    async with rigged() as rig:
-        sink = Collector()
-        async with trio.open_nursery() as nursery:
+async def test_a_sink_gets_one_feed_per_read_and_the_end(
+    autojump_clock: MockClock, rig: Rig
+) -> None:
+    sink = Collector()
+    async with trio.open_nursery() as nursery:
 
-            @nursery.start_soon
-            async def consume() -> None:
-                response = await rig.open()
-                assert response.head.http_version == "HTTP/2"
-                response.attach(sink)
+        @nursery.start_soon
+        async def consume() -> None:
+            response = await rig.open()
+            assert response.head.http_version == "HTTP/2"
+            response.attach(sink)
 
-            await trio.sleep(0.1)
-            (server,) = rig.servers
-            await server.head(1)
-            await trio.sleep(0.1)
-            for part in (b"one", b"two"):
-                server.h2.send_data(1, part)
-            await server.flush()
-            await trio.sleep(0.1)
-            await server.data(1, b"three", end=True)
-            await sink.ended.wait()
-        assert sink.feeds == [b"onetwo", b"three"] and sink.failure is None and sink.ends == 1
+        await trio.sleep(0.1)
+        (server,) = rig.servers
+        await server.head(1)
+        await trio.sleep(0.1)
+        for part in (b"one", b"two"):
+            server.h2.send_data(1, part)
+        await server.flush()
+        await trio.sleep(0.1)
+        await server.data(1, b"three", end=True)
+        await sink.ended.wait()
+    assert sink.feeds == [b"onetwo", b"three"] and sink.failure is None and sink.ends == 1
 
 
 async def test_a_full_sink_holds_up_its_own_stream_and_no_other(autojump_clock: MockClock) -> None:
@@ -117,22 +133,23 @@ async def test_a_sink_that_fails_loses_its_own_stream(autojump_clock: MockClock)
 
 
 @pytest.mark.parametrize("when", ["before the head", "in the body", "in the upload"])
-async def test_r4_every_early_end_is_a_reset(autojump_clock: MockClock, when: str) -> None:
-    async with rigged() as rig:
-        body = bytes(300_000) if when == "in the upload" else b"{}"
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(rig.fetch, body)
+async def test_r4_every_early_end_is_a_reset(
+    autojump_clock: MockClock, when: str, rig: Rig
+) -> None:
+    body = bytes(300_000) if when == "in the upload" else b"{}"
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(rig.fetch, body)
+            await trio.sleep(1)
+            if when == "in the body":
+                await rig.servers[0].head(1)
+                await rig.servers[0].data(1, b"some")
                 await trio.sleep(1)
-                if when == "in the body":
-                    await rig.servers[0].head(1)
-                    await rig.servers[0].data(1, b"some")
-                    await trio.sleep(1)
-                scope.cancel()
-        (server,) = rig.servers
-        await server.until_reset()
-        assert not server.gone
-        assert rig.transport.statistics().idle == 1
+            scope.cancel()
+    (server,) = rig.servers
+    await server.until_reset()
+    assert not server.gone
+    assert rig.transport.statistics().idle == 1
 
 
 async def test_what_arrives_after_a_cancel_costs_nobody_anything(
@@ -159,186 +176,185 @@ async def test_what_arrives_after_a_cancel_costs_nobody_anything(
         assert results == [bytes(200_000)]
 
 
-async def test_drain_waits_for_the_end_and_needs_no_reset(autojump_clock: MockClock) -> None:
-    async with rigged() as rig:
-        async with trio.open_nursery() as nursery:
+async def test_drain_waits_for_the_end_and_needs_no_reset(
+    autojump_clock: MockClock, rig: Rig
+) -> None:
+    async with trio.open_nursery() as nursery:
 
-            @nursery.start_soon
-            async def consume() -> None:
-                response = await rig.open()
-                response.attach(Collector())
-                await response.drain()
+        @nursery.start_soon
+        async def consume() -> None:
+            response = await rig.open()
+            response.attach(Collector())
+            await response.drain()
 
-            await trio.sleep(0.1)
-            (server,) = rig.servers
-            await server.head(1)
-            await trio.sleep(0.01)
-            await server.data(1, b"", end=True)
-        await trio.sleep(1)
-        assert server.resets == []
+        await trio.sleep(0.1)
+        (server,) = rig.servers
+        await server.head(1)
+        await trio.sleep(0.01)
+        await server.data(1, b"", end=True)
+    await trio.sleep(1)
+    assert server.resets == []
 
 
-async def test_drain_ends_a_stream_that_goes_on(autojump_clock: MockClock) -> None:
-    async with rigged() as rig:
-        async with trio.open_nursery() as nursery:
+async def test_drain_ends_a_stream_that_goes_on(autojump_clock: MockClock, rig: Rig) -> None:
+    async with trio.open_nursery() as nursery:
 
-            @nursery.start_soon
-            async def consume() -> None:
-                response = await rig.open()
-                began = trio.current_time()
-                await response.drain()
-                assert trio.current_time() - began == pytest.approx(0.05)
+        @nursery.start_soon
+        async def consume() -> None:
+            response = await rig.open()
+            began = trio.current_time()
+            await response.drain()
+            assert trio.current_time() - began == pytest.approx(0.05)
 
-            await trio.sleep(0.1)
-            (server,) = rig.servers
-            await server.head(1)
-        await server.until_reset()
+        await trio.sleep(0.1)
+        (server,) = rig.servers
+        await server.head(1)
+    await server.until_reset()
 
 
 # How connections end. -----------------------------------------------------------------------
 
 
 async def test_b14_a_stream_runs_on_after_goaway_and_the_connection_ends_with_it(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, rig: Rig
 ) -> None:
-    async with rigged() as rig:
-        results: list[object] = []
-        rig.start(1, results)
-        await trio.sleep(0.1)
-        (old,) = rig.servers
-        # As nginx does: even before the head of the answer.
-        await old.flush(frames.goaway(1, ErrorCode.NO_ERROR))
-        await trio.sleep(0.1)
-        rig.start(1, results)
-        await trio.sleep(0.1)
-        assert len(rig.servers) == 2
-        await rig.servers[1].answer(1, b"new")
-        await old.answer(1, bytes(300_000))
-        await old.until_gone()
-        assert results == [b"new", bytes(300_000)]
+    results: list[object] = []
+    rig.start(1, results)
+    await trio.sleep(0.1)
+    (old,) = rig.servers
+    # As nginx does: even before the head of the answer.
+    await old.flush(frames.goaway(1, ErrorCode.NO_ERROR))
+    await trio.sleep(0.1)
+    rig.start(1, results)
+    await trio.sleep(0.1)
+    assert len(rig.servers) == 2
+    await rig.servers[1].answer(1, b"new")
+    await old.answer(1, bytes(300_000))
+    await old.until_gone()
+    assert results == [b"new", bytes(300_000)]
 
 
-async def test_b15_a_stream_that_nobody_looked_at_is_sent_again(autojump_clock: MockClock) -> None:
-    async with rigged() as rig:
-        results: list[object] = []
-        rig.start(2, results)
-        await trio.sleep(0.2)
-        (old,) = rig.servers
-        await old.flush(frames.goaway(old.opened[0], ErrorCode.NO_ERROR))
-        await trio.sleep(0.1)
-        assert [len(server.opened) for server in rig.servers] == [2, 1]
-        await rig.servers[1].answer(1, b"again")
-        await trio.sleep(0.1)
-        await old.answer(old.opened[0], b"first")
-        await trio.sleep(0.1)
-        assert results == [b"again", b"first"]
+async def test_b15_a_stream_that_nobody_looked_at_is_sent_again(
+    autojump_clock: MockClock, rig: Rig
+) -> None:
+    results: list[object] = []
+    rig.start(2, results)
+    await trio.sleep(0.2)
+    (old,) = rig.servers
+    await old.flush(frames.goaway(old.opened[0], ErrorCode.NO_ERROR))
+    await trio.sleep(0.1)
+    assert [len(server.opened) for server in rig.servers] == [2, 1]
+    await rig.servers[1].answer(1, b"again")
+    await trio.sleep(0.1)
+    await old.answer(old.opened[0], b"first")
+    await trio.sleep(0.1)
+    assert results == [b"again", b"first"]
 
 
 async def test_b13_a_refused_stream_is_sent_again_and_the_others_go_on(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, rig: Rig
 ) -> None:
-    async with rigged() as rig:
-        results: list[object] = []
-        rig.start(2, results)
-        await trio.sleep(0.2)
-        (server,) = rig.servers
-        server.h2.reset_stream(server.opened[0], ErrorCode.REFUSED_STREAM)
+    results: list[object] = []
+    rig.start(2, results)
+    await trio.sleep(0.2)
+    (server,) = rig.servers
+    server.h2.reset_stream(server.opened[0], ErrorCode.REFUSED_STREAM)
+    await server.flush()
+    await server.until_opened(3)
+    for stream_id in server.opened[1:]:
+        await server.answer(stream_id)
+    await trio.sleep(0.1)
+    assert results == [b"hello"] * 2
+
+
+async def test_b13_a_server_that_refuses_for_ever_is_believed(
+    autojump_clock: MockClock, rig: Rig
+) -> None:
+    results: list[object] = []
+    rig.start(1, results)
+    await trio.sleep(0.1)
+    (server,) = rig.servers
+    for count in range(1, 5):
+        await server.until_opened(count)
+        server.h2.reset_stream(server.opened[-1], ErrorCode.REFUSED_STREAM)
         await server.flush()
-        await server.until_opened(3)
-        for stream_id in server.opened[1:]:
-            await server.answer(stream_id)
-        await trio.sleep(0.1)
-        assert results == [b"hello"] * 2
+    await trio.sleep(0.1)
+    (error,) = results
+    assert isinstance(error, ConnectionLostError) and error.retryable
+    assert "REFUSED_STREAM" in str(error)
 
 
-async def test_b13_a_server_that_refuses_for_ever_is_believed(autojump_clock: MockClock) -> None:
-    async with rigged() as rig:
-        results: list[object] = []
-        rig.start(1, results)
-        await trio.sleep(0.1)
+async def test_what_came_before_the_close_is_delivered_first(
+    autojump_clock: MockClock, rig: Rig
+) -> None:
+    async with trio.open_nursery() as nursery:
+        sink = Collector(room=1)
+
+        @nursery.start_soon
+        async def consume() -> None:
+            response = await rig.open(bytes(300_000))
+            response.attach(sink)
+            await trio.sleep(1)
+            sink.room = 1 << 30
+            response.resume()
+
+        await trio.sleep(0.5)
         (server,) = rig.servers
-        for count in range(1, 5):
-            await server.until_opened(count)
-            server.h2.reset_stream(server.opened[-1], ErrorCode.REFUSED_STREAM)
-            await server.flush()
-        await trio.sleep(0.1)
-        (error,) = results
-        assert isinstance(error, ConnectionLostError) and error.retryable
-        assert "REFUSED_STREAM" in str(error)
-
-
-async def test_what_came_before_the_close_is_delivered_first(autojump_clock: MockClock) -> None:
-    async with rigged() as rig:
-        async with trio.open_nursery() as nursery:
-            sink = Collector(room=1)
-
-            @nursery.start_soon
-            async def consume() -> None:
-                response = await rig.open(bytes(300_000))
-                response.attach(sink)
-                await trio.sleep(1)
-                sink.room = 1 << 30
-                response.resume()
-
-            await trio.sleep(0.5)
-            (server,) = rig.servers
-            await server.head(1)
-            await server.data(1, b"some")
-            await server.data(1, b" more")
-            server.end.connection.close()
-            await sink.ended.wait()
-        assert sink.data == b"some more"
-        assert isinstance(sink.failure, ConnectionLostError)
+        await server.head(1)
+        await server.data(1, b"some")
+        await server.data(1, b" more")
+        server.end.connection.close()
+        await sink.ended.wait()
+    assert sink.data == b"some more"
+    assert isinstance(sink.failure, ConnectionLostError)
 
 
 async def test_a_connection_that_died_while_idle_is_a_free_second_try(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, echo: Rig
 ) -> None:
-    async with rigged(echo=True) as rig:
-        assert await rig.fetch() == b"hello"
-        # Its FIN is on the way while the request leaves.
-        rig.servers[0].end.connection.close()
-        assert await rig.fetch() == b"hello"
-        assert rig.transport.statistics().opened == 2
+    assert await echo.fetch() == b"hello"
+    # Its FIN is on the way while the request leaves.
+    echo.servers[0].end.connection.close()
+    assert await echo.fetch() == b"hello"
+    assert echo.transport.statistics().opened == 2
 
 
 async def test_a_first_request_that_was_perhaps_seen_is_not_sent_again(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, rig: Rig
 ) -> None:
-    async with rigged() as rig:
-        results: list[object] = []
-        rig.start(1, results)
-        await trio.sleep(0.1)
-        rig.servers[0].end.connection.close()
-        await trio.sleep(0.1)
-        assert isinstance(results[0], ConnectionLostError) and len(rig.servers) == 1
+    results: list[object] = []
+    rig.start(1, results)
+    await trio.sleep(0.1)
+    rig.servers[0].end.connection.close()
+    await trio.sleep(0.1)
+    assert isinstance(results[0], ConnectionLostError) and len(rig.servers) == 1
 
 
-async def test_a_peer_that_breaks_the_rules_is_told_why(autojump_clock: MockClock) -> None:
-    async with rigged() as rig:
-        results: list[object] = []
-        rig.start(3, results)
-        await trio.sleep(0.2)
-        (server,) = rig.servers
-        await server.flush(frames.frame(frames.PING, 0, 0, b"short"))
-        await server.until_gone()
-        assert len(results) == 3 and all(isinstance(e, ProtocolError) for e in results)
-        assert type(server.seen[-1]).__name__ == "ConnectionTerminated"
+async def test_a_peer_that_breaks_the_rules_is_told_why(
+    autojump_clock: MockClock, rig: Rig
+) -> None:
+    results: list[object] = []
+    rig.start(3, results)
+    await trio.sleep(0.2)
+    (server,) = rig.servers
+    await server.flush(frames.frame(frames.PING, 0, 0, b"short"))
+    await server.until_gone()
+    assert len(results) == 3 and all(isinstance(e, ProtocolError) for e in results)
+    assert type(server.seen[-1]).__name__ == "ConnectionTerminated"
 
 
 async def test_t14_a_flood_ends_the_connection_though_nobody_reads_the_reason(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, rig: Rig
 ) -> None:
-    async with rigged() as rig:
-        results: list[object] = []
-        rig.start(1, results)
-        await trio.sleep(0.1)
-        (server,) = rig.servers
-        server.deaf = True
-        with trio.move_on_after(5):
-            await server.flush(frames.frame(frames.PING, 0, 0, b"12345678") * 20_000)
-        assert isinstance(results[0], ProtocolError)
-        assert rig.network.open_connections == 0
+    results: list[object] = []
+    rig.start(1, results)
+    await trio.sleep(0.1)
+    (server,) = rig.servers
+    server.deaf = True
+    with trio.move_on_after(5):
+        await server.flush(frames.frame(frames.PING, 0, 0, b"12345678") * 20_000)
+    assert isinstance(results[0], ProtocolError)
+    assert rig.network.open_connections == 0
 
 
 async def test_an_idle_connection_expires(autojump_clock: MockClock) -> None:
@@ -358,42 +374,39 @@ async def test_an_idle_connection_is_asked_for_signs_of_life(autojump_clock: Moc
 
 
 async def test_a_peer_that_went_silent_is_noticed_and_its_streams_fail(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, rig: Rig
 ) -> None:
-    async with rigged() as rig:
-        results: list[object] = []
-        rig.start(2, results)
-        await trio.sleep(0.2)
-        (server,) = rig.servers
-        heard = trio.current_time()
-        server.deaf = True
-        await server.until_gone()
-        assert trio.current_time() - heard == pytest.approx(35, abs=0.3)
-        assert all("no sign of life" in str(error) for error in results) and len(results) == 2
+    results: list[object] = []
+    rig.start(2, results)
+    await trio.sleep(0.2)
+    (server,) = rig.servers
+    heard = trio.current_time()
+    server.deaf = True
+    await server.until_gone()
+    assert trio.current_time() - heard == pytest.approx(35, abs=0.3)
+    assert all("no sign of life" in str(error) for error in results) and len(results) == 2
 
 
 async def test_a_stream_that_stalls_on_a_live_connection_is_left_alone(
-    autojump_clock: MockClock,
+    autojump_clock: MockClock, rig: Rig
 ) -> None:
-    async with rigged() as rig:
-        results: list[object] = []
-        rig.start(1, results)
-        await trio.sleep(1000)
-        assert results == [] and not rig.servers[0].gone
-        await rig.servers[0].answer(1)
-        await trio.sleep(1)
-        assert results == [b"hello"]
+    results: list[object] = []
+    rig.start(1, results)
+    await trio.sleep(1000)
+    assert results == [] and not rig.servers[0].gone
+    await rig.servers[0].answer(1)
+    await trio.sleep(1)
+    assert results == [b"hello"]
 
 
-async def test_closing_the_transport_ends_what_runs(autojump_clock: MockClock) -> None:
-    async with rigged() as rig:
-        results: list[object] = []
-        rig.start(3, results)
-        await trio.sleep(0.2)
-        rig.transport.close()
-        await wait_all_tasks_blocked()
-        assert len(results) == 3
-        assert all("transport was closed" in str(error) for error in results)
+async def test_closing_the_transport_ends_what_runs(autojump_clock: MockClock, rig: Rig) -> None:
+    results: list[object] = []
+    rig.start(3, results)
+    await trio.sleep(0.2)
+    rig.transport.close()
+    await wait_all_tasks_blocked()
+    assert len(results) == 3
+    assert all("transport was closed" in str(error) for error in results)
 
 
 class Filled(Collector):
@@ -415,7 +428,7 @@ class Filled(Collector):
 async def test_p3_fifty_streams_keep_their_rate_beside_one_that_is_not_read(
     autojump_clock: MockClock, tier: str, lazy: int
 ) -> None:
-    each = {"test": 200_000, "proof": 1_000_000}.get(tier, 4_000_000)
+    each = {"test": 200_000, "proof": 500_000}.get(tier, 4_000_000)
     async with rigged() as rig:
         rig.network._link = Link(latency=0.001, bandwidth=20e6, window=1 << 20)
         sinks = [Filled(each) for _ in range(50)]
