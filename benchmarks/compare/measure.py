@@ -44,6 +44,10 @@ class Sample:
     cancel_cpu: float | None = None
     open_after_cancel: int | None = None
     """Connections that the server still had when the client said it had cancelled all."""
+    first_ms: list[float] | None = None
+    """Of each request of a timed job: from its start to its first token."""
+    span: float | None = None
+    """Seconds from the first token of all to the last, in a timed job."""
 
 
 AHEAD: list[str] = []
@@ -147,8 +151,7 @@ def _listen(process: subprocess.Popen[str], target: Server) -> dict[str, Any]:
                     said["cancel_cpu"] = report["cpu"]
                     said["open_after_cancel"] = target.open_connections()
                 case "done":
-                    said["tokens"] = report["tokens"]
-                    said["latency_us"] = report["latency_us"]
+                    said.update({name: value for name, value in report.items() if name != "state"})
                 case other:
                     msg = f"a client said {other!r}, which nobody knows"
                     raise ValueError(msg)

@@ -25,6 +25,9 @@ class Job:
     hold: bool = False
     ca: str | None = None
     http: str = "1.1"
+    model: str = "bench"
+    timed: bool = False
+    fresh: bool = False
 
 
 @attrs.frozen

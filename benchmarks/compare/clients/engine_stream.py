@@ -16,7 +16,9 @@ from engine.transport import pump
 
 job = Job.from_arguments()
 variant = sys.argv[2] if len(sys.argv) > 2 else ""
-LIMITS = {"max_streams": job.streams}
+LIMITS: dict[str, float] = {"max_streams": job.streams}
+if job.fresh:
+    LIMITS["max_idle_connections"] = 0
 if variant == "task-each":
     pump.select = None
 elif variant:
@@ -25,7 +27,7 @@ CONFIG = {
     "engine": LIMITS,
     "defaults": {"max_streams": job.streams},
     "endpoints": {"bench": {"url": job.base, "ca_file": job.ca or "", "http": job.http}},
-    "models": {"bench": {"routes": [{"endpoint": "bench"}]}},
+    "models": {"bench": {"routes": [{"endpoint": "bench", "model": job.model}]}},
 }
 
 

@@ -2,12 +2,14 @@
 
 A client is started as `client.py JOB`, JOB being JSON, and prints one JSON object per line:
 `{"state": "held"}` when all streams of a hold have begun, `{"state": "cancelled", "cpu": s}` when
-it has cancelled them, `{"state": "done", "tokens": n, "latency_us": {...}}` at the end.
+it has cancelled them, `{"state": "done", "tokens": n, "latency_us": {...}}` at the end, with `first_ms` and `span` of a
+job that is timed.
 """
 
 import json
 import resource
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic_ns
 from typing import Any
@@ -44,10 +46,18 @@ class Job:
     """Certificate that the server's TLS is to be verified with."""
     http: str = "1.1"
     """"2": over TLS, where the server offers it."""
+    model: str = "bench"
+    timed: bool = False
+    """Say how long each request took to its first token; on trio, and the plain Node client."""
+    fresh: bool = False
+    """A connection of its own for each request; this engine, and the plain Node client."""
 
     tokens: int = 0
     begun: int = 0
     delays: list[int] = field(default_factory=list)
+    first_ms: list[float] = field(default_factory=list)
+    seen: list[int] = field(default_factory=list)
+    """When the first and the last token of all requests came, nanoseconds."""
 
     @classmethod
     def from_arguments(cls) -> "Job":
@@ -59,13 +69,32 @@ class Job:
         if self.stamped:
             self.delays.append(monotonic_ns() - int(text[2:]))
 
+    def timing(self) -> Callable[[str], None]:
+        """A `saw` for one request that begins now."""
+        started, first = monotonic_ns(), True
+
+        def saw(text: str) -> None:
+            nonlocal first
+            now = monotonic_ns()
+            if first:
+                self.first_ms.append((now - started) / 1e6)
+                first = False
+            self.seen[1:] = [now]
+            self.saw(text)
+
+        return saw
+
     def begin(self) -> bool:
         """Count a stream whose first token has come; True for the last one."""
         self.begun += 1
         return self.begun == self.streams
 
     def report(self) -> None:
-        say("done", tokens=self.tokens, latency_us=quantiles(self.delays))
+        more = {}
+        if self.timed:
+            span = (self.seen[-1] - self.seen[0]) / 1e9
+            more = {"first_ms": [round(value, 3) for value in self.first_ms], "span": span}
+        say("done", tokens=self.tokens, latency_us=quantiles(self.delays), **more)
 
 
 def quantiles(nanoseconds: list[int]) -> dict[str, float] | None:

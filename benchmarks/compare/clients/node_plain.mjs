@@ -5,17 +5,27 @@ import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 
-const job = { rounds: 1, stamped: false, hold: false, ca: null, ...JSON.parse(process.argv[2]) };
+const job = {
+  rounds: 1,
+  stamped: false,
+  hold: false,
+  ca: null,
+  model: "bench",
+  timed: false,
+  fresh: false,
+  ...JSON.parse(process.argv[2]),
+};
 const url = new URL(`${job.base}/chat/completions`);
 const secure = url.protocol === "https:";
 const body = JSON.stringify({
-  model: "bench",
+  model: job.model,
   messages: [{ role: "user", content: "hi" }],
   stream: true,
 });
 const agent = new (secure ? https : http).Agent({
-  keepAlive: true,
+  keepAlive: !job.fresh,
   maxSockets: Infinity,
+  ...(job.fresh ? { maxCachedSessions: 0 } : {}), // a whole handshake for each connection
   ...(job.ca ? { ca: readFileSync(job.ca) } : {}),
 });
 const options = {
@@ -29,6 +39,9 @@ const rest = (seconds) => new Promise((resolve) => setTimeout(resolve, 1000 * se
 let tokens = 0;
 let begun = 0;
 const delays = [];
+const firstMs = [];
+let firstAt = 0n;
+let lastAt = 0n;
 
 class Stream extends EventEmitter {
   start() {
@@ -83,6 +96,15 @@ function saw(text) {
   }
 }
 
+function time(stream) {
+  const started = process.hrtime.bigint();
+  stream.once("token", () => firstMs.push(Number(process.hrtime.bigint() - started) / 1e6));
+  stream.on("token", () => {
+    lastAt = process.hrtime.bigint();
+    firstAt ||= lastAt;
+  });
+}
+
 const slots = new Semaphore(job.streams);
 
 async function one() {
@@ -90,6 +112,7 @@ async function one() {
   try {
     await new Promise((resolve, reject) => {
       const stream = new Stream();
+      if (job.timed) time(stream);
       stream.on("token", saw).on("end", resolve).on("failed", reject);
       stream.start();
     });
@@ -128,5 +151,6 @@ function quantiles() {
 
 if (job.hold) await hold();
 else await Promise.all(Array.from({ length: job.streams * job.rounds }, one));
-say("done", { tokens, latency_us: quantiles() });
+const timings = { first_ms: firstMs, span: Number(lastAt - firstAt) / 1e9 };
+say("done", { tokens, latency_us: quantiles(), ...(job.timed ? timings : {}) });
 agent.destroy();

@@ -21,7 +21,7 @@ async def run(job: Job, consume: Consume) -> None:
 
 async def worker(job: Job, consume: Consume) -> None:
     for _ in range(job.rounds):
-        await consume(job.saw)
+        await consume(job.timing() if job.timed else job.saw)
 
 
 async def hold(job: Job, consume: Consume) -> None:
