@@ -47,10 +47,14 @@ contract: $(READY)
 	STREAMNURSERY_TIER=test \
 		$(BIN)/python -m pytest -m contract -rsP
 
-# Needs gcc and, for the Node row, node. Peers get an environment of their own.
+# Needs gcc and, for the Node rows, node. Peers get an environment of their own. The tables of
+# README.md and docs/benchmarks.md are made from its results.
 bench: $(READY)
 	benchmarks/compare/setup
 	$(BIN)/python -m benchmarks.compare
+	$(BIN)/python -m benchmarks.reference
+	$(BIN)/python -m benchmarks.parts
+	$(BIN)/python -m benchmarks.publish
 
 # What clients do when the provider misbehaves; litellm from the comparison's environment.
 grade: $(READY)

@@ -1,4 +1,4 @@
-"""python -m benchmarks.admission [--waiting N ...] [--json]: what it costs to wait, counted.
+"""python -m benchmarks.admission [--waiting N ...] [--time] [--json]: what waiting costs, counted.
 
 With N requests waiting for one model, of ninety-seven tenants and two priorities: task steps,
 function calls and comparisons of the queue for one more request that comes, one that goes away
@@ -11,16 +11,20 @@ import gc
 import json
 import tracemalloc
 from math import inf
+from statistics import median
+from time import process_time
 
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from benchmarks.steps import Counts
+from benchmarks.steps import Counts, queue_length
 from engine.scheduler.admission import Admission
 from engine.values.demand import Demand
 
 TENANTS = 97
 OPERATIONS = 200
+TIMED = 1000
+"""Operations of a run that is timed."""
 
 
 class Number(int):
@@ -58,45 +62,66 @@ class Crowd:
             (await self.admission.acquire(self.demand())).release()
 
 
-async def _counted(waiting: int) -> dict[str, float]:
-    crowd, counts = Crowd(), Counts()
+class Counting:
+    """Counts between `start` and `figures`."""
+
+    def start(self) -> None:
+        self._counts, Number.compared = Counts(), 0
+        self._counts.start()
+
+    def figures(self, name: str, operations: int) -> dict[str, float]:
+        counts = self._counts
+        counts.stop()
+        return {
+            f"steps_per_{name}": counts.steps / operations,
+            f"calls_per_{name}": counts.calls / operations,
+            f"comparisons_per_{name}": Number.compared / operations,
+        }
+
+
+class Timing:
+    """Measures CPU between `start` and `figures`, with the collector off."""
+
+    def start(self) -> None:
+        gc.collect()
+        gc.disable()
+        self._started = process_time()
+
+    def figures(self, name: str, operations: int) -> dict[str, float]:
+        spent = process_time() - self._started
+        gc.enable()
+        return {f"us_per_{name}": 1e6 * spent / operations}
+
+
+async def _measured(waiting: int, gauge: Counting | Timing, operations: int) -> dict[str, float]:
+    crowd = Crowd()
+    operations = min(operations, waiting)
     found: dict[str, float] = {}
     async with trio.open_nursery() as nursery:
         first = crowd.admission.acquire_nowait(crowd.demand())
-        scopes = [trio.CancelScope() for _ in range(waiting + OPERATIONS)]
+        scopes = [trio.CancelScope() for _ in range(waiting + operations)]
         for scope in scopes[:waiting]:
             nursery.start_soon(crowd.wait, scope)
         await wait_all_tasks_blocked()
 
-        async def book(name: str) -> None:
-            await wait_all_tasks_blocked()
-            counts.stop()
-            found[f"steps_per_{name}"] = counts.steps / OPERATIONS
-            found[f"calls_per_{name}"] = counts.calls / OPERATIONS
-            found[f"comparisons_per_{name}"] = Number.compared / OPERATIONS
-
-        def start() -> None:
-            nonlocal counts
-            counts, Number.compared = Counts(), 0
-            counts.start()
-
-        start()
+        gauge.start()
         for scope in scopes[waiting:]:
             nursery.start_soon(crowd.wait, scope)
-        await book("arrival")
-        start()
-        for scope in scopes[:: max(1, len(scopes) // OPERATIONS)][:OPERATIONS]:
+        await wait_all_tasks_blocked()
+        found |= gauge.figures("arrival", operations)
+
+        gauge.start()
+        for scope in scopes[:: max(1, len(scopes) // operations)][:operations]:
             scope.cancel()
-        await book("departure")
+        await wait_all_tasks_blocked()
+        found |= gauge.figures("departure", operations)
+
         left = crowd.admission.queued
-        start()
+        gauge.start()
         first.release()
-        while crowd.admission.queued > left - OPERATIONS:
+        while crowd.admission.queued > left - operations:
             await trio.lowlevel.checkpoint()
-        counts.stop()
-        found["steps_per_grant"] = counts.steps / OPERATIONS
-        found["calls_per_grant"] = counts.calls / OPERATIONS
-        found["comparisons_per_grant"] = Number.compared / OPERATIONS
+        found |= gauge.figures("grant", operations)
         nursery.cancel_scope.cancel()
     return found
 
@@ -122,7 +147,17 @@ async def _memory(waiting: int = 5000) -> float:
 
 def counted(waiting: int) -> dict[str, float]:
     """The figures with so many waiting; the same in every run."""
-    return trio.run(_counted, waiting, clock=MockClock(autojump_threshold=0))
+    clock = MockClock(autojump_threshold=0)
+    return trio.run(_measured, waiting, Counting(), OPERATIONS, clock=clock)
+
+
+def timed(waiting: int) -> dict[str, float]:
+    """CPU microseconds of the same, task of the request included: the median of five runs."""
+    runs = [
+        trio.run(_measured, waiting, Timing(), TIMED, clock=MockClock(autojump_threshold=0))
+        for _ in range(5)
+    ]
+    return {name: median(run[name] for run in runs) for name in runs[0]}
 
 
 def bytes_per_waiter() -> float:
@@ -132,9 +167,13 @@ def bytes_per_waiter() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.admission", description=__doc__)
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--waiting", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--time", action="store_true", help="and time it: for people, no gate")
+    parser.add_argument("--waiting", type=queue_length, nargs="+", default=[1_000, 10_000, 100_000])
     options = parser.parse_args()
     figures = {f"{n} waiting": counted(n) for n in options.waiting}
+    if options.time:
+        for n in options.waiting:
+            figures[f"{n} waiting"] |= timed(n)
     figures["memory"] = {"bytes_per_waiter": bytes_per_waiter()}
     if options.json:
         print(json.dumps(figures, indent=1))

@@ -12,12 +12,18 @@ import trio
 
 from engine.core.bucket import Bucket
 from engine.core.ledger import Ledger
+from engine.core.ledger_row import Posting, change, figures_of, posted
 from engine.core.ready_queue import ReadyQueue, Ticket
+from engine.core.router import Candidate, Needs, choose
+from engine.core.settlement import Ending, Expected, settlement
 from engine.pipeline.channel import BufferTotal, Channel
 from engine.values.budgets import Budgets
 from engine.values.events import TextDelta
 from engine.values.money import Money
-from engine.values.spending import Payer
+from engine.values.prices import BUILT_IN
+from engine.values.records import AttemptState
+from engine.values.spending import LedgerRow, Payer
+from engine.values.usage import Usage
 from engine.wire.openai_chat_stream import OpenAIChatStream
 from engine.wire.sse import SSEDecoder
 
@@ -85,10 +91,40 @@ def ledger() -> None:
         book.drop(number)
 
 
+def settle() -> None:
+    """1,000 attempts reserved, ended with the provider's usage, priced and booked."""
+    budgets = Budgets(daily=Money(10**15), monthly=Money(10**16))
+    book, payer = Ledger(budgets, datetime.UTC), Payer("gpt-4.1", "", "main")
+    price, expected = BUILT_IN["gpt-4.1"][0], Expected(10, 100, 90)
+    done = Ending(AttemptState.DONE, 200, Usage(10, 90))
+    for number in range(1000):
+        row = LedgerRow(str(number), number, 1, payer, 1.8e9, "2027-01-15", 10**6, 10**6)
+        book.book(row, figures_of(row))
+        end = settlement(done, price, expected)
+        tokens = (end.usage.input_tokens or 0, end.usage.output_tokens or 0)
+        after = posted(row, Posting(row.id, end.news, end.amount, *tokens, end.flags))
+        book.book(after, change(row, after))
+
+
+CANDIDATES = [
+    Candidate(f"m{n}", n % 10, 1000 * n, 0.2 + n / 50, 0.4 + n / 40, context=8000 * n)
+    for n in range(1, 21)
+]
+
+
+def router() -> None:
+    """1,000 choices among twenty models."""
+    for number in range(1000):
+        choose(Needs(4000, 500, number % 11, tools=number % 2 == 0), CANDIDATES)
+
+
+PARTS = (sse, chat, chat_one_at_a_time, channel, ready_queue, bucket, ledger, settle, router)
+
+
 def main() -> None:
     """Measure each."""
     runner = pyperf.Runner()
-    for part in (sse, chat, chat_one_at_a_time, channel, ready_queue, bucket, ledger):
+    for part in PARTS:
         runner.bench_func(part.__name__, part)
 
 

@@ -42,6 +42,8 @@ OK = b"\x88"
 PACE = 0.005
 """Virtual seconds between two segments, so that each is a read of its own."""
 
+GRANTS = 100
+
 
 def chunk(body: bytes) -> bytes:
     return b"%x\r\n%b\r\n" % (len(body), body)
@@ -274,8 +276,9 @@ def per_stream(streams: int = 100) -> dict[str, float]:
     }
 
 
-def admission(queued: int, grants: int = 100) -> float:
-    """Calls for one grant of a slot while `queued` others wait for it."""
+def admission(queued: int, grants: int = GRANTS) -> float:
+    """Calls for one grant of a slot while `queued` others wait for it, as many as are granted or
+    more."""
     counts = Counts()
 
     async def wait(eng: engine.Engine) -> None:
@@ -289,8 +292,8 @@ def admission(queued: int, grants: int = 100) -> float:
                     nursery.start_soon(wait, eng)
                 await wait_all_tasks_blocked()
                 counts.start()
-            before = eng.statistics().total.queued
-            while eng.statistics().total.queued > before - grants:
+            left = max(0, eng.statistics().total.queued - grants)
+            while eng.statistics().total.queued > left:
                 await trio.lowlevel.checkpoint()
             counts.stop()
             nursery.cancel_scope.cancel()
@@ -302,6 +305,15 @@ def admission(queued: int, grants: int = 100) -> float:
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     return counts.calls / grants
+
+
+def queue_length(text: str) -> int:
+    """So many have to wait that those who are granted a slot are among them."""
+    value = int(text)
+    if value < GRANTS:
+        msg = f"{value} are fewer than the {GRANTS} grants that are counted"
+        raise argparse.ArgumentTypeError(msg)
+    return value
 
 
 def everything(queued: Sequence[int]) -> dict[str, Any]:
@@ -320,7 +332,7 @@ def everything(queued: Sequence[int]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.steps", description=__doc__)
     parser.add_argument("--json", action="store_true", help="for programs")
-    parser.add_argument("--queued", type=int, nargs="+", default=[1_000, 10_000, 100_000])
+    parser.add_argument("--queued", type=queue_length, nargs="+", default=[1_000, 10_000, 100_000])
     options = parser.parse_args()
     figures = everything(options.queued)
     if options.json:

@@ -1,6 +1,6 @@
 """How fast a simulated world is: full-stack streams per second of CPU, and where the time goes.
 
-    python -m benchmarks.world_speed [--streams 300] [--tokens 40] [--rounds 5] [--layers]
+    python -m benchmarks.world_speed [--streams 300] [--tokens 40] [--rounds 5] [--layers | --json]
 
 Tokens come each by itself at a model's pace, as most providers send them: one read, one batch and
 one wake-up of the consumer for each; the same with all that are due within a millisecond sent
@@ -11,6 +11,7 @@ stream has 40 tokens. The best of the rounds counts: other load on the machine o
 
 import argparse
 import cProfile
+import json
 import pstats
 import time
 from collections import Counter
@@ -101,6 +102,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=40)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--layers", action="store_true")
+    parser.add_argument("--json", action="store_true", help="for programs; without layers")
     options = parser.parse_args()
     paced = clean("gpt-4.1", options.streams, options.tokens)
     ways = {
@@ -109,6 +111,10 @@ def main() -> None:
         "all at once": (clean("fast", options.streams, options.tokens), 0.0),
         "with faults": (faulty(options.streams), 0.0),
     }
+    if options.json:
+        speeds = {n: options.streams / measure(w, options.rounds, t) for n, (w, t) in ways.items()}
+        print(json.dumps({"yardstick": yardstick(), "streams_per_cpu_second": speeds}, indent=1))
+        return
     print(f"{yardstick():.0f} million turns of an empty loop per CPU second")
     for name, (way, tick) in ways.items():
         seconds = measure(way, options.rounds, tick)

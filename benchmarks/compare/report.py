@@ -1,6 +1,7 @@
 """What is kept of a run: the raw results, and a Markdown table made from nothing else."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from benchmarks.compare.rows import ROWS, Figures, Paced, Row, middle
@@ -100,11 +101,16 @@ def _ratio(row: Row, figures: dict[str, Figures], client: str) -> str:
 
 def noise(results: dict[str, Any]) -> str:
     """How far apart the two identical clients were, over all rows."""
-    pairs = [distance(medians(clients)) for clients in results["rows"].values()]
-    worst = max((pair for pair in pairs if pair is not None), default=None)
+    worst = furthest(results)
     if worst is None:
         return "No A/A pair was run."
     return f"Identical clients differed by up to {100 * worst:.0f} %, as stated above each table."
+
+
+def furthest(results: Mapping[str, Any]) -> float | None:
+    """The largest distance between the two identical clients; None where there was no pair."""
+    pairs = [distance(medians(clients)) for clients in results.get("rows", {}).values()]
+    return max((pair for pair in pairs if pair is not None), default=None)
 
 
 def apart(figures: dict[str, Figures]) -> str:

@@ -63,9 +63,7 @@ def timed(client: Client, job: Job, tokens: int, target: Server) -> Sample:
 def spread(milliseconds: list[float]) -> dict[str, float]:
     """Percentiles by name."""
     ordered = sorted(milliseconds)
-    return {
-        f"p{q}_ms": ordered[int(q / 100 * (len(ordered) - 1))] for q in (5, 50, 95)
-    }
+    return {f"p{q}_ms": ordered[int(q / 100 * (len(ordered) - 1))] for q in (5, 50, 95)}
 
 
 def throughput(client: Client, turn: int) -> Turn:

@@ -2,8 +2,8 @@
 
 A client is started as `client.py JOB`, JOB being JSON, and prints one JSON object per line:
 `{"state": "held"}` when all streams of a hold have begun, `{"state": "cancelled", "cpu": s}` when
-it has cancelled them, `{"state": "done", "tokens": n, "latency_us": {...}}` at the end, with `first_ms` and `span` of a
-job that is timed.
+it has cancelled them, `{"state": "done", "tokens": n, "latency_us": {...}}` at the end; of a job
+that is timed with `first_ms` and `span`.
 """
 
 import json
