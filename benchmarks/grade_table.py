@@ -21,6 +21,7 @@ lines of SSE that people write on top of it.
 
 def grades(folder: Path) -> Grades:
     """Every finding of the folder."""
+    saved = [json.loads(path.read_text() or "{}") for path in sorted(folder.glob("*.json"))]
     found = [
         Finding(**{
             **{name: one[name] for name in ("client", "case", "requests", "seconds", "error")},
@@ -28,16 +29,26 @@ def grades(folder: Path) -> Grades:
             "want": Want(one["want"]),
             "verdict": Verdict(one["verdict"]),
         })
-        for path in sorted(folder.glob("*.json"))
-        for one in json.loads(path.read_text() or '{"findings": []}')["findings"]
+        for one in (finding for part in saved for finding in part.get("findings", ()))
     ]
     found.sort(key=lambda finding: _ORDER.index(finding.client))
-    return Grades(tuple(found))
+    versions = {client: said for part in saved for client, said in part.get("versions", {}).items()}
+    return Grades(tuple(found), versions)
 
 
 def page(found: Grades) -> str:
     """The whole document."""
-    return _HEAD + found.as_markdown()
+    return _HEAD + found.as_markdown() + _made_of(found)
+
+
+def _made_of(found: Grades) -> str:
+    """Which versions these were, of the clients that said it."""
+    told = [
+        f"- {client}: {', '.join(f'{name} {version}' for name, version in said.items())}\n"
+        for client in found.clients
+        if (said := found.versions.get(client))
+    ]
+    return "\n" * bool(told) + "".join(told)
 
 
 def main() -> None:

@@ -13,7 +13,7 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -102,6 +102,8 @@ class Grades:
     """All findings."""
 
     findings: tuple[Finding, ...]
+    versions: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
+    """By client: of the programs it is made of, as it says itself; not of one that never ended."""
 
     @property
     def clients(self) -> tuple[str, ...]:
@@ -133,6 +135,7 @@ class Grades:
         """A stable object."""
         return {
             "schema": "streamnursery.grade/1",
+            "versions": {client: dict(self.versions.get(client, {})) for client in self.clients},
             "scores": {client: list(self.score(client)) for client in self.clients},
             "findings": [found.as_json() for found in self.findings],
         }
@@ -160,18 +163,22 @@ async def grade(
     *,
     menu: Sequence[Case] = MENU,
     at_once: int = 4,
-    on_finding: Any = None,
+    on_finding: Callable[[Finding], object] | None = None,
 ) -> Grades:
     """Every case against every command; clients by name.
 
     `on_finding` is called with each `Finding` as it is made.
     """
     found: dict[tuple[str, str], Finding] = {}
+    versions: dict[str, Mapping[str, str]] = {}
     places = trio.CapacityLimiter(at_once)
 
     async def one(client: str, command: Sequence[str], case: Case) -> None:
         async with places:
-            finding = found[client, case.name] = await _confront(client, command, case)
+            finding, said = await _confront(client, command, case)
+        found[client, case.name] = finding
+        if said:
+            versions.setdefault(client, said)
         if on_finding is not None:
             on_finding(finding)
 
@@ -179,10 +186,14 @@ async def grade(
         for case in menu:
             for client, command in commands.items():
                 nursery.start_soon(one, client, command, case)
-    return Grades(tuple(found[client, case.name] for case in menu for client in commands))
+    findings = tuple(found[client, case.name] for case in menu for client in commands)
+    return Grades(findings, versions)
 
 
-async def _confront(client: str, command: Sequence[str], case: Case) -> Finding:
+async def _confront(
+    client: str, command: Sequence[str], case: Case
+) -> tuple[Finding, Mapping[str, str]]:
+    """What it made of the case, and the versions that it said it has."""
     provider = Provider(dice=random.Random(1), models={_MODEL: _PACE}, plan=case.plan)
     async with trio.open_nursery() as nursery:
         server = await serve_loopback(provider, nursery=nursery)
@@ -200,7 +211,14 @@ async def _confront(client: str, command: Sequence[str], case: Case) -> Finding:
         )
         await server.stop()
         nursery.cancel_scope.cancel()
-    return finding
+    return finding, _versions(said)
+
+
+def _versions(said: Mapping[str, Any] | None) -> Mapping[str, str]:
+    given = said.get("versions") if said is not None else None
+    if not isinstance(given, dict):
+        return {}
+    return {str(name): str(version) for name, version in given.items()}
 
 
 async def _run(

@@ -1,6 +1,7 @@
 """Grading: verdicts come from the provider's log, whatever the client says of itself."""
 
 import json
+import platform
 import random
 import sys
 from pathlib import Path
@@ -101,4 +102,20 @@ def test_what_makes_no_sense_is_refused(tmp_path: Path, words: str, says: str) -
 def test_the_command_prints_its_findings(tmp_path: Path) -> None:
     ran = run(tmp_path, "grade", "--only", "nothing special", "--json", "-q")
     assert (ran.code, ran.err) == (0, "")
-    assert json.loads(ran.out)["scores"] == {"engine": [1, 1]}
+    found = json.loads(ran.out)
+    assert found["scores"] == {"engine": [1, 1]}
+    assert found["versions"]["engine"]["python"] == platform.python_version()
+    assert found["versions"]["engine"]["streamnursery"]
+
+
+async def test_a_client_says_its_versions_or_none(tmp_path: Path) -> None:
+    menu = [case for case in MENU if case.name == "nothing special"]
+    for said, kept in (('{"a": 1}', {"a": "1"}), ('"many"', {}), ("null", {})):
+        program = tmp_path / "client.py"
+        line = f'{{"outcome": "complete", "text": "", "versions": {said}}}'
+        program.write_text(f"print({line!r})\n")
+        seen: list[Finding] = []
+        commands = {"own": [sys.executable, str(program)]}
+        grades = await grade(commands, menu=menu, on_finding=seen.append)
+        assert grades.findings == tuple(seen)
+        assert grades.as_json()["versions"] == {"own": kept}

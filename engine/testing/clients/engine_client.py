@@ -2,11 +2,14 @@
 
 import json
 import os
+import platform
 import sys
 
 import trio
 
 import engine
+
+VERSIONS = {"streamnursery": engine.__version__, "python": platform.python_version()}
 
 
 async def ask() -> dict[str, object]:
@@ -28,7 +31,7 @@ async def ask() -> dict[str, object]:
             found: dict[str, object] = {"outcome": "error", "error": name, "typed": True}
         else:
             found = {"outcome": "left" if leave else "complete"}
-        print(json.dumps({**found, "text": text}), flush=True)
+        print(json.dumps({**found, "text": text, "versions": VERSIONS}), flush=True)
         await trio.to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
     return found
 

@@ -2,9 +2,13 @@
 
 import json
 import os
+import platform
 import sys
+from importlib.metadata import version
 
 import httpx
+
+VERSIONS = {"httpx": version("httpx"), "python": platform.python_version()}
 
 
 def main() -> None:
@@ -44,7 +48,7 @@ def main() -> None:
             "error": f"{kind.__module__}.{kind.__qualname__}",
             "typed": isinstance(error, httpx.HTTPError),
         }
-    print(json.dumps({**found, "text": text}), flush=True)
+    print(json.dumps({**found, "text": text, "versions": VERSIONS}), flush=True)
     sys.stdin.read()
 
 

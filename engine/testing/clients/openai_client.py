@@ -2,9 +2,13 @@
 
 import json
 import os
+import platform
 import sys
+from importlib.metadata import version
 
 import openai
+
+VERSIONS = {"openai": version("openai"), "python": platform.python_version()}
 
 
 def main() -> None:
@@ -34,7 +38,7 @@ def main() -> None:
             "error": f"{kind.__module__}.{kind.__qualname__}",
             "typed": isinstance(error, openai.OpenAIError),
         }
-    print(json.dumps({**found, "text": text}), flush=True)
+    print(json.dumps({**found, "text": text, "versions": VERSIONS}), flush=True)
     sys.stdin.read()
 
 

@@ -1,5 +1,8 @@
 // OpenAI's client for Node, as its documentation shows it; the protocol is in __init__.py.
 const OpenAI = require("openai");
+const {VERSION} = require("openai/version");
+
+const versions = {openai: VERSION, node: process.versions.node};
 
 async function main() {
   const client = new OpenAI.default();
@@ -27,7 +30,7 @@ async function main() {
     const typed = error instanceof OpenAI.OpenAIError;
     found = {outcome: "error", error: error.constructor.name, typed};
   }
-  console.log(JSON.stringify({...found, text}));
+  console.log(JSON.stringify({...found, text, versions}));
   process.stdin.resume();
 }
 
