@@ -2,7 +2,7 @@
 
 `benchmarks.micro` (pyperf), the wait for a slot, the ledger on this disk and the simulated world.
 Writes benchmarks/results/parts/<date>-<cores>-core.json, from which `python -m benchmarks.publish`
-makes the tables. Takes about four minutes.
+makes the tables. Takes about six minutes.
 """
 
 import argparse

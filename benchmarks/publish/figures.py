@@ -45,7 +45,8 @@ class Figures:
         if not self.results:
             return "Nothing was measured yet.\n"
         machine, versions = self.results["machine"], self.results["versions"]
-        how = f"{self.results['rounds']} interleaved rounds, " * ("rounds" in self.results)
+        rounds = self.results.get("rounds")
+        how = f"{rounds} interleaved rounds, " if rounds else ""
         ahead = ", real-time scheduling" * bool(self.results.get("real_time"))
         load = f"load {machine['load_before']:.1f} before{ahead}"
         used = ", ".join(f"{name} {version}" for name, version in versions.items())

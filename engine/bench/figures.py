@@ -135,6 +135,7 @@ def summary(stints: Sequence[Stint], model: str = ALL) -> dict[str, Any]:
         "input_tokens": whole.counts["input_tokens"],
         "output_tokens": whole.counts["output_tokens"],
         "requests_with_usage": whole.counts["with_usage"],
+        "requests_with_cost": whole.counts["priced"],
         "numbers": {name: _number(name, whole, found) for name in NUMBERS},
         "times": {name: _time(name, whole, found) for name in TIMES},
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 from engine.bench.charts import Series, columns, linear, lines, logarithmic
 from engine.bench.figures import ALL
-from engine.bench.report import HEAD, rows, sentences, shown
+from engine.bench.report import dollars, head, rows, sentences, shown
 from engine.bench.style import CSS
 
 _MAX_LINES = 8
@@ -56,6 +56,9 @@ def _tiles(levels: Sequence[tuple[str, str, dict[str, Any]]]) -> str:
         ("answers/s", _number(numbers["rps"]["value"])),
         ("failed", _percent(numbers["errors"]["value"])),
     ]
+    cost = numbers["cost"]["value"]
+    if cost is not None:
+        tiles.append(("cost", dollars(cost)))
     cells = "".join(f"<div><b>{value}</b><span>{label}</span></div>" for label, value in tiles)
     return f"<section class=tiles>{cells}</section><p class=sub>at {escape(name)}</p>"
 
@@ -196,14 +199,14 @@ def _over_time(levels: Sequence[tuple[str, str, dict[str, Any]]]) -> list[str]:
 
 
 def _table(report: dict[str, Any]) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in HEAD)
+    titles = "".join(f"<th>{escape(name)}</th>" for name in head(report))
     lines_ = "".join(
         "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>"
         for row in rows(report)
     )
     return (
         "<section><h2>All figures</h2><div class=wide><table>"
-        f"<thead><tr>{head}</tr></thead><tbody>{lines_}</tbody></table></div></section>"
+        f"<thead><tr>{titles}</tr></thead><tbody>{lines_}</tbody></table></div></section>"
     )
 
 

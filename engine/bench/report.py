@@ -118,14 +118,28 @@ HEAD = (
 )
 
 
+def head(report: dict[str, Any]) -> list[str]:
+    """Of the final table; with the cost where any is known."""
+    return [*HEAD, "cost"] if _priced(report) else list(HEAD)
+
+
+def _priced(report: dict[str, Any]) -> bool:
+    return any(
+        level[ALL]["numbers"]["cost"]["value"] is not None
+        for target in report["targets"]
+        for level in target["levels"]
+    )
+
+
 def rows(report: dict[str, Any]) -> list[list[str]]:
-    """The final table, without its head: a row for each level and, of several, each model."""
-    found = []
+    """What stands below `head`: a row for each level and, of several, each model."""
+    found, priced = [], _priced(report)
     for target in report["targets"]:
         for level in target["levels"]:
             models = level["models"] if len(level["models"]) > 1 else {}
             for name, figures in (*models.items(), (ALL, level[ALL])):
-                found.append([target["name"], level["load"], name, *_cells(figures)])
+                cost = [dollars(figures["numbers"]["cost"]["value"])] if priced else []
+                found.append([target["name"], level["load"], name, *_cells(figures), *cost])
     return found
 
 
@@ -151,6 +165,13 @@ def shown(seconds: float | None) -> str:
     return f"{seconds:.3g} s"
 
 
+def dollars(value: float | None) -> str:
+    """US dollars with what matters of them."""
+    if value is None:
+        return "-"
+    return f"${value:,.2f}" if value >= 100 else f"${value:.3g}"
+
+
 def sentences(report: dict[str, Any]) -> list[str]:
     """What a table does not say: errors by category, the SLO, the client's own cost, doubts."""
     lines = [*_calibrated(report["calibration"])]
@@ -159,6 +180,7 @@ def sentences(report: dict[str, Any]) -> list[str]:
             where = f"{target['name']} at {level['load']}"
             lines += _ended(where, level)
             lines += _reuse(where, level)
+            lines += _unpriced(where, level[ALL])
             lines += [
                 f"{where}: {found['term']} {'kept' if found['kept'] else 'NOT kept'}"
                 + ("" if found["measured"] is None else f" ({found['measured']:.4g})")
@@ -200,3 +222,11 @@ def _reuse(where: str, level: dict[str, Any]) -> Sequence[str]:
         for one in level["repetitions"]
     )
     return [f"{where}: {attempts / opened:.1f} requests on a connection, {opened} opened"]
+
+
+def _unpriced(where: str, figures: dict[str, Any]) -> Sequence[str]:
+    """A cost that is not that of all requests says so."""
+    priced, every = figures["requests_with_cost"], figures["requests"]
+    if not priced or priced == every:
+        return ()
+    return [f"{where}: the cost is of {priced} of {every} requests: of the others it is not known"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from engine.bench.figures import ALL
 from engine.bench.page import page
-from engine.bench.report import HEAD, SCHEMA, as_json, rows, sentences, shown
+from engine.bench.report import SCHEMA, as_json, head, rows, sentences, shown
 from engine.bench.samples import OK, Sample
 from engine.bench.session import Result
 from engine.bench.terms import Term
@@ -73,7 +73,7 @@ def finish(
     if args.json:
         data(json.dumps(report))
     else:
-        data(aligned([list(HEAD), *rows(report)]))
+        data(aligned([head(report), *rows(report)]))
         data("\n".join(sentences(report)) or "nothing to add")
     for level, term, value, kept in verdicts:
         if not kept:
@@ -110,12 +110,12 @@ def compare(before: str, after: str, *, as_json: bool) -> int:
     if as_json:
         data(json.dumps({"schema": SCHEMA + "/compare", "changes": found}))
     else:
-        head = ["target", "load", "metric", "before", "after", "change"]
+        titles = ["target", "load", "metric", "before", "after", "change"]
         lines = [
             [c["target"], c["load"], c["metric"], _cell(c, "before"), _cell(c, "after"), _sign(c)]
             for c in found
         ]
-        data(aligned([head, *lines]))
+        data(aligned([titles, *lines]))
     return Exit.OK
 
 
@@ -154,6 +154,9 @@ def _changes(
         (name, old["numbers"][name]["value"], new["numbers"][name]["value"], False)
         for name in ("rps", "tokens_per_second", "goodput", "errors")
     )
+    cost = [numbers["numbers"]["cost"]["value"] for numbers in (old, new)]
+    if cost != [None, None]:
+        found.append(("cost", *cost, False))
     return [
         {
             "target": place[0],

@@ -14,7 +14,7 @@ from engine.bench.charts import Axis, Series, columns, linear, lines, logarithmi
 from engine.bench.figures import ALL, Stint
 from engine.bench.page import page
 from engine.bench.plan import Options
-from engine.bench.report import as_json, rows, sentences
+from engine.bench.report import as_json, dollars, head, rows, sentences
 from engine.bench.samples import FAILED, OK, Sample, Tally
 from engine.bench.session import Level, Result, all_doubts
 from engine.bench.shapes import Concurrency
@@ -24,7 +24,9 @@ HOSTILE = '<script>alert("x")</script>&'
 VOID = ("meta", "line", "circle", "rect", "path", "br")
 
 
-def report(targets: list[str], loads: list[int], *, requests: int = 3) -> dict[str, object]:
+def report(
+    targets: list[str], loads: list[int], *, requests: int = 3, cost: float | None = None
+) -> dict[str, Any]:
     levels = []
     for target in targets:
         for load in loads:
@@ -46,6 +48,7 @@ def report(targets: list[str], loads: list[int], *, requests: int = 3) -> dict[s
                         content_events=3,
                         reads=3,
                         attempts=1,
+                        cost_usd=cost if index else None,
                         gaps=array("d", [0.4, 0.4]),
                     )
                 )
@@ -54,7 +57,7 @@ def report(targets: list[str], loads: list[int], *, requests: int = 3) -> dict[s
     options = Options(count=requests, slo=parse("ttft.p99<1s"))
     result = Result(tuple(levels), options, None, all_doubts(levels, 1))
     made = as_json(result, started="2026-01-01T00:00:00Z", command="streamnursery bench")
-    found: dict[str, object] = json.loads(json.dumps(made))
+    found: dict[str, Any] = json.loads(json.dumps(made))
     return found
 
 
@@ -133,3 +136,15 @@ def test_columns_stack() -> None:
     text = columns("c", [Series("a", [(0, 2.0)]), Series("b", [(0, 3.0)])], x, y)
     tops = [float(found) for found in re.findall(r'<rect[^>]* y="([0-9.]+)"', text)]
     assert tops[1] < tops[0]
+
+
+def test_cost_is_shown_where_it_is_known_and_says_of_how_many_requests() -> None:
+    free, priced = report(["a"], [1]), report(["a"], [1], cost=0.0123)
+    assert "cost" not in head(free)
+    assert head(priced)[-1] == "cost"
+    assert [row[-1] for row in rows(priced)] == ["$0.0246"]
+    assert {len(row) for row in rows(priced)} == {len(head(priced))}
+    assert "a at 1 at once: the cost is of 2 of 3 requests" in "\n".join(sentences(priced))
+    assert "$0.0246</b><span>cost" in page(priced)
+    assert "cost" not in page(free).partition("<details>")[0]
+    assert dollars(1234.5) == "$1,234.50"

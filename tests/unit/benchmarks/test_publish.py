@@ -88,8 +88,12 @@ def test_quoted_figures_stand_beside_both_clients() -> None:
 
 
 def test_parts_of_which_some_were_not_run_are_gaps() -> None:
-    found = {**results(), "micro": {"sse": {"median_us": 44.4, "values_us": [40.0, 51.6]}}}
+    found: dict[str, Any] = results()
+    del found["rounds"]
+    found |= {"micro": {"sse": {"median_us": 44.4, "values_us": [40.0, 51.6]}}}
+    found |= {"admission": {"1000 waiting": {"calls_per_grant": 321.4}, "memory": {}}}
     assert line(parts(found), "100 server-sent events of one read")[1:] == ["44", "40 - 52"]
+    assert line(parts(found), "one that is granted")[1:] == ["321, -"]
     assert line(parts(found), "1,000 choices among 20 models")[1:] == ["-", "-"]
 
 
