@@ -128,6 +128,7 @@ def summary(stints: Sequence[Stint], model: str = ALL) -> dict[str, Any]:
         "failed": whole.outcomes[FAILED],
         "cancelled": whole.outcomes[CANCELLED],
         "errors_by_category": dict(whole.categories),
+        "first_errors": dict(whole.examples),
         "finish_reasons": dict(whole.finish_reasons),
         "attempts": whole.counts["attempts"],
         "content_events": whole.counts["content_events"],

@@ -26,6 +26,8 @@ from engine.values.events import CONTENT
 from engine.values.request import ChatRequest
 
 _CONTENT = frozenset(CONTENT)
+_MAX_WORDS = 300
+"""Characters of an error that are kept."""
 
 
 @attrs.frozen
@@ -42,7 +44,7 @@ class Stretch:
     grace: float = 60.0
     """Seconds that requests have to end when no more begin."""
     cancel_rate: float = 0.0
-    """Share of requests that are left after a random number of reads."""
+    """Share of requests that are left after a random number of pieces."""
     slow_rate: float = 0.0
     """Share of consumers that pause `slow_pause` seconds after each read."""
     slow_pause: float = 0.1
@@ -146,14 +148,15 @@ class Running:
                 except EngineError as error:
                     cancelled = isinstance(error, StreamCancelledError)
                     sample.outcome = CANCELLED if cancelled else FAILED
-                    sample.category = error.category
+                    sample.category, sample.error = error.category, _in_words(error)
                 except trio.Cancelled:
                     sample.outcome = CANCELLED
                     raise
                 finally:
                     self._note_end(stream, sample)
         except EngineError as error:  # refused before it began
-            sample.category, sample.ended_at = error.category, self.now
+            sample.category, sample.error = error.category, _in_words(error)
+            sample.ended_at = self.now
         finally:
             self.in_flight -= 1
             if counts:
@@ -175,7 +178,7 @@ class Running:
                 at = (stream.last_content_at or trio.current_time()) - self._started_at
                 self._note_content(sample, at, before, content)
                 before = at
-                if leave_after is not None and sample.reads >= leave_after:
+                if leave_after is not None and sample.content_events >= leave_after:
                     return CANCELLED
             if pause:
                 await trio.sleep(pause)
@@ -206,3 +209,8 @@ class Running:
         sample.request_id = stream.request_id
         choices = stream.partial.choices
         sample.finish_reason = choices[0].finish_reason if choices else None
+
+
+def _in_words(error: EngineError) -> str:
+    """One line, in words of ours alone: what the provider said may hold a key."""
+    return " ".join(str(error).split())[:_MAX_WORDS]

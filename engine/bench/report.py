@@ -2,7 +2,6 @@
 
 import platform
 from collections import Counter
-from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -12,7 +11,7 @@ from engine.bench.figures import ALL, summary
 from engine.bench.plan import pack_shape
 from engine.bench.samples import FAILED, OK, SLOT
 from engine.bench.session import Level, Result
-from engine.bench.terms import Term
+from engine.bench.terms import Term, shown
 
 SCHEMA = "streamnursery.bench/1"
 """Changes with every change that could break a reader."""
@@ -34,6 +33,7 @@ def as_json(result: Result, *, started: str, command: str) -> dict[str, Any]:
         },
         "options": result.options.packed(),
         "calibration": attrs.asdict(result.calibration) if result.calibration else None,
+        "interrupted": result.interrupted,
         "warnings": list(result.warnings),
         "targets": [
             {
@@ -53,7 +53,12 @@ def _level(level: Level, slo: tuple[Term, ...]) -> dict[str, Any]:
         "level": level.shape.level,
         "shape": _short(pack_shape(level.shape)),
         "slo": [
-            {"term": term.text, "measured": value, "kept": kept}
+            {
+                "term": term.text,
+                "measured": value,
+                "kept": kept,
+                "said": None if value is None else term.said(value),
+            }
             for term, value, kept in level.keeps(slo)
         ],
         "repetitions": [
@@ -154,79 +159,8 @@ def _cells(figures: dict[str, Any]) -> list[str]:
     return cells
 
 
-def shown(seconds: float | None) -> str:
-    """A time as people read it."""
-    if seconds is None:
-        return "-"
-    if seconds < 1e-3:
-        return f"{seconds * 1e6:.0f} us"
-    if seconds < 1:
-        return f"{seconds * 1e3:.3g} ms"
-    return f"{seconds:.3g} s"
-
-
 def dollars(value: float | None) -> str:
     """US dollars with what matters of them."""
     if value is None:
         return "-"
     return f"${value:,.2f}" if value >= 100 else f"${value:.3g}"
-
-
-def sentences(report: dict[str, Any]) -> list[str]:
-    """What a table does not say: errors by category, the SLO, the client's own cost, doubts."""
-    lines = [*_calibrated(report["calibration"])]
-    for target in report["targets"]:
-        for level in target["levels"]:
-            where = f"{target['name']} at {level['load']}"
-            lines += _ended(where, level)
-            lines += _reuse(where, level)
-            lines += _unpriced(where, level[ALL])
-            lines += [
-                f"{where}: {found['term']} {'kept' if found['kept'] else 'NOT kept'}"
-                + ("" if found["measured"] is None else f" ({found['measured']:.4g})")
-                for found in level["slo"]
-            ]
-        if target["highest_load"] is not None:
-            lines.append(
-                f"{target['name']}: the highest load that kept the SLO is {target['highest_load']}"
-            )
-    return lines + [f"warning: {text}" for text in report["warnings"]]
-
-
-def _calibrated(found: dict[str, Any] | None) -> list[str]:
-    if found is None:
-        return []
-    return [
-        f"The client itself: {found['cpu_us_per_token']:.1f} us CPU per token, "
-        f"{shown(found['added_ttft_p50'])} to the first token of a server that takes no time."
-    ]
-
-
-def _ended(where: str, level: dict[str, Any]) -> Sequence[str]:
-    figures = level[ALL]
-    lines = []
-    if figures["errors_by_category"]:
-        kinds = ", ".join(f"{k} {n}" for k, n in sorted(figures["errors_by_category"].items()))
-        lines.append(f"{where}: {figures['failed']} failed: {kinds}")
-    if figures["cancelled"]:
-        lines.append(f"{where}: {figures['cancelled']} cancelled by the client")
-    return lines
-
-
-def _reuse(where: str, level: dict[str, Any]) -> Sequence[str]:
-    opened = sum(one["connections_opened"] or 0 for one in level["repetitions"])
-    if not opened:
-        return ()
-    attempts = sum(
-        (one["connections_opened"] or 0) * (one["requests_per_connection"] or 0)
-        for one in level["repetitions"]
-    )
-    return [f"{where}: {attempts / opened:.1f} requests on a connection, {opened} opened"]
-
-
-def _unpriced(where: str, figures: dict[str, Any]) -> Sequence[str]:
-    """A cost that is not that of all requests says so."""
-    priced, every = figures["requests_with_cost"], figures["requests"]
-    if not priced or priced == every:
-        return ()
-    return [f"{where}: the cost is of {priced} of {every} requests: of the others it is not known"]

@@ -48,12 +48,17 @@ class Workers:
 
     processes: Sequence[trio.Process]
     watch: Watch
+    targets: Sequence[str]
+    """Names."""
+    count: int | None
+    """Requests of a stint, all processes together."""
 
     async def stint(self, target: int, shape: Shape, repetition: int) -> Stint:
         """As `Runner`; a share without load is left out."""
-        self.watch.title = f"target {target + 1}, {shape}, repetition {repetition + 1}"
+        self.watch.title = f"{self.targets[target]}, {shape}, repetition {repetition + 1}"
         found: list[Stint] = []
         shares = shape.share(len(self.processes))
+        counts = shared(self.count, sum(share is not None for share in shares))
         async with trio.open_nursery() as nursery:
             for process, share in zip(self.processes, shares, strict=True):
                 if share is not None:
@@ -61,6 +66,7 @@ class Workers:
                         "target": target,
                         "shape": pack_shape(share),
                         "repetition": repetition,
+                        "count": counts.pop(),
                     }
                     nursery.start_soon(self._order, process, order, found)
         self.watch.done += 1
@@ -88,15 +94,22 @@ class Workers:
         found.append(Stint.unpacked(answer["stint"]))
 
 
+def shared(count: int | None, among: int) -> list[int | None]:
+    """So many requests in parts that differ by one at most; None is no number for each."""
+    if count is None:
+        return [None] * among
+    return [count // among + (index < count % among) for index in range(among)]
+
+
 @asynccontextmanager
 async def worker_processes(words: Sequence[str], count: int) -> AsyncIterator[list[trio.Process]]:
-    """`count` processes of this command with `--worker I/N`, to the end of the block."""
+    """`count` processes of this command with `--worker I`, to the end of the block."""
     processes: list[trio.Process] = []
     try:
         for index in range(count):
             command = (sys.executable, "-m", "engine", "bench", *words)
             process = await trio.lowlevel.open_process(
-                [*command, "--worker", f"{index}/{count}"],
+                [*command, "--worker", str(index)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 start_new_session=True,
@@ -114,14 +127,10 @@ async def worker_processes(words: Sequence[str], count: int) -> AsyncIterator[li
 
 
 async def serve_orders(
-    targets: Sequence[Target], options: Options, index: int, of: int, samples: bool
+    targets: Sequence[Target], options: Options, index: int, samples: bool
 ) -> None:
     """A worker's life: stints as they are ordered on stdin, until it ends."""
-    own = attrs.evolve(
-        options,
-        seed=options.seed + 7919 * (index + 1),
-        count=None if options.count is None else max(1, round(options.count / of)),
-    )
+    own = attrs.evolve(options, seed=options.seed + 7919 * (index + 1))
     watch = Watch()
     lines: list[tuple[str, str, dict[str, Any]]] = []
     if samples:
@@ -133,6 +142,8 @@ async def serve_orders(
             return
         order = json.loads(line)
         shape = unpack_shape(order["shape"])
-        stint = await run_stint(targets[order["target"]], shape, own, order["repetition"], watch)
+        ordered = attrs.evolve(own, count=order["count"])
+        target, repetition = targets[order["target"]], order["repetition"]
+        stint = await run_stint(target, shape, ordered, repetition, watch)
         print(json.dumps({"stint": stint.packed(), "samples": lines}), flush=True)
         lines.clear()

@@ -35,6 +35,8 @@ class Sample:
     """When it did: later than intended when the client was late."""
     outcome: str = FAILED
     category: str | None = None
+    error: str | None = None
+    """What its user was told, where it failed."""
     admitted_at: float | None = None
     sent_at: float | None = None
     """When the attempt that answered was begun."""
@@ -89,6 +91,8 @@ class Tally:
         """Output tokens per second of each complete stream, recorded as 1/1000 of its value."""
         self.outcomes: Counter[str] = Counter()
         self.categories: Counter[str] = Counter()
+        self.examples: dict[str, str] = {}
+        """Of each category the first error, in words."""
         self.finish_reasons: Counter[str] = Counter()
         self.good = 0
         """Complete answers that kept every time of the SLO."""
@@ -105,7 +109,9 @@ class Tally:
         """Count one request."""
         self.outcomes[sample.outcome] += 1
         if sample.outcome == FAILED:
-            self.categories[sample.category or "engine_error"] += 1
+            category = sample.category or "engine_error"
+            self.categories[category] += 1
+            self.examples.setdefault(category, sample.error or "")
         self._add_counts(sample)
         self._add_end(sample)
         times = sample.times()
@@ -153,6 +159,7 @@ class Tally:
             getattr(self, name).update(getattr(other, name))
         for name, slots in self.ends.items():
             slots.update(other.ends[name])
+        self.examples = {**other.examples, **self.examples}
         self.good += other.good
         self.cost_usd += other.cost_usd
 
@@ -166,6 +173,7 @@ class Tally:
                 for name in ("outcomes", "categories", "finish_reasons", "counts")
             },
             "ends": {name: dict(slots) for name, slots in self.ends.items()},
+            "examples": self.examples,
             "good": self.good,
             "cost_usd": self.cost_usd,
         }
@@ -180,6 +188,7 @@ class Tally:
             getattr(tally, name).update(packed[name])
         for name, slots in packed["ends"].items():
             tally.ends[name].update(slots)
+        tally.examples.update(packed["examples"])
         tally.good, tally.cost_usd = packed["good"], packed["cost_usd"]
         return tally
 

@@ -58,6 +58,8 @@ class Result:
     warnings: tuple[str, ...]
     highest: dict[str, Shape | None] | None = None
     """By target, the highest load that kept the SLO, where it was looked for."""
+    interrupted: bool = False
+    """Some of what was asked for is missing."""
 
 
 async def run_levels(

@@ -46,6 +46,17 @@ _PERCENTILE = re.compile(r"p([0-9]{1,2}(?:\.[0-9]{1,3})?)")
 MAX_TERMS = 50
 
 
+def shown(seconds: float | None) -> str:
+    """A time as people read it."""
+    if seconds is None:
+        return "-"
+    if seconds < 1e-3:
+        return f"{seconds * 1e6:.0f} us"
+    if seconds < 1:
+        return f"{seconds * 1e3:.3g} ms"
+    return f"{seconds:.3g} s"
+
+
 class TermError(ValueError):
     """What is wrong with an expression, one line a mistake."""
 
@@ -65,6 +76,12 @@ class Term:
     def holds(self, found: float) -> bool:
         """Whether `found` satisfies it."""
         return _OPERATORS[self.op](found, self.value)
+
+    def said(self, found: float) -> str:
+        """A measured value in the unit that its metric has."""
+        if self.metric in TIMES:
+            return shown(found)
+        return f"{found * 100:.3g} %" if self.metric == "errors" else f"{found:.4g}"
 
     @property
     def quantile(self) -> float | None:

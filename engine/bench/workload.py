@@ -55,8 +55,8 @@ class Lengths:
                 if not 1 <= low <= high:
                     raise ValueError
                 return cls((low + high) / 2, (high - low) / 4, low, high)
-            mean, _, stdev = text.replace("±", "+-").partition("+-")
-            found = cls(float(mean), float(stdev or 0))
+            mean, varies, stdev = text.replace("±", "+-").partition("+-")
+            found = cls(float(mean), float(stdev) if varies else 0.0)
             if not (1 <= found.mean <= found.high and 0 <= found.stdev <= found.high):
                 raise ValueError
         except ValueError:

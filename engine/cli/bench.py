@@ -35,7 +35,7 @@ def add(verbs: Verbs) -> None:
     _add_target(parser.add_argument_group("who is asked, and what"))
     _add_load(parser.add_argument_group("load"))
     _add_verdict(parser.add_argument_group("verdict and output"))
-    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--sim-url", help=argparse.SUPPRESS)
     add_config(parser)
 
@@ -111,15 +111,18 @@ def run(args: argparse.Namespace) -> int:
         from engine.cli.which_model import chosen_models
 
         chosen_models(list(models) or None, loaded)
+    from engine.cli.bench_output import check_writable
+
     asked, dates = bench_plan.workload(args, models)
     options, shapes = bench_plan.options(args), bench_plan.shapes(args, dates)
     checks = bench_plan.terms("--check", args.check)
+    check_writable([args.save, args.jsonl, args.html])
 
     from engine.cli.processes import sim_process
 
     def measure(simulator: str | None) -> int:
         targets = bench_plan.targets(args, loaded.config, asked, simulator)
-        if args.worker:
+        if args.worker is not None:
             return _work(args, targets, options)
         return _measure(args, targets, shapes, options, checks, simulator)
 
@@ -134,8 +137,7 @@ def _work(args: argparse.Namespace, targets: "list[Target]", options: "Options")
 
     from engine.bench.runners import serve_orders
 
-    index, _, of = args.worker.partition("/")
-    trio.run(serve_orders, targets, options, int(index), int(of), bool(args.jsonl))
+    trio.run(serve_orders, targets, options, args.worker, bool(args.jsonl))
     return Exit.OK
 
 

@@ -2,17 +2,20 @@
 
 import argparse
 import json
+import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from engine.bench.figures import ALL
 from engine.bench.page import page
-from engine.bench.report import SCHEMA, as_json, head, rows, sentences, shown
+from engine.bench.remarks import sentences, sequential
+from engine.bench.report import SCHEMA, as_json, head, rows
 from engine.bench.samples import OK, Sample
 from engine.bench.session import Result
-from engine.bench.terms import Term
+from engine.bench.terms import Term, shown
 from engine.cli.console import data, note
 from engine.cli.exits import CliError, Exit
 from engine.cli.parser import PROGRAM
@@ -48,6 +51,7 @@ def finish(
 ) -> int:
     """Tell everything, and say whether the checks hold."""
     if result is None:
+        note("it ended before the first load had: nothing was measured")
         return interrupted or Exit.SOME_FAILED
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     report = as_json(result, started=started, command=" ".join([PROGRAM, *sys.argv[1:]]))
@@ -66,18 +70,19 @@ def finish(
         }
         for level, term, value, kept in verdicts
     ]
-    if args.save:
-        _write(args.save, json.dumps(report))
-    if args.html:
-        _write(args.html, page(report))
     if args.json:
         data(json.dumps(report))
     else:
         data(aligned([head(report), *rows(report)]))
-        data("\n".join(sentences(report)) or "nothing to add")
+        said = [*(sequential(report) if args.preset else ()), *sentences(report)]
+        data("\n".join(said) or "nothing to add")
+    if args.save:
+        _write(args.save, json.dumps(report))
+    if args.html:
+        _write(args.html, page(report))
     for level, term, value, kept in verdicts:
         if not kept:
-            found = "was not measured" if value is None else f"is {value:.4g}"
+            found = "was not measured" if value is None else f"is {term.said(value)}"
             note(f"check not met: {term.text}: {level.target} at {level.shape}, where it {found}")
     if interrupted:
         return interrupted
@@ -95,6 +100,26 @@ def _write(path: str, text: str) -> None:
         raise _unwritable(path, error) from None
 
 
+def check_writable(paths: Iterable[str | None]) -> None:
+    """Before anything is measured: what was found would be lost.
+
+    Raises:
+        CliError: a file cannot be written.
+    """
+    for path in filter(None, paths):
+        file = Path(path)
+        folder, why = file.absolute().parent, None
+        if file.is_dir():
+            why = "it is a folder"
+        elif not folder.is_dir():
+            why = f"there is no folder {folder}"
+        elif not os.access(file if file.exists() else folder, os.W_OK):
+            why = "permission denied"
+        if why is not None:
+            msg = f"{path} cannot be written"
+            raise CliError(msg, why)
+
+
 def _unwritable(path: str | None, error: OSError) -> CliError:
     return CliError(f"{path} cannot be written", error.strerror or str(error))
 
@@ -104,8 +129,9 @@ def compare(before: str, after: str, *, as_json: bool) -> int:
     old, new = _levels(_read(before)), _levels(_read(after))
     both = [place for place in old if place in new]
     if not both:
-        why = "no target and load stands in both"
-        raise CliError("there is nothing to compare", why, f"{PROGRAM} bench --help")
+        sides = [(before, old), (after, new)]
+        why = "\n".join(f"{path} has {_places(levels)}" for path, levels in sides)
+        raise CliError("no target and load stands in both results", why, f"{PROGRAM} bench --help")
     found = [change for place in both for change in _changes(place, old[place], new[place])]
     if as_json:
         data(json.dumps({"schema": SCHEMA + "/compare", "changes": found}))
@@ -117,6 +143,10 @@ def compare(before: str, after: str, *, as_json: bool) -> int:
         ]
         data(aligned([titles, *lines]))
     return Exit.OK
+
+
+def _places(levels: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{target} at {load}" for target, load in levels)
 
 
 def _read(path: str) -> dict[str, Any]:
@@ -175,7 +205,9 @@ def _cell(change: dict[str, Any], side: str) -> str:
     value = change[side]
     if value is None:
         return "-"
-    return shown(value) if change["is_time"] else f"{value:.4g}"
+    if change["is_time"]:
+        return shown(value)
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def _sign(change: dict[str, Any]) -> str:

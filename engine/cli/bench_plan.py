@@ -220,4 +220,8 @@ def _at_url(url: str, key_env: str | None) -> "EngineConfig":
     try:
         return config_from_mapping({"endpoints": {"openai": endpoint}})
     except ConfigError as error:
+        if any(": endpoints.openai.url: " in problem for problem in error.problems):
+            why = error.problems[0].rpartition(": ")[2]
+            msg = f"--url {url:.60} is no address"
+            raise CliError(msg, why, "--url http://127.0.0.1:8000/v1") from None
         raise config_mistakes(error) from None

@@ -49,6 +49,7 @@ class Work:
         self._stints: dict[tuple[str, Shape], list[Stint]] = {}
         self._highest: dict[str, Shape | None] | None = None
         self._calibration: Calibration | None = None
+        self._whole = False
         watch.total = len(targets) * len(shapes) * options.repetitions
 
     @property
@@ -60,7 +61,14 @@ class Work:
         levels = [Level(name, shape, tuple(s)) for (name, shape), s in self._stints.items()]
         levels.sort(key=lambda level: (order[level.target], level.shape.level))
         doubts = all_doubts(levels, self._options.workers)
-        return Result(tuple(levels), self._options, self._calibration, doubts, self._highest)
+        return Result(
+            tuple(levels),
+            self._options,
+            self._calibration,
+            doubts,
+            self._highest,
+            interrupted=not self._whole,
+        )
 
     async def run(self) -> int:
         """Until everything is measured."""
@@ -82,6 +90,7 @@ class Work:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._show, screen)
                 await self._measure()
+                self._whole = True
                 nursery.cancel_scope.cancel()
         finally:
             screen.close()
@@ -96,7 +105,8 @@ class Work:
             await self._with(Here(self._targets, self._options, self._watch))
             return
         async with worker_processes(self._words, self._options.workers) as processes:
-            await self._with(Workers(processes, self._watch))
+            names = [target.name for target in self._targets]
+            await self._with(Workers(processes, self._watch, names, self._options.count))
 
     async def _with(self, runner: Runner) -> None:
         if not self._args.adaptive:

@@ -3,9 +3,9 @@
 import sys
 from typing import TYPE_CHECKING, Protocol
 
-from engine.bench.report import shown
 from engine.bench.samples import FAILED, OK, statistic
 from engine.bench.stint import Watch
+from engine.bench.terms import shown
 from engine.cli.console import can_redraw, note
 
 if TYPE_CHECKING:

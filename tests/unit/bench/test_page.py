@@ -14,7 +14,8 @@ from engine.bench.charts import Axis, Series, columns, linear, lines, logarithmi
 from engine.bench.figures import ALL, Stint
 from engine.bench.page import page
 from engine.bench.plan import Options
-from engine.bench.report import as_json, dollars, head, rows, sentences
+from engine.bench.remarks import sentences, sequential
+from engine.bench.report import as_json, dollars, head, rows
 from engine.bench.samples import FAILED, OK, Sample, Tally
 from engine.bench.session import Level, Result, all_doubts
 from engine.bench.shapes import Concurrency
@@ -148,3 +149,45 @@ def test_cost_is_shown_where_it_is_known_and_says_of_how_many_requests() -> None
     assert "$0.0246</b><span>cost" in page(priced)
     assert "cost" not in page(free).partition("<details>")[0]
     assert dollars(1234.5) == "$1,234.50"
+
+
+def test_what_holds_at_every_load_is_said_once() -> None:
+    told = sentences(report(["a"], [1, 2, 4]))
+    slo = [line for line in told if "ttft.p99<1s" in line]
+    assert slo == [
+        "a: ttft.p99<1s kept at 1 at once (200 ms), 2 at once (200 ms), 4 at once (200 ms)"
+    ]
+
+
+def test_an_interrupted_benchmark_says_so() -> None:
+    whole = report(["a"], [1])
+    assert whole["interrupted"] is False
+    assert "interrupted" not in " ".join(sentences(whole))
+    assert any("interrupted" in line for line in sentences({**whole, "interrupted": True}))
+
+
+def test_the_first_error_of_each_category_is_told_in_words() -> None:
+    broken = report(["a"], [1])
+    broken["targets"][0]["levels"][0][ALL]["first_errors"] = {"timeout_error": "too slow"}
+    assert "a at 1 at once: the first timeout_error: too slow" in sentences(broken)
+
+
+def test_a_small_benchmark_has_mean_least_and_most() -> None:
+    assert sequential(report(["a"], [1])) == [
+        "a at 1 at once: time to first token mean 200 ms, min 200 ms, max 200 ms, "
+        "2.2 tokens/s, 33.3 % failed"
+    ]
+
+
+def test_the_tiles_are_of_the_highest_load_that_kept_the_slo() -> None:
+    found = report(["a"], [1, 2, 4])
+    found["targets"][0]["highest_load"] = "2 at once"
+    assert "at a, 2 at once" in page(found).partition("<ul")[0]
+
+
+def test_a_distribution_of_one_value_is_an_upright_line() -> None:
+    chart = page(report(["a"], [1])).partition("<h2>Inter-token latency")[2]
+    found = re.search(r' d="M([\d.]+) ([\d.]+)\D+([\d.]+) ([\d.]+)', chart)
+    assert found is not None
+    assert found[1] == found[3]
+    assert float(found[2]) > float(found[4])

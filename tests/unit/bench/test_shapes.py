@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engine.bench.plan import pack_shape, unpack_shape
+from engine.bench.runners import shared
 from engine.bench.shapes import Concurrency, Constant, Poisson, Ramp, Replay, Shape, levels
 
 rates = st.floats(0.01, 1e4)
@@ -90,3 +91,12 @@ def test_a_shape_survives_its_way_to_a_worker(shape: Shape) -> None:
 def test_levels_grow_evenly() -> None:
     assert levels(1, 64, 7) == pytest.approx((1, 2, 4, 8, 16, 32, 64))
     assert levels(5, 5, 9) == (5,)
+
+
+@given(count=st.integers(0, 1000), among=st.integers(1, 64))
+def test_requests_are_shared_to_the_last_one(count: int, among: int) -> None:
+    parts = [part for part in shared(count, among) if part is not None]
+    assert sum(parts) == count
+    assert len(parts) == among
+    assert max(parts) - min(parts) <= 1
+    assert shared(None, among) == [None] * among

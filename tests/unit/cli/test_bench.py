@@ -56,7 +56,7 @@ def test_models_may_have_weights_and_scripts() -> None:
         ("-m sim/fast --requests-file nowhere.jsonl", "nowhere.jsonl cannot be read"),
         ("-m sim/fast --output-tokens many", "no length in tokens"),
         ("-m m=0 --url http://127.0.0.1:1/v1", "-m m=0 cannot be read"),
-        ("-m m --url nonsense", "mistake"),
+        ("-m m --url nonsense", "--url nonsense is no address"),
         ("-m gpt-4.1", "nobody serves the model gpt-4.1"),
     ],
 )
@@ -82,22 +82,27 @@ def test_a_replay_needs_dates(command: Command) -> None:
 
 
 def test_results_are_compared_by_target_and_load(command: Command) -> None:
-    def result(p50: float) -> str:
+    def result(p50: float, cost: float | None) -> str:
         times = {name: {"p50": p50, "p99": None} for name in ("ttft", "itl_read", "tpot", "e2e")}
-        numbers = {
+        numbers: dict[str, dict[str, float | None]] = {
             name: {"value": 2.0} for name in ("rps", "tokens_per_second", "goodput", "errors")
         }
+        numbers["cost"] = {"value": cost}
         level = {"load": "8 at once", "all": {"times": times, "numbers": numbers}}
         targets = [{"name": "t", "levels": [level]}]
         return json.dumps({"schema": "streamnursery.bench/1", "targets": targets})
 
-    command.write("a.json", result(0.2))
-    command.write("b.json", result(0.1))
+    command.write("a.json", result(0.2, 0.5))
+    command.write("b.json", result(0.1, 0.25))
     ran = command("bench", "--compare", "a.json", "b.json")
     assert ran.code == 0
     assert [line.split()[-1] for line in ran.out.splitlines() if "ttft.p50" in line] == ["-50.0%"]
     found = json.loads(command("bench", "--compare", "a.json", "b.json", "--json").out)
     assert found["changes"][0]["change"] == -0.5
+    assert [c["change"] for c in found["changes"] if c["metric"] == "cost"] == [-0.5]
+    command.write("b.json", result(0.1, None))
+    assert "cost" in command("bench", "--compare", "a.json", "b.json").out
+    assert "cost" not in command("bench", "--compare", "b.json", "b.json").out
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "nonsense"])
