@@ -2,8 +2,9 @@
 
     python -m benchmarks.compare.http2 [--rounds 3]
 
-nginx stands before the load server, on core 0 with it; the client has core 1. Needs nginx and what
-`setup` compiles. CPU and memory are differences of two runs, as everywhere here; medians.
+nginx stands before the load server, on core 0 with it; the client has core 1. One row is without
+it: `null_http2.py` sends every token in a frame of its own, over HTTP/2 only. Needs nginx and what
+`setup` makes. CPU and memory are differences of two runs, as everywhere here; medians.
 """
 
 import argparse
@@ -75,6 +76,20 @@ def front() -> Iterator[Server]:
             process.wait(10)
 
 
+@contextmanager
+def bare() -> Iterator[Server]:
+    """A server that sends a frame per token."""
+    words = ["-m", "benchmarks.compare.null_http2", str(CERTIFICATE), str(KEY), "1000"]
+    command = [*pinned(0), sys.executable, *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    with process:
+        try:
+            yield Server(int(process.stdout.readline()), str(CERTIFICATE))
+        finally:
+            process.terminate()
+
+
 def _wait_for(port: int) -> None:
     for _ in range(100):
         try:
@@ -125,10 +140,11 @@ def _job(base: str, streams: int, rounds: int = 1, *, hold: bool = False) -> Job
 
 
 ROWS = {
-    "burst, us/token": burst,
-    "paced 500 x 10/s, us/token": crowd,
-    "paced 10 x 50/s, us/token": few,
-    "memory, KiB/stream": hold,
+    "burst, us/token": (front, burst),
+    "burst, a frame a token, us/token": (bare, burst),
+    "paced 500 x 10/s, us/token": (front, crowd),
+    "paced 10 x 50/s, us/token": (front, few),
+    "memory, KiB/stream": (front, hold),
 }
 
 
@@ -140,15 +156,18 @@ def main() -> None:
     print("| row | " + " | ".join(client.name for client in CLIENTS) + " |")
     print("|---" * (len(CLIENTS) + 1) + "|")
     for name in arguments.rows:
+        where, measure = ROWS[name]
         figures: dict[str, list[float]] = {client.name: [] for client in CLIENTS}
         for _ in range(arguments.rounds):
             for client in CLIENTS:
-                with front() as target:
+                if where is bare and client.name.endswith("1.1"):
+                    continue
+                with where() as target:
                     try:
-                        figures[client.name].append(ROWS[name](client, target))
+                        figures[client.name].append(measure(client, target))
                     except ClientFailedError as error:
                         print(f"{client.name}: {error}", file=sys.stderr)
-        cells = [f"{median(found):.1f}" if found else "failed" for found in figures.values()]
+        cells = [f"{median(found):.1f}" if found else "-" for found in figures.values()]
         print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
 
 

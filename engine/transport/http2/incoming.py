@@ -50,6 +50,7 @@ class FrameReader:
         found: dict[int, list[bytes]] = {}
         data, at = self._data, self._at
         size, unpack = len(data), frames.PLAIN_HEAD.unpack_from
+        last_id, payloads = -1, list[bytes]()  # of the frame before
         while size - at > HEAD_SIZE:
             high, length, what, stream_id = unpack(data, at)
             if what or high or not 0 < length <= MAX_FRAME:
@@ -58,13 +59,12 @@ class FrameReader:
             end = start + length
             if end > size:
                 break
-            payloads = found.get(stream_id)
-            if payloads is not None:
-                payloads.append(data[start:end])
-            elif stream_id in streams:
-                found[stream_id] = [data[start:end]]
-            else:
-                break
+            if stream_id != last_id:
+                last_id, known = stream_id, found.get(stream_id)
+                if known is None and stream_id not in streams:
+                    break
+                payloads = found[stream_id] = known or []
+            payloads.append(data[start:end])
             at = end
         self._at = at
         return found
