@@ -12,6 +12,7 @@ from engine.values.request import ChatRequest
 from engine.values.statistics import ModelStatistics, Quantiles
 from engine.values.usage import Usage
 
+_GAPS_AT_ONCE = 100
 _ENOUGH = 20
 """Samples before a model's own figures replace the assumed ones."""
 _ASSUMED_LATENCY = 1.0
@@ -39,7 +40,9 @@ class Meter:
         self.errors: Counter[str] = Counter()
         self.queue_time = Histogram()
         self.ttft = Histogram()
-        self.itl = Histogram()
+        self._itl = Histogram()
+        self._gaps: list[float] = []
+        """Not in `_itl` yet: sorted in by the hundred, since one alone costs three times as much."""
         self.latency = Histogram()
         self.output = Histogram()
         """Thousands of output tokens of an answer."""
@@ -50,14 +53,27 @@ class Meter:
         self.ttft.add(ttft)
         self.content_events += events
         if events > 1:
-            self.itl.add(0.0, events - 1)
+            self._itl.add(0.0, events - 1)
 
     def more_content(self, gap: float, events: int) -> None:
         """A later read: one gap, and zeros between its own events."""
         self.content_events += events
-        self.itl.add(gap)
+        self._gaps.append(gap)
         if events > 1:
-            self.itl.add(0.0, events - 1)
+            self._itl.add(0.0, events - 1)
+        if len(self._gaps) >= _GAPS_AT_ONCE:
+            self._sort_in()
+
+    @property
+    def itl(self) -> Histogram:
+        """Seconds between the content events of a stream."""
+        self._sort_in()
+        return self._itl
+
+    def _sort_in(self) -> None:
+        for gap in self._gaps:
+            self._itl.add(gap)
+        self._gaps.clear()
 
     def usage(self, usage: Usage | None, timings: Timings) -> None:
         """Tokens of a request that has ended, however it did."""

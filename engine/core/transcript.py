@@ -54,9 +54,12 @@ class Transcript:
 
     def add(self, events: list[StreamEvent]) -> None:
         # One string per read and not one per token: the events themselves are not kept.
+        if len(events) == 1:
+            self._add_one(events[0])
+            return
         texts = [e.text for e in events if type(e) is TextDelta and e.index == 0]
         if len(texts) == len(events):
-            text = texts[0] if len(texts) == 1 else "".join(texts)
+            text = "".join(texts)
             self.characters += len(text)
             (self._parts.get(0) or self._of(0)).text.append(text)
         else:
@@ -64,10 +67,11 @@ class Transcript:
                 self._add_one(event)
 
     def _add_one(self, event: StreamEvent) -> None:
+        if type(event) is TextDelta:
+            (self._parts.get(event.index) or self._of(event.index)).text.append(event.text)
+            self.characters += len(event.text)
+            return
         match event:
-            case TextDelta(text, index):
-                self._of(index).text.append(text)
-                self.characters += len(text)
             case ReasoningDelta(text, index):
                 parts = self._of(index)
                 parts.reasoning = parts.reasoning or []

@@ -52,30 +52,26 @@ class BufferTotal:
         self.max_bytes = max_bytes
         self.current_bytes = 0
         self.peak_bytes = 0
-        self._held_back: dict[Channel, None] = {}
+        self.held_back: dict[Channel, None] = {}
+        """Those whose senders wait for room here, the longest first."""
 
     @property
     def full(self) -> bool:
         return self.current_bytes >= self.max_bytes
 
-    def add(self, nbytes: int) -> None:
-        self.current_bytes += nbytes
-        if self.current_bytes > self.peak_bytes:
-            self.peak_bytes = self.current_bytes
-
     def hold_back(self, channel: "Channel") -> None:
-        self._held_back[channel] = None
+        self.held_back[channel] = None
 
-    def release(self, nbytes: int) -> None:
-        self.current_bytes -= nbytes
+    def let_in(self) -> None:
+        """Somebody has taken bytes."""
         # One read is let in at a time; it calls again when it has been taken.
-        if self._held_back and not self.full:
-            channel = next(iter(self._held_back))
-            del self._held_back[channel]
+        if not self.full:
+            channel = next(iter(self.held_back))
+            del self.held_back[channel]
             channel.make_room()
 
     def forget(self, channel: "Channel") -> None:
-        self._held_back.pop(channel, None)
+        self.held_back.pop(channel, None)
 
 
 class Channel:
@@ -135,13 +131,16 @@ class Channel:
         self._events += events
         self._bytes += nbytes
         total = self._total
-        total.add(nbytes)
+        total.current_bytes += nbytes
+        if total.current_bytes > total.peak_bytes:
+            total.peak_bytes = total.current_bytes
         if self._events > self._peak_events:
             self._peak_events = self._events
         if self._bytes > self._peak_bytes:
             self._peak_bytes = self._bytes
         if self._consumer is not None:
-            self._wake()
+            trio.lowlevel.reschedule(self._consumer)
+            self._consumer = None
         if self._events >= self.max_events or self._bytes >= self.max_bytes:
             self._sender_waits = True
         elif total.current_bytes >= total.max_bytes:
@@ -159,7 +158,8 @@ class Channel:
         """Close, and drop what the consumer has not asked for."""
         self.close()
         self._next = self._behind = None
-        self._let_go(self._events, self._bytes)
+        if self._events:
+            self._let_go(self._events, self._bytes)
         self._taken_events = self._taken_bytes = 0
 
     async def receive(self) -> list[StreamEvent] | None:
@@ -204,11 +204,12 @@ class Channel:
         )
 
     def _let_go(self, events: int, nbytes: int) -> None:
-        if not events:
-            return
         self._events -= events
         self._bytes -= nbytes
-        self._total.release(nbytes)
+        total = self._total
+        total.current_bytes -= nbytes
+        if total.held_back:
+            total.let_in()
         if not self._sender_waits:
             return
         # Half empty before the sender goes on, so that it does not stop and go per read.

@@ -63,6 +63,7 @@ class StreamSink:
         """The task that sleeps until the end."""
         self._delivery = delivery
         self._clock = clock
+        self._time = trio.lowlevel.current_clock()
         self._meter = meter
         self._hold = hold
         self._claim = claim
@@ -102,7 +103,7 @@ class StreamSink:
 
     def room(self) -> None:
         """The consumer has caught up: the clocks run again."""
-        self._clock.resume(trio.current_time())
+        self._clock.resume(self._time.current_time())
         self._delivery.waits = self._waited_for
         self.rearm()
 
@@ -141,9 +142,10 @@ class StreamSink:
             kind = type(event)
             if kind in _CONTENT:
                 count += 1
-            elif isinstance(event, UsageReport):
-                self.usage = event.usage
-        self.finished = type(events[-1]) is Finished
+            elif kind is UsageReport:
+                self.usage = event.usage  # type: ignore[union-attr]
+            elif kind is Finished:
+                self.finished = True
         if not self.claimed:
             if self._hold and not count and not self.finished:
                 self._held += events
@@ -162,9 +164,6 @@ class StreamSink:
         if self.finished:
             # The consumer may read on from here before the attempt's task runs again.
             self._before_finish()
-        return self._put(events, nbytes)
-
-    def _put(self, events: list[StreamEvent], nbytes: int) -> bool:
         room = self._delivery.put(events, nbytes)
         if self.finished:
             return room
@@ -174,13 +173,13 @@ class StreamSink:
                 self._over(refused)
                 return False
         if not room:
-            self._clock.pause(trio.current_time())
+            self._clock.pause(self._time.current_time())
             self._waited_for = self._delivery.waits
             self._delivery.waits = "the consumer"
         return room
 
     def _count(self, count: int) -> None:
-        now = trio.current_time()
+        now = self._time.current_time()
         delivery = self._delivery
         self.content_events += count
         if delivery.first_token_at is None:

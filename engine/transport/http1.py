@@ -127,8 +127,8 @@ class Http1Exchange:
         if not self._live:
             return
         message = self._message
+        size = READ_SIZE
         try:
-            size = READ_SIZE
             if buggify.world is not None and buggify.world.strikes("http1.read"):
                 size = 3
             data = self.connection.recv_nowait(size)
@@ -213,16 +213,13 @@ class Http1Exchange:
         message = self._message
         data = message.take()
         if data:
-            self._feed(sink, data)
+            try:
+                self._paused = not sink.feed(data)
+            except Exception as bug:  # noqa: BLE001 - a stream's own fault must not end the others
+                self._give_up("its reader failed", bug)
         if (message.complete or message.failure is not None) and self._sink is sink:
             self._sink = None
             sink.end(message.failure)
-
-    def _feed(self, sink: ByteSink, data: bytes) -> None:
-        try:
-            self._paused = not sink.feed(data)
-        except Exception as bug:  # noqa: BLE001 - a stream's own fault must not end the others
-            self._give_up("its reader failed", bug)
 
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
         """Give the answer up; False if there is no sink left that could be told."""

@@ -65,9 +65,12 @@ class Pump:
                     await self._readiness.wait()
                     if buggify.world is not None:
                         await buggify.world.pause("pump.round")
-                    reads = self._round()
+                    ready = self._readiness.take()
+                    for watch in ready:
+                        if watch.active:  # not stopped by one before it in this round
+                            self._read(watch)
                     if self._moderation is not None:
-                        await self._rest(self._moderation, reads)
+                        await self._rest(self._moderation, len(ready))
         finally:
             self.close()
 
@@ -77,26 +80,19 @@ class Pump:
         if seconds and reads < MAX_READY:
             await trio.sleep(seconds)
 
-    def _round(self) -> int:
-        """Read what is ready; how many responses that were."""
-        readiness = self._readiness
-        ready = readiness.take()
-        for watch in ready:
-            if not watch.active:
-                continue  # stopped by one before it in this round
-            try:
+    def _read(self, watch: Watch) -> None:
+        try:
+            more = watch.response.on_readable()
+            if more and buggify.world is not None and buggify.world.strikes("pump.woken"):
                 more = watch.response.on_readable()
-                if more and buggify.world is not None and buggify.world.strikes("pump.woken"):
-                    more = watch.response.on_readable()
-                if more:
-                    readiness.again(watch)
-                else:
-                    watch.stop()
-            except Exception as bug:
+            if not more:
                 watch.stop()
-                if not watch.response.abandon("its reader failed", bug):
-                    raise
-        return len(ready)
+            elif watch.announces:
+                self._readiness.again(watch)
+        except Exception as bug:
+            watch.stop()
+            if not watch.response.abandon("its reader failed", bug):
+                raise
 
     def _let_go(self) -> None:
         for watch in self._readiness.watches():

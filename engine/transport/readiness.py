@@ -33,12 +33,13 @@ _STOPPED = -inf
 class Watch:
     """A response that is watched; implements `Reading`."""
 
-    __slots__ = ("active", "at", "connection", "fd", "response", "source")
+    __slots__ = ("active", "announces", "at", "connection", "fd", "response", "source")
 
     def __init__(self, source: "Readiness", response: Readable, fd: int = -1) -> None:
         self.source = source
         self.response = response
         self.connection = response.connection
+        self.announces = hasattr(response.connection, "readable_at")
         self.fd = fd
         self.at = inf
         """When it is ready, where that is known."""
@@ -60,7 +61,7 @@ class Readiness(Protocol):
         """What `Watch.stop` calls."""
 
     def again(self, watch: Watch) -> None:
-        """It was read once and wants to be read on."""
+        """It was read once and wants to be read on; asked for only if it `announces`."""
 
     async def wait(self) -> None:
         """Return when `take` may have something; a checkpoint in any case."""
@@ -91,7 +92,8 @@ class EpollReadiness:
         watch = Watch(self, response, fd)
         self._epoll.register(fd, select.EPOLLIN)
         self._watches[fd] = watch
-        self.again(watch)
+        if watch.announces:
+            self.again(watch)
         if self._kept:
             # Whoever waits, waits for the descriptor.
             trio.lowlevel.notify_closing(self._epoll)
@@ -105,7 +107,7 @@ class EpollReadiness:
                 self._epoll.unregister(watch.fd)
 
     def again(self, watch: Watch) -> None:
-        if getattr(watch.connection, "readable_at", inf) < inf and watch.active:
+        if watch.active and cast("Announcing", watch.connection).readable_at < inf:
             self._kept[watch] = None
 
     async def wait(self) -> None:
@@ -118,8 +120,11 @@ class EpollReadiness:
                 return  # woken by `add`, or closed
 
     def take(self) -> list[Watch]:
-        watches = self._watches
-        ready = [watches[fd] for fd, _ in self._epoll.poll(0, MAX_READY) if fd in watches]
+        ready = []
+        for fd, _ in self._epoll.poll(0, MAX_READY):
+            watch = self._watches.get(fd)
+            if watch is not None:
+                ready.append(watch)
         if self._kept:
             ready += [watch for watch in self._kept if watch not in ready]
             self._kept.clear()

@@ -106,10 +106,11 @@ class OpenAIChatStream:
         events: list[StreamEvent] = []
         if self.done or self.failure is not None:
             return events
-        records = iter(self._sse.read(data))
+        records = self._sse.read(data)
+        before = self._chunks
         for record in records:
             self._chunks += 1
-            if self._expect_text and isinstance(record, bytes):
+            if self._expect_text and type(record) is bytes:
                 try:
                     text = decode_text(record).choices[0].delta.content
                 except DECODE_ERRORS:
@@ -120,7 +121,7 @@ class OpenAIChatStream:
                     continue
             self._take_record(record, events)
             if self.done or self.failure is not None:
-                self.trailing = next(records, None) is not None
+                self.trailing = self._chunks - before < len(records)
                 return events
         self.failure = self._sse.failure
         if not self._chunks and self._sse.stray_bytes >= MAX_STRAY:

@@ -9,10 +9,10 @@ Rule 3: text is decoded only once a line is whole, so a character cut in two nee
 Rule 4: time is linear: a byte is searched when it arrives and copied when its line or event
         ends, and not again. Memory is bounded by `max_line` + `max_event` + one read.
 Rule 5: comments and unknown fields are lines like others: an endless comment is an endless line.
-Rule 6: the short way (`_plain`) may only be taken where it cannot differ from the long one.
+Rule 6: the short way in `read` may only be taken where it cannot differ from `_by_line`.
 """
 
-from typing import TypeAlias, cast
+from typing import TypeAlias
 
 import msgspec
 
@@ -110,10 +110,34 @@ class SSEDecoder:
 
     def read(self, chunk: bytes) -> list[Record]:
         """As `feed`, for those who care for the data of plain events alone."""
-        if self._clean:
-            plain = self._plain(chunk)
-            if plain is not None:
-                return plain
+        if not self._clean:
+            return self._by_line(chunk)
+        # The short way, for `data: ...` + blank line, over and over. Two line ends for each
+        # record, and none left over, say that no line hides in one.
+        whole, rest = chunk, b""
+        if b"\r" in whole:
+            whole = whole.replace(b"\r\n", b"\n")
+            if b"\r" in whole:
+                return self._by_line(chunk)
+        if not whole.endswith(b"\n\n"):
+            end = whole.rfind(b"\n\n") + 2
+            whole, rest = whole[:end], whole[end:]
+            if end < 2 or b"\n" in rest or len(rest) > self._max_line:
+                return self._by_line(chunk)
+        if self._tail:
+            whole = bytes(self._tail) + whole
+        if len(whole) > self._max_plain or not whole.startswith(b"data: "):
+            return self._by_line(chunk)
+        records: list[Record] = whole[6:-2].split(b"\n\ndata: ")  # type: ignore[assignment]
+        if whole.count(b"\n") != 2 * len(records):
+            return self._by_line(chunk)
+        self._at_start = False  # what begins with a field has no BOM
+        if rest or self._tail:
+            self._tail[:] = rest
+        return records
+
+    def _by_line(self, chunk: bytes) -> list[Record]:
+        """The long way, which knows everything an event stream may hold."""
         records: list[Record] = []
         self._take(self._split(chunk), records)
         if len(self._tail) > self._max_line:
@@ -162,33 +186,6 @@ class SSEDecoder:
             self._tail.clear()
         self._tail += rest
         return lines
-
-    def _plain(self, chunk: bytes) -> list[Record] | None:
-        """The data of `data: ...` + blank line, over and over; None if it is anything else.
-
-        Two line ends for each record, and none left over, say that no line hides in one.
-        """
-        if b"\r" in chunk:
-            chunk = chunk.replace(b"\r\n", b"\n")
-            if b"\r" in chunk:
-                return None
-        rest = b""
-        if not chunk.endswith(b"\n\n"):
-            end = chunk.rfind(b"\n\n") + 2
-            chunk, rest = chunk[:end], chunk[end:]
-            if end < 2 or b"\n" in rest or len(rest) > self._max_line:
-                return None
-        if len(self._tail) + len(chunk) > self._max_plain:
-            return None
-        if self._tail:
-            chunk = bytes(self._tail) + chunk
-        records = chunk[6:-2].split(b"\n\ndata: ")
-        if chunk.count(b"\n") != 2 * len(records) or not chunk.startswith(b"data: "):
-            return None
-        self._at_start = False  # what begins with a field has no BOM
-        self._tail.clear()
-        self._tail += rest
-        return cast("list[Record]", records)
 
     def _take(self, lines: list[bytes], records: list[Record]) -> None:
         for line in lines:
