@@ -23,26 +23,34 @@ class CallWindow:
     _slices: list[Tally] = attrs.field(factory=lambda: [Tally()] * SLICES, init=False)
     _current: int = attrs.field(default=0, init=False)
     """Number of the slice that runs now, counted from time 0."""
+    _sum: Tally = attrs.field(factory=Tally, init=False)
+    """Of all slices."""
 
     def add(self, now: float, *, calls: int = 0, failures: int = 0, slow: int = 0) -> None:
         self._advance(now)
         place = self._current % SLICES
         old = self._slices[place]
         self._slices[place] = Tally(old.calls + calls, old.failures + failures, old.slow + slow)
+        all_ = self._sum
+        self._sum = Tally(all_.calls + calls, all_.failures + failures, all_.slow + slow)
 
     def tally(self, now: float) -> Tally:
         self._advance(now)
-        return Tally(
+        return self._sum
+
+    def clear(self) -> None:
+        self._slices = [Tally()] * SLICES
+        self._sum = Tally()
+
+    def _advance(self, now: float) -> None:
+        current = int(now * SLICES // self.seconds)
+        if current <= self._current:
+            return
+        for number in range(max(self._current + 1, current - SLICES + 1), current + 1):
+            self._slices[number % SLICES] = Tally()
+        self._current = current
+        self._sum = Tally(
             sum(s.calls for s in self._slices),
             sum(s.failures for s in self._slices),
             sum(s.slow for s in self._slices),
         )
-
-    def clear(self) -> None:
-        self._slices = [Tally()] * SLICES
-
-    def _advance(self, now: float) -> None:
-        current = int(now * SLICES // self.seconds)
-        for number in range(max(self._current + 1, current - SLICES + 1), current + 1):
-            self._slices[number % SLICES] = Tally()
-        self._current = max(self._current, current)

@@ -198,6 +198,8 @@ class Ledger:
 
     def book(self, row: LedgerRow, change: Figures) -> None:
         """Add `change` to every account of the row that has a limit."""
+        if not (change.spent or change.reserved or change.uncertain):
+            return
         figures = self.figures
         for account in self.limited(row):
             before = figures.get(account)

@@ -23,7 +23,7 @@ _COVER_SECONDS = 10.0
 _ROUNDING = 1e-9
 
 
-@attrs.define(eq=False)
+@attrs.define(eq=False, on_setattr=attrs.setters.NO_OP)
 class RetryBudget:
     """The retries one endpoint has left, counted in tokens: one is an ordinary retry."""
 

@@ -141,6 +141,17 @@ def plan(
     )
 
 
+def is_usual(request: ChatRequest) -> bool:
+    """Whether its plan is that of every other request for its model."""
+    return (
+        request.retries is None
+        and request.patience is None
+        and request.hedge_after is None
+        and request.on_interrupt is None
+        and request.on_abort is None
+    )
+
+
 def _prefix_at(name: str, config: EngineConfig) -> AssistantPrefix:
     endpoint = config.endpoints.get(name)
     return endpoint.assistant_prefix if endpoint is not None else "off"

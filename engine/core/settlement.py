@@ -84,7 +84,7 @@ def _refused(ending: Ending) -> bool:
 
 def counted(ending: Ending, expected: Expected) -> tuple[Usage, frozenset[Flag]]:
     """The usage that is paid, and what is to be said about it."""
-    told = ending.usage or Usage()
+    told = ending.usage or _NO_USAGE
     flags: set[Flag] = set()
     spent = _believed(told.input_tokens, "input_tokens", told, _input_range(expected), flags)
     made = _believed(told.output_tokens, "output_tokens", told, _output_range(expected), flags)

@@ -81,10 +81,16 @@ class Delivery:
     _to_drain: int = attrs.field(default=0, init=False)
     spent: Usage | None = attrs.field(default=None, init=False)
     """Tokens of the attempts before the last mark."""
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    scope: trio.CancelScope = attrs.field(init=False)
     """Around the stream's task."""
-    task_done: trio.Event = attrs.field(factory=trio.Event, init=False)
+    over: bool = attrs.field(default=False, init=False)
+    """The stream's task has ended."""
+    _leaving: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
+    """The task that has left the stream's block, and waits for that."""
     _settled: trio.Event | None = attrs.field(default=None, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.scope = trio.CancelScope(deadline=self.deadline)
 
     @property
     def waiting_for(self) -> str | None:
@@ -154,6 +160,21 @@ class Delivery:
         if self.outcome is None:
             self._settled = trio.Event()
             await self._settled.wait()
+
+    def end(self) -> None:
+        """The stream's task has ended."""
+        self.over = True
+        if self._leaving is not None:
+            trio.lowlevel.reschedule(self._leaving)
+            self._leaving = None
+
+    async def wait_over(self) -> None:
+        """Until the stream's task has ended, for who leaves its block; nothing cuts it short."""
+        if self.over:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        else:
+            self._leaving = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
     @property
     def usage(self) -> Usage | None:

@@ -72,7 +72,8 @@ class DroppingChannel(Channel):
             if marks:
                 kept.append((marks, 0 if dropped else size))
             self._dropped += dropped
-            self._let_go(dropped, size)
+            if dropped:
+                self._let_go(dropped, size)
         if not kept:
             return
         behind = self._behind if self._behind is not None else deque()

@@ -290,7 +290,7 @@ class Admission:
     def _take(self, demand: Demand, lane: Lane, now: float) -> Lease:
         lease = Lease(demand, lane, (), (), self, now)
         lease.slots, lease.reserved = lane.take(lease, demand, now)
-        self.total.take_nowait(lease)
+        self.total.take_nowait(lease, now)
         self._dispatched += 1
         return lease
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import attrs
 
 from engine.core.meter import Meter
-from engine.core.route_plan import Plan, plan
+from engine.core.route_plan import Plan, is_usual, plan
 from engine.core.token_estimate import TokenEstimates, input_tokens
 from engine.scheduler.balancer import Balancer
 from engine.supervisor.course import Course
@@ -37,6 +37,7 @@ class Catalogue:
         endpoints = {SIMULATOR_ENDPOINT: SIMULATOR, **config.endpoints}
         self.config = attrs.evolve(config, endpoints=endpoints)
         self.balancer = Balancer(config.models, self._dice)
+        self._plans: dict[str, Plan] = {}
 
     @property
     def meters(self) -> dict[str, Meter]:
@@ -65,13 +66,22 @@ class Catalogue:
         name = self.name(request.model)
         return Course(
             model=name,
-            plan=given or plan(request, self.config, routes=self._ordered, name=self.name),
+            plan=given or self._plan(request),
             rank=rank,
             meter=self.meter(name),
             request=request,
             estimates=self.estimates,
             raw_tokens=input_tokens(request),
         )
+
+    def _plan(self, request: ChatRequest) -> Plan:
+        """Made once for each model of the configuration, where neither load nor request matter."""
+        if self.balancer or not is_usual(request) or request.model not in self.config.models:
+            return plan(request, self.config, routes=self._ordered, name=self.name)
+        made = self._plans.get(request.model)
+        if made is None:
+            made = self._plans[request.model] = self.plan(request)
+        return made
 
     def plan(self, request: ChatRequest) -> Plan:
         """Every route that may be tried, in order."""

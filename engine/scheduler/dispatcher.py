@@ -148,7 +148,6 @@ class Dispatcher:
 
     def _start(self, run: Runner, delivery: Delivery, course: Course) -> None:
         self._admission.check_open()
-        delivery.scope.deadline = delivery.deadline
         course.meter.requests += 1
         self._live[delivery] = course
         self._open[delivery] = None
@@ -191,7 +190,7 @@ class Dispatcher:
     def _forget(self, delivery: Delivery) -> None:
         """Whatever else goes wrong, those who wait for the task must not wait for ever."""
         del self._live[delivery]
-        delivery.task_done.set()
+        delivery.end()
         if not self._live and self._idle is not None:
             self._idle.set()
             self._idle = None
@@ -261,8 +260,7 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
             return
         if buggify.world is not None:
             await buggify.world.give_way("dispatcher.left")
-        with trio.CancelScope(shield=True):
-            await self._delivery.task_done.wait()
+        await self._delivery.wait_over()
 
 
 def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:

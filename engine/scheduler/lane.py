@@ -119,7 +119,7 @@ class Lane:
         reserved: list[Reservation | Underway] = []
         for limit in self.limits:
             if limit is not self.route or limit.adaptive is not None:
-                limit.slots.take_nowait(holder)
+                limit.slots.take_nowait(holder, now)
                 slots.append(limit.slots)
             if limit.rates.buckets or limit is self.route:
                 reserved += limit.rates.reserve(demand, now)

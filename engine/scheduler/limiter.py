@@ -43,11 +43,11 @@ class Slots:
     def free(self) -> bool:
         return self.taken < self.limit
 
-    def take_nowait(self, holder: object) -> None:
+    def take_nowait(self, holder: object, now: float) -> None:
         """Take a slot for `holder`, which is compared by identity, or raise `trio.WouldBlock`."""
         self._limiter.acquire_on_behalf_of_nowait(holder)
         self.taken += 1
-        self.taken_at = trio.current_time()
+        self.taken_at = now
         if self.taken > self.peak:
             self.peak = self.taken
 

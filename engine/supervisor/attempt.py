@@ -154,17 +154,17 @@ class Attempt:
                 self.delivery.under_way = False
 
     def enter(self, phase: Phase) -> None:
-        now = trio.current_time()
-        match phase:
-            case Phase.CONNECTING:
-                self.clock.connecting(now)
-                self._waits_for(f"a connection to {self.outlet.endpoint.name}")
-            case Phase.CONNECTED:
-                self.clock.connected(now)
-                self._waits_for(f"the answer of {self.outlet.endpoint.name}")
-            case Phase.SENDING:
-                self.state = AttemptState.MAYBE_SENT
-                self.delivery.under_way = True
+        if phase is Phase.SENDING:
+            self.state = AttemptState.MAYBE_SENT
+            self.delivery.under_way = True
+            return
+        now, name = trio.current_time(), self.outlet.endpoint.name
+        if phase is Phase.CONNECTING:
+            self.clock.connecting(now)
+            self._waits_for(f"a connection to {name}")
+        else:
+            self.clock.connected(now)
+            self._waits_for(f"the answer of {name}")
         self._watch.deadline = self.clock.deadline
 
     def give_up(self) -> None:

@@ -1,5 +1,6 @@
 """An endpoint as the supervisor uses it: its values, its wire language, its way out."""
 
+from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 import attrs
@@ -53,7 +54,7 @@ class Outlet:
         Raises:
             RequestError: the request cannot be encoded.
         """
-        path = quote(self.endpoint.url.path + self.dialect.path(request), safe=_SAFE)
+        path = _quoted(self.endpoint.url.path + self.dialect.path(request))
         return HttpRequest(
             peer=self._peer,
             method="POST",
@@ -64,7 +65,7 @@ class Outlet:
 
     def heartbeat(self) -> HttpRequest:
         """A question that costs nothing, with this endpoint's key and no other's."""
-        path = quote(self.endpoint.url.path + self.endpoint.heartbeat.path, safe=_SAFE)
+        path = _quoted(self.endpoint.url.path + self.endpoint.heartbeat.path)
         return HttpRequest(
             peer=self._peer,
             method="GET",
@@ -79,10 +80,15 @@ class Outlet:
         return HttpRequest(
             peer=self._peer,
             method=asked.method,
-            target=quote(path, safe=_SAFE) + (f"?{query}" if query else ""),
+            target=_quoted(path) + (f"?{query}" if query else ""),
             headers=self._headers + asked.headers + extra,
             body=asked.body,
         )
+
+
+@lru_cache(maxsize=1024)
+def _quoted(path: str) -> str:
+    return quote(path, safe=_SAFE)
 
 
 def _headers(endpoint: Endpoint) -> tuple[Header, ...]:

@@ -28,23 +28,33 @@ class Runner:
     attempt: Attempt
     booking: Booking
     lease: AttemptLease
-    _scope: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _scope: trio.CancelScope | None = attrs.field(default=None, init=False)
+    """Of one that may lose."""
     _booked: bool = attrs.field(default=False, init=False)
 
     async def run(self) -> None:
         """To the attempt's end, whichever; what ended it stands in `attempt.error`."""
         self.booking.started(self.attempt)
         try:
-            with self._scope:
+            if self._scope is None:
                 await self.attempt.run()
+            else:
+                with self._scope:
+                    await self.attempt.run()
         except EngineError:
             pass
         finally:
             self._book()
             self.lease.release()
 
+    def race(self, may_claim: Callable[[], bool]) -> None:
+        """Before it runs: there may be another one."""
+        self._scope = trio.CancelScope()
+        self.attempt.may_claim = may_claim
+
     def lose(self) -> None:
         """Another attempt owns the stream."""
+        assert self._scope is not None, "who has not raced cannot lose"
         self._book()
         self.attempt.give_up()
         self._scope.cancel()
@@ -88,7 +98,7 @@ class Race:
 
     def _enter(self, runner: Runner) -> None:
         self._runners.append(runner)
-        runner.attempt.may_claim = lambda: self._claim(runner)
+        runner.race(lambda: self._claim(runner))
 
     async def _run(self, runner: Runner) -> None:
         try:

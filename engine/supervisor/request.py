@@ -131,6 +131,8 @@ class RequestRun:
     def _go_cheaper(self) -> None:
         """Begin at a cheaper model of the plan where a soft budget is nearly spent."""
         stops, deadline = self.course.plan.stops, self.delivery.deadline
+        if len(stops) == 1:
+            return
         choices = [(self.course.demand(stop, deadline), stop.route) for stop in stops]
         at = self.supervisor.money.cheaper(self.delivery.request, choices)
         if at is not None:

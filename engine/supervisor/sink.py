@@ -139,44 +139,59 @@ class StreamSink:
     def _deliver(self, events: list[StreamEvent], nbytes: int) -> bool:
         count = 0
         for event in events:
-            kind = type(event)
-            if kind in _CONTENT:
+            if type(event) in _CONTENT:
                 count += 1
-            elif kind is UsageReport:
-                self.usage = event.usage  # type: ignore[union-attr]
-            elif kind is Finished:
-                self.finished = True
+            else:
+                self._take_note(event)
         if not self.claimed:
             if self._hold and not count and not self.finished:
                 self._held += events
                 self._held_bytes += nbytes
                 return True
-            before = self._claim()
-            if before is None:
-                self._over(None)
+            events = self._with_beginning(events)
+            if not events:
                 return False
-            self.claimed = True
-            events = [*before, *self._held, *events]
             nbytes += self._held_bytes
-            self._held = []
         if count:
             self._count(count)
         if self.finished:
             # The consumer may read on from here before the attempt's task runs again.
             self._before_finish()
+            return self._delivery.put(events, nbytes)
         room = self._delivery.put(events, nbytes)
-        if self.finished:
-            return room
-        if self.content_events >= self._allowance.look_at:
-            refused = self._allowance.outgrown(self.content_events)
-            if refused is not None:
-                self._over(refused)
-                return False
+        if self.content_events >= self._allowance.look_at and self._outgrown():
+            return False
         if not room:
-            self._clock.pause(self._time.current_time())
-            self._waited_for = self._delivery.waits
-            self._delivery.waits = "the consumer"
+            self._wait_for_consumer()
         return room
+
+    def _outgrown(self) -> bool:
+        """Whether the stream has to stop, since there is no money for more."""
+        refused = self._allowance.outgrown(self.content_events)
+        if refused is not None:
+            self._over(refused)
+        return refused is not None
+
+    def _take_note(self, event: StreamEvent) -> None:
+        if isinstance(event, UsageReport):
+            self.usage = event.usage
+        elif type(event) is Finished:
+            self.finished = True
+
+    def _with_beginning(self, events: list[StreamEvent]) -> list[StreamEvent]:
+        """Claim the stream; all that is to be put, unless another attempt has it."""
+        before = self._claim()
+        if before is None:
+            self._over(None)
+            return []
+        self.claimed = True
+        held, self._held = self._held, []
+        return [*before, *held, *events]
+
+    def _wait_for_consumer(self) -> None:
+        self._clock.pause(self._time.current_time())
+        self._waited_for = self._delivery.waits
+        self._delivery.waits = "the consumer"
 
     def _count(self, count: int) -> None:
         now = self._time.current_time()

@@ -48,7 +48,7 @@ class ConsumerRecord:
     def over(self) -> bool:
         """The request has ended and its task is gone."""
         delivery = delivery_of(self.stream)
-        return delivery.outcome is not None and delivery.task_done.is_set()
+        return delivery.outcome is not None and delivery.over
 
     def __str__(self) -> str:
         return f"stream {self.number} ({self.stream.request.model})"

@@ -12,7 +12,6 @@ Rule 4: everything the peer can repeat is bounded: the header block with its inf
 
 import re
 
-import attrs
 import httptools
 
 from engine.values.errors import (
@@ -132,7 +131,7 @@ class ResponseReader:
         """Nobody will ask for them, but for what the pool wants to know at the end."""
         if self.head is not None and len(self.head.headers) > 1:
             kept = tuple(h for h in self.head.headers if h[0] == "keep-alive")
-            self.head = attrs.evolve(self.head, headers=kept)
+            self.head = HttpHead(self.head.status, kept, self.head.http_version)
             self._headers = []
 
     def skip_body(self) -> None:

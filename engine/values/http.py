@@ -42,7 +42,7 @@ def check_header(name: str, value: str | Secret) -> str | None:
     return None
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Peer:
     """Where a connection leads and what it must be like; connections are reused per peer."""
 

@@ -72,7 +72,7 @@ def make_request(model: str | ChatRequest, prompt: object = None, **fields: obje
     Raises:
         RequestError: naming the field at fault and what it should be.
     """
-    unknown = fields.keys() - attrs.fields_dict(ChatRequest).keys()
+    unknown = fields.keys() - _NAMES
     if unknown:
         names = ", ".join(sorted(unknown))
         msg = f"unknown request field: {names}; put provider-specific fields in extra={{...}}"
@@ -112,14 +112,16 @@ def _model_problems(request: ChatRequest) -> list[str]:
 
 def _message_problems(request: ChatRequest) -> list[str]:
     messages = request.messages
-    if isinstance(messages, str | bytes) or not isinstance(messages, Sequence):
+    if type(messages) is not list and (
+        isinstance(messages, str | bytes) or not isinstance(messages, Sequence)
+    ):
         return ["messages must be a prompt or a sequence of {'role': ..., 'content': ...}"]
     if not messages:
         return ["messages is empty; give at least one {'role': 'user', 'content': ...}"]
     return [
         f"messages[{i}] must be a mapping with a 'role'"
         for i, m in enumerate(messages)
-        if not isinstance(m, Mapping) or not isinstance(m.get("role"), str)
+        if not (type(m) is dict or isinstance(m, Mapping)) or not isinstance(m.get("role"), str)
     ]
 
 
@@ -135,7 +137,7 @@ def _field_problems(request: ChatRequest) -> list[str]:
             problems.append(f"{name} must be between 0 and {top:g}, not {_shown(value)}")
     if request.seed is not None and not _whole(request.seed):
         problems.append(f"seed must be a whole number, not {_shown(request.seed)}")
-    if not isinstance(request.extra, Mapping):
+    if type(request.extra) is not dict and not isinstance(request.extra, Mapping):
         problems.append("extra must be a mapping")
     elif "stream" in request.extra:
         problems.append("extra may not contain 'stream': the engine always streams")
@@ -167,6 +169,7 @@ def _unsent_problems(request: ChatRequest) -> list[str]:
     return problems
 
 
+_NAMES = frozenset(attrs.fields_dict(ChatRequest))
 _POLICIES: dict[str, type] = {"priority": Priority, "patience": Patience, "retries": Retries}
 
 

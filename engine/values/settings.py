@@ -105,7 +105,7 @@ class Endpoint:
         )
 
 
-@attrs.frozen
+@attrs.frozen(cache_hash=True)
 class Route:
     """A model at an endpoint."""
 

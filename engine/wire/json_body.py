@@ -28,6 +28,11 @@ def encode_body(fields: Mapping[str, object]) -> bytes | str:
 
 
 def _plain(value: object, where: str) -> object:
+    kind = type(value)
+    if kind is str:  # as nearly everything; asking for an ABC is dear
+        return _text(value, where)  # type: ignore[arg-type]
+    if kind is dict:
+        return _object(value, where)  # type: ignore[arg-type]
     match value:
         case None | bool():
             return value
@@ -38,12 +43,16 @@ def _plain(value: object, where: str) -> object:
         case float():
             return _finite(value, where)
         case Mapping():
-            return {_key(k, where): _plain(v, f"{where}.{k}") for k, v in value.items()}
+            return _object(value, where)
         case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
             return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
         case _:
             what = f"is a {type(value).__name__}; send text, numbers, mappings or sequences"
             raise _flaw(where, what)
+
+
+def _object(value: Mapping[object, object], where: str) -> dict[str, object]:
+    return {_key(k, where): _plain(v, f"{where}.{k}") for k, v in value.items()}
 
 
 def _text(value: str, where: str) -> str:

@@ -133,7 +133,8 @@ class SSEDecoder:
             return self._by_line(chunk)
         self._at_start = False  # what begins with a field has no BOM
         if rest or self._tail:
-            self._tail[:] = rest
+            self._tail.clear()
+            self._tail += rest
         return records
 
     def _by_line(self, chunk: bytes) -> list[Record]:

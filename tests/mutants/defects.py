@@ -110,8 +110,8 @@ MUTANTS = (
     _mutant(
         "leaving a block does not wait for the stream's task",
         "scheduler/dispatcher.py",
-        "            await self._delivery.task_done.wait()",
-        "            await trio.lowlevel.checkpoint()",
+        "        await self._delivery.wait_over()",
+        "        await trio.lowlevel.checkpoint()",
         SIM + "test_scenarios_consumer.py",
         SIM + "test_transport_cancel_sweep.py",
     ),

@@ -68,9 +68,10 @@ async def scene(
     backups: Mapping[str, Plan] | None = None,
     model: Mapping[str, Any] | None = None,
     observers: Sequence[Callable[[Any], None]] = (),
+    max_records: int = 100_000,
     **config: Any,
 ) -> AsyncIterator[Scene]:
-    """`backups` are further endpoints of the model, in order, each with its plan. Leaving the
+    """`max_records` bounds what a provider's log keeps. `backups` are further endpoints of the model, in order, each with its plan. Leaving the
     scene checks that nothing is left of it."""
     plans = {"main": plan or Plan(), **(backups or {})}
     settings: dict[str, Any] = {
@@ -79,7 +80,13 @@ async def scene(
         **config,
     }
     providers = {
-        name: Provider(dice=random.Random(1), name=name, models={"m": profile}, plan=plan)
+        name: Provider(
+            dice=random.Random(1),
+            name=name,
+            models={"m": profile},
+            plan=plan,
+            max_records=max_records,
+        )
         for name, plan in plans.items()
     }
     async with trio.open_nursery() as nursery:
