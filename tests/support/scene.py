@@ -71,8 +71,8 @@ async def scene(
     max_records: int = 100_000,
     **config: Any,
 ) -> AsyncIterator[Scene]:
-    """`max_records` bounds what a provider's log keeps. `backups` are further endpoints of the model, in order, each with its plan. Leaving the
-    scene checks that nothing is left of it."""
+    """`backups` are further endpoints of the model, in order, each with its plan; a provider's log
+    keeps `max_records`. Leaving the scene checks that nothing is left of it."""
     plans = {"main": plan or Plan(), **(backups or {})}
     settings: dict[str, Any] = {
         "endpoints": {name: {"url": f"http://{name}.example.com/v1"} for name in plans},
