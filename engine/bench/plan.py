@@ -12,6 +12,8 @@ from engine.bench.workload import Workload
 from engine.values.policy import Retries
 from engine.values.settings import EngineConfig, ModelSettings
 
+SIMULATOR = "simulator"
+"""Name of the target that `sim/` models are asked of."""
 AT_ONCE = 20_000
 """Streams that a benchmark may hold when nobody limits them."""
 

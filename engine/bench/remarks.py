@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from engine.bench.figures import ALL
+from engine.bench.plan import SIMULATOR
 from engine.bench.terms import shown
 
 
@@ -17,6 +18,8 @@ def sentences(report: dict[str, Any]) -> list[str]:
             lines += _unpriced(where, level[ALL])
         lines += _reuse(target)
         lines += _slo(target)
+        if target["name"] == SIMULATOR and _costs(target):
+            lines.append(f"{SIMULATOR}: nothing was paid; the cost is that of the real models")
         if target["highest_load"] is not None:
             lines.append(
                 f"{target['name']}: the highest load that kept the SLO is {target['highest_load']}"
@@ -80,6 +83,10 @@ def _reuse(target: dict[str, Any]) -> Iterator[str]:
         yield (
             f"{target['name']}: {' to '.join(ends)} requests on a connection, {sum(opened)} opened"
         )
+
+
+def _costs(target: dict[str, Any]) -> bool:
+    return any(level[ALL]["numbers"]["cost"]["value"] is not None for level in target["levels"])
 
 
 def _slo(target: dict[str, Any]) -> Iterator[str]:

@@ -7,7 +7,7 @@ from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.bench.plan import Options, Target
+from engine.bench.plan import SIMULATOR, Options, Target
 from engine.bench.shapes import Concurrency, Constant, Poisson, Ramp, Replay, Shape, levels
 from engine.bench.terms import Term, TermError, parse
 from engine.bench.workload import (
@@ -205,7 +205,7 @@ def targets(
             name, url = text.split("//")[-1].split("/")[0], text
         found.append((name, _at_url(url, args.key_env)))
     if simulator is not None:
-        found.append(("simulator", _at_url(simulator, None)))
+        found.append((SIMULATOR, _at_url(simulator, None)))
     elif not found:
         found.append(("configured", config))
     return [

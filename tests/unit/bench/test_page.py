@@ -149,6 +149,7 @@ def test_cost_is_shown_where_it_is_known_and_says_of_how_many_requests() -> None
     assert "$0.0246</b><span>cost" in page(priced)
     assert "cost" not in page(free).partition("<details>")[0]
     assert dollars(1234.5) == "$1,234.50"
+    assert any("nothing was paid" in line for line in sentences(report(["simulator"], [1], cost=1)))
 
 
 def test_what_holds_at_every_load_is_said_once() -> None:
