@@ -9,15 +9,20 @@ from engine.values.settings import Route
 class IdempotencyKeys:
     """One key for every attempt at a route: a provider may have done what we saw fail."""
 
+    __slots__ = ("_dice", "_keys")
+
     def __init__(self, dice: random.Random) -> None:
         self._dice = dice
-        self._keys: dict[Route, Header] = {}
+        self._keys: tuple[tuple[Route, Header], ...] = ()
+        """Mostly one, so no dictionary."""
 
     def of(self, route: Route) -> Header:
         """The same each time."""
-        key = self._keys.get(route)
-        if key is None:
-            key = self._keys[route] = self.fresh()
+        for known, key in self._keys:
+            if known == route:
+                return key
+        key = self.fresh()
+        self._keys = (*self._keys, (route, key))
         return key
 
     def fresh(self) -> Header:
@@ -26,4 +31,4 @@ class IdempotencyKeys:
 
     def forget(self) -> None:
         """What is asked next is another question."""
-        self._keys.clear()
+        self._keys = ()

@@ -7,7 +7,7 @@ Rule 4: what an attempt does is told by its `Booking`; a request may own several
 """
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from math import inf
 from typing import TypeAlias
@@ -69,13 +69,13 @@ class Supervisor:
     def __attrs_post_init__(self) -> None:
         self.routes = Routes(self.dice)
 
-    async def run(self, delivery: Delivery, course: Course) -> None:
+    def run(self, delivery: Delivery, course: Course) -> Awaitable[None]:
         """Bring the request to its answer, all of it put into the delivery.
 
         Raises:
             EngineError: what ended the request.
         """
-        await RequestRun(self, delivery, course, Position(course.plan)).run()
+        return RequestRun(self, delivery, course, Position(course.plan)).run()
 
 
 @attrs.define(eq=False)

@@ -29,6 +29,34 @@ _CONTENT = frozenset(CONTENT)
 class StreamSink:
     """Takes the body of one attempt."""
 
+    __slots__ = (
+        "_allowance",
+        "_attempt",
+        "_before_finish",
+        "_claim",
+        "_clock",
+        "_delivery",
+        "_first_token",
+        "_held",
+        "_held_bytes",
+        "_hold",
+        "_meter",
+        "_spoil",
+        "_time",
+        "_waited_for",
+        "body_ended",
+        "claimed",
+        "committed",
+        "content_events",
+        "decoder",
+        "ended",
+        "failure",
+        "finished",
+        "first_token_at",
+        "usage",
+        "watch",
+    )
+
     def __init__(
         self,
         decoder: StreamDecoder,
@@ -71,7 +99,7 @@ class StreamSink:
         self._before_finish = before_finish
         self._allowance = allowance
         self._spoil = spoil
-        self._held: list[StreamEvent] = []
+        self._held: tuple[StreamEvent, ...] = ()
         self._held_bytes = 0
         self._waited_for: str | Callable[[], str] | None = None
 
@@ -145,7 +173,7 @@ class StreamSink:
                 self._take_note(event)
         if not self.claimed:
             if self._hold and not count and not self.finished:
-                self._held += events
+                self._held += tuple(events)
                 self._held_bytes += nbytes
                 return True
             events = self._with_beginning(events)
@@ -185,7 +213,7 @@ class StreamSink:
             self._over(None)
             return []
         self.claimed = True
-        held, self._held = self._held, []
+        held, self._held = self._held, ()
         return [*before, *held, *events]
 
     def _wait_for_consumer(self) -> None:

@@ -89,6 +89,9 @@ class HttpTransport:
             max_idle=max_idle_per_peer,
         )
         self._busy: set[Http1Exchange] = set()
+        self._when_released = self._released
+        self._when_unfit = self._unfit
+        """Kept, so that not every exchange has bound methods of its own."""
         self._opened = 0
         self._reaper: trio.CancelScope | None = None
         self._closed = False
@@ -196,7 +199,12 @@ class HttpTransport:
         self, connection: Connection, request: HttpRequest, progress: Progress
     ) -> Http1Exchange:
         exchange = Http1Exchange(
-            connection, request, self._nursery, self._readers, self._released, self._unfit
+            connection,
+            request,
+            self._nursery,
+            self._readers,
+            self._when_released,
+            self._when_unfit,
         )
         self._busy.add(exchange)
         progress.enter(Phase.CONNECTED)

@@ -88,6 +88,24 @@ class _StopError(Exception):
 class ResponseReader:
     """Reads the one response to one request from whatever bytes it is fed."""
 
+    __slots__ = (
+        "_framing_bytes",
+        "_header_bytes",
+        "_headers",
+        "_informational",
+        "_method",
+        "_parser",
+        "_parts",
+        "_until_fin",
+        "_where",
+        "complete",
+        "failure",
+        "head",
+        "on_body",
+        "received",
+        "reusable",
+    )
+
     def __init__(self, method: str, where: str) -> None:
         self.head: HttpHead | None = None
         """The final head; informational ones are skipped."""

@@ -93,8 +93,10 @@ class OpenAIChatStream:
         self._expect_text = False
         self._chunks = 0
         self._reasons: dict[int, str | None] = dict.fromkeys(range(n))
-        self._begun: set[int] = set()
-        self._tools: dict[int, ToolCalls] = {}
+        self._begun = 0
+        """A bit for each choice that has had a delta."""
+        self._tools: dict[int, ToolCalls] | None = None
+        """Most answers call none."""
         self._usage: Usage | None = None
 
     @property
@@ -214,10 +216,10 @@ class OpenAIChatStream:
             return
         known = self._reasons.setdefault(index, None)
         delta = choice.delta
-        if delta is None and index not in self._begun:
+        if delta is None and not self._begun & 1 << index:
             delta = choice.message  # of a choice that has deltas it would repeat them
         if delta is not None:
-            self._begun.add(index)
+            self._begun |= 1 << index
             self._take_delta(delta, index, events)
         reason = choice.finish_reason
         if reason and reason != "error" and known is None:
@@ -241,6 +243,7 @@ class OpenAIChatStream:
                 self.failure = self._too_many("tool calls", MAX_TOOL_CALLS)
 
     def _take_tools(self, delta: Delta, index: int, events: list[StreamEvent]) -> None:
+        self._tools = self._tools or {}
         calls = self._tools.setdefault(index, ToolCalls())
         pieces = delta.tool_calls or ()
         found = [calls.piece(piece, place, index) for place, piece in enumerate(pieces)]
