@@ -280,14 +280,15 @@ def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:
         case StreamOutcome.FAILED:
             meter.failed += 1
             meter.errors[category or "engine_error"] += 1
-    recorder.emit(
-        StreamEnded(
-            delivery.ended_at or 0.0,
-            course.number,
-            course.model,
-            outcome=delivery.outcome.value,
-            category=category,
-            attempts=len(delivery.attempts),
-            content_events=delivery.content_events,
+    if recorder.listening:
+        recorder.emit(
+            StreamEnded(
+                delivery.ended_at or 0.0,
+                course.number,
+                course.model,
+                outcome=delivery.outcome.value,
+                category=category,
+                attempts=len(delivery.attempts),
+                content_events=delivery.content_events,
+            )
         )
-    )

@@ -88,6 +88,8 @@ class Observers:
         self, functions: tuple[Observer, ...] = (), *, wall: Callable[[], float] = lambda: 0.0
     ) -> None:
         self._functions = list(functions)
+        self.listening = bool(functions)
+        """Whether anybody hears what is emitted."""
         self._wall = wall
         self._reported: list[Observer] = []
         self._streams: dict[RecordStream, None] = {}
@@ -95,9 +97,10 @@ class Observers:
     def add(self, function: Observer) -> None:
         """Tell `function` too, as the last one."""
         self._functions.append(function)
+        self.listening = True
 
     def emit(self, record: Record) -> None:
-        if self._functions or self._streams:
+        if self.listening:
             self._tell(record)
 
     @contextmanager
@@ -105,11 +108,13 @@ class Observers:
         """A channel of its own for the length of the block."""
         stream = RecordStream(max_records, drop)
         self._streams[stream] = None
+        self.listening = True
         try:
             yield stream
         finally:
             stream.close()
             del self._streams[stream]
+            self.listening = bool(self._functions or self._streams)
 
     def close(self) -> None:
         for stream in self._streams:

@@ -71,7 +71,7 @@ class Attempt:
     """Unix time at the start, for dates in headers."""
     first_token: Callable[[float], None]
     """Called with the time at which the first content arrived."""
-    heard: Callable[[Sequence[RateNews]], None]
+    heard: Callable[[Sequence[RateNews], float], None]
     """Called when the head of the answer has come, with what it says of the provider's limits."""
     allowance: Allowance
     headers: tuple[Header, ...] = ()
@@ -136,8 +136,9 @@ class Attempt:
         try:
             response = await self._open()
             try:
-                self.clock.answered(trio.current_time())
-                await self._check(response)
+                now = trio.current_time()
+                self.clock.answered(now)
+                await self._check(response, now)
                 if buggify.world is not None:
                     await buggify.world.pause("attempt.opened")
                 await self._receive(response)
@@ -177,14 +178,14 @@ class Attempt:
         if not self.lost:
             self.delivery.waits = what
 
-    def record(self) -> AttemptRecord:
+    def record(self, now: float) -> AttemptRecord:
         """What the attempt did, once it is over."""
         return AttemptRecord(
             number=self.number,
             route=str(self.stop.route),
             state=self.state,
             started_at=self.started_at,
-            ended_at=trio.current_time(),
+            ended_at=now,
             error=self.error,
             status=self.status,
             request_id=self.request_id,
@@ -199,14 +200,14 @@ class Attempt:
             return await outlet.transport.open(request, self)
         self._time_out()
 
-    async def _check(self, response: HttpResponse) -> None:
+    async def _check(self, response: HttpResponse, now: float) -> None:
         """Raise what the head says, if it says no."""
         head = response.head
         self.status = head.status
         self.request_id = request_id(head)
         if not self.lost:
             self.delivery.request_id = self.request_id
-        self.heard(self._news(head))
+        self.heard(self._news(head, now), now)
         dialect = self.outlet.dialect
         if not 200 <= head.status < 300 or not dialect.check_head(head):
             body = await _error_body(response)
@@ -241,10 +242,10 @@ class Attempt:
         if sink.claimed and not sink.body_ended:
             await response.drain(self.delivery.deadline, blank=True)
 
-    def _news(self, head: HttpHead) -> Sequence[RateNews]:
+    def _news(self, head: HttpHead, now: float) -> Sequence[RateNews]:
         if not self.outlet.endpoint.learn_rates:
             return ()
-        return rate_news(head, now=self.wall_time + trio.current_time() - self.started_at)
+        return rate_news(head, now=self.wall_time + now - self.started_at)
 
     def _claim(self, response: HttpResponse) -> list[StreamEvent] | None:
         """Take the stream: what comes before the first content; None: it is not to be had."""
@@ -267,7 +268,7 @@ class Attempt:
         self.delivery.waits = None
         self.delivery.response_id = decoder.response_id
         self.delivery.response_model = decoder.response_model
-        self.delivery.attempts.append(self.record())
+        self.delivery.attempts.append(self.record(trio.current_time()))
 
     async def _watch_over(self, sink: StreamSink) -> None:
         # The scope is not moved per read: it wakes at an old date and looks at the clocks.

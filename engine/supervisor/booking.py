@@ -5,8 +5,6 @@ Rule 2: an attempt has one record. A whole one is put down before its last event
         the consumer may go on from there before the attempt's task runs again.
 """
 
-from collections.abc import Sequence
-
 import attrs
 import trio
 
@@ -25,7 +23,6 @@ from engine.values.errors import (
     ProviderError,
 )
 from engine.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
-from engine.values.rates import RateNews
 from engine.values.records import AttemptRecord, AttemptState
 from engine.values.usage import Usage
 
@@ -52,23 +49,18 @@ class Booking:
     recorder: Recorder
 
     def started(self, attempt: Attempt) -> None:
-        route = str(self.stop.route)
-        self.recorder.emit(
-            AttemptStarted(
-                attempt.started_at, self.course.number, self.course.model, self.number, route
+        if self.recorder.listening:
+            course, route = self.course, str(self.stop.route)
+            self.recorder.emit(
+                AttemptStarted(attempt.started_at, course.number, course.model, self.number, route)
             )
-        )
-
-    def heard(self, news: Sequence[RateNews]) -> None:
-        self.lease.heard(news, trio.current_time())
 
     def first_token(self, now: float) -> None:
         self.visit.answered(now)
         self.lease.answered(now)
-        ttft = now - self.delivery.started_at
-        self.recorder.emit(
-            FirstToken(now, self.course.number, self.course.model, self.number, ttft)
-        )
+        if self.recorder.listening:
+            course, ttft = self.course, now - self.delivery.started_at
+            self.recorder.emit(FirstToken(now, course.number, course.model, self.number, ttft))
 
     def over(self, attempt: Attempt) -> None:
         """The attempt is over: whole, failed, or left by us."""
@@ -76,7 +68,7 @@ class Booking:
         if attempt.error is not None or attempt.done:
             self.visit.ended(attempt.error, now)
         self.visit.left(now)
-        record = attempt.record()
+        record = attempt.record(now)
         self._settle(attempt, record)
         refused = isinstance(attempt.error, ProviderError)
         ending = Ending(record.state, record.status, _reported(record), refused)
@@ -85,7 +77,8 @@ class Booking:
             self.lease.overloaded(now)
         if not attempt.done:
             self.delivery.attempts.append(record)
-        self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))
+        if self.recorder.listening:
+            self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))
 
     def _settle(self, attempt: Attempt, record: AttemptRecord) -> None:
         """The lease learns what was used; of an attempt that broke nobody knows for sure."""

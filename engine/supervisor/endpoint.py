@@ -7,7 +7,7 @@ import attrs
 
 from engine._version import __version__
 from engine.supervisor.ports import Transport
-from engine.values.http import Header, HttpRequest, Peer
+from engine.values.http import Header, HttpRequest, Peer, check_header
 from engine.values.request import ChatRequest
 from engine.values.secret import Secret
 from engine.values.settings import Auth, Endpoint
@@ -34,6 +34,12 @@ class Outlet:
     _headers: tuple[Header, ...] = attrs.field(repr=False)
     _peer: Peer
     _query: str = attrs.field(repr=False)
+    _checked: int = attrs.field(init=False)
+    """How many headers were found fit to send, once for all requests."""
+
+    def __attrs_post_init__(self) -> None:
+        fit = all(check_header(name, value) is None for name, value in self._headers)
+        object.__setattr__(self, "_checked", len(self._headers) if fit else 0)
 
     @classmethod
     def of(cls, endpoint: Endpoint, dialect: Dialect, transport: Transport) -> "Outlet":
@@ -61,6 +67,7 @@ class Outlet:
             target=path + self._query,
             headers=self._headers + extra,
             body=self.dialect.encode(request, self.endpoint, model),
+            checked=self._checked,
         )
 
     def heartbeat(self) -> HttpRequest:

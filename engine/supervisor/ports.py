@@ -130,5 +130,8 @@ class Money(Protocol):
 
 
 class Recorder(Protocol):
+    listening: bool
+    """Whether anybody does: a record that nobody hears need not be made."""
+
     def emit(self, record: Record) -> None:
         """Tell whoever listens; never waits and never raises."""

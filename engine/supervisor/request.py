@@ -248,7 +248,9 @@ class RequestRun:
         if delivery.admitted_at is None:
             delivery.admitted_at = now
             course.meter.queue_time.add(now - delivery.started_at)
-        self.supervisor.recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
+        recorder = self.supervisor.recorder
+        if recorder.listening:
+            recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
 
     async def _run(self, first: Runner) -> Attempt:
         """One attempt, or two beside each other; the one that counts."""
@@ -360,7 +362,7 @@ class RequestRun:
             meter=meter,
             wall_time=supervisor.wall(),
             first_token=booking.first_token,
-            heard=booking.heard,
+            heard=booking.lease.heard,
             allowance=booking.allowance,
             headers=(self._keys.fresh() if hedge else self._keys.of(stop.route),),
             hedge=hedge,

@@ -59,8 +59,11 @@ def _problem(request: HttpRequest) -> str | None:
         )
     if not _AUTHORITY.fullmatch(request.peer.origin.authority):
         return "the host has characters that a Host header may not have"
-    found = (check_header(name, value) for name, value in request.headers)
-    return next((problem for problem in found if problem), None)
+    for name, value in request.headers[request.checked :]:
+        problem = check_header(name, value)
+        if problem is not None:
+            return problem
+    return None
 
 
 def encode_head(request: HttpRequest) -> bytes:

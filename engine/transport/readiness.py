@@ -82,6 +82,7 @@ class EpollReadiness:
     def __init__(self) -> None:
         assert sys.platform == "linux"
         self._epoll = select.epoll()
+        self._fd = self._epoll.fileno()
         self._watches: dict[int, Watch] = {}
         self._kept: dict[Watch, None] = {}
         """Those with bytes above their descriptor."""
@@ -96,7 +97,7 @@ class EpollReadiness:
             self.again(watch)
         if self._kept:
             # Whoever waits, waits for the descriptor.
-            trio.lowlevel.notify_closing(self._epoll)
+            trio.lowlevel.notify_closing(self._fd)
         return watch
 
     def remove(self, watch: Watch) -> None:
@@ -115,7 +116,7 @@ class EpollReadiness:
             await trio.lowlevel.checkpoint()
         else:
             try:
-                await trio.lowlevel.wait_readable(self._epoll)
+                await trio.lowlevel.wait_readable(self._fd)
             except trio.ClosedResourceError:
                 return  # woken by `add`, or closed
 
@@ -135,7 +136,7 @@ class EpollReadiness:
 
     def close(self) -> None:
         if not self._epoll.closed:
-            trio.lowlevel.notify_closing(self._epoll)
+            trio.lowlevel.notify_closing(self._fd)
             self._epoll.close()
 
 

@@ -67,6 +67,8 @@ class HttpRequest:
     """Path and query, as on the request line."""
     headers: tuple[Header, ...] = attrs.field(repr=False)
     body: bytes = attrs.field(default=b"", repr=False)
+    checked: int = 0
+    """So many of the headers, from the first, are known to be fit to send."""
 
 
 @attrs.frozen
