@@ -61,10 +61,12 @@ class Pump:
     async def _run(self) -> None:
         try:
             with self._scope:
-                while True:
+                while not self.closed:
                     await self._readiness.wait()
                     if buggify.world is not None:
                         await buggify.world.pause("pump.round")
+                    if self.closed:
+                        return  # after it was woken: a wait that is over is not cancelled any more
                     ready = self._readiness.take()
                     for watch in ready:
                         if watch.active:  # not stopped by one before it in this round

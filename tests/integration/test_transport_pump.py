@@ -164,6 +164,36 @@ async def test_the_pumps_descriptor_is_closed_with_its_nursery() -> None:
     assert reads.abandoned == ["the transport was closed"]
 
 
+class ClosedAsItWakes(trio.abc.Instrument):
+    """Closes the readers when the pump has been woken and has not run yet."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._readers = readers
+        self.fired = False
+
+    def before_task_step(self, task: trio.lowlevel.Task) -> None:
+        if task.name == "pump" and not self.fired:
+            self.fired = True
+            self._readers.close()
+
+
+async def test_a_pump_that_is_closed_as_it_wakes_makes_no_round() -> None:
+    with socket_pair() as (ours, theirs):
+        async with trio.open_nursery() as nursery:
+            readers = Readers(nursery)
+            reads = Reads(ours)
+            readers.start(reads)
+            await wait_all_tasks_blocked()
+            closing = ClosedAsItWakes(readers)
+            trio.lowlevel.add_instrument(closing)
+            theirs.send(b"x")
+            with trio.fail_after(5):
+                while not closing.fired:
+                    await trio.lowlevel.checkpoint()
+            trio.lowlevel.remove_instrument(closing)
+        assert reads.rounds == [] and reads.abandoned == ["the transport was closed"]
+
+
 async def test_where_epoll_is_missing_each_connection_has_a_reader(
     nursery: trio.Nursery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
