@@ -10,7 +10,7 @@ from engine.cli.exits import CliError, Exit
 from engine.cli.parser import PROGRAM, Verbs, add_verb, whole
 
 if TYPE_CHECKING:
-    from engine.testing.grade import Finding, Grades
+    from engine.testing.grade import Finding
 
 _EXAMPLE = """\
 streamnursery grade                                       this engine
@@ -60,23 +60,20 @@ def run(args: argparse.Namespace) -> int:
     from engine.cli.console import data, note
     from engine.cli.signals import run_trio
     from engine.cli.tables import aligned
-    from engine.testing.grade import grade
+    from engine.testing.grade import Grades, grade
     from engine.testing.grade_menu import MENU
 
-    commands = dict(_command(text, args.python) for text in args.client or ["engine"])
-    for command in commands.values():
-        _check_program(command[0])
+    commands = _commands(args)
     menu = [case for case in MENU if (args.only or "") in case.name]
     if not menu:
         step = f"{PROGRAM} grade runs them all"
         raise CliError("no case has that in its name", f"--only {args.only}", step)
-    done = 0
+    findings: list[Finding] = []
 
     def on_finding(found: "Finding") -> None:
-        nonlocal done
-        done += 1
+        findings.append(found)
         if not args.quiet:
-            place = f"[{done}/{len(menu) * len(commands)}] {found.client}: {found.case}"
+            place = f"[{len(findings)}/{len(menu) * len(commands)}] {found.client}: {found.case}"
             note(f"{place}: {found.verdict.value} ({found.seconds:.1f} s)")
 
     grades: list[Grades] = []
@@ -87,21 +84,49 @@ def run(args: argparse.Namespace) -> int:
         return 0
 
     interrupted = run_trio(work)
-    if not grades:
-        return interrupted or Exit.SOME_FAILED
+    if interrupted and not findings:
+        return interrupted
+    if interrupted:
+        note(f"it was interrupted: {len(findings)} of {len(menu) * len(commands)} cases were tried")
+    found = grades[0] if grades else Grades(tuple(findings))
     if args.json:
-        data(json.dumps(grades[0].as_json()))
+        data(json.dumps(found.as_json()))
     else:
-        data(grades[0].as_markdown() if args.markdown else aligned(grades[0].rows()))
-    return Exit.OK if all(found.good for found in grades[0].findings) else Exit.SOME_FAILED
+        data(found.as_markdown() if args.markdown else aligned(found.rows()))
+    good = all(finding.good for finding in found.findings)
+    return interrupted or (Exit.OK if good else Exit.SOME_FAILED)
 
 
-def _check_program(program: str) -> None:
+def _commands(args: argparse.Namespace) -> dict[str, list[str]]:
+    """What runs each client, by its name; all of them can be run."""
+    found: dict[str, list[str]] = {}
+    for text in args.client or ["engine"]:
+        name, command = _command(text, args.python)
+        if name in found:
+            why = "their findings would be one client's"
+            step = "give your programs different names"
+            msg = f"two clients are called {name}"
+            raise CliError(msg, why, step)
+        found[name] = command
+        _check_program(name, command[0])
+    return found
+
+
+def _check_program(client: str, program: str) -> None:
+    """It can be run, and has the package that a known client is in."""
     import shutil
 
+    from engine.testing.grade import is_installed
+
+    known = client in _KNOWN
     if shutil.which(program) is None:
         msg = f"{program} cannot be run"
-        raise CliError(msg, "there is no such program", f"{PROGRAM} grade --python PATH")
+        step = f"{PROGRAM} grade --python PATH" if known else "--client 'command python client.py'"
+        raise CliError(msg, "there is no such program", step)
+    if known and not is_installed(client, program):
+        msg = f"the client {client} is not installed"
+        step = "NODE_PATH=..." if client == "openai-node" else f"{PROGRAM} grade --python PATH"
+        raise CliError(msg, f"{program} does not find its package", step)
 
 
 def _command(text: str, python: str | None) -> tuple[str, list[str]]:

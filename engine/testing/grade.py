@@ -158,6 +158,24 @@ def client_command(client: str, python: str = sys.executable) -> tuple[str, ...]
     return (python, str(folder / f"{client}_client.py"))
 
 
+def is_installed(client: str, program: str = sys.executable) -> bool:
+    """Whether `program`, an interpreter or node, finds the package of one of `CLIENTS`."""
+    if client == "openai-node":
+        question = ("-e", "require.resolve('openai')")
+    elif client == "engine":
+        question = (
+            "-c",
+            "from engine import open_engine",
+        )  # ours is found anywhere, what it needs is not
+    else:
+        find = f"import importlib.util as u, sys; sys.exit(u.find_spec({client!r}) is None)"
+        question = ("-c", find)
+    asked = subprocess.run(
+        (program, *question), env=_surroundings(), capture_output=True, check=False
+    )
+    return asked.returncode == 0
+
+
 async def grade(
     commands: Mapping[str, Sequence[str]],
     *,
@@ -290,14 +308,19 @@ async def _plain(output: bytes, process: trio.Process) -> dict[str, Any]:
 
 def _environment(case: Case, server: LoopbackServer) -> dict[str, str]:
     return {
-        **{name: os.environ[name] for name in _KEPT if name in os.environ},
-        "PYTHONPATH": str(Path(__file__).parents[2]),
+        **_surroundings(),
         "OPENAI_BASE_URL": server.url,
         "OPENAI_API_KEY": "graded",
         "GRADE_MODEL": _MODEL,
         "GRADE_PROMPT": _PROMPT,
         "GRADE_LEAVE_AFTER": "" if case.leave_after is None else str(case.leave_after),
     }
+
+
+def _surroundings() -> dict[str, str]:
+    """Of a client's environment what is not about its case."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return {**kept, "PYTHONPATH": str(Path(__file__).parents[2])}
 
 
 def _verdict(said: Mapping[str, Any] | None, provider: Provider, leaked: int) -> Verdict:

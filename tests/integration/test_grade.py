@@ -3,6 +3,8 @@
 import json
 import platform
 import random
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -91,6 +93,7 @@ def test_the_names_of_the_cases_are_all_different() -> None:
         ("--client nobody", "no such client"),
         ("--only zzz", "no case has that"),
         ("--python nowhere/python", "cannot be run"),
+        ("--client engine --client engine", "two clients are called engine"),
     ],
 )
 def test_what_makes_no_sense_is_refused(tmp_path: Path, words: str, says: str) -> None:
@@ -119,3 +122,27 @@ async def test_a_client_says_its_versions_or_none(tmp_path: Path) -> None:
         grades = await grade(commands, menu=menu, on_finding=seen.append)
         assert grades.findings == tuple(seen)
         assert grades.as_json()["versions"] == {"own": kept}
+
+
+def test_a_client_that_is_not_there_is_no_finding(tmp_path: Path) -> None:
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -S "$@"\n')
+    bare.chmod(0o755)
+    for client in ("engine", "httpx"):
+        ran = run(tmp_path, "grade", "--client", client, "--python", str(bare))
+        assert ran.code == 2
+        assert f"the client {client} is not installed" in ran.err
+
+
+def test_what_was_found_before_an_interruption_is_told(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "engine", "grade", "--at-once", "1"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("[1/")
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "it was interrupted: " in err
+    assert "nothing special" in out
