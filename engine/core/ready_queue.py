@@ -14,20 +14,20 @@ Rule 3: who waits is served: of ten turns that a priority could have had, in a l
 Rule 4: every operation is O(log n).
 """
 
-import heapq
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable
 from typing import TypeAlias
 
 import attrs
 
-from engine.core.fair_share import FairQueue, Tags, Ticket, Weight
+from engine.core.fair_share import FairQueue, Ticket, Weight
+from engine.core.lane_order import LaneOrder
 
 AGING = 10
 """A priority that waits gets every tenth turn at least."""
 
-_Key: TypeAlias = tuple[int, float, int]
-"""(priority, start tag, number of the request): where a lane stands among the lanes."""
+_Place: TypeAlias = tuple[int, str, int]
+"""Priority, tenant and number of the head: where a lane stands among the lanes."""
 
 
 def _same(_: str) -> float:
@@ -58,7 +58,7 @@ class _LaneQueue:
     """By priority; none is empty."""
     live: int = 0
     turns: _Turns = attrs.field(factory=_Turns)
-    offered: _Key | None = None
+    offered: _Place | None = None
     """Where this lane stands among the runnable ones."""
 
     @property
@@ -75,6 +75,10 @@ class _LaneQueue:
 
     def head(self) -> Ticket:
         return self.queues[self.next_priority()].head()
+
+    def place(self) -> _Place:
+        head = self.head()
+        return (self.priority, head.tenant, head.rank[1])
 
     def push(self, ticket: Ticket) -> None:
         priority = ticket.rank[0]
@@ -109,11 +113,9 @@ class ReadyQueue:
         """`weight` is a tenant's share, above 0; read anew at every turn."""
         self._weight = weight
         self._queues: dict[Hashable, _LaneQueue] = {}
-        self._runnable: dict[int, list[tuple[_Key, int, Hashable]]] = {}
-        self._tags: dict[int, Tags] = {}
+        self._runnable: dict[int, LaneOrder] = {}
         self._turns = _Turns()
         self._tenants: Counter[str] = Counter()
-        self._entries = 0
         self.live = 0
         """Tickets waiting, cancelled ones not counted."""
 
@@ -122,7 +124,8 @@ class ReadyQueue:
         queue.push(ticket)
         self.live += 1
         self._tenants[ticket.tenant] += 1
-        if queue.head() is ticket:
+        offered = queue.offered
+        if queue.head() is ticket or (offered is not None and ticket.rank[0] < offered[0]):
             self._offer(ticket.lane, queue)
 
     def cancel(self, ticket: Ticket) -> None:
@@ -149,12 +152,12 @@ class ReadyQueue:
         """
         if not self.live:
             return None
-        waiting = [priority for priority, heap in self._runnable.items() if heap]
+        waiting = [priority for priority, order in self._runnable.items() if order]
         aged = self._turns.aged(waiting) if len(waiting) > 1 else None
         for priority in sorted(waiting, key=lambda p: (p != aged, p)):
             ticket = self._pop(priority, has_room)
             if ticket is not None:
-                self._turns.served(priority, (p for p in waiting if self._runnable[p]))
+                self._turns.served(priority, (p for p in waiting if self._runnable.get(p)))
                 return ticket
         return None
 
@@ -173,21 +176,18 @@ class ReadyQueue:
         return self._tenants[tenant]
 
     def _pop(self, priority: int, has_room: Callable[[Ticket], bool]) -> Ticket | None:
-        heap = self._runnable[priority]
-        while heap:
-            key, _, lane = heapq.heappop(heap)
+        order = self._runnable[priority]
+        while (found := order.pop()) is not None:
+            lane, tenant, number = found
             queue = self._queues.get(lane)
-            if queue is None or queue.offered != key:
-                continue  # stale: the lane has gone or stands elsewhere
-            head = queue.head()
-            if self._key(queue, head) != key:
-                self._offer(lane, queue)  # its tenant was served in another lane meanwhile
-                continue
-            queue.offered = None
+            if queue is None or queue.offered != (priority, tenant, number):
+                continue  # the lane has gone or stands elsewhere
+            queue.offered, head = None, queue.head()
             if not has_room(head):
                 continue  # `wake` brings it back
             queue.pop(self._weight)
-            self._tags[priority].serve(head.tenant, key[1], self._weight(head.tenant))
+            tags = order.tags
+            tags.serve(head.tenant, tags.start(head.tenant), self._weight(head.tenant))
             self._gone(head)
             self.wake(lane)
             return head
@@ -199,23 +199,17 @@ class ReadyQueue:
         if not self._tenants[ticket.tenant]:
             del self._tenants[ticket.tenant]
         if not self.live:
-            self._tags.clear()  # the end of a busy period: nobody owes anybody anything
+            self._runnable.clear()  # the end of a busy period: nobody owes anybody anything
             self._turns.passed.clear()
-        for tags in self._tags.values():
-            tags.forget(len(self._tenants))
-
-    def _key(self, queue: _LaneQueue, head: Ticket) -> _Key:
-        priority = queue.priority
-        tags = self._tags.get(priority)
-        if tags is None:
-            tags = self._tags[priority] = Tags()
-        return (priority, tags.start(head.tenant), head.rank[1])
+        for order in self._runnable.values():
+            order.tags.forget(len(self._tenants))
 
     def _offer(self, lane: Hashable, queue: _LaneQueue) -> None:
-        key = self._key(queue, queue.head())
-        if queue.offered == key:
+        place = queue.place()
+        if queue.offered == place:
             return
-        queue.offered = key
-        self._entries += 1
-        heap = self._runnable.setdefault(key[0], [])
-        heapq.heappush(heap, (key, self._entries, lane))
+        queue.offered = place
+        order = self._runnable.get(place[0])
+        if order is None:
+            order = self._runnable[place[0]] = LaneOrder()
+        order.add(lane, *place[1:])

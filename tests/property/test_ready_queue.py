@@ -1,5 +1,6 @@
 """The ready queue against lists that are searched from the front, and what it costs."""
 
+import cProfile
 import heapq
 from collections import Counter
 from math import log
@@ -163,7 +164,7 @@ def test_tenants_that_come_and_go_are_not_remembered_for_ever() -> None:
     for n in range(1, 10_000):
         queue.push(Ticket("m", (0, n), f"tenant {n}"))
         assert queue.pop(lambda ticket: ticket.lane == "m") is not None
-    assert len(queue._tags[0]._finish) < 5000
+    assert len(queue._runnable[0].tags._finish) < 5000
     assert len(queue._queues) == 1
 
 
@@ -289,3 +290,30 @@ def test_the_heap_module_is_what_is_counted() -> None:
     heapq.heapify(heap)
     assert heapq.heappop(heap)[1] == 1
     assert Number.compared > 0
+
+
+@pytest.mark.parametrize("tenants", [1, 7])
+def test_a_turn_costs_the_same_however_many_lanes_wait_for_one_slot(tenants: int) -> None:
+    def calls(lanes: int) -> float:
+        queue = ReadyQueue()
+        for n in range(4 * lanes):
+            queue.push(Ticket(n % lanes, (0, n), f"tenant {n % tenants}"))
+        profile = cProfile.Profile()
+        profile.runcall(served, queue, 2 * lanes)
+        return sum(call.callcount for call in profile.getstats()) / (2 * lanes)
+
+    assert calls(400) <= 1.5 * calls(20)
+
+
+@pytest.mark.parametrize("another", [True, False])
+def test_what_is_more_urgent_moves_its_lane_though_an_older_turn_is_due_there(
+    another: bool,
+) -> None:
+    queue = ReadyQueue()
+    for n in range(AGING):
+        queue.push(Ticket("a", (int(n == 1), n)))
+    assert [ticket.rank[0] for ticket in served(queue, AGING - 1)] == [0] * (AGING - 1)
+    if another:
+        queue.push(Ticket("b", (1, 20)))
+    queue.push(Ticket("a", (0, 30)))  # its head is the one that has waited
+    assert [ticket.rank for ticket in served(queue, 2)] == [(1, 1), (0, 30)]
