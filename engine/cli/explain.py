@@ -61,6 +61,7 @@ def _next_step(error: "EngineError") -> str:
         (errors.ContentError, "change what it objects to and run it again"),
         (errors.QuotaError, "top up the account, or use another key"),
         (errors.AuthError, f"{PROGRAM} doctor shows which key is used and what it may do"),
+        (errors.DescriptorsExhaustedError, "raise the limit of open files: ulimit -n 65536"),
         (
             errors.ConnectError | errors.TlsError,
             f"{PROGRAM} doctor looks at names, proxies and certificates",

@@ -36,6 +36,7 @@ from engine.values.errors import (
     AuthError,
     ContentError,
     DeadlineError,
+    DescriptorsExhaustedError,
     EngineError,
     ModelError,
     NetworkError,
@@ -238,6 +239,7 @@ class Breaker:
 _VERDICTS: dict[type, Outcome] = {
     EngineError: Outcome.IGNORED,
     NetworkError: Outcome.FAILURE,
+    DescriptorsExhaustedError: Outcome.IGNORED,
     PatienceError: Outcome.FAILURE,
     TotalTimeoutError: Outcome.IGNORED,
     DeadlineError: Outcome.IGNORED,

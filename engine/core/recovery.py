@@ -28,6 +28,7 @@ from engine.core.route_plan import Plan, Stop
 from engine.values.errors import (
     AuthError,
     DeadlineError,
+    DescriptorsExhaustedError,
     EngineError,
     ModelError,
     NetworkError,
@@ -58,6 +59,7 @@ class Way(Enum):
 WAYS: Mapping[type, Way] = {
     EngineError: Way.NOWHERE,
     NetworkError: Way.BACKUP_FIRST,
+    DescriptorsExhaustedError: Way.HERE_FIRST,
     TlsError: Way.OTHER_KEY,
     PatienceError: Way.BACKUP_FIRST,
     TotalTimeoutError: Way.NOWHERE,

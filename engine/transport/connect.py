@@ -24,7 +24,7 @@ from engine.transport.http2 import frames
 from engine.transport.network import Address, Connection, Network, without_frames
 from engine.transport.proxy import Proxy, open_tunnel, proxy_for
 from engine.transport.tls import HTTP_1_1, HTTP_2, TlsConnection, TlsContexts, start_tls
-from engine.values.errors import ConfigError, ConnectError
+from engine.values.errors import ConfigError, ConnectError, DescriptorsExhaustedError
 from engine.values.http import Peer
 from engine.values.origin import is_private
 
@@ -173,11 +173,12 @@ async def race(network: Network, addresses: Sequence[Address], host: str) -> Con
         return winner
     tried = ", ".join(f"{ip} port {port}" for ip, port in addresses)
     reasons = "; ".join(dict.fromkeys(str(e.strerror or e) for e in failures))
-    advice = "is the server up and the port right?"
+    advice, kind = "is the server up and the port right?", ConnectError
     if any(error.errno in (errno.EMFILE, errno.ENFILE) for error in failures):
         advice = "raise the limit of open files (ulimit -n), or lower max_streams"
+        kind = DescriptorsExhaustedError
     msg = f"no connection to {host} ({tried}): {reasons}; {advice}"
-    raise ConnectError(msg) from without_frames(failures[0])
+    raise kind(msg) from without_frames(failures[0])
 
 
 async def _try(network: Network, address: Address, failures: list[OSError]) -> Connection | None:

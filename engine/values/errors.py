@@ -6,7 +6,8 @@ EngineError(category, retryable, retry_after, endpoint, model, request_id, statu
 ├── AdmissionError       admission_error     OverloadedError, QueueDeadlineError,
 │                                            TooManyTokensError, BudgetExceededError,
 │                                            EngineClosedError
-├── NetworkError         network_error       ConnectError, TlsError, ConnectionLostError
+├── NetworkError         network_error       ConnectError (DescriptorsExhaustedError),
+│                                            TlsError, ConnectionLostError
 ├── PatienceError        timeout_error       ConnectTimeoutError, FirstByteTimeoutError,
 │                                            FirstTokenTimeoutError, IdleTimeoutError,
 │                                            TotalTimeoutError, DeadlineError
@@ -148,6 +149,11 @@ class NetworkError(EngineError):
 
 class ConnectError(NetworkError):
     """No connection: name not resolved, refused, unreachable. Nothing was sent."""
+
+
+class DescriptorsExhaustedError(ConnectError):
+    """This process or machine has no file descriptor left for a connection. It says nothing of
+    the provider, and no other route would help."""
 
 
 class TlsError(NetworkError):

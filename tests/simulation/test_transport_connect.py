@@ -11,7 +11,12 @@ from trio.testing import MockClock
 from engine.transport.client import HttpTransport
 from engine.transport.connect import HEAD_START, MAX_ADDRESSES, Connector, take_turns
 from engine.transport.network import Connection
-from engine.values.errors import ConfigError, ConnectError, EngineError
+from engine.values.errors import (
+    ConfigError,
+    ConnectError,
+    DescriptorsExhaustedError,
+    EngineError,
+)
 from engine.values.http import Peer
 from engine.values.origin import Origin
 from tests.support.transport import MemoryNetwork, Phases, ServerEnd, answer_hello, http_request
@@ -130,7 +135,9 @@ async def test_without_file_descriptors_the_advice_is_about_them(
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(network, "connect", connect)
-    assert "Too many open files; raise the limit of open files" in str(await failed(network))
+    error = await failed(network)
+    assert isinstance(error, DescriptorsExhaustedError) and error.retryable
+    assert "Too many open files; raise the limit of open files" in str(error)
 
 
 async def test_c3_a_black_hole_ends_with_the_callers_scope(

@@ -215,6 +215,7 @@ def test_a_rate_is_a_share_and_not_a_percentage(value: float) -> None:
     [
         (None, OK),
         (errors.ConnectError(""), BAD),
+        (errors.DescriptorsExhaustedError(""), GONE),
         (errors.TlsError(""), BAD),
         (errors.FirstTokenTimeoutError(""), BAD),
         (errors.TotalTimeoutError(""), GONE),

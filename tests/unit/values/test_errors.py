@@ -36,6 +36,7 @@ RETRYABLE = {
     "NetworkError",
     "ConnectError",
     "ConnectionLostError",
+    "DescriptorsExhaustedError",
     "PatienceError",
     "ConnectTimeoutError",
     "FirstByteTimeoutError",
