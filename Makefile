@@ -48,11 +48,12 @@ contract: $(READY)
 		$(BIN)/python -m pytest -m contract -rsP
 
 # Needs gcc and, for the Node rows, node. Peers get an environment of their own. The tables of
-# README.md and docs/benchmarks.md are made from its results.
+# README.md and docs/benchmarks.md are made from its results. As root on a machine that others
+# use: make bench BENCH=--real-time
 bench: $(READY)
 	benchmarks/compare/setup
-	$(BIN)/python -m benchmarks.compare
-	$(BIN)/python -m benchmarks.reference
+	$(BIN)/python -m benchmarks.compare $(BENCH)
+	$(BIN)/python -m benchmarks.reference $(BENCH)
 	$(BIN)/python -m benchmarks.parts
 	$(BIN)/python -m benchmarks.publish
 

@@ -1,7 +1,7 @@
 """Charts as SVG text: lines over linear or logarithmic axes, and columns. No script, no font, no
 file from elsewhere; colours are classes, so that a page can have a light and a dark side."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from math import ceil, floor, log10
 
@@ -44,6 +44,10 @@ class Axis:
             return _linear_ticks(self.low, self.high)
         decades = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
         factors = (1, 2, 5) if len(decades) <= 4 else (1,)
+        found = self._within(decades, factors)
+        return found if len(found) > 1 else self._within(decades, (1, 1.5, 2, 3, 4, 5, 6, 8))
+
+    def _within(self, decades: Iterable[int], factors: Sequence[float]) -> list[float]:
         found = [factor * 10.0**decade for decade in decades for factor in factors]
         return [at for at in found if self.low * 0.999 <= at <= self.high * 1.001]
 

@@ -87,18 +87,20 @@ class Running:
         self._requests = self.workload.requests(random.Random(f"requests {self.seed}"))
         self._started_at = trio.current_time()
         shape = self.stretch.shape
-        # Not by a deadline of the scope: requests would take it for one of their own.
-        async with trio.open_nursery() as timer:
-            async with trio.open_nursery() as nursery:
-                if isinstance(shape, Concurrency):
-                    timer.start_soon(self._give_up, nursery, self.stretch.seconds)
-                    for _ in range(shape.users):
-                        nursery.start_soon(self._user)
-                else:
-                    await self._open(nursery, shape)
-                    timer.start_soon(self._give_up, nursery, self.now)
-            timer.cancel_scope.cancel()
-        self.measured_seconds = max(0.0, self._last_end - self.stretch.warmup)
+        try:
+            # Not by a deadline of the scope: requests would take it for one of their own.
+            async with trio.open_nursery() as timer:
+                async with trio.open_nursery() as nursery:
+                    if isinstance(shape, Concurrency):
+                        timer.start_soon(self._give_up, nursery, self.stretch.seconds)
+                        for _ in range(shape.users):
+                            nursery.start_soon(self._user)
+                    else:
+                        await self._open(nursery, shape)
+                        timer.start_soon(self._give_up, nursery, self.now)
+                timer.cancel_scope.cancel()
+        finally:
+            self.measured_seconds = max(0.0, self._last_end - self.stretch.warmup)
 
     @property
     def now(self) -> float:

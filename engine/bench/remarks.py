@@ -25,7 +25,9 @@ def sentences(report: dict[str, Any]) -> list[str]:
                 f"{target['name']}: the highest load that kept the SLO is {target['highest_load']}"
             )
     if report["interrupted"]:
-        lines.append("warning: it was interrupted: loads that had not ended are missing")
+        lines.append(
+            "warning: it was interrupted: what had not ended is missing, or counts as cancelled"
+        )
     return lines + [f"warning: {text}" for text in report["warnings"]]
 
 
@@ -98,6 +100,8 @@ def _slo(target: dict[str, Any]) -> Iterator[str]:
             found = level["slo"][place]
             said = f"{level['load']} ({found['said'] or 'not measured'})"
             (kept if found["kept"] else broken).append(said)
+        if not broken and len(kept) > 1:
+            kept = ["every load"]
         verdicts = [("kept", kept), ("NOT kept", broken)]
         text = "; ".join(f"{verdict} at {', '.join(at)}" for verdict, at in verdicts if at)
         yield f"{target['name']}: {term} {text}"

@@ -4,6 +4,7 @@ import datetime
 import time
 from typing import TYPE_CHECKING
 
+import attrs
 import trio
 
 from engine.bench.costs import Costs
@@ -35,6 +36,8 @@ class Watch:
         self.total = 0
         self.done = 0
         """Stretches, over all targets, levels and repetitions."""
+        self.broken_off: tuple[str, Shape, Stint] | None = None
+        """Target, level and what there was of a stretch that was cancelled."""
         self.samples: Callable[[str, str, int, Sample], None] | None = None
         """Called with target, level, repetition and each request that counts."""
 
@@ -76,26 +79,31 @@ async def run_stint(
         running = Running(eng, stretch, target.workload, seed, on_sample, costs)
         watch.running = running
         cpu, wall = time.process_time(), trio.current_time()
+
+        def measured() -> Stint:
+            return Stint(
+                tallies,
+                running.measured_seconds,
+                time.process_time() - cpu,
+                trio.current_time() - wall,
+                lag.quantile(0.99),
+                running.max_lateness,
+                eng.statistics().connections.opened,
+            )
+
+        whole = False
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(_probe, lag)
                 await running.run()
                 nursery.cancel_scope.cancel()
+            whole = True
         finally:
             watch.running = None
-        cpu, wall = time.process_time() - cpu, trio.current_time() - wall
-        leaks = await _leaks(eng)
-        opened = eng.statistics().connections.opened
-    return Stint(
-        tallies,
-        running.measured_seconds,
-        cpu,
-        wall,
-        lag.quantile(0.99),
-        running.max_lateness,
-        opened,
-        leaks,
-    )
+            if not whole:
+                watch.broken_off = (target.name, shape, measured())
+        stint = measured()
+        return attrs.evolve(stint, leaks=await _leaks(eng))
 
 
 async def _probe(lag: Histogram) -> None:

@@ -51,7 +51,7 @@ def finish(
 ) -> int:
     """Tell everything, and say whether the checks hold."""
     if result is None:
-        note("it ended before the first load had: nothing was measured")
+        note("it ended before any request had: nothing was measured")
         return interrupted or Exit.SOME_FAILED
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     report = as_json(result, started=started, command=" ".join([PROGRAM, *sys.argv[1:]]))

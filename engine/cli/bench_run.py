@@ -6,9 +6,10 @@ from collections.abc import Iterator, Sequence
 import trio
 
 from engine.bench.calibrate import BenchError, Calibration, calibrate
-from engine.bench.figures import Stint
+from engine.bench.figures import ALL, Stint
 from engine.bench.plan import Options, Target
 from engine.bench.runners import Here, Workers, worker_processes
+from engine.bench.samples import OK
 from engine.bench.session import Level, Result, Runner, all_doubts, find_highest, run_levels
 from engine.bench.shapes import Concurrency, Constant, Poisson, Shape
 from engine.bench.stint import Watch
@@ -54,11 +55,16 @@ class Work:
 
     @property
     def result(self) -> Result | None:
-        """None before the first stretch of load has ended."""
-        if not self._stints:
+        """None before anything was measured; of a stretch that was broken off what there was."""
+        stints = {place: list(found) for place, found in self._stints.items()}
+        if self._watch.broken_off is not None:
+            name, shape, stint = self._watch.broken_off
+            if stint.tallies[ALL].outcomes[OK]:
+                stints.setdefault((name, shape), []).append(stint)
+        if not stints:
             return None
         order = {target.name: index for index, target in enumerate(self._targets)}
-        levels = [Level(name, shape, tuple(s)) for (name, shape), s in self._stints.items()]
+        levels = [Level(name, shape, tuple(s)) for (name, shape), s in stints.items()]
         levels.sort(key=lambda level: (order[level.target], level.shape.level))
         doubts = all_doubts(levels, self._options.workers)
         return Result(

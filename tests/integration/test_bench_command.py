@@ -1,6 +1,9 @@
 """`bench` as its users meet it, against the simulator in a process of its own."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -105,3 +108,22 @@ def test_what_cannot_be_meant_is_refused(tmp_path: Path, words: str, says: str) 
     ran = run(tmp_path, "bench", *words.split(), "--requests", "1")
     assert ran.code == 2
     assert says in ran.err
+
+
+def test_what_was_measured_before_an_interruption_is_told(tmp_path: Path) -> None:
+    words = ("bench", "-m", "sim/fast", "--duration", "600", "--no-calibration", "--jsonl", "r")
+    command = [sys.executable, "-m", "engine", *words, "--save", "r.json"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        lines = tmp_path / "r"
+        while not (lines.exists() and lines.stat().st_size):
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(0.05)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "it was interrupted" in out
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["interrupted"] is True
+    assert report["targets"][0]["levels"][0]["all"]["ok"] > 0

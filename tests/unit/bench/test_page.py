@@ -124,7 +124,13 @@ def test_every_point_lies_within_its_chart(points: list[tuple[float, float]]) ->
 
 
 @pytest.mark.parametrize(
-    "axis", [Axis("", 0, 7.3), Axis("", 0, 0.0004), Axis("", 0.9, 70, log=True)]
+    "axis",
+    [
+        Axis("", 0, 7.3),
+        Axis("", 0, 0.0004),
+        Axis("", 0.9, 70, log=True),
+        Axis("", 0.7, 1.4, log=True),
+    ],
 )
 def test_ticks_are_round_and_few(axis: Axis) -> None:
     found = axis.ticks()
@@ -155,8 +161,12 @@ def test_cost_is_shown_where_it_is_known_and_says_of_how_many_requests() -> None
 def test_what_holds_at_every_load_is_said_once() -> None:
     told = sentences(report(["a"], [1, 2, 4]))
     slo = [line for line in told if "ttft.p99<1s" in line]
+    assert slo == ["a: ttft.p99<1s kept at every load"]
+    broken = report(["a"], [1, 2, 4])
+    broken["targets"][0]["levels"][2]["slo"][0].update(kept=False, said="2 s")
+    slo = [line for line in sentences(broken) if "ttft.p99<1s" in line]
     assert slo == [
-        "a: ttft.p99<1s kept at 1 at once (200 ms), 2 at once (200 ms), 4 at once (200 ms)"
+        "a: ttft.p99<1s kept at 1 at once (200 ms), 2 at once (200 ms); NOT kept at 4 at once (2 s)"
     ]
 
 
