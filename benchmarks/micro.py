@@ -17,9 +17,15 @@ from engine.core.ready_queue import ReadyQueue, Ticket
 from engine.core.router import Candidate, Needs, choose
 from engine.core.settlement import Ending, Expected, settlement
 from engine.pipeline.channel import BufferTotal, Channel
+from engine.transport.http2 import frames
+from engine.transport.http2.state import Http2State
+from engine.transport.http2.stream import Http2Stream
 from engine.values.budgets import Budgets
 from engine.values.events import TextDelta
+from engine.values.http import HttpRequest, Peer
+from engine.values.http2 import Http2Settings
 from engine.values.money import Money
+from engine.values.origin import Origin
 from engine.values.prices import BUILT_IN
 from engine.values.records import AttemptState
 from engine.values.spending import LedgerRow, Payer
@@ -62,6 +68,38 @@ async def _channel(batches: int) -> None:
 def channel() -> None:
     """1,000 batches put and received, a trio run included."""
     trio.run(_channel, 1000)
+
+
+def _line() -> tuple[Http2State, Http2Stream]:
+    """An HTTP/2 connection with one stream whose answer has begun."""
+    peer = Peer(Origin("https", "api.test", 443))
+    state = Http2State("api.test", Http2Settings())
+    state.receive(frames.settings({}), 0.0)
+    stream = state.open(HttpRequest(peer, "POST", "/", ()))
+    state.receive(frames.frame(frames.HEADERS, frames.END_HEADERS, stream.id, b"\x88"), 0.0)
+    return state, stream
+
+
+LINE = _line()
+FRAME = frames.frame(frames.DATA, 0, 1, CHUNK)
+
+
+def _receive(data: bytes) -> None:
+    state, stream = LINE
+    state.receive(data, 0.0)
+    state.consumed(stream, len(stream.take()))
+    state.output()
+
+
+def http2_frames() -> None:
+    """100 DATA frames of one read: taken in, consumed, given back."""
+    _receive(FRAME * 100)
+
+
+def http2_frames_one_at_a_time() -> None:
+    """100 reads of one."""
+    for _ in range(100):
+        _receive(FRAME)
 
 
 def ready_queue() -> None:
@@ -118,7 +156,19 @@ def router() -> None:
         choose(Needs(4000, 500, number % 11, tools=number % 2 == 0), CANDIDATES)
 
 
-PARTS = (sse, chat, chat_one_at_a_time, channel, ready_queue, bucket, ledger, settle, router)
+PARTS = (
+    sse,
+    chat,
+    chat_one_at_a_time,
+    channel,
+    http2_frames,
+    http2_frames_one_at_a_time,
+    ready_queue,
+    bucket,
+    ledger,
+    settle,
+    router,
+)
 
 
 def main() -> None:

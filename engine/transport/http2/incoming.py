@@ -77,6 +77,8 @@ class FrameReader:
         """
         data, at = self._data, self._at
         size = len(data) - at
+        if not size:
+            return None
         needed = HEAD_SIZE
         if size >= HEAD_SIZE:
             high, low, kind, flags, stream_id = frames.FRAME_HEAD.unpack_from(data, at)
@@ -87,9 +89,8 @@ class FrameReader:
                 self._at = end = at + needed
                 payload = data[at + HEAD_SIZE : end]
                 return kind, flags, stream_id & frames.MAX_STREAM_ID, payload
-        if size:
-            self._rest += data[at:]
-            self._data, self._at, self._needed = b"", 0, needed
+        self._rest += data[at:]
+        self._data, self._at, self._needed = b"", 0, needed
         return None
 
 

@@ -193,13 +193,16 @@ class Http2State:
     def _read(self, data: bytes) -> None:
         incoming, window = self._frames, self.window
         within = incoming.put(data) <= window.available
+        kind = frames.DATA
         while True:
-            if within and self.settled and not self._blocks.stream_id:
+            # Bodies come at the start of a read, and after heads and other bodies.
+            if kind <= frames.HEADERS and within and self.settled and not self._blocks.stream_id:
                 self._on_bodies(incoming.sweep(self.streams))
             frame = incoming.fetch()
             if frame is None:
                 break
-            self._dispatch(*frame)
+            kind, flags, stream_id, payload = frame
+            self._dispatch(kind, flags, stream_id, payload)
         if window.consumed(0):
             self.outbox.control += frames.window_update(0, window.give_back())
 
