@@ -77,39 +77,6 @@ def test_some_are_left_half_way_however_the_answer_comes(tmp_path: Path) -> None
     assert figures["ok"] + figures["cancelled"] == 40
 
 
-@pytest.mark.parametrize("flag", ["--save", "--html", "--jsonl"])
-def test_a_file_that_cannot_be_written_is_found_before_anything_is_measured(
-    tmp_path: Path, flag: str
-) -> None:
-    ran = run(tmp_path, "bench", "-m", "sim/fast", "--duration", "500", flag, "nowhere/x")
-    assert ran.code == 2
-    assert "nowhere/x cannot be written" in ran.err
-    assert ran.out == ""
-
-
-def test_results_that_have_nothing_in_common_say_what_they_have(tmp_path: Path) -> None:
-    for users in ("1", "2"):
-        words = ("--concurrency", users, "--save", f"{users}.json", "--no-calibration")
-        assert run(tmp_path, "bench", *QUICK, *words).code == 0
-    ran = run(tmp_path, "bench", "--compare", "1.json", "2.json")
-    assert ran.code == 2
-    assert "1.json has simulator at 1 at once" in ran.err
-    assert "2.json has simulator at 2 at once" in ran.err
-
-
-@pytest.mark.parametrize(
-    ("words", "says"),
-    [
-        ("--url nonsense -m m", "--url nonsense is no address"),
-        ("-m sim/fast --output-tokens 5+-", "'5+-' is no length in tokens"),
-    ],
-)
-def test_what_cannot_be_meant_is_refused(tmp_path: Path, words: str, says: str) -> None:
-    ran = run(tmp_path, "bench", *words.split(), "--requests", "1")
-    assert ran.code == 2
-    assert says in ran.err
-
-
 def test_what_was_measured_before_an_interruption_is_told(tmp_path: Path) -> None:
     words = ("bench", "-m", "sim/fast", "--duration", "600", "--no-calibration", "--jsonl", "r")
     command = [sys.executable, "-m", "engine", *words, "--save", "r.json"]

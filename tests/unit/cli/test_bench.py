@@ -55,6 +55,10 @@ def test_models_may_have_weights_and_scripts() -> None:
         ("-m sim/fast --duration 2 --warmup 3", "warm-up leaves nothing"),
         ("-m sim/fast --requests-file nowhere.jsonl", "nowhere.jsonl cannot be read"),
         ("-m sim/fast --output-tokens many", "no length in tokens"),
+        ("-m sim/fast --output-tokens 5+-", "no length in tokens"),
+        ("-m sim/fast --save nowhere/x", "nowhere/x cannot be written"),
+        ("-m sim/fast --html nowhere/x", "nowhere/x cannot be written"),
+        ("-m sim/fast --jsonl .", ". cannot be written"),
         ("-m m=0 --url http://127.0.0.1:1/v1", "-m m=0 cannot be read"),
         ("-m m --url nonsense", "--url nonsense is no address"),
         ("-m gpt-4.1", "nobody serves the model gpt-4.1"),
@@ -82,13 +86,13 @@ def test_a_replay_needs_dates(command: Command) -> None:
 
 
 def test_results_are_compared_by_target_and_load(command: Command) -> None:
-    def result(p50: float, cost: float | None) -> str:
+    def result(p50: float, cost: float | None, load: str = "8 at once") -> str:
         times = {name: {"p50": p50, "p99": None} for name in ("ttft", "itl_read", "tpot", "e2e")}
         numbers: dict[str, dict[str, float | None]] = {
             name: {"value": 2.0} for name in ("rps", "tokens_per_second", "goodput", "errors")
         }
         numbers["cost"] = {"value": cost}
-        level = {"load": "8 at once", "all": {"times": times, "numbers": numbers}}
+        level = {"load": load, "all": {"times": times, "numbers": numbers}}
         targets = [{"name": "t", "levels": [level]}]
         return json.dumps({"schema": "streamnursery.bench/1", "targets": targets})
 
@@ -103,6 +107,11 @@ def test_results_are_compared_by_target_and_load(command: Command) -> None:
     command.write("b.json", result(0.1, None))
     assert "cost" in command("bench", "--compare", "a.json", "b.json").out
     assert "cost" not in command("bench", "--compare", "b.json", "b.json").out
+    command.write("c.json", result(0.1, None, "9 at once"))
+    ran = command("bench", "--compare", "a.json", "c.json")
+    assert ran.code == 2
+    assert "a.json has t at 8 at once" in ran.err
+    assert "c.json has t at 9 at once" in ran.err
 
 
 @pytest.mark.parametrize("text", ["{}", "[]", "nonsense"])
