@@ -128,7 +128,8 @@ async def test_a_stream_can_be_iterated_and_left_and_the_client_goes_on(rig: Rig
 
 
 async def stall(end: ServerEnd) -> None:
-    await end.read_request()
+    if await end.read_request() is None:
+        return  # cancelled before it was sent, on a machine that is busy
     if len(end.requests[0]) % 2:
         await end.send(CHUNKED_HEAD + chunk(b"some"))
     await trio.sleep_forever()
