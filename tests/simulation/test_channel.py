@@ -8,6 +8,7 @@ from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
 from engine.pipeline.channel import BufferTotal, Channel
 from engine.values.events import StreamEvent, TextDelta
+from tests.support.scene import virtual
 
 
 def batch(*texts: str) -> list[StreamEvent]:
@@ -18,6 +19,7 @@ def make(max_events: int = 4, max_bytes: int = 100, total: int = 10_000) -> Chan
     return Channel(max_events=max_events, max_bytes=max_bytes, total=BufferTotal(total))
 
 
+@virtual
 async def test_a_full_channel_says_so_and_takes_the_batch_all_the_same() -> None:
     channel = make(max_events=2)
     assert channel.put(batch("a"), 1)
@@ -26,12 +28,14 @@ async def test_a_full_channel_says_so_and_takes_the_batch_all_the_same() -> None
     assert channel.statistics().sender_waiting
 
 
+@virtual
 async def test_bytes_bound_a_channel_too() -> None:
     channel = make(max_bytes=10)
     assert channel.put(batch("a"), 9)
     assert not channel.put(batch("b"), 1)
 
 
+@virtual
 async def test_the_sender_goes_on_once_half_of_the_bound_is_free() -> None:
     channel = make(max_events=4)
     rooms: list[int] = []
@@ -47,6 +51,7 @@ async def test_the_sender_goes_on_once_half_of_the_bound_is_free() -> None:
     assert rooms == [2]
 
 
+@virtual
 async def test_what_is_there_is_received_after_the_close_and_then_none() -> None:
     channel = make()
     channel.put(batch("a"), 1)
@@ -56,6 +61,7 @@ async def test_what_is_there_is_received_after_the_close_and_then_none() -> None
     assert await channel.receive() is None
 
 
+@virtual
 async def test_a_discard_drops_what_was_not_read_and_frees_the_total() -> None:
     total = BufferTotal(100)
     channel = Channel(max_events=4, max_bytes=100, total=total)
@@ -78,6 +84,7 @@ async def test_a_cancelled_reader_loses_nothing(autojump_clock: MockClock) -> No
     assert await channel.receive() == batch("a")
 
 
+@virtual
 async def test_receiving_is_a_checkpoint_also_when_a_batch_is_there() -> None:
     channel = make()
     channel.put(batch("a"), 1)
@@ -85,6 +92,7 @@ async def test_receiving_is_a_checkpoint_also_when_a_batch_is_there() -> None:
         await channel.receive()
 
 
+@virtual
 async def test_a_second_reader_is_told_so() -> None:
     channel = make()
     async with trio.open_nursery() as nursery:
@@ -95,6 +103,7 @@ async def test_a_second_reader_is_told_so() -> None:
         nursery.cancel_scope.cancel()
 
 
+@virtual
 async def test_the_total_holds_others_back_but_never_an_empty_channel() -> None:
     total = BufferTotal(100)
     hog = Channel(max_events=99, max_bytes=1000, total=total)
@@ -161,7 +170,7 @@ def test_in_order_nothing_lost_and_never_more_than_the_bound_and_one_read(
                 received.extend(got)
                 await trio.sleep(next(rests, 0))
 
-    trio.run(main, clock=MockClock(autojump_threshold=0))
+    virtual(main)()
     assert received == sent
     stats = channel.statistics()
     assert stats.peak_events < max_events + 5

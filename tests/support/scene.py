@@ -23,14 +23,32 @@ AT_ONCE = Profile(output_tokens=(10, 10))
 P = ParamSpec("P")
 
 
+FOR_EVER = 1e7
+"""Virtual seconds after which a test waits for something that will not come."""
+
+
 def virtual(test: Callable[P, Awaitable[None]]) -> Callable[P, None]:
-    """Run an async test on a clock of its own that jumps over every wait, from 0."""
+    """Run an async test on a clock of its own that jumps over every wait, from 0.
+
+    A test whose tasks all wait in vain fails at once: the clock jumps to `FOR_EVER`. No deadline
+    does it, since everything inside would inherit that.
+    """
+
+    async def main(*args: P.args, **kwargs: P.kwargs) -> None:
+        trio.lowlevel.spawn_system_task(_give_up)
+        await test(*args, **kwargs)
 
     @wraps(test)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        trio.run(partial(test, *args, **kwargs), clock=MockClock(autojump_threshold=0))
+        trio.run(partial(main, *args, **kwargs), clock=MockClock(autojump_threshold=0))
 
     return run
+
+
+async def _give_up() -> None:
+    await trio.sleep(FOR_EVER)
+    msg = "everybody waits, for nothing that will come"
+    raise TimeoutError(msg)
 
 
 @attrs.define
