@@ -55,7 +55,13 @@ class Transcript:
     def add(self, events: list[StreamEvent]) -> None:
         # One string per read and not one per token: the events themselves are not kept.
         if len(events) == 1:
-            self._add_one(events[0])
+            event = events[0]
+            parts = self._parts.get(0)
+            if type(event) is TextDelta and not event.index and parts is not None:
+                parts.text.append(event.text)
+                self.characters += len(event.text)
+            else:
+                self._add_one(event)
             return
         texts = [e.text for e in events if type(e) is TextDelta and e.index == 0]
         if len(texts) == len(events):
@@ -67,11 +73,10 @@ class Transcript:
                 self._add_one(event)
 
     def _add_one(self, event: StreamEvent) -> None:
-        if type(event) is TextDelta:
-            (self._parts.get(event.index) or self._of(event.index)).text.append(event.text)
-            self.characters += len(event.text)
-            return
         match event:
+            case TextDelta(text, index):
+                self._of(index).text.append(text)
+                self.characters += len(text)
             case ReasoningDelta(text, index):
                 parts = self._of(index)
                 parts.reasoning = parts.reasoning or []

@@ -108,14 +108,6 @@ class Delivery:
             self.finished = True
         return self.channel.put(events, nbytes)
 
-    def saw_content(self, count: int, now: float) -> None:
-        """`count` content events of one read are about to be put."""
-        self.committed = True
-        self.content_events += count
-        if self.first_token_at is None:
-            self.first_token_at = now
-        self.last_token_at = now
-
     def spend(self, usage: Usage | None) -> None:
         """Count the tokens of an attempt that others follow."""
         if usage is not None:

@@ -225,11 +225,14 @@ class StreamSink:
         now = self._time.current_time()
         delivery = self._delivery
         self.content_events += count
+        delivery.content_events += count
         if delivery.first_token_at is None:
+            delivery.committed = True
+            delivery.first_token_at = now
             self._meter.first_content(now - delivery.started_at, count)
         else:
             self._meter.more_content(now - (delivery.last_token_at or now), count)
-        delivery.saw_content(count, now)
+        delivery.last_token_at = now
         if not self.committed:
             self.committed = True
             self.first_token_at = now

@@ -43,17 +43,15 @@ class Pump:
             Moderation(max_added_latency, trio.current_time()) if max_added_latency else None
         )
         self._scope = trio.CancelScope()
+        self.closed = False
         nursery.start_soon(self._run, name="pump")
-
-    @property
-    def closed(self) -> bool:
-        return self._scope.cancel_called
 
     def start(self, response: Readable) -> Watch:
         return self._readiness.add(response)
 
     def close(self) -> None:
         """Stop for good. Who is still being read is abandoned."""
+        self.closed = True
         self._scope.cancel()
         self._let_go()
 

@@ -70,7 +70,7 @@ def test_an_event_is_its_struct_and_its_text_and_leaves_nothing_behind(
 @pytest.mark.parametrize(
     ("load", "ceiling"),
     [
-        ("one event per read", 160),
+        ("one event per read", 156),
         ("ten events per read", 20),
         ("one event per read, HTTP/2", 213),
         ("ten events per read, HTTP/2", 29),
