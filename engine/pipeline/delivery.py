@@ -213,7 +213,8 @@ class Delivery:
             error.committed = self.committed
             error.attempts = tuple(self.attempts)
             self.error = error
-        self.channel.close()
+        if not self.revoked:  # which has discarded it
+            self.channel.close()
         if self._settled is not None:
             self._settled.set()
         self.on_settled(self)

@@ -161,8 +161,9 @@ class Dispatcher:
         elif not delivery.draining and not delivery.leave_to_drain():
             delivery.abandon()
             delivery.scope.cancel()
-        # Nobody will read what is left: without this it would count as buffered for ever.
-        delivery.channel.discard()
+        if not delivery.revoked:
+            # Nobody will read what is left: without this it would count as buffered for ever.
+            delivery.channel.discard()
         del self._open[delivery]
 
     @trio.lowlevel.enable_ki_protection

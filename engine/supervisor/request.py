@@ -207,24 +207,24 @@ class RequestRun:
             if isinstance(queued, NextRoute):
                 return queued
             lease = queued
+        reservation = None
         try:
             reservation = await hold.reserve(self._begun + 1)
-            try:
-                if buggify.world is not None:
-                    await buggify.world.pause("request.reserved")
-                now = trio.current_time()
-                visit = gate.enter(now)
-                if isinstance(visit, Closed):
-                    return visit
-                self._admitted(now, queued_at)
-                if self.position.new_here:
-                    supervisor.routes.budget(stop.endpoint).deposit(now)
-                self.delivery.route = str(stop.route)
-                attempt = await self._run(self._runner(stop, visit, lease, reservation))
-                return attempt if attempt.error is not None else None
-            finally:
-                reservation.settle(NOTHING_SENT, 0)  # unless the attempt has
+            if buggify.world is not None:
+                await buggify.world.pause("request.reserved")
+            now = trio.current_time()
+            visit = gate.enter(now)
+            if isinstance(visit, Closed):
+                return visit
+            self._admitted(now, queued_at)
+            if self.position.new_here:
+                supervisor.routes.budget(stop.endpoint).deposit(now)
+            self.delivery.route = str(stop.route)
+            attempt = await self._run(self._runner(stop, visit, lease, reservation))
+            return attempt if attempt.error is not None else None
         finally:
+            if reservation is not None:
+                reservation.settle(NOTHING_SENT, 0)  # unless the attempt has
             lease.release()
 
     async def _queue_for_a_while(
