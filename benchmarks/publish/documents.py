@@ -38,7 +38,8 @@ def first_screen(results: Path) -> str:
     """What matters most, beside the clients that people have."""
     found = Figures(newest(results))
     rows = [
-        ["CPU for [a token, 100 x 50/s](docs/benchmarks.md), us", *_of(found, "paced-100x50")],
+        ["CPU for [a token](docs/benchmarks.md), answers ready, us", *_of(found, "burst-10")],
+        ["the same, one at a time", *_of(found, "paced-100x50")],
         ["CPU for a stream's start, us", *_of(found, "start")],
         ["KiB for a held stream", *_of(found, "hold-1000", "kib_per_stream")],
     ]
@@ -47,7 +48,8 @@ def first_screen(results: Path) -> str:
 
 
 def _of(found: Figures, row: str, key: str = "cpu_us") -> list[str]:
-    return [cell(found.of(row, client, key), "{:,.0f}") for client in FIRST_SCREEN]
+    values = [found.of(row, client, key) for client in FIRST_SCREEN]
+    return [cell(value, "{:,.1f}" if value and value < 10 else "{:,.0f}") for value in values]
 
 
 def _grades(results: Path) -> list[str]:
