@@ -152,13 +152,14 @@ class ReadyQueue:
         """
         if not self.live:
             return None
-        waiting = [priority for priority, order in self._runnable.items() if order]
-        aged = self._turns.aged(waiting) if len(waiting) > 1 else None
-        for priority in sorted(waiting, key=lambda p: (p != aged, p)):
-            ticket = self._pop(priority, has_room)
-            if ticket is not None:
-                self._turns.served(priority, (p for p in waiting if self._runnable.get(p)))
-                return ticket
+        # Asking one may wake lanes of other priorities, when a claim is given up.
+        while waiting := [priority for priority, order in self._runnable.items() if order]:
+            aged = self._turns.aged(waiting) if len(waiting) > 1 else None
+            for priority in sorted(waiting, key=lambda p: (p != aged, p)):
+                ticket = self._pop(priority, has_room)
+                if ticket is not None:
+                    self._turns.served(priority, (p for p in waiting if self._runnable.get(p)))
+                    return ticket
         return None
 
     def head(self, lane: Hashable) -> Ticket | None:

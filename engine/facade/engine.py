@@ -95,8 +95,7 @@ class Engine(Choosing, LimitVerbs):
             outside.dice,
         )
         self._choice = choice_of(config, outside, self._catalogue, self._spending, self._supervisor)
-        if self._catalogue.balancer:
-            self._observers.add(self._catalogue.balancer.observe)
+        self._hear_loads()
         self._dispatcher = Dispatcher(
             nursery,
             self._supervisor,

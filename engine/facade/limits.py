@@ -17,6 +17,7 @@ from engine.scheduler.catalogue import Catalogue
 from engine.scheduler.dispatcher import Dispatcher
 from engine.scheduler.figures import route_statistics
 from engine.scheduler.model_choice import ModelChoice
+from engine.scheduler.observers import Observers
 from engine.supervisor.endpoint import Outlet
 from engine.supervisor.request import Supervisor
 from engine.transport.client import HttpTransport
@@ -62,6 +63,8 @@ class LimitVerbs:
     _choice: ModelChoice
     _catalogue: Catalogue
     _dispatcher: Dispatcher
+    _hears_loads = False
+    _observers: Observers
     _opened_at: float
     _outlets: dict[str, Outlet]
     _supervisor: Supervisor
@@ -128,6 +131,12 @@ class LimitVerbs:
         limit = f"route {stop.route} to open again ({closed})"
         return attrs.evolve(explanation, limit=limit, earliest=closed.opens_at - now)
 
+    def _hear_loads(self) -> None:
+        """Once there is something to balance."""
+        if self._catalogue.balancer and not self._hears_loads:
+            self._observers.add(self._catalogue.balancer.observe)
+            self._hears_loads = True
+
     def snapshot(self) -> EngineSnapshot:
         """Each live stream with what it does and waits for, and every limit with what it holds."""
         now = trio.current_time()
@@ -161,6 +170,7 @@ class LimitVerbs:
         self._outlets.update(outlets)
         self._config = new
         self._catalogue.go_by(new)
+        self._hear_loads()
         self._choice = attrs.evolve(self._choice, config=new)
         apply_limits(self._admission, new)
         return report

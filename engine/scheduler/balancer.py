@@ -16,15 +16,20 @@ from engine.values.settings import ModelSettings, Route
 class Balancer:
     """The loads of the routes of models with `balance = "p2c"`."""
 
-    def __init__(self, models: Mapping[str, ModelSettings], dice: Callable[[], float]) -> None:
+    def __init__(self, dice: Callable[[], float]) -> None:
+        self._balanced: set[str] = set()
+        self.loads: dict[str, PeakEwma] = {}
+        """By route, as text."""
+        self._dice = dice
+        self._waiting: dict[tuple[int, int], tuple[str, float]] = {}
+
+    def go_by(self, models: Mapping[str, ModelSettings]) -> None:
+        """Balance these from now on; what is known of routes that stay is kept."""
         self._balanced = {
             name for name, model in models.items() if model.balance == "p2c" and model.routes
         }
         routes = [str(route) for name in self._balanced for route in models[name].routes]
-        self.loads = {route: PeakEwma() for route in routes}
-        """By route, as text."""
-        self._dice = dice
-        self._waiting: dict[tuple[int, int], tuple[str, float]] = {}
+        self.loads = {route: self.loads.get(route) or PeakEwma() for route in routes}
 
     def __bool__(self) -> bool:
         """Whether any model is balanced."""
@@ -51,6 +56,7 @@ class Balancer:
     def _answered(self, request: int, attempt: int, now: float) -> None:
         """The first token came, or will not: a failure counts with the time that it took."""
         route, started_at = self._waiting.pop((request, attempt), ("", 0.0))
-        if route:
-            self.loads[route].pending -= 1
-            self.loads[route].add(now - started_at, now)
+        load = self.loads.get(route)
+        if load is not None:
+            load.pending -= 1
+            load.add(now - started_at, now)

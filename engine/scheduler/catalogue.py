@@ -27,7 +27,7 @@ class Catalogue:
     """The models of a configuration, and their meters."""
 
     def __init__(self, config: EngineConfig, dice: Callable[[], float]) -> None:
-        self._dice = dice
+        self.balancer = Balancer(dice)
         self.go_by(config)
         self._meters: dict[str, Meter] = {}
         self.estimates = TokenEstimates()
@@ -36,7 +36,7 @@ class Catalogue:
         """What is planned from now on goes by this configuration."""
         endpoints = {SIMULATOR_ENDPOINT: SIMULATOR, **config.endpoints}
         self.config = attrs.evolve(config, endpoints=endpoints)
-        self.balancer = Balancer(config.models, self._dice)
+        self.balancer.go_by(config.models)
         self._plans: dict[str, Plan] = {}
 
     @property

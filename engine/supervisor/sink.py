@@ -99,7 +99,7 @@ class StreamSink:
         self._before_finish = before_finish
         self._allowance = allowance
         self._spoil = spoil
-        self._held: tuple[StreamEvent, ...] = ()
+        self._held: list[StreamEvent] | None = None
         self._held_bytes = 0
         self._waited_for: str | Callable[[], str] | None = None
 
@@ -173,8 +173,7 @@ class StreamSink:
                 self._take_note(event)
         if not self.claimed:
             if self._hold and not count and not self.finished:
-                self._held += tuple(events)
-                self._held_bytes += nbytes
+                self._hold_back(events, nbytes)
                 return True
             events = self._with_beginning(events)
             if not events:
@@ -206,6 +205,17 @@ class StreamSink:
         elif type(event) is Finished:
             self.finished = True
 
+    def _hold_back(self, events: list[StreamEvent], nbytes: int) -> None:
+        held = self._held
+        if held is None:
+            held = self._held = []
+        for event in events:
+            if held and type(event) is UsageReport and type(held[-1]) is UsageReport:
+                held[-1] = event  # the last one counts; a provider may send one with every ping
+            else:
+                held.append(event)
+        self._held_bytes += nbytes
+
     def _with_beginning(self, events: list[StreamEvent]) -> list[StreamEvent]:
         """Claim the stream; all that is to be put, unless another attempt has it."""
         before = self._claim()
@@ -213,7 +223,7 @@ class StreamSink:
             self._over(None)
             return []
         self.claimed = True
-        held, self._held = self._held, ()
+        held, self._held = self._held or (), None
         return [*before, *held, *events]
 
     def _wait_for_consumer(self) -> None:

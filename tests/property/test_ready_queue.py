@@ -317,3 +317,19 @@ def test_what_is_more_urgent_moves_its_lane_though_an_older_turn_is_due_there(
         queue.push(Ticket("b", (1, 20)))
     queue.push(Ticket("a", (0, 30)))  # its head is the one that has waited
     assert [ticket.rank for ticket in served(queue, 2)] == [(1, 1), (0, 30)]
+
+
+def test_a_lane_that_is_woken_while_another_is_asked_is_looked_at() -> None:
+    queue = ReadyQueue()
+    first, second = Ticket("a", (0, 1)), Ticket("b", (1, 2))
+    queue.push(first)
+    queue.push(second)
+    assert queue.pop(lambda _: False) is None  # both are parked
+    queue.wake("a")
+
+    def has_room(ticket: Ticket) -> bool:
+        if ticket is first:
+            queue.wake("b")
+        return ticket is second
+
+    assert queue.pop(has_room) is second

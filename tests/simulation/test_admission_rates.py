@@ -320,3 +320,31 @@ async def test_all_or_nothing_whatever_combination_of_limits_binds(
     assert held() == after_one
     first.release()
     assert held() == [0] * 7
+
+
+@pytest.mark.parametrize("priority", [Priority.INTERACTIVE, Priority.BATCH])
+async def test_who_waited_behind_a_claim_goes_when_it_is_given_up(
+    autojump_clock: MockClock, priority: Priority
+) -> None:
+    admission = make(endpoints={"e": Rates(tpm=6000)}, m=1)
+    at: dict[str, float] = {}
+
+    async def one(name: str, demand: Demand, seconds: float) -> None:
+        lease = await admission.acquire(demand)
+        at[name] = trio.current_time()
+        await trio.sleep(seconds)
+        lease.settle(None)
+        lease.release()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(one, "first", ask(admission, "x", (400, 0)), 0)
+        await trio.sleep(1)
+        claims = ask(admission, "m", (500, 0), priority=Priority.INTERACTIVE)
+        nursery.start_soon(one, "claims", claims, 1)
+        await trio.sleep(0.1)
+        nursery.start_soon(one, "behind", ask(admission, "n", (10, 0), priority=priority), 1)
+        await trio.sleep(0.1)
+        assert at.keys() == {"first"}
+        # Its model is full when its date comes, so the claim is given up.
+        nursery.start_soon(one, "long", ask(admission, "m", (10, 0), endpoint="f"), 1000)
+    assert at["behind"] < 100 < at["claims"]

@@ -167,7 +167,10 @@ def test_without_configured_models_there_is_no_choice() -> None:
     World(9).run(main)
 
 
-def test_balanced_routes_share_the_load_and_leave_the_slow_one() -> None:
+@pytest.mark.parametrize("balanced_from_the_start", [True, False])
+def test_balanced_routes_share_the_load_and_leave_the_slow_one(
+    *, balanced_from_the_start: bool
+) -> None:
     async def main(world: World) -> None:
         names = ("one", "two", "slow")
         config = {
@@ -176,7 +179,9 @@ def test_balanced_routes_share_the_load_and_leave_the_slow_one() -> None:
                 "gpt-4.1": {"routes": [{"endpoint": n} for n in names], "balance": "p2c"},
             },
         }
-        async with world.open_engine(config) as engine:
+        others: dict[str, Any] = {} if balanced_from_the_start else {"models": {}}
+        async with world.open_engine({**config, **others}) as engine:
+            engine.reload(config)
             for _ in range(60):
                 await engine.complete("gpt-4.1", "Hi", max_tokens=2)
         asked = Counter({name: len(world.providers[name].log) for name in names})

@@ -353,3 +353,19 @@ async def test_plain_http_is_http1_unless_it_is_known_beforehand(
         response.close()
         transport.close()
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize(("ours", "theirs"), [(128, 1), (1, None), (128, 2)])
+async def test_settings_that_allow_no_more_than_was_assumed_are_news_too(
+    autojump_clock: MockClock, ours: int, theirs: int | None
+) -> None:
+    async with rigged(Http2Settings(max_streams=ours), max_streams=theirs) as rig:
+        results: list[object] = []
+        rig.start(3, results)
+        await trio.sleep(1)
+        assert sum(len(server.opened) for server in rig.servers) == 3
+        for server in rig.servers:
+            for stream in server.opened:
+                await server.answer(stream)
+        await trio.sleep(1)
+        assert len(results) == 3

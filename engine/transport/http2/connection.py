@@ -63,7 +63,7 @@ class Http2Connection:
         """When a sign of life was asked for that has not come."""
         self._deaf_since: float | None = None
         """When sending failed."""
-        self._seen: tuple[int, int, str, bool] = (0, 0, "", False)
+        self._seen: tuple[int, int, bool, str, bool] = (0, 0, False, "", False)
         """What makes up its room, when somebody last heard of it."""
 
     def start(self, nursery: trio.Nursery, readers: Readers) -> None:
@@ -211,9 +211,10 @@ class Http2Connection:
         self._writer.cancel()
         self._changed(self)
 
-    def _now(self) -> tuple[int, int, str, bool]:
+    def _now(self) -> tuple[int, int, bool, str, bool]:
         state = self._state
-        return len(state.streams), state.limit, state.draining, state.failure is not None
+        failed = state.failure is not None
+        return len(state.streams), state.limit, state.settled, state.draining, failed
 
     def _look(self) -> None:
         """After anything that may have changed how much room there is."""

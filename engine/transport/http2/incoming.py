@@ -78,6 +78,7 @@ class FrameReader:
         data, at = self._data, self._at
         size = len(data) - at
         if not size:
+            self._data, self._at = b"", 0  # an idle connection keeps no answer's text
             return None
         needed = HEAD_SIZE
         if size >= HEAD_SIZE:

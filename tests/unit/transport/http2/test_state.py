@@ -356,3 +356,13 @@ def test_a_server_without_http2_is_told_apart() -> None:
     assert fresh.receive(b"HTTP/1.1 400 Bad Request\r\n\r\n", 0.0) == [stream]
     assert isinstance(stream.failure, ProtocolError)
     assert "does not speak HTTP/2" in str(stream.failure) and not stream.failure.retryable
+
+
+def test_a_read_that_was_taken_is_not_kept() -> None:
+    pair = Pair()
+    stream = pair.open()
+    pair.answer(stream, b"x", end=False)
+    pair.client.receive(raw_data(stream.id, b"y" * 16_000) * 3, 0.0)
+    assert stream.take().endswith(b"yy")
+    kept = pair.client._frames
+    assert len(kept._data) + len(kept._rest) == 0
