@@ -54,6 +54,8 @@ class TlsContexts:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         # Renegotiation would make a read want to write.
         context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_COMPRESSION
+        # Older releases of Python 3.11 set it: an answer that was cut would look as if it had ended.
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
         context.set_alpn_protocols(list(alpn))
         if alpn == HTTP_2:
             context.set_ciphers(_HTTP_2_CIPHERS)
