@@ -103,6 +103,8 @@ def strike_one(url: str, dice: random.Random) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    # A shell's background job begins with SIGINT ignored, and so would this.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     address, rounds, seed = sys.argv[1:]
     for number in range(int(rounds)):
         print(json.dumps(strike_one(address, random.Random(int(seed) + number))), flush=True)
