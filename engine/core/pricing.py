@@ -79,10 +79,10 @@ def worst_usage(price: Price, input_tokens: int, output_tokens: int) -> Usage:
 def affordable_output(price: Price, input_tokens: int, nanos: int) -> int:
     """Output tokens that `nanos` pay for after `input_tokens`; at worst 0."""
     spent = cost(price, worst_usage(price, input_tokens, 0))
+    if nanos < spent:
+        return 0
     rate = dearest_output(price.rates_for(input_tokens))
-    if rate == 0:
-        return 10**12
-    return max(0, (nanos - spent) * TOKENS_PER_RATE // rate)
+    return 10**12 if rate == 0 else (nanos - spent) * TOKENS_PER_RATE // rate
 
 
 def dearest_output(rates: TokenRates) -> int:

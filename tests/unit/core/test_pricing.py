@@ -99,6 +99,12 @@ def test_the_output_that_is_affordable_is_paid_for_and_no_more_is(
         assert cost(price, worst_usage(price, spent, made + 1)) >= nanos
 
 
+def test_output_that_is_free_is_not_affordable_where_the_input_is_not() -> None:
+    free = Price(TokenRates(1_000_000, 0))
+    assert affordable_output(free, 100, 100) == 10**12
+    assert affordable_output(free, 100, 99) == 0
+
+
 def test_the_newest_price_that_holds_counts_and_before_all_of_them_the_first() -> None:
     old = Price(TokenRates(1, 1), as_of=date(2025, 1, 1))
     new = Price(TokenRates(2, 2), as_of=date(2026, 1, 1))
