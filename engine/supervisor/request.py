@@ -395,7 +395,6 @@ class RequestRun:
         source, target = str(self.position.stop.route), str(step.position.stop.route)
         course = self.course
         course.meter.reroutes += 1
-        now = trio.current_time()
-        record = RouteChanged(now, course.number, course.model, source, target, step.why)
-        self.supervisor.recorder.emit(record)
+        about = (trio.current_time(), course.number, course.model)
+        self.supervisor.recorder.emit(RouteChanged(*about, source, target, step.why))
         self.delivery.put([Rerouted(source, target, step.why)], 0)
