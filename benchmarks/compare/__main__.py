@@ -6,7 +6,6 @@ benchmarks/results/<date>-<cores>-core.json and the table made from them beside 
 
 import argparse
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -25,15 +24,8 @@ def main() -> None:
     if options.real_time:
         measure.go_ahead()
     names = [name for name in CLIENTS if not options.clients or name in options.clients]
-    results: dict[str, Any] = {
-        "date": date.today().isoformat(),
-        "commit": machine.commit(),
-        "machine": machine.facts(),
-        "real_time": options.real_time,
-        "versions": machine.versions([CLIENTS[name] for name in names]),
-        "rounds": options.rounds,
-        "rows": {},
-    }
+    clients = [CLIENTS[name] for name in names]
+    results = machine.circumstances(clients, rounds=options.rounds, real_time=options.real_time)
     for name in options.rows or ROWS:
         row = ROWS[name]
         row_clients = [CLIENTS[client] for client in row.clients if client in names]

@@ -4,6 +4,7 @@ import json
 import os
 import platform
 import subprocess
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,19 @@ def versions(clients: list[Client]) -> dict[str, str]:
             said = first_line(client.python, "-c", _VERSIONS, *client.packages)
             found.update(json.loads(said) if said.startswith("{") else {})
     return found
+
+
+def circumstances(clients: list[Client], *, rounds: int, real_time: bool) -> dict[str, Any]:
+    """How every file of raw results begins; `rows` is still empty."""
+    return {
+        "date": date.today().isoformat(),
+        "commit": commit(),
+        "machine": facts(),
+        "real_time": real_time,
+        "versions": versions(clients),
+        "rounds": rounds,
+        "rows": {},
+    }
 
 
 def commit() -> str:

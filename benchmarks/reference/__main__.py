@@ -7,7 +7,6 @@ benchmarks/results/reference/; `python -m benchmarks.publish` makes the table fr
 
 import argparse
 import sys
-from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +21,8 @@ def main() -> None:
     options = arguments()
     if options.real_time:
         measure.go_ahead()
-    results: dict[str, Any] = {
-        "date": date.today().isoformat(),
-        "commit": machine.commit(),
-        "machine": machine.facts(),
-        "real_time": options.real_time,
-        "versions": machine.versions([CLIENTS[name] for name in BOTH]),
-        "rounds": options.rounds,
-        "rows": {},
-    }
+    both = [CLIENTS[name] for name in BOTH]
+    results = machine.circumstances(both, rounds=options.rounds, real_time=options.real_time)
     for name in options.rows or ROWS:
         results["rows"][name] = in_turns(name, options.rounds)
         if options.save:

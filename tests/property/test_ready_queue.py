@@ -10,6 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from benchmarks.admission import Number
 from engine.core.fair_share import Ticket
 from engine.core.ready_queue import AGING, ReadyQueue
 
@@ -239,22 +240,6 @@ def test_within_a_tenant_the_earliest_deadline_goes_first_then_the_oldest() -> N
     for n, deadline in enumerate([INF, 9.0, INF, 3.0, 9.0]):
         queue.push(Ticket("m", (0, n), deadline=deadline))
     assert [ticket.rank[1] for ticket in served(queue, 5)] == [3, 1, 4, 0, 2]
-
-
-class Number(int):
-    """A request's number that counts how often it is compared."""
-
-    compared = 0
-
-    def __lt__(self, other: int) -> bool:
-        Number.compared += 1
-        return int(self) < int(other)
-
-    def __eq__(self, other: object) -> bool:
-        Number.compared += 1
-        return int(self) == other
-
-    __hash__ = int.__hash__
 
 
 def comparisons(waiting: int, operations: int = 1000) -> float:
