@@ -4,8 +4,8 @@ import json
 import sys
 from pathlib import Path
 
-from engine.testing.grade import Finding, Grades, Verdict
-from engine.testing.grade_menu import LIMIT, Want
+from streamnursery.testing.grade import Finding, Grades, Verdict
+from streamnursery.testing.grade_menu import LIMIT, Want
 
 _ORDER = ("engine", "openai", "openai-node", "litellm", "httpx")
 _HEAD = f"""\

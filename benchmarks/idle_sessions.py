@@ -13,11 +13,11 @@ from pathlib import Path
 
 import trio
 
-import engine
+import streamnursery as sn
 
 BEATS = 5
 INTERVAL = 4.0
-SETTINGS = engine.SessionSettings(heartbeat=engine.Heartbeat(interval=INTERVAL, timeout=4.0))
+SETTINGS = sn.SessionSettings(heartbeat=sn.Heartbeat(interval=INTERVAL, timeout=4.0))
 
 
 def resident() -> int:
@@ -31,21 +31,19 @@ def cpu() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-async def hold(
-    eng: engine.Engine, ready: trio.Semaphore, end: trio.Event, beats: list[int]
-) -> None:
+async def hold(eng: sn.Engine, ready: trio.Semaphore, end: trio.Event, beats: list[int]) -> None:
     async with eng.session("server", settings=SETTINGS) as session:
         await session.wait_open()
         ready.release()
         await end.wait()
         beats.append(session.statistics().beats)
-        assert session.state is engine.SessionState.OPEN
+        assert session.state is sn.SessionState.OPEN
 
 
 async def measure(url: str, count: int) -> dict[str, float]:
     config = {"endpoints": {"server": {"url": url, "auth": "none"}}}
     ready, end, beats = trio.Semaphore(0), trio.Event(), list[int]()
-    async with engine.open_engine(config) as eng, trio.open_nursery() as nursery:
+    async with sn.open_engine(config) as eng, trio.open_nursery() as nursery:
         nursery.start_soon(hold, eng, ready, end, beats)  # what is loaded once is loaded now
         await ready.acquire()
         before = resident()
@@ -71,7 +69,7 @@ async def measure(url: str, count: int) -> dict[str, float]:
 
 def main() -> None:
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
-    command = [sys.executable, "-m", "engine", "sim", "--port", "0", "--json"]
+    command = [sys.executable, "-m", "streamnursery", "sim", "--port", "0", "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as server:
         assert server.stdout is not None
         try:

@@ -15,22 +15,22 @@ from typing import Any
 
 import trio
 
-from engine.core.ledger import Ledger
-from engine.core.meter import Meter
-from engine.core.settlement import Ending
-from engine.scheduler.ledger_store import LedgerStore, MemoryStore
-from engine.scheduler.observers import Observers
-from engine.scheduler.spending import Spending
-from engine.storage.disk import RealDisk
-from engine.storage.ledger_file import LedgerFile
-from engine.values.budgets import Budget, Budgets
-from engine.values.demand import Demand
-from engine.values.money import Money
-from engine.values.prices import BUILT_IN, Price
-from engine.values.records import AttemptState
-from engine.values.request import ChatRequest
-from engine.values.settings import Route
-from engine.values.usage import Usage
+from streamnursery.core.ledger import Ledger
+from streamnursery.core.meter import Meter
+from streamnursery.core.settlement import Ending
+from streamnursery.scheduler.ledger_store import LedgerStore, MemoryStore
+from streamnursery.scheduler.observers import Observers
+from streamnursery.scheduler.spending import Spending
+from streamnursery.storage.disk import RealDisk
+from streamnursery.storage.ledger_file import LedgerFile
+from streamnursery.values.budgets import Budget, Budgets
+from streamnursery.values.demand import Demand
+from streamnursery.values.money import Money
+from streamnursery.values.prices import BUILT_IN, Price
+from streamnursery.values.records import AttemptState
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.settings import Route
+from streamnursery.values.usage import Usage
 
 BUDGETS = Budgets(
     daily=Money.parse("1000000"),

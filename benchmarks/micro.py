@@ -10,28 +10,28 @@ from random import Random
 import pyperf
 import trio
 
-from engine.core.bucket import Bucket
-from engine.core.ledger import Ledger
-from engine.core.ledger_row import Posting, change, figures_of, posted
-from engine.core.ready_queue import ReadyQueue, Ticket
-from engine.core.router import Candidate, Needs, choose
-from engine.core.settlement import Ending, Expected, settlement
-from engine.pipeline.channel import BufferTotal, Channel
-from engine.transport.http2 import frames
-from engine.transport.http2.state import Http2State
-from engine.transport.http2.stream import Http2Stream
-from engine.values.budgets import Budgets
-from engine.values.events import TextDelta
-from engine.values.http import HttpRequest, Peer
-from engine.values.http2 import Http2Settings
-from engine.values.money import Money
-from engine.values.origin import Origin
-from engine.values.prices import BUILT_IN
-from engine.values.records import AttemptState
-from engine.values.spending import LedgerRow, Payer
-from engine.values.usage import Usage
-from engine.wire.openai_chat_stream import OpenAIChatStream
-from engine.wire.sse import SSEDecoder
+from streamnursery.core.bucket import Bucket
+from streamnursery.core.ledger import Ledger
+from streamnursery.core.ledger_row import Posting, change, figures_of, posted
+from streamnursery.core.ready_queue import ReadyQueue, Ticket
+from streamnursery.core.router import Candidate, Needs, choose
+from streamnursery.core.settlement import Ending, Expected, settlement
+from streamnursery.pipeline.channel import BufferTotal, Channel
+from streamnursery.transport.http2 import frames
+from streamnursery.transport.http2.state import Http2State
+from streamnursery.transport.http2.stream import Http2Stream
+from streamnursery.values.budgets import Budgets
+from streamnursery.values.events import TextDelta
+from streamnursery.values.http import HttpRequest, Peer
+from streamnursery.values.http2 import Http2Settings
+from streamnursery.values.money import Money
+from streamnursery.values.origin import Origin
+from streamnursery.values.prices import BUILT_IN
+from streamnursery.values.records import AttemptState
+from streamnursery.values.spending import LedgerRow, Payer
+from streamnursery.values.usage import Usage
+from streamnursery.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.wire.sse import SSEDecoder
 
 CHUNK = (
     b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1,"model":"m",'

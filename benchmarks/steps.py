@@ -23,11 +23,11 @@ import trio
 from trio._core._run import Deadlines
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-import engine
-from engine.simulator.pipe import PipeConnection, pipe
-from engine.transport.http2 import frames
-from engine.transport.http2.incoming import FrameReader
-from engine.transport.network import Address
+import streamnursery as sn
+from streamnursery.simulator.pipe import PipeConnection, pipe
+from streamnursery.transport.http2 import frames
+from streamnursery.transport.http2.incoming import FrameReader
+from streamnursery.transport.network import Address
 
 EVENT = (
     b'data: {"id":"chatcmpl-steps","object":"chat.completion.chunk","created":1700000000,'
@@ -171,7 +171,7 @@ class Run:
     """Memory blocks alive after the run that were not alive before it."""
 
 
-Work = Callable[[engine.Engine], Awaitable[object]]
+Work = Callable[[sn.Engine], Awaitable[object]]
 
 
 def run(work: Work, *, reads: int, events: int, limit: int = 1, http: str = "1.1") -> Run:
@@ -188,7 +188,7 @@ def run(work: Work, *, reads: int, events: int, limit: int = 1, http: str = "1.1
         async with trio.open_nursery() as nursery:
             kind = PrebuiltHttp2 if http == "h2c" else Prebuilt
             network = kind(nursery, reads, events)
-            async with engine.open_engine(config, network=network, seed=1, wall=lambda: 0.0) as eng:
+            async with sn.open_engine(config, network=network, seed=1, wall=lambda: 0.0) as eng:
                 await work(eng)  # everything is loaded and connected before counting starts
                 counts.consumer = trio.lowlevel.current_task()
                 before = blocks()
@@ -208,13 +208,13 @@ def blocks() -> int:
     return sys.getallocatedblocks()
 
 
-async def drop(eng: engine.Engine) -> None:
+async def drop(eng: sn.Engine) -> None:
     async with eng.stream("m", "hi") as stream:
         async for _ in stream:
             pass
 
 
-async def keep(eng: engine.Engine) -> list[engine.StreamEvent]:
+async def keep(eng: sn.Engine) -> list[sn.StreamEvent]:
     async with eng.stream("m", "hi") as stream:
         return [event async for event in stream]
 
@@ -239,7 +239,7 @@ def per_event(events: int, reads: int = 200, http: str = "1.1") -> dict[str, flo
 def many_streams(streams: int = 50, reads: int = 40) -> dict[str, float]:
     """Streams whose reads arrive in the same instants, one event in each."""
 
-    async def work(eng: engine.Engine) -> None:
+    async def work(eng: sn.Engine) -> None:
         async with trio.open_nursery() as nursery:
             for _ in range(streams):
                 nursery.start_soon(drop, eng)
@@ -258,7 +258,7 @@ def per_stream(streams: int = 100) -> dict[str, float]:
     """Streams of one token through ten slots."""
 
     def many(n: int) -> Work:
-        async def work(eng: engine.Engine) -> None:
+        async def work(eng: sn.Engine) -> None:
             async with trio.open_nursery() as nursery:
                 for _ in range(n):
                     nursery.start_soon(drop, eng)
@@ -281,11 +281,11 @@ def admission(queued: int, grants: int = GRANTS) -> float:
     more."""
     counts = Counts()
 
-    async def wait(eng: engine.Engine) -> None:
+    async def wait(eng: sn.Engine) -> None:
         async with eng.lease("m"):
             pass
 
-    async def work(eng: engine.Engine) -> None:
+    async def work(eng: sn.Engine) -> None:
         async with trio.open_nursery() as nursery:
             async with eng.lease("m"):
                 for _ in range(queued):
@@ -300,7 +300,7 @@ def admission(queued: int, grants: int = GRANTS) -> float:
 
     async def main() -> None:
         config = {"engine": {"max_streams": 1, "max_queued": 200_000}}
-        async with engine.open_engine(config, seed=1, wall=lambda: 0.0) as eng:
+        async with sn.open_engine(config, seed=1, wall=lambda: 0.0) as eng:
             await work(eng)
 
     trio.run(main, clock=MockClock(autojump_threshold=0))

@@ -21,8 +21,8 @@ from random import Random
 
 import trio
 
-from engine import Engine
-from engine.testing import World, random_traffic
+from streamnursery import Engine
+from streamnursery.testing import World, random_traffic
 
 SITE = "site-packages/"
 
@@ -84,8 +84,10 @@ def layers(main: Main) -> Counter[str]:
 
 
 def layer_of(file: str, function: str) -> str:
-    if "/engine/" in file:
-        return "engine." + file.partition("/engine/")[2].split("/")[0].removesuffix(".py")
+    if "/streamnursery/" in file:
+        return "streamnursery." + file.rpartition("/streamnursery/")[2].split("/")[0].removesuffix(
+            ".py"
+        )
     if SITE in file:
         return file.partition(SITE)[2].split("/")[0]
     if file == "~" and "epoll" in function:

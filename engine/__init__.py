@@ -1,37 +1,4 @@
-"""Run thousands of LLM streams at once without losing one.
+"""The source root. It is not a package that ships: `import streamnursery`."""
 
-    import engine, trio
-
-    async def main():
-        async with engine.open_engine() as eng:
-            async with eng.stream("sim/fast", "Why is the sky blue?") as stream:
-                async for text in stream.text():
-                    print(text, end="")
-
-    trio.run(main)
-
-Everything here is public; nothing else is, but `engine.testing` and `engine.simulator`.
-"""
-
-from importlib import import_module
-from typing import TYPE_CHECKING
-
-from engine._version import __version__ as __version__
-
-if TYPE_CHECKING:
-    from engine._public import *
-
-
-def __getattr__(name: str) -> object:
-    # Loaded with the first use and not with the package: `streamnursery --help` needs none of it.
-    if not name.startswith("_") or name == "__all__":
-        public = import_module("engine._public")
-        if name in public.__all__ or name == "__all__":
-            value = globals()[name] = getattr(public, name)
-            return value
-    msg = f"module 'engine' has no attribute {name!r}"
-    raise AttributeError(msg)
-
-
-def __dir__() -> list[str]:
-    return list(import_module("engine._public").__all__)
+msg = "the package is named streamnursery: import streamnursery"
+raise ImportError(msg)

@@ -6,12 +6,12 @@ python examples/chat_backend.py
 
 import trio
 
-import engine
+import streamnursery as sn
 
 MODEL = "sim/gemini-2.5-flash"
 
 
-async def serve(eng: engine.Engine, connection: trio.SocketStream) -> None:
+async def serve(eng: sn.Engine, connection: trio.SocketStream) -> None:
     """Answer one question. Leaving the block of the stream ends it, also at the provider."""
     async with connection:
         question = (await connection.receive_some(4096)).decode()
@@ -21,7 +21,7 @@ async def serve(eng: engine.Engine, connection: trio.SocketStream) -> None:
                 async with eng.stream(MODEL, question, max_tokens=20, timeout=30) as stream:
                     async for text in stream.text():
                         await connection.send_all(text.encode())
-            except engine.EngineError as error:
+            except sn.EngineError as error:
                 await connection.send_all(f"\n[{type(error).__name__}]".encode())
             nursery.cancel_scope.cancel()
 
@@ -48,7 +48,7 @@ async def call(port: int, name: str, *, patience: float) -> None:
 
 
 async def main() -> None:
-    async with engine.open_engine({}) as eng, trio.open_nursery() as server:
+    async with sn.open_engine({}) as eng, trio.open_nursery() as server:
         listeners = await trio.open_tcp_listeners(0, host="127.0.0.1")
 
         async def handler(connection: trio.SocketStream) -> None:

@@ -9,18 +9,18 @@ from collections.abc import Iterator
 
 import trio
 
-import engine
+import streamnursery as sn
 
 MODELS = ["sim/fast", "sim/gemini-2.5-flash"]
 
 
-def questions() -> Iterator[engine.ChatRequest]:
+def questions() -> Iterator[sn.ChatRequest]:
     """May be a file of any length: no more is read than `max_in_flight` allows."""
     for number in range(30):
         prompt = f"Question {number}: is the sky blue?"
         for model in MODELS:
             message = {"role": "user", "content": prompt}
-            yield engine.ChatRequest(model, [message], max_tokens=8, seed=number)
+            yield sn.ChatRequest(model, [message], max_tokens=8, seed=number)
 
 
 def score(text: str) -> int:
@@ -30,7 +30,7 @@ def score(text: str) -> int:
 
 async def main() -> None:
     points = dict.fromkeys(MODELS, 0)
-    async with engine.open_engine({}) as eng:
+    async with sn.open_engine({}) as eng:
         async with eng.as_completed(questions(), max_in_flight=20) as outcomes:
             async for outcome in outcomes:
                 line = {"index": outcome.index, "model": outcome.request.model}

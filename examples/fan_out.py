@@ -5,7 +5,7 @@ python examples/fan_out.py
 
 import trio
 
-import engine
+import streamnursery as sn
 
 CONFIG = {
     "engine": {"max_streams": 12},
@@ -13,21 +13,21 @@ CONFIG = {
 }
 
 
-def requests() -> list[engine.ChatRequest]:
+def requests() -> list[sn.ChatRequest]:
     """The last of them will fail: its provider breaks off after the third token."""
     models = ["sim/fast", "sim/gemini-2.5-flash", "sim/fast", "sim/fast"]
     found = [
-        engine.ChatRequest(
+        sn.ChatRequest(
             models[i % 4], [{"role": "user", "content": f"Fact {i}, please"}], max_tokens=4
         )
         for i in range(199)
     ]
     broken = [{"role": "user", "content": "And one more"}]
-    return [*found, engine.ChatRequest("sim/fast?cut=3", broken)]
+    return [*found, sn.ChatRequest("sim/fast?cut=3", broken)]
 
 
 async def main() -> None:
-    async with engine.open_engine(CONFIG) as eng:
+    async with sn.open_engine(CONFIG) as eng:
         outcomes = await eng.settle(requests())
         for outcome in outcomes[:3]:
             print(f"{outcome.index}: {outcome.completion.text if outcome.completion else ''}")

@@ -5,7 +5,7 @@ python examples/hostile_provider.py
 
 import trio
 
-import engine
+import streamnursery as sn
 
 MODELS = {
     "ends after the third token": "sim/fast?cut=3,end",
@@ -19,17 +19,17 @@ MODELS = {
     "forgets its end mark": "sim/fast?no_end_mark=1",
     "is only odd": "sim/fast?crlf=1&comments=2&split=7",
 }
-PATIENCE = engine.Patience(idle=0.5)
-ONCE = engine.Retries(attempts=1)
+PATIENCE = sn.Patience(idle=0.5)
+ONCE = sn.Retries(attempts=1)
 
 
-async def ask(eng: engine.Engine, what: str, model: str) -> str:
-    request = engine.ChatRequest(
+async def ask(eng: sn.Engine, what: str, model: str) -> str:
+    request = sn.ChatRequest(
         model, [{"role": "user", "content": "Hi"}], patience=PATIENCE, retries=ONCE
     )
     try:
         completion = await eng.complete(request)
-    except engine.EngineError as error:
+    except sn.EngineError as error:
         delivered = len(error.partial.text) if error.partial else 0
         again = "may be retried" if error.retryable and not error.committed else "final"
         return f"{what}: {type(error).__name__}, {delivered} characters delivered, {again}"
@@ -37,7 +37,7 @@ async def ask(eng: engine.Engine, what: str, model: str) -> str:
 
 
 async def main() -> None:
-    async with engine.open_engine({}) as eng:
+    async with sn.open_engine({}) as eng:
         for what, model in MODELS.items():
             print(await ask(eng, what, model))
 

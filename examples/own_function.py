@@ -5,7 +5,7 @@ python examples/own_function.py
 
 import trio
 
-import engine
+import streamnursery as sn
 
 CONFIG = {"engine": {"max_streams": 4}, "models": {"embedder": {"max_streams": 3}}}
 
@@ -20,7 +20,7 @@ async def main() -> None:
     texts = [f"text number {number} of some length" for number in range(20)]
     vectors: dict[str, list[float]] = {}
 
-    async with engine.open_engine(CONFIG) as eng:
+    async with sn.open_engine(CONFIG) as eng:
 
         async def one(text: str) -> None:
             vectors[text] = await eng.run("embedder", embed, text)

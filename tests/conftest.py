@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["engine.testing.pytest_plugin"]
+pytest_plugins = ["streamnursery.testing.pytest_plugin"]
 
 TIER = os.environ.get("STREAMNURSERY_TIER", "test")
 EXAMPLES = {"test": 50, "proof": 400, "soak": 2000}

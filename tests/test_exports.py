@@ -8,10 +8,10 @@ from typing import get_args
 
 import pytest
 
-import engine
-from engine.values import errors, events
+import streamnursery as sn
+from streamnursery.values import errors, events
 
-FACES = ("engine", "engine.testing", "engine.simulator", "engine.bench")
+FACES = ("streamnursery", "streamnursery.testing", "streamnursery.simulator", "streamnursery.bench")
 
 
 def faces() -> list[ModuleType]:
@@ -40,13 +40,13 @@ def all_errors(base: type[errors.EngineError]) -> set[type[errors.EngineError]]:
 
 def is_ours(value: object) -> bool:
     """Not a module, and not imported from another package."""
-    return not inspect.ismodule(value) and getattr(value, "__module__", "engine").startswith(
-        "engine"
+    return not inspect.ismodule(value) and getattr(value, "__module__", "streamnursery").startswith(
+        "streamnursery"
     )
 
 
 def missing_from_the_top(kind: type) -> bool:
-    return getattr(engine, kind.__name__, None) is not kind
+    return getattr(sn, kind.__name__, None) is not kind
 
 
 each_face = pytest.mark.parametrize("face", faces(), ids=lambda face: face.__name__)
@@ -87,7 +87,11 @@ def test_the_face_says_what_it_is_for(face: ModuleType) -> None:
 
 
 def test_every_error_can_be_imported_from_the_top() -> None:
-    ours = [kind for kind in all_errors(errors.EngineError) if kind.__module__.startswith("engine")]
+    ours = [
+        kind
+        for kind in all_errors(errors.EngineError)
+        if kind.__module__.startswith("streamnursery")
+    ]
     assert sorted(kind.__name__ for kind in ours if missing_from_the_top(kind)) == []
 
 

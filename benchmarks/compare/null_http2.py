@@ -20,8 +20,8 @@ from threading import Thread
 from hpack import Encoder
 
 from benchmarks.steps import DONE, END, EVENT
-from engine.transport.http2 import frames
-from engine.transport.http2.incoming import FrameReader
+from streamnursery.transport.http2 import frames
+from streamnursery.transport.http2.incoming import FrameReader
 
 HEAD = Encoder().encode([(":status", "200", True), ("content-type", "text/event-stream", True)])
 LAST = END + DONE

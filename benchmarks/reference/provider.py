@@ -12,7 +12,7 @@ from random import Random
 
 import trio
 
-from engine.simulator import Profile, Provider, serve_loopback
+from streamnursery.simulator import Profile, Provider, serve_loopback
 
 PROFILES = {
     "deepseek-like": Profile(0.22, 0.22, 85, (425, 425)),

@@ -9,8 +9,8 @@ from pathlib import Path
 import attrs
 import pytest
 
-from engine import ChatRequest, Engine, EngineError, Resumed, Retries, TextDelta, open_engine
-from engine.values.settings import ModelSettings, Route
+from streamnursery import ChatRequest, Engine, EngineError, Resumed, Retries, TextDelta, open_engine
+from streamnursery.values.settings import ModelSettings, Route
 from tests.support.peers import INSTALLED, asking, failure, free_port, needs, serving
 
 AIMOCK = "npm/node_modules/.bin/aimock"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from engine import ChatRequest
+from streamnursery import ChatRequest
 from tests.support.peers import INSTALLED, asking, free_port, needs, serving
 
 LLMOCK = "llmock/bin/llmock"

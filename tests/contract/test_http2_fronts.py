@@ -14,9 +14,9 @@ import httpx
 import pytest
 import trio
 
-from engine import ConnectionLostError, Engine, open_engine, open_transport
-from engine.simulator import Profile, Provider, serve_loopback
-from engine.testing import assert_quiescent, no_files_left_open, wait_quiescent
+from streamnursery import ConnectionLostError, Engine, open_engine, open_transport
+from streamnursery.simulator import Profile, Provider, serve_loopback
+from streamnursery.testing import assert_quiescent, no_files_left_open, wait_quiescent
 from tests.support.peers import INSTALLED, free_port, needs, serving
 from tests.support.tls import authority, ca_file
 

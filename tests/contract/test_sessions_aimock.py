@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import trio
 
-from engine import (
+from streamnursery import (
     Engine,
     EngineError,
     Finished,
@@ -23,8 +23,8 @@ from engine import (
     TextDelta,
     open_engine,
 )
-from engine.sessions import Session
-from engine.values.session import Reconnect
+from streamnursery.sessions import Session
+from streamnursery.values.session import Reconnect
 from tests.support.cli import empty_world
 from tests.support.peers import INSTALLED, free_port, needs, serving
 

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 import trio
 
-from engine.simulator import (
+from streamnursery.simulator import (
     CallTool,
     Crlf,
     Fault,
@@ -21,7 +21,7 @@ from engine.simulator import (
     When,
     serve_loopback,
 )
-from engine.values.secret import Secret
+from streamnursery.values.secret import Secret
 from tests.support.simulator import MODELS
 
 pytest.importorskip("openai", reason="installed by `make contract`")

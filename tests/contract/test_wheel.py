@@ -72,19 +72,26 @@ def there(tmp_path_factory: pytest.TempPathFactory, wheel: Path) -> Iterator[Ins
 def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as opened:
         names = set(opened.namelist())
-    assert {"engine/__init__.py", "engine/py.typed", "engine/__main__.py"} <= names
-    sources = [*(ROOT / "engine").rglob("*.py"), *(ROOT / "engine").rglob("*.cjs")]
-    ours = {str(path.relative_to(ROOT)) for path in sources}
+    assert {
+        "streamnursery/__init__.py",
+        "streamnursery/py.typed",
+        "streamnursery/__main__.py",
+    } <= names
+    sources = [
+        *(ROOT / "engine/streamnursery").rglob("*.py"),
+        *(ROOT / "engine/streamnursery").rglob("*.cjs"),
+    ]
+    ours = {str(path.relative_to(ROOT / "engine")) for path in sources}
     assert {name for name in names if not name.split("/")[0].endswith(".dist-info")} == {
         *ours,
-        "engine/py.typed",
+        "streamnursery/py.typed",
     }
     assert any(name.endswith("/licenses/LICENSE") for name in names)
 
 
 def test_the_command_works_from_an_empty_folder(there: Installed) -> None:
     assert there("streamnursery", "--version").startswith("streamnursery ")
-    assert there("python", "-m", "engine", "--version").startswith("streamnursery ")
+    assert there("python", "-m", "streamnursery", "--version").startswith("streamnursery ")
     assert there("streamnursery", "ask", "Hi", "-m", "sim/fast", "--max-tokens", "3").strip()
     assert "20 of 20 answers complete" in there(
         "streamnursery", "demo", "--streams", "20", "--speed", "20"
@@ -97,5 +104,5 @@ def test_the_tests_pass_from_another_folder(there: Installed) -> None:
     shutil.copy(ROOT / "pyproject.toml", there.folder)
     told = there("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS)
     assert " passed" in told
-    where = there("python", "-c", "import engine; print(engine.__file__)")
+    where = there("python", "-c", "import streamnursery as sn; print(sn.__file__)")
     assert "site-packages" in where

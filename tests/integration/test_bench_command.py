@@ -79,7 +79,7 @@ def test_some_are_left_half_way_however_the_answer_comes(tmp_path: Path) -> None
 
 def test_what_was_measured_before_an_interruption_is_told(tmp_path: Path) -> None:
     words = ("bench", "-m", "sim/fast", "--duration", "600", "--no-calibration", "--jsonl", "r")
-    command = [sys.executable, "-m", "engine", *words, "--save", "r.json"]
+    command = [sys.executable, "-m", "streamnursery", *words, "--save", "r.json"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -96,7 +96,7 @@ def wait_until_ready(process: "subprocess.Popen[str]") -> None:
 
 LONG_CLEANING = """
 import sys, trio
-from engine.cli.signals import run_trio
+from streamnursery.cli.signals import run_trio
 
 async def work():
     try:
@@ -324,7 +324,7 @@ def test_on_a_terminal_the_demo_draws_a_table_and_gives_the_cursor_back(tmp_path
     pytest.importorskip("rich")
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
-        [sys.executable, "-m", "engine", "demo", "--speed", "30", "--streams", "20"],
+        [sys.executable, "-m", "streamnursery", "demo", "--speed", "30", "--streams", "20"],
         cwd=tmp_path,
         env={**empty_world(tmp_path), "COLUMNS": "80", "LINES": "24", "NO_COLOR": "1"},
         stdin=theirs,

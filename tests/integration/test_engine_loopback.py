@@ -9,8 +9,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from engine import ChatRequest, Engine, EngineError, open_engine
-from engine.simulator import (
+from streamnursery import ChatRequest, Engine, EngineError, open_engine
+from streamnursery.simulator import (
     Cut,
     LoopbackServer,
     Plan,
@@ -21,7 +21,7 @@ from engine.simulator import (
     When,
     serve_loopback,
 )
-from engine.testing import assert_quiescent, no_files_left_open
+from streamnursery.testing import assert_quiescent, no_files_left_open
 
 ROUNDS = {"test": 1, "proof": 10, "soak": 10}
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.simulator import Plan, Profile, Provider
-from engine.testing.grade import Finding, Grades, Verdict, client_command, grade
-from engine.testing.grade import _judge_text as judge_text
-from engine.testing.grade_menu import MENU, Want
+from streamnursery.simulator import Plan, Profile, Provider
+from streamnursery.testing.grade import Finding, Grades, Verdict, client_command, grade
+from streamnursery.testing.grade import _judge_text as judge_text
+from streamnursery.testing.grade_menu import MENU, Want
 from tests.support.cli import run
 
 QUICK = {
@@ -136,7 +136,7 @@ def test_a_client_that_is_not_there_is_no_finding(tmp_path: Path) -> None:
 
 
 def test_what_was_found_before_an_interruption_is_told(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "engine", "grade", "--at-once", "1"]
+    command = [sys.executable, "-m", "streamnursery", "grade", "--at-once", "1"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

@@ -13,8 +13,8 @@ import httpx
 import pytest
 import trio
 
-from engine import Http2Settings, open_engine, open_transport
-from engine.simulator import (
+from streamnursery import Http2Settings, open_engine, open_transport
+from streamnursery.simulator import (
     Goaway,
     LoopbackServer,
     Plan,
@@ -25,7 +25,7 @@ from engine.simulator import (
     When,
     serve_loopback,
 )
-from engine.testing import assert_quiescent, no_files_left_open, wait_quiescent
+from streamnursery.testing import assert_quiescent, no_files_left_open, wait_quiescent
 from tests.support.tls import ca_file, server_context
 
 FAST = Profile(output_tokens=(20, 20))

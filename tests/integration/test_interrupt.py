@@ -8,7 +8,7 @@ from pathlib import Path
 
 import trio
 
-from engine.simulator import Profile, Provider, serve_loopback
+from streamnursery.simulator import Profile, Provider, serve_loopback
 from tests.support.cli import ROOT, empty_world
 
 ROUNDS = {"test": 8, "proof": 40, "soak": 200}

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from engine import StorageError, open_engine
-from engine.simulator import (
+from streamnursery import StorageError, open_engine
+from streamnursery.simulator import (
     Cut,
     LoopbackServer,
     Plan,
@@ -28,8 +28,8 @@ from engine.simulator import (
     When,
     serve_loopback,
 )
-from engine.storage.ledger_reader import open_ledger
-from engine.values.budgets import Budgets
+from streamnursery.storage.ledger_reader import open_ledger
+from streamnursery.values.budgets import Budgets
 from tests.support import ledger_child
 from tests.support.cli import ROOT
 
@@ -48,7 +48,7 @@ def command(url: str, ledger: Path, budget: str, seed: int) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(ROOT)}
+    return {**os.environ, "PYTHONPATH": f"{ROOT / 'engine'}{os.pathsep}{ROOT}"}
 
 
 async def killed(arguments: list[str], after: float) -> None:
@@ -230,12 +230,12 @@ async def test_a_forked_process_has_no_ledger(tmp_path: Path) -> None:
         "import os, sys, trio, engine\n"
         "async def main():\n"
         "    config = {'budgets': {'daily': '1', 'ledger': sys.argv[1]}}\n"
-        "    async with engine.open_engine(config) as eng:\n"
+        "    async with sn.open_engine(config) as eng:\n"
         "        await eng.complete('sim/fast', 'Hi', max_tokens=1)\n"
         "        if os.fork() == 0:\n"
         "            try:\n"
         "                await eng._spending.store.refresh()\n"
-        "            except engine.StorageError as error:\n"
+        "            except sn.StorageError as error:\n"
         "                os._exit(7 if 'before a fork' in str(error) else 8)\n"
         "            os._exit(9)\n"
         "        assert os.waitstatus_to_exitcode(os.wait()[1]) == 7\n"

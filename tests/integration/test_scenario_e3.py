@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from engine import open_engine
+from streamnursery import open_engine
 from tests.support.servers import RawServer
 from tests.support.transport import CHUNKED_HEAD, LAST_CHUNK, ServerEnd, chunk
 

@@ -6,10 +6,10 @@ from random import Random
 
 import trio
 
-from engine import SendOutcome, Session, open_engine
-from engine.simulator import Provider, serve_loopback
-from engine.testing import wait_quiescent
-from engine.values.session import Heartbeat, Reconnect, SessionSettings
+from streamnursery import SendOutcome, Session, open_engine
+from streamnursery.simulator import Provider, serve_loopback
+from streamnursery.testing import wait_quiescent
+from streamnursery.values.session import Heartbeat, Reconnect, SessionSettings
 from tests.support.tls import ca_file, server_context
 
 SETTINGS = SessionSettings(

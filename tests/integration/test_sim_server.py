@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import trio
 
-from engine.simulator import (
+from streamnursery.simulator import (
     BadJson,
     BadUtf8,
     BlackHole,
@@ -49,7 +49,7 @@ from engine.simulator import (
     UsageLie,
     serve_loopback,
 )
-from engine.transport.network import TrioNetwork
+from streamnursery.transport.network import TrioNetwork
 from tests.support.simulator import MODELS, Answer, chat, http, open_site, talk
 from tests.support.tls import authority, server_context
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import trio
 
-from engine import ChatRequest, Engine, EngineError, open_engine
-from engine.simulator import Cut, Plan, Profile, Provider, Rule, Status, When, serve_loopback
-from engine.testing import assert_quiescent
-from engine.testing.quiescence import open_files
+from streamnursery import ChatRequest, Engine, EngineError, open_engine
+from streamnursery.simulator import Cut, Plan, Profile, Provider, Rule, Status, When, serve_loopback
+from streamnursery.testing import assert_quiescent
+from streamnursery.testing.quiescence import open_files
 
 STREAMS = {"test": 400, "proof": 2000, "soak": 50_000}
 AT_ONCE = 50

@@ -16,15 +16,15 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.transport.network import SocketConnection, TrioNetwork
-from engine.values.errors import (
+from streamnursery.transport.network import SocketConnection, TrioNetwork
+from streamnursery.values.errors import (
     RedirectRefusedError,
     RequestError,
     TooLargeError,
     UnexpectedContentError,
 )
-from engine.values.http import Header
-from engine.values.secret import Secret
+from streamnursery.values.http import Header
+from streamnursery.values.secret import Secret
 from tests.support.servers import fetch, serving, transporting
 from tests.support.tls import ca_file, server_context
 from tests.support.transport import CHUNKED_HEAD, Handler, ServerEnd, answer_hello
@@ -195,8 +195,8 @@ async def test_t23_sockets_are_closed_on_exec() -> None:
 
 FORK = """
     import os, trio
-    from engine.transport.client import HttpTransport
-    from engine.values.errors import EngineClosedError
+    from streamnursery.transport.client import HttpTransport
+    from streamnursery.values.errors import EngineClosedError
     from tests.support.transport import Phases, http_request
 
     async def main():

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import trio
 
-from engine import ConfigError, open_engine
-from engine.cli.model_health import health, health_text
-from engine.cli.top import picture
+from streamnursery import ConfigError, open_engine
+from streamnursery.cli.model_health import health, health_text
+from streamnursery.cli.top import picture
 from tests.support.cli import run
 
 

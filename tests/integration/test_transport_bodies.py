@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from engine.values.errors import ConnectionLostError, EngineError, TooLargeError
+from streamnursery.values.errors import ConnectionLostError, EngineError, TooLargeError
 from tests.support.servers import fetch, serving, transporting
 from tests.support.transport import (
     CHUNKED_HEAD,

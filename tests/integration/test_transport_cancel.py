@@ -4,8 +4,8 @@ import random
 
 import trio
 
-from engine.testing import no_files_left_open
-from engine.transport.client import HttpTransport
+from streamnursery.testing import no_files_left_open
+from streamnursery.transport.client import HttpTransport
 from tests.support.servers import RawServer, fetch, serving, transporting
 from tests.support.transport import (
     CHUNKED_HEAD,

@@ -7,8 +7,8 @@ import httpx
 import pytest
 import trio
 
-from engine.transport.http import StreamNurseryTransport, open_transport
-from engine.values.errors import ConnectError, EngineClosedError, EngineError, RequestError
+from streamnursery.transport.http import StreamNurseryTransport, open_transport
+from streamnursery.values.errors import ConnectError, EngineClosedError, EngineError, RequestError
 from tests.support.servers import RawServer, serving
 from tests.support.transport import (
     CHUNKED_HEAD,

@@ -3,7 +3,7 @@
 import pytest
 import trio
 
-from engine.values.errors import ConnectionLostError
+from streamnursery.values.errors import ConnectionLostError
 from tests.support.servers import fetch, serving, transporting
 from tests.support.transport import (
     CHUNKED_HEAD,

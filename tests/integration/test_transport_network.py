@@ -7,8 +7,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from engine.testing import no_files_left_open
-from engine.transport.network import SocketConnection, TrioNetwork, without_frames
+from streamnursery.testing import no_files_left_open
+from streamnursery.transport.network import SocketConnection, TrioNetwork, without_frames
 
 
 async def pair() -> tuple[SocketConnection, socket.socket]:

@@ -11,10 +11,10 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from engine.testing import no_files_left_open
-from engine.transport.network import READ_SIZE, SocketConnection
-from engine.transport.pump import Readers
-from engine.transport.readiness import EpollReadiness
+from streamnursery.testing import no_files_left_open
+from streamnursery.transport.network import READ_SIZE, SocketConnection
+from streamnursery.transport.pump import Readers
+from streamnursery.transport.readiness import EpollReadiness
 from tests.support.rounds import Reads
 
 

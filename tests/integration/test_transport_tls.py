@@ -13,10 +13,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from engine.transport.http import open_transport
-from engine.values.errors import ConnectionLostError, TlsError
-from engine.values.http import HttpRequest
-from engine.values.secret import Secret
+from streamnursery.transport.http import open_transport
+from streamnursery.values.errors import ConnectionLostError, TlsError
+from streamnursery.values.http import HttpRequest
+from streamnursery.values.secret import Secret
 from tests.support.servers import RawServer, fetch, serving, transporting
 from tests.support.tls import authority, ca_file, server_context
 from tests.support.transport import Collector, Phases, ServerEnd, answer_hello, http_request, shown

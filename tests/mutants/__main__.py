@@ -62,12 +62,13 @@ def judged(mutants: list[Mutant]) -> Iterator[Verdict]:
         copy = Path(folder)
         for name in _COPIED:
             _copy(ROOT / name, copy / name)
+        _check_copy(copy)
         sound = set[str]()
         for mutant in mutants:
             for test in mutant.tests:
                 _check_sound(copy, test, sound)
             began = time.monotonic()
-            path = copy / "engine" / mutant.file
+            path = copy / "engine" / "streamnursery" / mutant.file
             whole = path.read_text()
             path.write_text(planted(whole, mutant))
             try:
@@ -75,6 +76,22 @@ def judged(mutants: list[Mutant]) -> Iterator[Verdict]:
             finally:
                 path.write_text(whole)
             yield Verdict(mutant, noticed, time.monotonic() - began)
+
+
+def _environment(copy: Path) -> dict[str, str]:
+    """The copy's package goes before the one that is installed in this interpreter."""
+    path = os.pathsep.join((str(copy / "engine"), str(copy)))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _check_copy(copy: Path) -> None:
+    """A defect in a package that nobody imports would never be noticed."""
+    command = [sys.executable, "-c", "import streamnursery; print(streamnursery.__file__)"]
+    found = subprocess.run(
+        command, cwd=copy, env=_environment(copy), capture_output=True, text=True, check=True
+    )
+    if not Path(found.stdout.strip()).is_relative_to(copy / "engine"):
+        raise RuntimeError(f"the tests would import {found.stdout.strip()}, not the copy")
 
 
 def _check_sound(copy: Path, test: str, sound: set[str]) -> None:
@@ -101,12 +118,11 @@ def planted(text: str, mutant: Mutant) -> str:
 def run(copy: Path, test: str) -> str | None:
     """The first test of a file that fails; None if all pass."""
     command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    environment = {**os.environ, "STREAMNURSERY_TIER": "test", "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         ran = subprocess.run(
             [*command, f"tests/{test}"],
             cwd=copy,
-            env={**environment, "PYTHONPATH": str(copy)},
+            env={**_environment(copy), "STREAMNURSERY_TIER": "test"},
             capture_output=True,
             text=True,
             timeout=_LIMIT,

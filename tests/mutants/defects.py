@@ -13,7 +13,7 @@ class Mutant:
     name: str
     """What the engine does wrong then."""
     file: str
-    """Below `engine/`."""
+    """Below `engine/streamnursery/`."""
     old: str
     new: str
     tests: tuple[str, ...]

@@ -7,10 +7,10 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.config import config_from_mapping, load_config
-from engine.config.schema import ANY, KEYS, PREFIX, variable_name
-from engine.values.errors import ConfigError
-from engine.values.settings import EngineConfig
+from streamnursery.config import config_from_mapping, load_config
+from streamnursery.config.schema import ANY, KEYS, PREFIX, variable_name
+from streamnursery.values.errors import ConfigError
+from streamnursery.values.settings import EngineConfig
 
 CANARY = "sk-canary"
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from engine.core.transcript import Transcript
-from engine.values.errors import ProviderError, TruncatedStreamError
-from engine.values.events import Finished
-from engine.wire.openai_responses_stream import OpenAIResponsesStream
+from streamnursery.core.transcript import Transcript
+from streamnursery.values.errors import ProviderError, TruncatedStreamError
+from streamnursery.values.events import Finished
+from streamnursery.wire.openai_responses_stream import OpenAIResponsesStream
 
 SPLITS = {"test": 15, "proof": 60, "soak": 1000}
 USAGE = {

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from engine.wire.sse import SSEDecoder
+from streamnursery.wire.sse import SSEDecoder
 
 FILES = ("wpt_eventsource", "httpx_sse", "openai_python_sse", "anthropic_python_sse")
 MULTI_CUTS = {"test": 50, "proof": 500, "soak": 2000}

@@ -5,8 +5,8 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.transport.http1_message import ResponseReader, check_request, encode_head
-from engine.values.errors import RequestError
+from streamnursery.transport.http1_message import ResponseReader, check_request, encode_head
+from streamnursery.values.errors import RequestError
 from tests.support.transport import CHUNKED_HEAD, LAST_CHUNK, chunk, http_request
 
 BODIES = st.lists(st.binary(min_size=1, max_size=40), max_size=6)

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.transport.http1_message import check_request
-from engine.transport.http2 import frames
-from engine.transport.http2.state import Http2State
-from engine.values.errors import ConnectionLostError, RequestError
-from engine.values.http2 import Http2Settings
+from streamnursery.transport.http1_message import check_request
+from streamnursery.transport.http2 import frames
+from streamnursery.transport.http2.state import Http2State
+from streamnursery.values.errors import ConnectionLostError, RequestError
+from streamnursery.values.http2 import Http2Settings
 from tests.support.http2 import OK, Pair, raw_data, raw_headers
 from tests.support.transport import http_request
 
 if TYPE_CHECKING:
-    from engine.transport.http2.stream import Http2Stream
+    from streamnursery.transport.http2.stream import Http2Stream
 
 PIECES = st.lists(
     st.sampled_from([

@@ -9,12 +9,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from engine.core.ledger import Ledger
-from engine.core.ledger_row import News, Posting, change, figures_of, posted
-from engine.core.totals import Totals
-from engine.values.budgets import Budget, Budgets
-from engine.values.money import Money
-from engine.values.spending import Flag, LedgerRow, Payer, RowState
+from streamnursery.core.ledger import Ledger
+from streamnursery.core.ledger_row import News, Posting, change, figures_of, posted
+from streamnursery.core.totals import Totals
+from streamnursery.values.budgets import Budget, Budgets
+from streamnursery.values.money import Money
+from streamnursery.values.spending import Flag, LedgerRow, Payer, RowState
 
 START = datetime(2026, 3, 28, 22, tzinfo=UTC).timestamp()
 """The evening before the clocks of Europe leap."""

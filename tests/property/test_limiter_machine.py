@@ -6,12 +6,12 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from engine.scheduler.lease import Lease
-from engine.testing import WorldMachine, in_world
-from engine.values.demand import Demand
-from engine.values.rates import Rates
-from engine.values.settings import EngineConfig
-from engine.values.usage import Usage
+from streamnursery.scheduler.lease import Lease
+from streamnursery.testing import WorldMachine, in_world
+from streamnursery.values.demand import Demand
+from streamnursery.values.rates import Rates
+from streamnursery.values.settings import EngineConfig
+from streamnursery.values.usage import Usage
 
 PARTIES = (("model", "a"), ("model", "b"), ("endpoint", "x"), ("endpoint", "y"))
 

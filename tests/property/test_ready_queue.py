@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from benchmarks.admission import Number
-from engine.core.fair_share import Ticket
-from engine.core.ready_queue import AGING, ReadyQueue
+from streamnursery.core.fair_share import Ticket
+from streamnursery.core.ready_queue import AGING, ReadyQueue
 
 LANES = ("a", "b", "c")
 TENANTS = ("", "x", "y")

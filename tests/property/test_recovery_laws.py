@@ -7,12 +7,12 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.recovery import Failure, GiveUp, NextRoute, Position, TryAgain, next_step
-from engine.core.route_gate import Closed
-from engine.core.route_plan import Plan, Role, Stop
-from engine.values import errors
-from engine.values.policy import Patience, Retries
-from engine.values.settings import Route
+from streamnursery.core.recovery import Failure, GiveUp, NextRoute, Position, TryAgain, next_step
+from streamnursery.core.route_gate import Closed
+from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.values import errors
+from streamnursery.values.policy import Patience, Retries
+from streamnursery.values.settings import Route
 
 ENDPOINTS = ("a", "b", "c")
 BROKEN = (

@@ -13,13 +13,13 @@ from random import Random
 import attrs
 import pytest
 
-from engine.core.recovery import Failure, GiveUp, Position, TryAgain, next_step
-from engine.core.retry_budget import RetryBudget
-from engine.core.route_gate import Closed, RouteGate, Visit
-from engine.core.route_plan import Plan, Role, Stop
-from engine.values import errors
-from engine.values.policy import Patience, Retries
-from engine.values.settings import Route
+from streamnursery.core.recovery import Failure, GiveUp, Position, TryAgain, next_step
+from streamnursery.core.retry_budget import RetryBudget
+from streamnursery.core.route_gate import Closed, RouteGate, Visit
+from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.values import errors
+from streamnursery.values.policy import Patience, Retries
+from streamnursery.values.settings import Route
 
 RATE = {"test": 50, "proof": 200, "soak": 1000}
 DOWN_AT, UP_AT, END_AT = 10.0, 70.0, 90.0

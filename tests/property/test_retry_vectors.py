@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.backoff import SPREAD, ceiling, delay
-from engine.core.recovery import Failure, GiveUp, Position, Step, TryAgain, next_step
-from engine.core.retry_budget import RetryBudget
-from engine.core.route_plan import Plan, Role, Stop
-from engine.values.errors import RateLimitedError, ServerError
-from engine.values.http import HttpHead
-from engine.values.policy import Patience, Retries
-from engine.values.settings import Route
-from engine.wire.retry_after import retry_after
+from streamnursery.core.backoff import SPREAD, ceiling, delay
+from streamnursery.core.recovery import Failure, GiveUp, Position, Step, TryAgain, next_step
+from streamnursery.core.retry_budget import RetryBudget
+from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.values.errors import RateLimitedError, ServerError
+from streamnursery.values.http import HttpHead
+from streamnursery.values.policy import Patience, Retries
+from streamnursery.values.settings import Route
+from streamnursery.wire.retry_after import retry_after
 
 ALMOST_ONE = nextafter(1.0, 0.0)
 

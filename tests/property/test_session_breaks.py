@@ -16,12 +16,28 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import EngineError
-from engine.sessions import Receipt, Session
-from engine.simulator import Cut, Fault, Link, Plan, RefuseConnect, Reset, Rule, Socket, Stall, When
-from engine.testing import World, assert_quiescent
-from engine.values.lifecycle import ConnectionLost, LifecycleRecord, Reconnected, Reconnecting
-from engine.values.session import Reconnect, SendOutcome, SessionSettings, SessionState
+from streamnursery import EngineError
+from streamnursery.sessions import Receipt, Session
+from streamnursery.simulator import (
+    Cut,
+    Fault,
+    Link,
+    Plan,
+    RefuseConnect,
+    Reset,
+    Rule,
+    Socket,
+    Stall,
+    When,
+)
+from streamnursery.testing import World, assert_quiescent
+from streamnursery.values.lifecycle import (
+    ConnectionLost,
+    LifecycleRecord,
+    Reconnected,
+    Reconnecting,
+)
+from streamnursery.values.session import Reconnect, SendOutcome, SessionSettings, SessionState
 
 EXAMPLES = {"test": 15, "proof": 100, "soak": 800}[os.environ.get("STREAMNURSERY_TIER", "test")]
 OVER = 60.0

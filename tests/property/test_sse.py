@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.wire.sse import ServerSentEvent, SSEDecoder
+from streamnursery.wire.sse import ServerSentEvent, SSEDecoder
 
 LINE_END = st.sampled_from([b"\n", b"\r\n", b"\r"])
 LINE = st.one_of(

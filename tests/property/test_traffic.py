@@ -11,9 +11,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
-from engine import ChatRequest, EngineError
-from engine.simulator import Plan, Rule, Status, When
-from engine.testing import (
+from streamnursery import ChatRequest, EngineError
+from streamnursery.simulator import Plan, Rule, Status, When
+from streamnursery.testing import (
     Traffic,
     World,
     WorldMachine,
@@ -24,7 +24,7 @@ from engine.testing import (
     traffic,
     wait_quiescent,
 )
-from engine.values.http import HttpVersion
+from streamnursery.values.http import HttpVersion
 from tests.conftest import TIER
 
 SIZES = {"test": (8, 63), "proof": (100, 50), "soak": (5000, 100)}

@@ -7,8 +7,8 @@ from hypothesis import Phase, find, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import DeadlineExceeded
 
-from engine import ChatRequest, EngineConfig
-from engine.simulator import (
+from streamnursery import ChatRequest, EngineConfig
+from streamnursery.simulator import (
     FAULTS,
     NetworkFault,
     Plan,
@@ -18,7 +18,7 @@ from engine.simulator import (
     parse_plan,
     parse_script,
 )
-from engine.testing import (
+from streamnursery.testing import (
     World,
     chunkings,
     configs,

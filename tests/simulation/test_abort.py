@@ -4,12 +4,12 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from engine import StreamCancelledError
-from engine.simulator import Cut, Profile, Stall
-from engine.testing import World, cancel_at_every_step, wait_quiescent
-from engine.testing.quiescence import remains
-from engine.values.lifecycle import AttemptEnded
-from engine.values.records import AttemptState
+from streamnursery import StreamCancelledError
+from streamnursery.simulator import Cut, Profile, Stall
+from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
+from streamnursery.testing.quiescence import remains
+from streamnursery.values.lifecycle import AttemptEnded
+from streamnursery.values.records import AttemptState
 from tests.support.scene import always, once, scene, virtual
 
 POINTS = {"test": 15, "proof": 50, "soak": None}

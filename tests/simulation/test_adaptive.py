@@ -5,8 +5,8 @@ from statistics import mean
 import pytest
 import trio
 
-from engine import Engine, EngineError
-from engine.simulator import Overload, Profile
+from streamnursery import Engine, EngineError
+from streamnursery.simulator import Overload, Profile
 from tests.support.scene import always, scene, virtual
 
 KNEE = 12

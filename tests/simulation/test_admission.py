@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine.scheduler.admission import Admission
-from engine.scheduler.lease import Lease
-from engine.values.demand import Demand
-from engine.values.errors import EngineClosedError, OverloadedError, QueueDeadlineError
-from engine.values.policy import Priority
-from engine.values.rates import Rates
+from streamnursery.scheduler.admission import Admission
+from streamnursery.scheduler.lease import Lease
+from streamnursery.values.demand import Demand
+from streamnursery.values.errors import EngineClosedError, OverloadedError, QueueDeadlineError
+from streamnursery.values.policy import Priority
+from streamnursery.values.rates import Rates
 
 
 def make(

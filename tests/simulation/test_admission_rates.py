@@ -8,15 +8,15 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine.scheduler.admission import Admission
-from engine.values.demand import Demand
-from engine.values.errors import QueueDeadlineError, TooManyTokensError
-from engine.values.policy import Priority
-from engine.values.rates import Rates
-from engine.values.usage import Usage
+from streamnursery.scheduler.admission import Admission
+from streamnursery.values.demand import Demand
+from streamnursery.values.errors import QueueDeadlineError, TooManyTokensError
+from streamnursery.values.policy import Priority
+from streamnursery.values.rates import Rates
+from streamnursery.values.usage import Usage
 
 if TYPE_CHECKING:
-    from engine.scheduler.lease import Lease
+    from streamnursery.scheduler.lease import Lease
 
 
 def make(

@@ -3,19 +3,19 @@
 import pytest
 from trio.testing import MockClock
 
-from engine.bench.figures import ALL, Stint
-from engine.bench.plan import Options, Target
-from engine.bench.runners import Here
-from engine.bench.samples import CANCELLED, FAILED, OK, Sample
-from engine.bench.session import Level, find_highest, run_levels
-from engine.bench.shapes import Concurrency, Constant, Poisson, Replay, Shape
-from engine.bench.stint import Watch, run_stint
-from engine.bench.terms import parse
-from engine.bench.workload import Given, Lengths, Synthetic
-from engine.config import config_from_mapping
-from engine.simulator import Fault, Overload, Plan, Profile, Stall
-from engine.testing import World, simulated_world
-from engine.values.request import make_request
+from streamnursery.bench.figures import ALL, Stint
+from streamnursery.bench.plan import Options, Target
+from streamnursery.bench.runners import Here
+from streamnursery.bench.samples import CANCELLED, FAILED, OK, Sample
+from streamnursery.bench.session import Level, find_highest, run_levels
+from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Replay, Shape
+from streamnursery.bench.stint import Watch, run_stint
+from streamnursery.bench.terms import parse
+from streamnursery.bench.workload import Given, Lengths, Synthetic
+from streamnursery.config import config_from_mapping
+from streamnursery.simulator import Fault, Overload, Plan, Profile, Stall
+from streamnursery.testing import World, simulated_world
+from streamnursery.values.request import make_request
 
 PACE = Profile(0.5, 0.5, 10, (5, 5))
 

@@ -7,9 +7,9 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import EngineError, Finished, Reader, RequestError, TextDelta
-from engine.simulator import Cut, Plan, Profile, Reset, Respond, Rule, When
-from engine.testing import World, cancel_at_every_step, wait_quiescent
+from streamnursery import EngineError, Finished, Reader, RequestError, TextDelta
+from streamnursery.simulator import Cut, Plan, Profile, Reset, Respond, Rule, When
+from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 from tests.conftest import TIER
 from tests.support.scene import AT_ONCE, always, scene, virtual
 

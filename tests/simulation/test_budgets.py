@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from engine import (
+from streamnursery import (
     AttemptState,
     BudgetExceededError,
     Engine,
@@ -18,11 +18,20 @@ from engine import (
     ServerError,
     open_engine,
 )
-from engine.simulator import Cut, Plan, Profile, Provider, Reset, SimNetwork, Status, UsageLie
-from engine.testing import Wall, assert_quiescent
-from engine.testing.money import money_problems
-from engine.values.lifecycle import BudgetAlert
-from engine.values.money import Money
+from streamnursery.simulator import (
+    Cut,
+    Plan,
+    Profile,
+    Provider,
+    Reset,
+    SimNetwork,
+    Status,
+    UsageLie,
+)
+from streamnursery.testing import Wall, assert_quiescent
+from streamnursery.testing.money import money_problems
+from streamnursery.values.lifecycle import BudgetAlert
+from streamnursery.values.money import Money
 from tests.support.scene import once, virtual
 
 TEN = Profile(ttft_mean=1.0, ttft_p95=1.0, tokens_per_second=10, output_tokens=(10, 10))

@@ -6,12 +6,12 @@ from typing import Any
 import pytest
 import trio
 
-from engine.core import buggify
-from engine.core.buggify import POINTS
-from engine.simulator import Plan, Rule, Status, When
-from engine.testing import World, random_traffic
-from engine.values.http import HttpVersion
-from engine.values.request import make_request
+from streamnursery.core import buggify
+from streamnursery.core.buggify import POINTS
+from streamnursery.simulator import Plan, Rule, Status, When
+from streamnursery.testing import World, random_traffic
+from streamnursery.values.http import HttpVersion
+from streamnursery.values.request import make_request
 
 SOME_FAIL = Plan((Rule((Status(503),), When(every=4)),))
 MODEL: dict[str, Any] = {

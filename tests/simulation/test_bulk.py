@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine.scheduler import bulk
-from engine.values.completion import Choice, Completion
-from engine.values.errors import RequestError, ServerError
-from engine.values.records import Timings
-from engine.values.request import ChatRequest
+from streamnursery.scheduler import bulk
+from streamnursery.values.completion import Choice, Completion
+from streamnursery.values.errors import RequestError, ServerError
+from streamnursery.values.records import Timings
+from streamnursery.values.request import ChatRequest
 
 
 def request(number: int) -> ChatRequest:

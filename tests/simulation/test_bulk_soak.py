@@ -7,9 +7,9 @@ from pathlib import Path
 
 import trio
 
-from engine import ChatRequest, Completion, Timings
-from engine.scheduler import bulk
-from engine.simulator import Profile
+from streamnursery import ChatRequest, Completion, Timings
+from streamnursery.scheduler import bulk
+from streamnursery.simulator import Profile
 from tests.support.scene import scene, virtual
 
 IN_FLIGHT = 50

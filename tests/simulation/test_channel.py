@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, assert_checkpoints, wait_all_tasks_blocked
 
-from engine.pipeline.channel import BufferTotal, Channel
-from engine.values.events import StreamEvent, TextDelta
+from streamnursery.pipeline.channel import BufferTotal, Channel
+from streamnursery.values.events import StreamEvent, TextDelta
 from tests.support.scene import virtual
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine import (
+from streamnursery import (
     CallbackError,
     Candidate,
     ChatRequest,
@@ -17,9 +17,9 @@ from engine import (
     RequestError,
     TaskProfile,
 )
-from engine.simulator import Delay, Plan, Status
-from engine.testing import World
-from engine.values.models import KNOWN
+from streamnursery.simulator import Delay, Plan, Status
+from streamnursery.testing import World
+from streamnursery.values.models import KNOWN
 
 
 def models(**more: dict[str, Any]) -> dict[str, Any]:

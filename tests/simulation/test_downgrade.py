@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import trio
 
-from engine import Rerouted
-from engine.simulator import Delay, Plan
-from engine.testing import World, cancel_at_every_step, wait_quiescent
-from engine.values.lifecycle import RouteChanged
-from engine.values.settings import EngineConfig, ModelSettings, Route
+from streamnursery import Rerouted
+from streamnursery.simulator import Delay, Plan
+from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
+from streamnursery.values.lifecycle import RouteChanged
+from streamnursery.values.settings import EngineConfig, ModelSettings, Route
 from tests.support.scene import Scene, once, scene, virtual
 
 POINTS = {"test": 15, "proof": 50, "soak": None}

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 import trio
 
-from engine import ConnectError, Engine, ServerError
-from engine.simulator import BlackHole, Plan, RefuseConnect, Rule, Status, When
-from engine.testing import World, assert_quiescent
-from engine.values.errors import EngineError
-from engine.values.events import Rerouted
-from engine.values.origin import BaseUrl
-from engine.values.policy import Patience, Retries
-from engine.values.session import EndpointHeartbeat
-from engine.values.settings import Endpoint, EngineConfig, ModelSettings, Route
+from streamnursery import ConnectError, Engine, ServerError
+from streamnursery.simulator import BlackHole, Plan, RefuseConnect, Rule, Status, When
+from streamnursery.testing import World, assert_quiescent
+from streamnursery.values.errors import EngineError
+from streamnursery.values.events import Rerouted
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.policy import Patience, Retries
+from streamnursery.values.session import EndpointHeartbeat
+from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings, Route
 
 
 def endpoint(name: str, interval: float | None = 30.0, **heartbeat: Any) -> Endpoint:
@@ -166,7 +166,7 @@ def test_the_path_and_the_interval_are_those_of_the_configuration() -> None:
 
 
 def test_the_configuration_file_switches_them_on() -> None:
-    from engine.config import config_from_mapping
+    from streamnursery.config import config_from_mapping
 
     written = {"endpoints": {"a": {"url": "http://a.test/v1", "heartbeat": {"interval": 20}}}}
     found = config_from_mapping(written).endpoints["a"].heartbeat

@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 import trio
 
-from engine import (
+from streamnursery import (
     AdmissionOutcome,
     Engine,
     NotAdmitted,
@@ -16,8 +16,8 @@ from engine import (
     QueueDeadlineError,
     StreamCancelledError,
 )
-from engine.simulator import Profile, ProviderLog
-from engine.testing.quiescence import assert_quiescent
+from streamnursery.simulator import Profile, ProviderLog
+from streamnursery.testing.quiescence import assert_quiescent
 from tests.conftest import TIER
 from tests.support.scene import PACED, scene, virtual
 

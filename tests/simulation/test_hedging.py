@@ -9,14 +9,14 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import EngineError, RequestError
-from engine.core.retry_budget import RetryBudget
-from engine.simulator import Delay, Fault, Plan, Profile, Reset, Rule, Status, When
-from engine.testing import World, cancel_at_every_step, wait_quiescent
-from engine.testing.sweeps import fail_at_every_io
-from engine.values.lifecycle import AttemptEnded, Hedged
-from engine.values.records import AttemptRecord, AttemptState
-from engine.values.settings import EngineConfig, ModelSettings, Route
+from streamnursery import EngineError, RequestError
+from streamnursery.core.retry_budget import RetryBudget
+from streamnursery.simulator import Delay, Fault, Plan, Profile, Reset, Rule, Status, When
+from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
+from streamnursery.testing.sweeps import fail_at_every_io
+from streamnursery.values.lifecycle import AttemptEnded, Hedged
+from streamnursery.values.records import AttemptRecord, AttemptState
+from streamnursery.values.settings import EngineConfig, ModelSettings, Route
 from tests.conftest import TIER
 from tests.support.scene import AT_ONCE, PACED, always, ask, once, scene, virtual
 

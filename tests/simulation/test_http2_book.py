@@ -9,13 +9,13 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from engine.simulator.way import Link
-from engine.transport.client import HttpTransport
-from engine.transport.http2.frames import ErrorCode
-from engine.values.errors import ConnectError, EngineError
-from engine.values.http import HttpVersion, Peer
-from engine.values.http2 import Http2Settings
-from engine.values.origin import Origin
+from streamnursery.simulator.way import Link
+from streamnursery.transport.client import HttpTransport
+from streamnursery.transport.http2.frames import ErrorCode
+from streamnursery.values.errors import ConnectError, EngineError
+from streamnursery.values.http import HttpVersion, Peer
+from streamnursery.values.http2 import Http2Settings
+from streamnursery.values.origin import Origin
 from tests.support.http2 import OK
 from tests.support.http2_server import H2C, Http2End, rigged
 from tests.support.tls import TlsServerEnd, authority, ca_file, server_context

@@ -6,11 +6,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine.simulator.way import Link
-from engine.transport.http2 import frames
-from engine.transport.http2.frames import ErrorCode
-from engine.values.errors import ConnectionLostError, ProtocolError
-from engine.values.http2 import Http2Settings
+from streamnursery.simulator.way import Link
+from streamnursery.transport.http2 import frames
+from streamnursery.transport.http2.frames import ErrorCode
+from streamnursery.values.errors import ConnectionLostError, ProtocolError
+from streamnursery.values.http2 import Http2Settings
 from tests.support.http2 import OK
 from tests.support.http2_server import Rig, rigged
 from tests.support.transport import Collector, Phases

@@ -1,7 +1,7 @@
 """What a provider needs to see that two attempts are the same request."""
 
-from engine.simulator import Plan, Rule, Status, When
-from engine.testing import World
+from streamnursery.simulator import Plan, Rule, Status, When
+from streamnursery.testing import World
 
 TWICE_BUSY = Plan((Rule((Status(503),), When(requests=(1, 2))),))
 

@@ -8,12 +8,12 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import BudgetExceededError, Engine, EngineError, StorageError
-from engine.core.ledger_row import News, Posting
-from engine.simulator import Plan, Status
-from engine.storage.ledger_file import Entry, LedgerFile
-from engine.testing import SimDisk, World
-from engine.values.money import Money
+from streamnursery import BudgetExceededError, Engine, EngineError, StorageError
+from streamnursery.core.ledger_row import News, Posting
+from streamnursery.simulator import Plan, Status
+from streamnursery.storage.ledger_file import Entry, LedgerFile
+from streamnursery.testing import SimDisk, World
+from streamnursery.values.money import Money
 
 EXAMPLES = {"test": 12, "proof": 80, "soak": 1000}[os.environ.get("STREAMNURSERY_TIER", "test")]
 TOKEN = 1_000_000

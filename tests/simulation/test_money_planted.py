@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 import trio
 
-from engine import Engine, EngineError
-from engine.core.ledger import Ledger
-from engine.scheduler.spending import AttemptReservation
-from engine.testing import World
-from engine.values.spending import Figures, LedgerRow
+from streamnursery import Engine, EngineError
+from streamnursery.core.ledger import Ledger
+from streamnursery.scheduler.spending import AttemptReservation
+from streamnursery.testing import World
+from streamnursery.values.spending import Figures, LedgerRow
 
 CONFIG = {
     "endpoints": {"main": {"url": "http://sim.test/v1"}},
@@ -54,7 +54,7 @@ def test_a_hold_that_is_never_dropped_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_budget_that_nobody_looks_at_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "shortfall", lambda *_: None)
-    monkeypatch.setattr("engine.scheduler.ledger_store.shortfall", lambda *_: None)
+    monkeypatch.setattr("streamnursery.scheduler.ledger_store.shortfall", lambda *_: None)
     assert "are taken of the daily budget" in found()
 
 

@@ -7,17 +7,17 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from engine.logs import JsonFormatter, log_observer, record_fields
-from engine.scheduler.observers import ObserverBlocked, ObserverFailed, Observers
-from engine.values.errors import ServerError
-from engine.values.lifecycle import (
+from streamnursery.logs import JsonFormatter, log_observer, record_fields
+from streamnursery.scheduler.observers import ObserverBlocked, ObserverFailed, Observers
+from streamnursery.values.errors import ServerError
+from streamnursery.values.lifecycle import (
     Admitted,
     AttemptEnded,
     LifecycleRecord,
     Retrying,
     StreamEnded,
 )
-from engine.values.records import AttemptRecord, AttemptState
+from streamnursery.values.records import AttemptRecord, AttemptState
 
 
 def admitted(number: int) -> Admitted:
@@ -127,8 +127,8 @@ def test_a_json_line_holds_the_fields_of_the_record() -> None:
     assert fields["route"] == "main/m"
     assert fields["category"] == "server_error"
     assert "secret" not in repr(fields)
-    line = logging.LogRecord("engine", logging.INFO, "f", 1, "message", None, None)
-    line.__dict__["engine"] = fields
+    line = logging.LogRecord("streamnursery", logging.INFO, "f", 1, "message", None, None)
+    line.__dict__["streamnursery"] = fields
     shown = json.loads(JsonFormatter().format(line))
     assert (shown["event"], shown["request"], shown["level"]) == ("AttemptEnded", 7, "info")
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine.simulator import Link, PipeConnection, pipe
+from streamnursery.simulator import Link, PipeConnection, pipe
 
 WINDOW = 64 * 1024
 

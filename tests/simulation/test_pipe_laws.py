@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from engine.simulator import Link, PipeConnection, pipe
+from streamnursery.simulator import Link, PipeConnection, pipe
 
 links = st.builds(
     Link,

@@ -5,11 +5,11 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import RequestError, TextDelta
-from engine.pipeline.channel import BufferTotal, Channel
-from engine.pipeline.policies import POLICIES, WhenBehind, make_channel
-from engine.simulator import Profile
-from engine.values.events import (
+from streamnursery import RequestError, TextDelta
+from streamnursery.pipeline.channel import BufferTotal, Channel
+from streamnursery.pipeline.policies import POLICIES, WhenBehind, make_channel
+from streamnursery.simulator import Profile
+from streamnursery.values.events import (
     CONTENT,
     ChoiceFinished,
     ReasoningDelta,

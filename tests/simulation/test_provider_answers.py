@@ -8,8 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from engine.simulator import EPOCH, CallTool, Link, PipeConnection, Reasoning, Refuse, Respond
-from engine.values.secret import Secret
+from streamnursery.simulator import (
+    EPOCH,
+    CallTool,
+    Link,
+    PipeConnection,
+    Reasoning,
+    Refuse,
+    Respond,
+)
+from streamnursery.values.secret import Secret
 from tests.support.simulator import (
     PROMPT,
     Answer,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from engine.simulator import (
+from streamnursery.simulator import (
     BadJson,
     BadUtf8,
     CallTool,

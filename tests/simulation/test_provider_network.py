@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine.simulator import (
+from streamnursery.simulator import (
     BlackHole,
     CloseIdle,
     Cut,

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine.simulator import (
+from streamnursery.simulator import (
     Cut,
     Delay,
     Fault,

@@ -4,11 +4,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine.simulator.pipe import pipe
-from engine.simulator.way import Link
-from engine.transport.network import READ_SIZE, Connection
-from engine.transport.pump import Pump, Readers
-from engine.transport.readiness import MAX_READY, MemoryReadiness
+from streamnursery.simulator.pipe import pipe
+from streamnursery.simulator.way import Link
+from streamnursery.transport.network import READ_SIZE, Connection
+from streamnursery.transport.pump import Pump, Readers
+from streamnursery.transport.readiness import MAX_READY, MemoryReadiness
 from tests.support.rounds import Reads
 
 

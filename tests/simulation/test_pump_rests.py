@@ -4,10 +4,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from engine.core.moderation import MAX_REST
-from engine.simulator.pipe import PipeConnection, pipe
-from engine.testing import World
-from engine.transport.pump import Readers
+from streamnursery.core.moderation import MAX_REST
+from streamnursery.simulator.pipe import PipeConnection, pipe
+from streamnursery.testing import World
+from streamnursery.transport.pump import Readers
 from tests.support.rounds import Reads
 
 STREAMS = 100

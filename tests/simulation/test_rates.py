@@ -7,9 +7,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine import Engine, QueueDeadlineError, RequestError, TooManyTokensError
-from engine.simulator import RateLimit
-from engine.testing.quiescence import assert_quiescent
+from streamnursery import Engine, QueueDeadlineError, RequestError, TooManyTokensError
+from streamnursery.simulator import RateLimit
+from streamnursery.testing.quiescence import assert_quiescent
 from tests.support.scene import AT_ONCE, PACED, always, scene, virtual
 
 

@@ -8,13 +8,13 @@ import attrs
 import pytest
 import trio
 
-from engine import AttemptState, Engine, EngineError, Restarted, Resumed, TokenStream
-from engine.simulator import Cut, Plan, Provider, Reset, Respond, Restate, Rule, When
-from engine.testing import World, cancel_at_every_step, cut_at_every_byte, wait_quiescent
-from engine.testing.sweeps import fail_at_every_io
-from engine.values.events import TextDelta
-from engine.values.policy import Retries
-from engine.values.settings import EngineConfig, ModelSettings, Route
+from streamnursery import AttemptState, Engine, EngineError, Restarted, Resumed, TokenStream
+from streamnursery.simulator import Cut, Plan, Provider, Reset, Respond, Restate, Rule, When
+from streamnursery.testing import World, cancel_at_every_step, cut_at_every_byte, wait_quiescent
+from streamnursery.testing.sweeps import fail_at_every_io
+from streamnursery.values.events import TextDelta
+from streamnursery.values.policy import Retries
+from streamnursery.values.settings import EngineConfig, ModelSettings, Route
 
 POINTS = {"test": 12, "proof": 60, "soak": None}
 CUTS = {"test": 20, "proof": 100, "soak": None}

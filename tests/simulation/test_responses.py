@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from engine import ChatRequest, ModelError, ServerError, TruncatedStreamError
-from engine.simulator import (
+from streamnursery import ChatRequest, ModelError, ServerError, TruncatedStreamError
+from streamnursery.simulator import (
     BadJson,
     BadUtf8,
     CallTool,
@@ -23,13 +23,18 @@ from engine.simulator import (
     Stall,
     When,
 )
-from engine.testing import World
-from engine.values.errors import ContentError, EngineError, IdleTimeoutError, MalformedChunkError
-from engine.values.events import Restarted
-from engine.values.origin import BaseUrl
-from engine.values.policy import Patience, Retries
-from engine.values.settings import Endpoint, EngineConfig
-from engine.wire.openai_responses_stream import OpenAIResponsesStream
+from streamnursery.testing import World
+from streamnursery.values.errors import (
+    ContentError,
+    EngineError,
+    IdleTimeoutError,
+    MalformedChunkError,
+)
+from streamnursery.values.events import Restarted
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.policy import Patience, Retries
+from streamnursery.values.settings import Endpoint, EngineConfig
+from streamnursery.wire.openai_responses_stream import OpenAIResponsesStream
 
 ENDPOINT = Endpoint("sim", BaseUrl.parse("http://sim.test/v1"), dialect="openai-responses")
 CONFIG = EngineConfig(endpoints={"sim": ENDPOINT}, default_endpoint="sim")

@@ -5,14 +5,14 @@ from typing import Any
 
 import pytest
 
-from engine import EngineError, Restarted, Resumed
-from engine.simulator import CallTool, Cut, Fault, Plan, Reset, Rule, Socket, When
-from engine.testing import World
-from engine.values.events import Finished, TextDelta, UsageReport
-from engine.values.origin import BaseUrl
-from engine.values.session import Reconnect, SessionSettings
-from engine.values.settings import Endpoint, EngineConfig
-from engine.wire.openai_responses_stream import OpenAIResponsesStream
+from streamnursery import EngineError, Restarted, Resumed
+from streamnursery.simulator import CallTool, Cut, Fault, Plan, Reset, Rule, Socket, When
+from streamnursery.testing import World
+from streamnursery.values.events import Finished, TextDelta, UsageReport
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.session import Reconnect, SessionSettings
+from streamnursery.values.settings import Endpoint, EngineConfig
+from streamnursery.wire.openai_responses_stream import OpenAIResponsesStream
 
 ENDPOINT = Endpoint("sim", BaseUrl.parse("http://sim.test/v1"), dialect="openai-responses")
 CONFIG = EngineConfig(endpoints={"sim": ENDPOINT}, default_endpoint="sim")

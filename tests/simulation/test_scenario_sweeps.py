@@ -4,8 +4,8 @@ the engine must go on working."""
 import pytest
 import trio
 
-from engine import EngineError
-from engine.simulator import (
+from streamnursery import EngineError
+from streamnursery.simulator import (
     BadJson,
     BlackHole,
     CloseDelimited,
@@ -30,7 +30,7 @@ from engine.simulator import (
     Status,
     When,
 )
-from engine.testing import World, cancel_at_every_step, wait_quiescent
+from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 
 POINTS = {"test": 5, "proof": 25, "soak": None}
 

@@ -4,7 +4,7 @@
 import pytest
 import trio
 
-from engine import (
+from streamnursery import (
     AttemptState,
     AuthError,
     ContentError,
@@ -20,7 +20,7 @@ from engine import (
     TooLargeError,
     UnexpectedContentError,
 )
-from engine.simulator import CutUpload, Delay, Fault, Garbage, Plan, Redirect, Status
+from streamnursery.simulator import CutUpload, Delay, Fault, Garbage, Plan, Redirect, Status
 from tests.support.scene import always, ask, once, scene, virtual
 
 PROXY_PAGE = "<html><body><h1>503 Service Unavailable</h1></body></html>"

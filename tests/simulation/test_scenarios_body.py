@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from engine import (
+from streamnursery import (
     ConnectionLostError,
     DeadlineError,
     EngineError,
@@ -18,7 +18,7 @@ from engine import (
     TruncatedStreamError,
     UsageReport,
 )
-from engine.simulator import (
+from streamnursery.simulator import (
     BadJson,
     BadUtf8,
     CloseDelimited,

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from engine import (
+from streamnursery import (
     AttemptState,
     ConnectError,
     ConnectTimeoutError,
@@ -13,7 +13,7 @@ from engine import (
     QueueDeadlineError,
     Rerouted,
 )
-from engine.simulator import (
+from streamnursery.simulator import (
     BlackHole,
     CloseIdle,
     Host,

@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from engine import (
+from streamnursery import (
     ChatRequest,
     DeadlineError,
     EngineClosedError,
@@ -25,8 +25,17 @@ from engine import (
     StreamCancelledError,
     open_engine,
 )
-from engine.simulator import HangAfterDone, Overload, Plan, Profile, Respond, Rule, Status, When
-from engine.testing import assert_quiescent
+from streamnursery.simulator import (
+    HangAfterDone,
+    Overload,
+    Plan,
+    Profile,
+    Respond,
+    Rule,
+    Status,
+    When,
+)
+from streamnursery.testing import assert_quiescent
 from tests.support.scene import AT_ONCE, always, ask, once, read, scene, virtual
 
 LONG = Profile(tokens_per_second=1000, output_tokens=(5000, 5000))

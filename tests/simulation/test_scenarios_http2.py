@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 import trio
 
-from engine import (
+from streamnursery import (
     ConnectionLostError,
     EngineError,
     FirstByteTimeoutError,
     RateLimitedError,
     TooLargeError,
 )
-from engine.simulator import (
+from streamnursery.simulator import (
     Cut,
     Fault,
     Garbage,
@@ -30,7 +30,7 @@ from engine.simulator import (
     When,
     WindowStall,
 )
-from engine.testing import World, assert_quiescent, wait_quiescent
+from streamnursery.testing import World, assert_quiescent, wait_quiescent
 from tests.support.scene import AT_ONCE, PACED, Scene, always, ask, once, scene, virtual
 
 H2C = {"main": {"url": "http://main.example.com/v1", "http": "h2c"}}
@@ -282,7 +282,7 @@ def test_x3_a_crowd_cancelled_in_all_phases_leaves_nothing(
 
 
 def test_the_text_forms_know_what_http2_adds() -> None:
-    from engine.simulator import parse_script
+    from streamnursery.simulator import parse_script
 
     text = '[{"reset_stream": "REFUSED_STREAM"}, {"goaway": 5}, {"settings": {"max_streams": 2}}]'
     assert parse_script(text) == (ResetStream("REFUSED_STREAM"), Goaway(5), Settings(2))

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from engine import (
+from streamnursery import (
     ConnectionLostError,
     EngineError,
     RequestError,
@@ -13,8 +13,8 @@ from engine import (
     Restarted,
     Resumed,
 )
-from engine.core.overlap import MIN_OVERLAP
-from engine.simulator import (
+from streamnursery.core.overlap import MIN_OVERLAP
+from streamnursery.simulator import (
     CallTool,
     Cut,
     InStreamError,
@@ -26,11 +26,11 @@ from engine.simulator import (
     Status,
     When,
 )
-from engine.simulator import Plan as Faults
-from engine.values.events import TextDelta
-from engine.values.lifecycle import Interrupted
-from engine.values.policy import OnInterrupt
-from engine.values.records import AttemptState
+from streamnursery.simulator import Plan as Faults
+from streamnursery.values.events import TextDelta
+from streamnursery.values.lifecycle import Interrupted
+from streamnursery.values.policy import OnInterrupt
+from streamnursery.values.records import AttemptState
 from tests.support.scene import AT_ONCE, PACED, always, ask, once, scene, virtual
 
 PREFIXED = {"assistant_prefix": "message"}

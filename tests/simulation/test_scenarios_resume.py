@@ -3,8 +3,8 @@
 import attrs
 import pytest
 
-from engine import ConnectionLostError, RequestError, Restarted, Resumed
-from engine.values.http import HttpRequest
+from streamnursery import ConnectionLostError, RequestError, Restarted, Resumed
+from streamnursery.values.http import HttpRequest
 from tests.support.resumable import Kept, KeptTransport, Numbered
 from tests.support.scene import Reading, Scene, ask, scene, virtual
 

@@ -7,7 +7,7 @@ import attrs
 import pytest
 import trio
 
-from engine import (
+from streamnursery import (
     ConnectionLostError,
     ContentError,
     EngineClosedError,
@@ -15,14 +15,24 @@ from engine import (
     RateLimitedError,
     RequestError,
 )
-from engine.facade import Engine
-from engine.sessions import Session
-from engine.simulator import Cut, InStreamError, Plan, Respond, Rule, Script, Socket, Status, When
-from engine.testing import World, assert_quiescent
-from engine.values.errors import EngineError, ServerError
-from engine.values.events import Finished, TextDelta
-from engine.values.policy import Retries
-from engine.values.session import Reconnect, SessionSettings, SessionState
+from streamnursery.facade import Engine
+from streamnursery.sessions import Session
+from streamnursery.simulator import (
+    Cut,
+    InStreamError,
+    Plan,
+    Respond,
+    Rule,
+    Script,
+    Socket,
+    Status,
+    When,
+)
+from streamnursery.testing import World, assert_quiescent
+from streamnursery.values.errors import EngineError, ServerError
+from streamnursery.values.events import Finished, TextDelta
+from streamnursery.values.policy import Retries
+from streamnursery.values.session import Reconnect, SessionSettings, SessionState
 
 SETTINGS = SessionSettings(reconnect=Reconnect(jitter=0.0))
 SLOW = "gpt-4.1"

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 import trio
 
-from engine import Engine, EngineError, SendOutcome
-from engine.simulator import Host, Plan, Rule, Socket, When
-from engine.testing import World, cancel_at_every_step, fail_at_every_io, wait_quiescent
-from engine.values.origin import BaseUrl
-from engine.values.session import Reconnect, SessionSettings
-from engine.values.settings import Endpoint, EngineConfig
+from streamnursery import Engine, EngineError, SendOutcome
+from streamnursery.simulator import Host, Plan, Rule, Socket, When
+from streamnursery.testing import World, cancel_at_every_step, fail_at_every_io, wait_quiescent
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.session import Reconnect, SessionSettings
+from streamnursery.values.settings import Endpoint, EngineConfig
 from tests.support.tls import ca_file, server_context
 
 POINTS = {"test": 25, "proof": 200, "soak": None}

@@ -9,7 +9,7 @@ import attrs
 import pytest
 import trio
 
-from engine import (
+from streamnursery import (
     AuthError,
     ConfigError,
     ConnectionLostError,
@@ -18,14 +18,19 @@ from engine import (
     RequestError,
     log_observer,
 )
-from engine.facade import Engine
-from engine.sessions import Receipt, Session
-from engine.simulator import Link, Plan, RefuseConnect, Rule, Script, Socket, Status, When
-from engine.testing import World, assert_quiescent
-from engine.values.errors import CallbackError, EngineError, MalformedChunkError
-from engine.values.lifecycle import ConnectionLost, LifecycleRecord, Reconnected, Reconnecting
-from engine.values.secret import Secret
-from engine.values.session import (
+from streamnursery.facade import Engine
+from streamnursery.sessions import Receipt, Session
+from streamnursery.simulator import Link, Plan, RefuseConnect, Rule, Script, Socket, Status, When
+from streamnursery.testing import World, assert_quiescent
+from streamnursery.values.errors import CallbackError, EngineError, MalformedChunkError
+from streamnursery.values.lifecycle import (
+    ConnectionLost,
+    LifecycleRecord,
+    Reconnected,
+    Reconnecting,
+)
+from streamnursery.values.secret import Secret
+from streamnursery.values.session import (
     Heartbeat,
     Pending,
     Reconnect,
@@ -241,7 +246,7 @@ def test_a_wait_beyond_the_cap_is_a_reason_to_give_up() -> None:
 
 
 def test_a_redirect_is_not_followed() -> None:
-    from engine.simulator import Redirect
+    from streamnursery.simulator import Redirect
 
     async def body(world: World, eng: Engine, session: Session) -> None:
         with pytest.raises(EngineError, match="keys do not follow"):
@@ -470,7 +475,7 @@ def test_without_the_library_a_session_says_what_to_install(
 
 
 def test_a_message_that_is_no_object_is_an_error_in_its_place() -> None:
-    from engine.sessions.session import _object
+    from streamnursery.sessions.session import _object
 
     assert isinstance(_object(b"[1]"), MalformedChunkError)
     assert isinstance(_object(b"\xff"), MalformedChunkError)
@@ -492,7 +497,7 @@ def test_the_key_goes_with_the_handshake_to_its_own_origin() -> None:
 
 def test_a_session_may_speak_to_the_simulator_in_process() -> None:
     async def main() -> None:
-        from engine import open_engine
+        from streamnursery import open_engine
 
         async with open_engine({}, seed=1) as eng:
             async with eng.session("sim") as session:
@@ -523,7 +528,7 @@ def test_what_a_session_loses_is_logged_as_a_warning(caplog: pytest.LogCaptureFi
                 await session.wait_open()
                 await trio.sleep(20)
 
-    with caplog.at_level(logging.INFO, "engine"):
+    with caplog.at_level(logging.INFO, "streamnursery"):
         World(5, plan=on(1, script=(Socket("drop", after=3.0),))).run(main)
     lines = [(record.levelname, record.message.split()[0]) for record in caplog.records]
     assert lines == [

@@ -4,13 +4,13 @@ from math import inf
 from types import SimpleNamespace
 from typing import Any
 
-from engine.core.meter import Meter
-from engine.core.patience import PatienceClock
-from engine.supervisor.sink import StreamSink
-from engine.values.events import StreamEvent, TextDelta, UsageReport
-from engine.values.policy import Patience
-from engine.values.usage import Usage
-from engine.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.core.meter import Meter
+from streamnursery.core.patience import PatienceClock
+from streamnursery.supervisor.sink import StreamSink
+from streamnursery.values.events import StreamEvent, TextDelta, UsageReport
+from streamnursery.values.policy import Patience
+from streamnursery.values.usage import Usage
+from streamnursery.wire.openai_chat_stream import OpenAIChatStream
 from tests.support.scene import virtual
 
 

@@ -6,8 +6,8 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from engine import ConfigError, Engine, RequestError
-from engine.simulator import RateLimit
+from streamnursery import ConfigError, Engine, RequestError
+from streamnursery.simulator import RateLimit
 from tests.support.scene import PACED, always, once, scene, virtual
 
 

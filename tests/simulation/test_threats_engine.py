@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 
-from engine import (
+from streamnursery import (
     AuthError,
     ChatRequest,
     Engine,
@@ -23,7 +23,7 @@ from engine import (
     log_observer,
     open_engine,
 )
-from engine.simulator import (
+from streamnursery.simulator import (
     BadJson,
     CallTool,
     Cut,
@@ -42,8 +42,8 @@ from engine.simulator import (
     Stall,
     Status,
 )
-from engine.values.lifecycle import LifecycleRecord
-from engine.values.secret import Secret
+from streamnursery.values.lifecycle import LifecycleRecord
+from streamnursery.values.secret import Secret
 from tests.support.scene import AT_ONCE, always, ask, scene, virtual
 
 KEY = "sk-canary-0123456789"

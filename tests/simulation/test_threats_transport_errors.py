@@ -7,11 +7,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from engine.transport.client import HttpTransport
-from engine.values.errors import EngineError
-from engine.values.http import HttpRequest, Peer
-from engine.values.origin import Origin
-from engine.values.secret import Secret
+from streamnursery.transport.client import HttpTransport
+from streamnursery.values.errors import EngineError
+from streamnursery.values.http import HttpRequest, Peer
+from streamnursery.values.origin import Origin
+from streamnursery.values.secret import Secret
 from tests.support.transport import (
     CHUNKED_HEAD,
     OK_HELLO,

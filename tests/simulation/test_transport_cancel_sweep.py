@@ -10,11 +10,11 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine.simulator.way import Link
-from engine.transport.client import HttpTransport
-from engine.transport.http2 import frames
-from engine.values.http import HttpRequest, Peer
-from engine.values.origin import Origin
+from streamnursery.simulator.way import Link
+from streamnursery.transport.client import HttpTransport
+from streamnursery.transport.http2 import frames
+from streamnursery.values.http import HttpRequest, Peer
+from streamnursery.values.origin import Origin
 from tests.support.http2_server import Http2End
 from tests.support.tls import TlsServerEnd, ca_file, server_context
 from tests.support.transport import (

@@ -8,17 +8,17 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from engine.transport.client import HttpTransport
-from engine.transport.connect import HEAD_START, MAX_ADDRESSES, Connector, take_turns
-from engine.transport.network import Connection
-from engine.values.errors import (
+from streamnursery.transport.client import HttpTransport
+from streamnursery.transport.connect import HEAD_START, MAX_ADDRESSES, Connector, take_turns
+from streamnursery.transport.network import Connection
+from streamnursery.values.errors import (
     ConfigError,
     ConnectError,
     DescriptorsExhaustedError,
     EngineError,
 )
-from engine.values.http import Peer
-from engine.values.origin import Origin
+from streamnursery.values.http import Peer
+from streamnursery.values.origin import Origin
 from tests.support.transport import MemoryNetwork, Phases, ServerEnd, answer_hello, http_request
 
 PEER = Peer(Origin("http", "api.test", 80))

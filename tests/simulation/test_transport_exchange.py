@@ -6,12 +6,12 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from engine.transport.client import HttpTransport
-from engine.transport.http1 import DRAIN_BYTES, DRAIN_SECONDS, Http1Exchange
-from engine.transport.network import READ_SIZE
-from engine.transport.pool import IDLE_SECONDS
-from engine.transport.pump import Readers
-from engine.values.errors import ConnectionLostError, EngineClosedError, NetworkError
+from streamnursery.transport.client import HttpTransport
+from streamnursery.transport.http1 import DRAIN_BYTES, DRAIN_SECONDS, Http1Exchange
+from streamnursery.transport.network import READ_SIZE
+from streamnursery.transport.pool import IDLE_SECONDS
+from streamnursery.transport.pump import Readers
+from streamnursery.values.errors import ConnectionLostError, EngineClosedError, NetworkError
 from tests.support.transport import (
     CHUNKED_HEAD,
     LAST_CHUNK,

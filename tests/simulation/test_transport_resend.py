@@ -6,10 +6,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from engine.simulator.way import Link
-from engine.transport.client import HttpTransport
-from engine.transport.http1 import Http1Exchange
-from engine.values.errors import (
+from streamnursery.simulator.way import Link
+from streamnursery.transport.client import HttpTransport
+from streamnursery.transport.http1 import Http1Exchange
+from streamnursery.values.errors import (
     ConnectionLostError,
     RedirectRefusedError,
     RequestError,

@@ -3,9 +3,9 @@
 import pytest
 import trio
 
-from engine import IdleTimeoutError, Patience
-from engine.simulator import Plan, Stall
-from engine.testing import World
+from streamnursery import IdleTimeoutError, Patience
+from streamnursery.simulator import Plan, Stall
+from streamnursery.testing import World
 
 IDLE = 5.0
 PAUSE = 60.0

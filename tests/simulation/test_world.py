@@ -10,10 +10,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-import engine
-from engine import Engine, EngineConfig, TokenStream
-from engine.simulator import Link, Plan, RefuseConnect, Stall, Status
-from engine.testing import (
+import streamnursery as sn
+from streamnursery import Engine, EngineConfig, TokenStream
+from streamnursery.simulator import Link, Plan, RefuseConnect, Stall, Status
+from streamnursery.testing import (
     World,
     after_faults_stop,
     assert_quiescent,
@@ -265,7 +265,7 @@ def test_everything_ends_once_the_faults_do(tier: str, part: int) -> None:
 
 def test_what_does_not_end_is_named() -> None:
     async def main(world: World) -> None:
-        patience = engine.Patience(first_byte=None, first_token=None, idle=None, total=None)
+        patience = sn.Patience(first_byte=None, first_token=None, idle=None, total=None)
         async with world.open_engine(EngineConfig(patience=patience)) as eng:
             async with eng.stream("gpt-4.1", "Hello"):
                 await trio.sleep(5)

@@ -6,9 +6,27 @@ from collections.abc import Callable
 import pytest
 import trio
 
-from engine import Engine, EngineError, Finished, Restarted, StreamEvent, TextDelta, UsageReport
-from engine.simulator import BadUtf8, CallTool, Cut, Plan, Reasoning, Refuse, Reset, Script, Stall
-from engine.testing import ConsumerRecord, World, check_history
+from streamnursery import (
+    Engine,
+    EngineError,
+    Finished,
+    Restarted,
+    StreamEvent,
+    TextDelta,
+    UsageReport,
+)
+from streamnursery.simulator import (
+    BadUtf8,
+    CallTool,
+    Cut,
+    Plan,
+    Reasoning,
+    Refuse,
+    Reset,
+    Script,
+    Stall,
+)
+from streamnursery.testing import ConsumerRecord, World, check_history
 
 LONG = '{"like": "this, and no shorter"}'
 

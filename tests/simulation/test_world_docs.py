@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from engine.testing import World
+from streamnursery.testing import World
 
 PAGE = Path(__file__).parents[2] / "docs/testing.md"
 

@@ -10,8 +10,8 @@ import trio
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import rule, run_state_machine_as_test
 
-from engine import TokenStream
-from engine.testing import WorldMachine, in_world
+from streamnursery import TokenStream
+from streamnursery.testing import WorldMachine, in_world
 
 QUICK = settings(
     max_examples=3,
@@ -98,7 +98,7 @@ def test_what_is_open_in_the_end_is_closed() -> None:
 
 
 TEST_FILE = """
-from engine.testing import cancel_at_every_step
+from streamnursery.testing import cancel_at_every_step
 
 async def test_it_fails(world):
     assert world.seed == 6
@@ -116,11 +116,11 @@ def test_pytest_shows_how_to_replay_and_what_was_swept(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(TEST_FILE)
     (tmp_path / "pytest.ini").write_text("[pytest]\ntrio_mode = true\n")
 
-    plugin = ("-p", "engine.testing.pytest_plugin", "-p", "no:cacheprovider")
+    plugin = ("-p", "streamnursery.testing.pytest_plugin", "-p", "no:cacheprovider")
     shown = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *plugin, "--rootdir=.", "--world-seed=7"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2] / "engine")},
         capture_output=True,
         text=True,
         check=False,

@@ -7,10 +7,10 @@ import pytest
 import trio
 from hypothesis import Phase, settings
 
-from engine import StreamEvent
-from engine.pipeline.channel import Channel
-from engine.scheduler.lease import Lease
-from engine.testing import Traffic, World, simulate, traffic
+from streamnursery import StreamEvent
+from streamnursery.pipeline.channel import Channel
+from streamnursery.scheduler.lease import Lease
+from streamnursery.testing import Traffic, World, simulate, traffic
 
 
 def smallest_failure() -> tuple[BaseException, Traffic]:

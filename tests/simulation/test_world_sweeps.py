@@ -3,9 +3,9 @@
 import pytest
 import trio
 
-from engine import Engine, EngineError, Retries, StreamCancelledError
-from engine.simulator import Cut, Plan, Rule, Status, When
-from engine.testing import (
+from streamnursery import Engine, EngineError, Retries, StreamCancelledError
+from streamnursery.simulator import Cut, Plan, Rule, Status, When
+from streamnursery.testing import (
     SweepReport,
     World,
     cancel_at_every_step,

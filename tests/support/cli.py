@@ -8,7 +8,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from engine.cli import main
+from streamnursery.cli import main
 
 ROOT = Path(__file__).parents[2]
 TIMEOUT = 60
@@ -18,7 +18,7 @@ TIMEOUT = 60
 def empty_world(folder: Path) -> dict[str, str]:
     """An environment without keys, proxies, configuration or colour."""
     kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
-    return {**kept, "HOME": str(folder), "PYTHONPATH": str(ROOT), "TERM": "xterm"}
+    return {**kept, "HOME": str(folder), "PYTHONPATH": str(ROOT / "engine"), "TERM": "xterm"}
 
 
 @attrs.frozen
@@ -55,7 +55,7 @@ def start(
 ) -> "subprocess.Popen[str]":
     """Begin it in a process of its own, with warnings as errors."""
     return subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "engine", *words],
+        [sys.executable, "-W", "error", "-m", "streamnursery", *words],
         cwd=folder,
         env={**empty_world(folder), **environ},
         stdin=stdin,

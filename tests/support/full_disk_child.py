@@ -5,7 +5,7 @@ from pathlib import Path
 
 import trio
 
-from engine import StorageError, open_engine
+from streamnursery import StorageError, open_engine
 
 
 async def main(folder: Path) -> None:

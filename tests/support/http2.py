@@ -10,10 +10,10 @@ import h2.events
 import h2.settings
 from hpack import Encoder
 
-from engine.transport.http2 import frames
-from engine.transport.http2.state import Http2State
-from engine.transport.http2.stream import Http2Stream
-from engine.values.http2 import Http2Settings
+from streamnursery.transport.http2 import frames
+from streamnursery.transport.http2.state import Http2State
+from streamnursery.transport.http2.stream import Http2Stream
+from streamnursery.values.http2 import Http2Settings
 from tests.support.transport import http_request
 
 E = TypeVar("E", bound=h2.events.Event)

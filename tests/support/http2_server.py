@@ -8,11 +8,11 @@ import h2.events
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from engine.simulator.way import Link
-from engine.transport.client import Exchange, HttpTransport
-from engine.values.http import HttpRequest, Peer
-from engine.values.http2 import Http2Settings
-from engine.values.origin import Origin
+from streamnursery.simulator.way import Link
+from streamnursery.transport.client import Exchange, HttpTransport
+from streamnursery.values.http import HttpRequest, Peer
+from streamnursery.values.http2 import Http2Settings
+from streamnursery.values.origin import Origin
 from tests.support.http2 import OK, new_server
 from tests.support.transport import MemoryNetwork, Phases, ServerEnd, http_request
 

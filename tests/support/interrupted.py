@@ -16,8 +16,8 @@ from typing import Any
 
 import trio
 
-from engine import ChatRequest, Engine, EngineStatistics, open_engine
-from engine.testing import wait_quiescent
+from streamnursery import ChatRequest, Engine, EngineStatistics, open_engine
+from streamnursery.testing import wait_quiescent
 
 CROWD = 20
 LONGEST = 0.1

@@ -8,7 +8,7 @@ import sys
 
 import trio
 
-from engine import EngineError, open_engine
+from streamnursery import EngineError, open_engine
 
 MAX_STREAMS = 8
 REQUESTS = 40

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from engine import Engine, EngineError, Secret, open_engine
+from streamnursery import Engine, EngineError, Secret, open_engine
 from tests.support.cli import ROOT, empty_world
 
 INSTALLED = ROOT / "build" / "contract"

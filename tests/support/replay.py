@@ -5,7 +5,7 @@ Run in two processes, the digests must be the same.
 
 import sys
 
-from engine.testing import World, random_traffic
+from streamnursery.testing import World, random_traffic
 
 
 def digest(seed: int, streams: int = 20) -> str:

@@ -6,16 +6,16 @@ from math import inf
 import attrs
 import trio
 
-from engine.supervisor.ports import ByteSink, Phase, Progress
-from engine.values.errors import ConnectionLostError, EngineError, TruncatedStreamError
-from engine.values.events import Finished, StreamEvent, TextDelta, UsageReport
-from engine.values.http import HttpHead, HttpRequest
-from engine.values.request import ChatRequest
-from engine.values.settings import Endpoint
-from engine.values.usage import Usage
-from engine.wire.answers import error_from_answer
-from engine.wire.dialect import Cursor, Resumption, StreamDecoder
-from engine.wire.openai_chat import OpenAIChat
+from streamnursery.supervisor.ports import ByteSink, Phase, Progress
+from streamnursery.values.errors import ConnectionLostError, EngineError, TruncatedStreamError
+from streamnursery.values.events import Finished, StreamEvent, TextDelta, UsageReport
+from streamnursery.values.http import HttpHead, HttpRequest
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.settings import Endpoint
+from streamnursery.values.usage import Usage
+from streamnursery.wire.answers import error_from_answer
+from streamnursery.wire.dialect import Cursor, Resumption, StreamDecoder
+from streamnursery.wire.openai_chat import OpenAIChat
 
 
 class NumberedStream:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import trio
 
-from engine.transport.network import READ_SIZE, Connection
+from streamnursery.transport.network import READ_SIZE, Connection
 
 
 class Reads:

@@ -10,10 +10,10 @@ import attrs
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from engine import Engine, EngineError, TokenStream, open_engine
-from engine.simulator import Fault, Plan, Profile, Provider, Rule, SimNetwork, When
-from engine.testing import assert_quiescent
-from engine.values.events import Finished, StreamEvent, TextDelta
+from streamnursery import Engine, EngineError, TokenStream, open_engine
+from streamnursery.simulator import Fault, Plan, Profile, Provider, Rule, SimNetwork, When
+from streamnursery.testing import assert_quiescent
+from streamnursery.values.events import Finished, StreamEvent, TextDelta
 
 PACED = Profile(ttft_mean=1.0, ttft_p95=1.0, tokens_per_second=10, output_tokens=(10, 10))
 """The first token after a second, then one each tenth of a second, ten in all."""

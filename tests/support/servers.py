@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from engine.transport.client import HttpTransport
-from engine.transport.network import Buffer, Connection, SocketConnection
-from engine.values.http import Header, HttpRequest, Peer
-from engine.values.origin import Origin
+from streamnursery.transport.client import HttpTransport
+from streamnursery.transport.network import Buffer, Connection, SocketConnection
+from streamnursery.values.http import Header, HttpRequest, Peer
+from streamnursery.values.origin import Origin
 from tests.support.tls import TlsServerEnd
 from tests.support.transport import Handler, Phases, ServerEnd, http_request
 

@@ -12,7 +12,16 @@ import attrs
 import h11
 import trio
 
-from engine.simulator import Fault, Host, Link, PipeConnection, Plan, Profile, Provider, SimNetwork
+from streamnursery.simulator import (
+    Fault,
+    Host,
+    Link,
+    PipeConnection,
+    Plan,
+    Profile,
+    Provider,
+    SimNetwork,
+)
 
 PROMPT = [{"role": "user", "content": "Why is the sky blue?"}]
 STEADY = Profile(1.0, 1.0, 10, (5, 5))

@@ -9,7 +9,7 @@ from pathlib import Path
 import trio
 import trustme
 
-from engine.transport.network import Buffer, Connection
+from streamnursery.transport.network import Buffer, Connection
 
 
 @cache

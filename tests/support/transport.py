@@ -7,13 +7,13 @@ from typing import TypeAlias
 
 import trio
 
-from engine.simulator.pipe import PipeConnection, pipe
-from engine.simulator.way import Link
-from engine.transport.network import Address, Connection
-from engine.transport.ports import Phase
-from engine.values.errors import EngineError
-from engine.values.http import Header, HttpRequest, Peer
-from engine.values.origin import Origin
+from streamnursery.simulator.pipe import PipeConnection, pipe
+from streamnursery.simulator.way import Link
+from streamnursery.transport.network import Address, Connection
+from streamnursery.transport.ports import Phase
+from streamnursery.values.errors import EngineError
+from streamnursery.values.http import Header, HttpRequest, Peer
+from streamnursery.values.origin import Origin
 
 Handler: TypeAlias = "Callable[[ServerEnd], Awaitable[None]]"
 

@@ -4,12 +4,12 @@ from collections.abc import AsyncIterator
 
 import trio.lowlevel
 
-import engine
-from engine import ChatRequest, Completion, Outcome, Patience, Priority, TextDelta
+import streamnursery as sn
+from streamnursery import ChatRequest, Completion, Outcome, Patience, Priority, TextDelta
 
 
 async def streaming() -> None:
-    async with engine.open_engine() as eng:
+    async with sn.open_engine() as eng:
         async with eng.stream("gpt-4.1", "Explain nurseries", max_tokens=500) as stream:
             async for event in stream:
                 if isinstance(event, TextDelta):
@@ -30,7 +30,7 @@ async def source() -> AsyncIterator[ChatRequest]:
 
 
 async def bulk(requests: list[ChatRequest]) -> None:
-    async with engine.open_engine({"engine": {"max_streams": 3}}, seed=1) as eng:
+    async with sn.open_engine({"engine": {"max_streams": 3}}, seed=1) as eng:
         outcomes: list[Outcome] = await eng.settle(requests)
         for outcome in outcomes:
             if outcome.completion is not None:
@@ -40,7 +40,7 @@ async def bulk(requests: list[ChatRequest]) -> None:
                 print(outcome.error)
         async with eng.merge(requests) as events:
             async for index, event in events:
-                if isinstance(event, engine.Failed):
+                if isinstance(event, sn.Failed):
                     print(index, event.error.category, event.error.partial)
 
 
@@ -50,13 +50,13 @@ async def add(a: int, b: str) -> float:
 
 
 async def own_calls() -> None:
-    async with engine.open_engine("streamnursery.toml") as eng:
+    async with sn.open_engine("streamnursery.toml") as eng:
         async with eng.lease("gpt-4.1", priority=Priority.INTERACTIVE, timeout=3) as lease:
             lease.report(input_tokens=3, output_tokens=5)
         result: float = await eng.run("gpt-4.1", add, 1, "2")
         print(result, eng.statistics().models["gpt-4.1"].ttft.p99)
         eng.set_limits(model="gpt-4.1", max_streams=3)
-        report: engine.DrainReport = await eng.drain(timeout=10)
+        report: sn.DrainReport = await eng.drain(timeout=10)
         print(report.finished, eng.cancel_all(), eng.plan("gpt-4.1"))
         with eng.events(max_records=10, drop="newest") as records:
             async for record in records:

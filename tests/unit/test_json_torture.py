@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from engine.values.errors import MalformedChunkError
-from engine.values.events import StreamEvent, TextDelta, UsageReport
-from engine.values.usage import Usage
-from engine.wire.json_text import parse
-from engine.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.values.errors import MalformedChunkError
+from streamnursery.values.events import StreamEvent, TextDelta, UsageReport
+from streamnursery.values.usage import Usage
+from streamnursery.wire.json_text import parse
+from streamnursery.wire.openai_chat_stream import OpenAIChatStream
 
 DEEP = 100_000
 BOMBS = {

@@ -19,7 +19,7 @@ def test_there_are_enough_and_each_has_a_name_of_its_own() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_it_can_be_planted_and_is_python(mutant: Mutant) -> None:
-    whole = (ROOT / "engine" / mutant.file).read_text()
+    whole = (ROOT / "engine" / "streamnursery" / mutant.file).read_text()
     broken = planted(whole, mutant)
     assert ast.dump(ast.parse(broken)) != ast.dump(ast.parse(whole))
     assert [test for test in mutant.tests if not (ROOT / "tests" / test).is_file()] == []

@@ -19,7 +19,7 @@ WATCHED_IMPORT = """
 import sys
 touched = []
 sys.addaudithook(lambda event, args: touched.append(event) if event.startswith("socket.") else None)
-from engine import *
+from streamnursery import *
 print(sorted(set(touched)), sorted({"brotli", "brotlicffi", "zstandard"} & sys.modules.keys()))
 """
 

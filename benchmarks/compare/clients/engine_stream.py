@@ -11,8 +11,8 @@ import on_trio
 import trio
 from job import Job
 
-import engine
-from engine.transport import pump
+import streamnursery as sn
+from streamnursery.transport import pump
 
 job = Job.from_arguments()
 variant = sys.argv[2] if len(sys.argv) > 2 else ""
@@ -32,12 +32,12 @@ CONFIG = {
 
 
 async def main() -> None:
-    async with engine.open_engine(CONFIG) as eng:
+    async with sn.open_engine(CONFIG) as eng:
 
         async def consume(saw: Callable[[str], None]) -> None:
             async with eng.stream("bench", "hi") as stream:
                 async for event in stream:
-                    if type(event) is engine.TextDelta:
+                    if type(event) is sn.TextDelta:
                         saw(event.text)
 
         await on_trio.run(job, consume)

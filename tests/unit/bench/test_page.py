@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bench.charts import Axis, Series, columns, linear, lines, logarithmic
-from engine.bench.figures import ALL, Stint
-from engine.bench.page import page
-from engine.bench.plan import Options
-from engine.bench.remarks import sentences, sequential
-from engine.bench.report import as_json, dollars, head, rows
-from engine.bench.samples import FAILED, OK, Sample, Tally
-from engine.bench.session import Level, Result, all_doubts
-from engine.bench.shapes import Concurrency
-from engine.bench.terms import parse
+from streamnursery.bench.charts import Axis, Series, columns, linear, lines, logarithmic
+from streamnursery.bench.figures import ALL, Stint
+from streamnursery.bench.page import page
+from streamnursery.bench.plan import Options
+from streamnursery.bench.remarks import sentences, sequential
+from streamnursery.bench.report import as_json, dollars, head, rows
+from streamnursery.bench.samples import FAILED, OK, Sample, Tally
+from streamnursery.bench.session import Level, Result, all_doubts
+from streamnursery.bench.shapes import Concurrency
+from streamnursery.bench.terms import parse
 
 HOSTILE = '<script>alert("x")</script>&'
 VOID = ("meta", "line", "circle", "rect", "path", "br")

@@ -3,9 +3,9 @@ from array import array
 
 import pytest
 
-from engine.bench.figures import ALL, Stint, numbers, spread, summary, value_of
-from engine.bench.samples import CANCELLED, FAILED, OK, Sample, Tally, keeps
-from engine.bench.terms import parse
+from streamnursery.bench.figures import ALL, Stint, numbers, spread, summary, value_of
+from streamnursery.bench.samples import CANCELLED, FAILED, OK, Sample, Tally, keeps
+from streamnursery.bench.terms import parse
 
 
 def sample(**changes: object) -> Sample:

@@ -5,9 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bench.plan import pack_shape, unpack_shape
-from engine.bench.runners import shared
-from engine.bench.shapes import Concurrency, Constant, Poisson, Ramp, Replay, Shape, levels
+from streamnursery.bench.plan import pack_shape, unpack_shape
+from streamnursery.bench.runners import shared
+from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Ramp, Replay, Shape, levels
 
 rates = st.floats(0.01, 1e4)
 

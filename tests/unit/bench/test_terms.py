@@ -1,6 +1,6 @@
 import pytest
 
-from engine.bench.terms import MAX_TERMS, TermError, parse
+from streamnursery.bench.terms import MAX_TERMS, TermError, parse
 
 
 def test_terms_are_read_with_their_units() -> None:

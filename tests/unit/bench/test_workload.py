@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.bench.workload import Lengths, Synthetic, WorkloadError, read_requests
+from streamnursery.bench.workload import Lengths, Synthetic, WorkloadError, read_requests
 
 
 @given(seed=st.integers(), mean=st.floats(1, 500), stdev=st.floats(0, 200))

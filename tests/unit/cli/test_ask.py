@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from engine.cli.exits import Exit
-from engine.simulator import split_model
+from streamnursery.cli.exits import Exit
+from streamnursery.simulator import split_model
 from tests.support.cli import Command
 
 SAID = "sim/fast?respond.text=The sky scatters blue."

@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from engine.bench.shapes import Concurrency, Constant, Poisson, Ramp
-from engine.bench.stint import Watch
-from engine.cli import bench_plan
-from engine.cli.bench_screen import share
-from engine.cli.entry import build_parser
+from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Ramp
+from streamnursery.bench.stint import Watch
+from streamnursery.cli import bench_plan
+from streamnursery.cli.bench_screen import share
+from streamnursery.cli.entry import build_parser
 from tests.support.cli import Command
 
 

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from engine.cli.completion import _quoted
+from streamnursery.cli.completion import _quoted
 from tests.support.cli import Command
 
 SHELLS = ("bash", "zsh", "fish")

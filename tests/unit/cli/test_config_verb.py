@@ -3,8 +3,8 @@
 import json
 import tomllib
 
-from engine.cli.exits import Exit
-from engine.config import TEMPLATE
+from streamnursery.cli.exits import Exit
+from streamnursery.config import TEMPLATE
 from tests.support.cli import Command
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import trio
 
-from engine.cli.console import (
+from streamnursery.cli.console import (
     Output,
     can_redraw,
     data,
@@ -18,7 +18,7 @@ from engine.cli.console import (
     terminal_width,
     wrapped,
 )
-from engine.cli.exits import CliError
+from streamnursery.cli.exits import CliError
 
 
 class Terminal(io.StringIO):

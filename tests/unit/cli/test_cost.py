@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from engine import EngineError, open_engine
-from engine.simulator import Cut, Plan, Profile, Provider, Reset, Rule, SimNetwork, When
+from streamnursery import EngineError, open_engine
+from streamnursery.simulator import Cut, Plan, Profile, Provider, Reset, Rule, SimNetwork, When
 from tests.support.cli import Command
 
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()

@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from engine.cli.demo_load import Load
-from engine.cli.demo_plan import FALLBACK, LIMITS, DemoPlan
-from engine.cli.demo_report import figures, summary
-from engine.cli.demo_table import FINAL, LIVE, Speeds, columns, limited_by, plain_table, rows
-from engine.cli.exits import CliError
-from engine.config import config_from_mapping
-from engine.simulator import PROFILES, parse_plan, parse_profiles
-from engine.values.statistics import (
+from streamnursery.cli.demo_load import Load
+from streamnursery.cli.demo_plan import FALLBACK, LIMITS, DemoPlan
+from streamnursery.cli.demo_report import figures, summary
+from streamnursery.cli.demo_table import FINAL, LIVE, Speeds, columns, limited_by, plain_table, rows
+from streamnursery.cli.exits import CliError
+from streamnursery.config import config_from_mapping
+from streamnursery.simulator import PROFILES, parse_plan, parse_profiles
+from streamnursery.values.statistics import (
     ConnectionStatistics,
     EngineStatistics,
     ModelStatistics,

@@ -8,10 +8,10 @@ import pytest
 
 from benchmarks.grade_table import grades, page
 from benchmarks.publish.documents import DOCUMENTS, written
-from engine.cli.entry import _with_verb, build_parser
-from engine.cli.exits import exit_code
-from engine.simulator import FAULTS
-from engine.values import errors
+from streamnursery.cli.entry import _with_verb, build_parser
+from streamnursery.cli.exits import exit_code
+from streamnursery.simulator import FAULTS
+from streamnursery.values import errors
 from tests.support.cli import ROOT
 
 DOCS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -43,7 +43,9 @@ def commands() -> list[tuple[str, str]]:
 
 
 def test_every_error_is_explained_and_no_other() -> None:
-    kinds = {k.__name__ for k in every(errors.EngineError) if k.__module__.startswith("engine")}
+    kinds = {
+        k.__name__ for k in every(errors.EngineError) if k.__module__.startswith("streamnursery")
+    }
     assert set(told()) == kinds
 
 

@@ -4,14 +4,14 @@ import json
 
 import pytest
 
-from engine.cli.exits import Exit
-from engine.cli.findings import Finding, local_findings
-from engine.cli.reach import clock_findings, heartbeat_findings
-from engine.config import load_config
-from engine.values.http import HttpHead
-from engine.values.origin import BaseUrl
-from engine.values.session import EndpointHeartbeat
-from engine.values.settings import Endpoint
+from streamnursery.cli.exits import Exit
+from streamnursery.cli.findings import Finding, local_findings
+from streamnursery.cli.reach import clock_findings, heartbeat_findings
+from streamnursery.config import load_config
+from streamnursery.values.http import HttpHead
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.session import EndpointHeartbeat
+from streamnursery.values.settings import Endpoint
 from tests.support.cli import Command
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from engine import __version__
-from engine.cli.entry import build_parser
-from engine.cli.exits import Exit
+from streamnursery import __version__
+from streamnursery.cli.entry import build_parser
+from streamnursery.cli.exits import Exit
 from tests.support.cli import ROOT, Command
 
 VERBS = ("demo", "ask", "sim", "bench", "grade", "models", "config", "doctor", "completion")
@@ -21,7 +21,7 @@ HEAVY = ("trio", "httpx", "msgspec", "rich", "attrs", "ssl", "asyncio", "shtab",
 @pytest.mark.parametrize("flag", ["--help", "--version", "ask --help", "demo --help"])
 def test_help_and_version_import_nothing_heavy(flag: str) -> None:
     code = (
-        "import sys; from engine.cli import main; main(sys.argv[1:]); "
+        "import sys; from streamnursery.cli import main; main(sys.argv[1:]); "
         f"print(sorted(set({HEAVY!r}) & sys.modules.keys()), file=sys.stderr)"
     )
     done = subprocess.run(
@@ -180,7 +180,7 @@ def test_words_cannot_write_to_the_terminal(command: Command) -> None:
 
 @pytest.mark.parametrize("where", [ROOT / "pyproject.toml"])
 def test_the_script_that_is_installed_is_this_one(where: Path) -> None:
-    assert 'streamnursery = "engine.cli:main"' in where.read_text()
+    assert 'streamnursery = "streamnursery.cli:main"' in where.read_text()
 
 
 def test_no_flag_takes_a_key(command: Command) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from engine.cli.exits import CliError, Exit, exit_code, joint_code
-from engine.values import errors
+from streamnursery.cli.exits import CliError, Exit, exit_code, joint_code
+from streamnursery.values import errors
 
 
 def every(kind: type[errors.EngineError]) -> list[type[errors.EngineError]]:

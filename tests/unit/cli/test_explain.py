@@ -4,11 +4,11 @@ import json
 
 import pytest
 
-from engine.cli.explain import explained
-from engine.config import config_from_mapping
-from engine.values import errors
-from engine.values.secret import Secret
-from engine.values.settings import EngineConfig
+from streamnursery.cli.explain import explained
+from streamnursery.config import config_from_mapping
+from streamnursery.values import errors
+from streamnursery.values.secret import Secret
+from streamnursery.values.settings import EngineConfig
 
 KEY = "sk-0123456789abcdef"
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from engine.simulator import PROFILES
+from streamnursery.simulator import PROFILES
 from tests.support.cli import Command
 
 

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from engine.cli.exits import CliError
-from engine.cli.prompt import MAX_STDIN, read_prompt
+from streamnursery.cli.exits import CliError
+from streamnursery.cli.prompt import MAX_STDIN, read_prompt
 
 
 class Unread(io.BytesIO):

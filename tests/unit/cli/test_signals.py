@@ -6,8 +6,8 @@ import signal
 import pytest
 import trio
 
-from engine.cli.exits import CliError
-from engine.cli.signals import run_trio
+from streamnursery.cli.exits import CliError
+from streamnursery.cli.signals import run_trio
 
 
 def test_the_exit_code_of_the_work_is_returned() -> None:

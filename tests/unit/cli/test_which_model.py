@@ -2,9 +2,9 @@
 
 import pytest
 
-from engine.cli.exits import Exit
-from engine.cli.which_model import OPENAI_MODEL, chosen_models
-from engine.config import LoadedConfig, load_config
+from streamnursery.cli.exits import Exit
+from streamnursery.cli.which_model import OPENAI_MODEL, chosen_models
+from streamnursery.config import LoadedConfig, load_config
 from tests.support.cli import Command
 
 

@@ -9,12 +9,12 @@ from traceback import TracebackException
 
 import pytest
 
-from engine.config import LoadedConfig, config_from_mapping, load_config
-from engine.config.credentials import Absent
-from engine.config.load import shown
-from engine.values.errors import ConfigError
-from engine.values.secret import Secret
-from engine.values.settings import Endpoint
+from streamnursery.config import LoadedConfig, config_from_mapping, load_config
+from streamnursery.config.credentials import Absent
+from streamnursery.config.load import shown
+from streamnursery.values.errors import ConfigError
+from streamnursery.values.secret import Secret
+from streamnursery.values.settings import Endpoint
 
 CANARY = "sk-canary-" + "7" * 20
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import LoadedConfig, load_config
-from engine.values.errors import ConfigError
+from streamnursery.config import LoadedConfig, load_config
+from streamnursery.values.errors import ConfigError
 
 
 def write(path: Path, text: str) -> Path:

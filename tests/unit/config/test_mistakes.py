@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import config_from_mapping, load_config
-from engine.values.errors import ConfigError
+from streamnursery.config import config_from_mapping, load_config
+from streamnursery.values.errors import ConfigError
 
 FIVE_MISTAKES = """\
 [engine]

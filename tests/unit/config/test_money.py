@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from engine.config import config_from_mapping, load_config
-from engine.config.prices import price_source
-from engine.core.pricing import cost
-from engine.values.budgets import Budget
-from engine.values.errors import ConfigError
-from engine.values.money import Money
-from engine.values.prices import BUILT_IN, FREE, Price, Tier, TokenRates
-from engine.values.settings import Route
-from engine.values.usage import Usage
+from streamnursery.config import config_from_mapping, load_config
+from streamnursery.config.prices import price_source
+from streamnursery.core.pricing import cost
+from streamnursery.values.budgets import Budget
+from streamnursery.values.errors import ConfigError
+from streamnursery.values.money import Money
+from streamnursery.values.prices import BUILT_IN, FREE, Price, Tier, TokenRates
+from streamnursery.values.settings import Route
+from streamnursery.values.usage import Usage
 
 DAY = datetime.date(2026, 6, 1)
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import LoadedConfig, config_from_mapping, load_config
-from engine.values.errors import ConfigError
-from engine.values.secret import Secret
+from streamnursery.config import LoadedConfig, config_from_mapping, load_config
+from streamnursery.values.errors import ConfigError
+from streamnursery.values.secret import Secret
 
 
 def load(flags: Mapping[str, object] | None = None, /, **environ: str) -> LoadedConfig:

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import TEMPLATE, config_from_mapping, load_config
-from engine.config.load import shown
-from engine.config.providers import PROVIDERS
-from engine.config.schema import ANY, KEYS, NO_DEFAULT, Key, variable_name
-from engine.values.settings import EngineConfig
+from streamnursery.config import TEMPLATE, config_from_mapping, load_config
+from streamnursery.config.load import shown
+from streamnursery.config.providers import PROVIDERS
+from streamnursery.config.schema import ANY, KEYS, NO_DEFAULT, Key, variable_name
+from streamnursery.values.settings import EngineConfig
 
 REFERENCE = (Path(__file__).parents[3] / "docs" / "configuration.md").read_text()
 NAMES = {

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from engine.config import load_config
-from engine.config.schema import ANY, KEYS, variable_name
-from engine.values.errors import ConfigError
-from engine.values.secret import Secret
-from engine.values.settings import EngineConfig
+from streamnursery.config import load_config
+from streamnursery.config.schema import ANY, KEYS, variable_name
+from streamnursery.values.errors import ConfigError
+from streamnursery.values.secret import Secret
+from streamnursery.values.settings import EngineConfig
 
 FILE = """\
 [endpoints.main]

@@ -7,8 +7,8 @@ from statistics import mean
 import attrs
 import pytest
 
-from engine.core.adaptive import AdaptiveLimit
-from engine.values.policy import Adaptive
+from streamnursery.core.adaptive import AdaptiveLimit
+from streamnursery.values.policy import Adaptive
 
 
 @attrs.define

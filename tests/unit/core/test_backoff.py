@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.backoff import SPREAD, ceiling, delay, pushback, turn_dice
-from engine.values.policy import Retries
+from streamnursery.core.backoff import SPREAD, ceiling, delay, pushback, turn_dice
+from streamnursery.values.policy import Retries
 
 POLICY = Retries(base=1, cap=30)
 DICE = st.floats(0, 1, exclude_max=True)

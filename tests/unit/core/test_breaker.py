@@ -1,6 +1,6 @@
 import pytest
 
-from engine.core.breaker import (
+from streamnursery.core.breaker import (
     TRANSITIONS,
     Breaker,
     BreakerPolicy,
@@ -10,7 +10,7 @@ from engine.core.breaker import (
     Signal,
     verdict,
 )
-from engine.values import errors
+from streamnursery.values import errors
 
 POLICY = BreakerPolicy(
     window=10, min_calls=4, failure_rate=0.5, slow_rate=0.75, slow_after=2, open_for=5, probes=2

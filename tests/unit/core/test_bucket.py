@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from engine.core.bucket import Bucket
+from streamnursery.core.bucket import Bucket
 
 
 def taken_at_once(bucket: Bucket, now: float) -> int:

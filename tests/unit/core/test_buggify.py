@@ -4,7 +4,7 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from engine.core import buggify
+from streamnursery.core import buggify
 
 ENGINE = Path(buggify.__file__).parents[1]
 NAMED = re.compile(r"buggify\.world\.(?:pause|give_way|strikes)\(\s*\"([a-z0-9_.]+)\"")

@@ -3,11 +3,11 @@
 import attrs
 import pytest
 
-from engine.core.downgrade import downgrade
-from engine.core.recovery import Position
-from engine.core.route_plan import Plan, Role, Stop
-from engine.values.policy import Patience, Retries
-from engine.values.settings import Route
+from streamnursery.core.downgrade import downgrade
+from streamnursery.core.recovery import Position
+from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.values.policy import Patience, Retries
+from streamnursery.values.settings import Route
 
 
 def stop(name: str, model: str) -> Stop:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from engine.core.heartbeat import JUMP, Beat, WallWatch
-from engine.values.session import EndpointHeartbeat, Heartbeat
+from streamnursery.core.heartbeat import JUMP, Beat, WallWatch
+from streamnursery.values.session import EndpointHeartbeat, Heartbeat
 
 POLICY = Heartbeat(interval=30.0, timeout=5.0)
 

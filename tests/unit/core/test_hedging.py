@@ -4,11 +4,11 @@ from random import Random
 
 import pytest
 
-from engine.core.hedging import ENOUGH, PERIOD, FirstTokens, hedge_delay, hedge_stops
-from engine.core.recovery import Position
-from engine.core.route_plan import Plan, Role, Stop
-from engine.values.policy import Patience, Retries
-from engine.values.settings import Route
+from streamnursery.core.hedging import ENOUGH, PERIOD, FirstTokens, hedge_delay, hedge_stops
+from streamnursery.core.recovery import Position
+from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.values.policy import Patience, Retries
+from streamnursery.values.settings import Route
 
 
 def test_the_delay_is_what_was_asked_for() -> None:

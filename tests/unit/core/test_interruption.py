@@ -5,15 +5,22 @@ from typing import Any
 
 import pytest
 
-from engine.core.interruption import Broken, GoOn, Usable, go_on, refused_for_good, uncontinuable
-from engine.core.recovery import Failure, GiveUp, NextRoute, Position, Step, TryAgain, Way
-from engine.core.route_gate import Closed
-from engine.core.route_plan import Plan, Role, Stop
-from engine.values.completion import Choice, Partial, ToolCall
-from engine.values.policy import AssistantPrefix, OnInterrupt, Patience, Retries, ladder
-from engine.values.request import ChatRequest
-from engine.values.settings import Route
-from engine.values.usage import Usage
+from streamnursery.core.interruption import (
+    Broken,
+    GoOn,
+    Usable,
+    go_on,
+    refused_for_good,
+    uncontinuable,
+)
+from streamnursery.core.recovery import Failure, GiveUp, NextRoute, Position, Step, TryAgain, Way
+from streamnursery.core.route_gate import Closed
+from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.values.completion import Choice, Partial, ToolCall
+from streamnursery.values.policy import AssistantPrefix, OnInterrupt, Patience, Retries, ladder
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.settings import Route
+from streamnursery.values.usage import Usage
 
 
 def stop(name: str, prefix: AssistantPrefix = "off") -> Stop:

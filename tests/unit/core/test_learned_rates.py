@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.learned_rates import MAX_RESET, LearnedRates
-from engine.values.demand import Demand
-from engine.values.rates import RateNews
-from engine.values.usage import Usage
+from streamnursery.core.learned_rates import MAX_RESET, LearnedRates
+from streamnursery.values.demand import Demand
+from streamnursery.values.rates import RateNews
+from streamnursery.values.usage import Usage
 
 ASK = Demand("m", "e", input_tokens=60, output_tokens=40)
 

@@ -5,12 +5,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from engine.core.ledger import Ledger
-from engine.core.ledger_row import TRANSITIONS, News, Posting, change, figures_of, posted
-from engine.core.totals import Totals
-from engine.values.budgets import Budget, Budgets
-from engine.values.money import Money
-from engine.values.spending import Figures, Flag, LedgerRow, Payer, RowState
+from streamnursery.core.ledger import Ledger
+from streamnursery.core.ledger_row import TRANSITIONS, News, Posting, change, figures_of, posted
+from streamnursery.core.totals import Totals
+from streamnursery.values.budgets import Budget, Budgets
+from streamnursery.values.money import Money
+from streamnursery.values.spending import Figures, Flag, LedgerRow, Payer, RowState
 
 NOON = datetime(2026, 6, 15, 12, tzinfo=UTC).timestamp()
 DAY = 86_400.0
@@ -147,7 +147,7 @@ def test_nothing_leads_out_of_an_end(state: RowState) -> None:
 def test_totals_put_names_together_when_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("engine.core.totals.MAX_LINES", 100)
+    monkeypatch.setattr("streamnursery.core.totals.MAX_LINES", 100)
     totals = Totals()
     for number in range(150):
         totals.put(None, row(1, Payer("m", f"tenant {number}", "main"), name=str(number)))

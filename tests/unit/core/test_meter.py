@@ -2,11 +2,11 @@ from math import inf
 
 import pytest
 
-from engine.core.meter import Meter
-from engine.values.policy import Patience
-from engine.values.records import Timings
-from engine.values.request import ChatRequest
-from engine.values.usage import Usage
+from streamnursery.core.meter import Meter
+from streamnursery.values.policy import Patience
+from streamnursery.values.records import Timings
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.usage import Usage
 
 REQUEST = ChatRequest("m", [{"role": "user", "content": "x"}])
 

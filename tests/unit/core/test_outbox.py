@@ -7,8 +7,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from engine.core.outbox import Entry, Outbox
-from engine.values.session import Pending, SendOutcome
+from streamnursery.core.outbox import Entry, Outbox
+from streamnursery.values.session import Pending, SendOutcome
 
 D, R, U = SendOutcome.DELIVERED, SendOutcome.REFUSED, SendOutcome.UNKNOWN
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.pricing import affordable_output, cost, whole_usage, worst_usage
-from engine.values.money import Money
-from engine.values.prices import BUILT_IN, Price, Tier, TokenRates, price_on
-from engine.values.usage import Usage
+from streamnursery.core.pricing import affordable_output, cost, whole_usage, worst_usage
+from streamnursery.values.money import Money
+from streamnursery.values.prices import BUILT_IN, Price, Tier, TokenRates, price_on
+from streamnursery.values.usage import Usage
 
 SONNET = BUILT_IN["claude-sonnet-4.5"][0]
 CHEAP = Price(TokenRates(1, 3, 0, 2, 5))

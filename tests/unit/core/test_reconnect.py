@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.reconnect import RETRYABLE_CODES, Again, Enough, Restarts, wait_before
-from engine.values.session import Reconnect
+from streamnursery.core.reconnect import RETRYABLE_CODES, Again, Enough, Restarts, wait_before
+from streamnursery.values.session import Reconnect
 
 
 def test_waits_double_and_end_at_the_cap() -> None:

@@ -3,12 +3,20 @@ from math import inf, nan
 
 import pytest
 
-from engine.core.recovery import Failure, GiveUp, NextRoute, Position, Step, TryAgain, next_step
-from engine.core.route_gate import Closed
-from engine.core.route_plan import Plan, Role, Stop
-from engine.values import errors
-from engine.values.policy import Patience, Retries
-from engine.values.settings import Route
+from streamnursery.core.recovery import (
+    Failure,
+    GiveUp,
+    NextRoute,
+    Position,
+    Step,
+    TryAgain,
+    next_step,
+)
+from streamnursery.core.route_gate import Closed
+from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.values import errors
+from streamnursery.values.policy import Patience, Retries
+from streamnursery.values.settings import Route
 
 RETRIES = Retries(attempts=3, base=1, cap=30, retry_after_cap=120)
 PLENTY = dict.fromkeys("abc", 100.0)

@@ -2,9 +2,9 @@ from math import inf, nan
 
 import pytest
 
-from engine.core.breaker import BreakerPolicy, Circuit
-from engine.core.route_gate import MAX_PAUSE, Closed, RouteGate, Visit
-from engine.values import errors
+from streamnursery.core.breaker import BreakerPolicy, Circuit
+from streamnursery.core.route_gate import MAX_PAUSE, Closed, RouteGate, Visit
+from streamnursery.values import errors
 
 POLICY = BreakerPolicy(min_calls=2, slow_after=2, slow_rate=0.5, open_for=5, probes=1)
 

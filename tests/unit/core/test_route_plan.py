@@ -1,12 +1,12 @@
 import pytest
 
-from engine.core.route_plan import Plan, Role, plan
-from engine.values.errors import ConfigError
-from engine.values.origin import BaseUrl
-from engine.values.policy import Patience, Retries
-from engine.values.request import ChatRequest
-from engine.values.secret import Secret
-from engine.values.settings import Endpoint, EngineConfig, ModelSettings, Route
+from streamnursery.core.route_plan import Plan, Role, plan
+from streamnursery.values.errors import ConfigError
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.policy import Patience, Retries
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.secret import Secret
+from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings, Route
 
 MESSAGES = [{"role": "user", "content": "hello"}]
 

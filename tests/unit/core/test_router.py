@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.pricing import cost
-from engine.core.router import (
+from streamnursery.core.pricing import cost
+from streamnursery.core.router import (
     STRATEGIES,
     Candidate,
     Needs,
@@ -16,9 +16,9 @@ from engine.core.router import (
     choose,
     lacks,
 )
-from engine.values.models import KNOWN
-from engine.values.prices import BUILT_IN
-from engine.values.usage import Usage
+from streamnursery.values.models import KNOWN
+from streamnursery.values.prices import BUILT_IN
+from streamnursery.values.usage import Usage
 
 PROMPT = Needs(1000, 500)
 TASK = Usage(1000, 500)

@@ -4,12 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.ledger_row import News
-from engine.core.settlement import Ending, Expected, received_tokens, settlement
-from engine.values.prices import Price, TokenRates
-from engine.values.records import AttemptState
-from engine.values.spending import Flag
-from engine.values.usage import Usage
+from streamnursery.core.ledger_row import News
+from streamnursery.core.settlement import Ending, Expected, received_tokens, settlement
+from streamnursery.values.prices import Price, TokenRates
+from streamnursery.values.records import AttemptState
+from streamnursery.values.spending import Flag
+from streamnursery.values.usage import Usage
 
 PRICE = Price(TokenRates(10**6, 2 * 10**6))
 """One nano for a token of input, two for one of output."""

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.core.token_estimate import TokenEstimates, input_tokens, text_tokens
-from engine.values.request import ChatRequest
-from engine.values.usage import Usage
+from streamnursery.core.token_estimate import TokenEstimates, input_tokens, text_tokens
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.usage import Usage
 
 
 def by_hand(text: str) -> float:

@@ -1,6 +1,6 @@
-from engine.core.transcript import Transcript
-from engine.values.completion import ToolCall
-from engine.values.events import (
+from streamnursery.core.transcript import Transcript
+from streamnursery.values.completion import ToolCall
+from streamnursery.values.events import (
     ChoiceFinished,
     Finished,
     ReasoningDelta,
@@ -11,7 +11,7 @@ from engine.values.events import (
     ToolCallDelta,
     UsageReport,
 )
-from engine.values.usage import Usage
+from streamnursery.values.usage import Usage
 
 
 def test_text_of_every_choice_is_kept_apart() -> None:

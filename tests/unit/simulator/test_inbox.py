@@ -4,7 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.simulator.inbox import MAX_HEAD, ClientGoneError, Inbox, RefusedError, RequestHead
+from streamnursery.simulator.inbox import (
+    MAX_HEAD,
+    ClientGoneError,
+    Inbox,
+    RefusedError,
+    RequestHead,
+)
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\nX-Y:  z \r\n\r\nhello world"

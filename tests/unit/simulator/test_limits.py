@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.simulator import RateLimit
-from engine.simulator.limits import RateLimits, duration
-from engine.simulator.question import ApiError
+from streamnursery.simulator import RateLimit
+from streamnursery.simulator.limits import RateLimits, duration
+from streamnursery.simulator.question import ApiError
 
 RPM = RateLimit(rpm=60)
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.simulator import (
+from streamnursery.simulator import (
     CloseIdle,
     Crlf,
     Cut,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.simulator import PROFILES, Profile, ScriptError, parse_profiles
+from streamnursery.simulator import PROFILES, Profile, ScriptError, parse_profiles
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.simulator import (
+from streamnursery.simulator import (
     CallTool,
     Choice,
     Provider,
@@ -18,9 +18,9 @@ from engine.simulator import (
     Respond,
     Script,
 )
-from engine.simulator.question import MAX_OUTPUT, Question, question_from
-from engine.simulator.reply import make_reply
-from engine.values.request import ChatRequest
+from streamnursery.simulator.question import MAX_OUTPUT, Question, question_from
+from streamnursery.simulator.reply import make_reply
+from streamnursery.values.request import ChatRequest
 
 WEATHER = {
     "type": "function",

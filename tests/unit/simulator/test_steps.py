@@ -6,8 +6,8 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.simulator import End, How, Send, Step, Wait
-from engine.simulator.steps import (
+from streamnursery.simulator import End, How, Send, Step, Wait
+from streamnursery.simulator.steps import (
     BATCH,
     RESET_AFTER,
     batched,

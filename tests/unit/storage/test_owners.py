@@ -5,7 +5,7 @@ import sys
 
 import attrs
 
-from engine.storage.owners import Owner, lives, this_process
+from streamnursery.storage.owners import Owner, lives, this_process
 
 
 def test_this_process_lives() -> None:
@@ -36,6 +36,6 @@ def test_a_process_that_has_ended_is_dead_also_before_anybody_has_looked_after_i
 
 
 def _started(pid: int) -> str:
-    from engine.storage import owners
+    from streamnursery.storage import owners
 
     return owners._started(pid) or ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.storage.private import companions, make_private
+from streamnursery.storage.private import companions, make_private
 
 
 @pytest.fixture

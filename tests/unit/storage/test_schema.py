@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.storage.schema import APPLICATION_ID, VERSION, ForeignFileError, prepare
+from streamnursery.storage.schema import APPLICATION_ID, VERSION, ForeignFileError, prepare
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.transport.http1_message import (
+from streamnursery.transport.http1_message import (
     MAX_FRAMING,
     MAX_HEAD,
     MAX_HEADERS,
@@ -11,16 +11,16 @@ from engine.transport.http1_message import (
     check_request,
     encode_head,
 )
-from engine.values.errors import (
+from streamnursery.values.errors import (
     ConnectionLostError,
     EngineError,
     ProtocolError,
     RequestError,
     TooLargeError,
 )
-from engine.values.http import Peer
-from engine.values.origin import Origin
-from engine.values.secret import Secret
+from streamnursery.values.http import Peer
+from streamnursery.values.origin import Origin
+from streamnursery.values.secret import Secret
 from tests.support.transport import CHUNKED_HEAD, LAST_CHUNK, OK_HELLO, chunk, http_request
 
 

@@ -5,10 +5,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from engine.simulator.pipe import PipeConnection, pipe
-from engine.transport.pool import IDLE_SECONDS, Pool, idle_seconds
-from engine.values.http import HttpHead, Peer
-from engine.values.origin import Origin
+from streamnursery.simulator.pipe import PipeConnection, pipe
+from streamnursery.transport.pool import IDLE_SECONDS, Pool, idle_seconds
+from streamnursery.values.http import HttpHead, Peer
+from streamnursery.values.origin import Origin
 
 PEER = Peer(Origin("https", "a.test", 443))
 OTHER = Peer(Origin("https", "b.test", 443))

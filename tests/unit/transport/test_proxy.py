@@ -4,10 +4,10 @@ import base64
 
 import pytest
 
-from engine.transport.proxy import Proxy, proxy_for
-from engine.values.errors import ConfigError
-from engine.values.http import Peer
-from engine.values.origin import Origin
+from streamnursery.transport.proxy import Proxy, proxy_for
+from streamnursery.values.errors import ConfigError
+from streamnursery.values.http import Peer
+from streamnursery.values.origin import Origin
 
 HTTPS = Peer(Origin("https", "api.test", 443))
 HTTP = Peer(Origin("http", "api.test", 80))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.values.origin import BaseUrl, is_private
+from streamnursery.values.origin import BaseUrl, is_private
 
 ACCEPTED = {
     "https://api.example.com/v1": "https://api.example.com/v1",

@@ -8,11 +8,11 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from engine.simulator.pipe import PipeConnection, pipe
-from engine.transport.tls import HTTP_1_1, HTTP_2, TlsConnection, TlsContexts, start_tls
-from engine.values.errors import ConfigError, ConnectError, TlsError
-from engine.values.http import Peer
-from engine.values.origin import Origin
+from streamnursery.simulator.pipe import PipeConnection, pipe
+from streamnursery.transport.tls import HTTP_1_1, HTTP_2, TlsConnection, TlsContexts, start_tls
+from streamnursery.values.errors import ConfigError, ConnectError, TlsError
+from streamnursery.values.http import Peer
+from streamnursery.values.origin import Origin
 from tests.support.tls import TlsServerEnd, authority, ca_file, server_context
 
 ORIGIN = Origin("https", "localhost", 443)

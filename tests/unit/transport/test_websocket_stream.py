@@ -3,10 +3,10 @@
 import pytest
 import trio
 
-from engine.simulator import Link, pipe
-from engine.transport.websocket import BACKLOG, MAX_CONTROL, ByteStream, Ending, ending_error
-from engine.values.errors import ConnectionLostError, TooLargeError
-from engine.values.origin import Origin
+from streamnursery.simulator import Link, pipe
+from streamnursery.transport.websocket import BACKLOG, MAX_CONTROL, ByteStream, Ending, ending_error
+from streamnursery.values.errors import ConnectionLostError, TooLargeError
+from streamnursery.values.origin import Origin
 
 ORIGIN = Origin("https", "api.example.com", 443)
 

@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from engine.values import errors
-from engine.values.completion import Choice, Partial, ToolCall
-from engine.values.errors import ConfigError, EngineError, ServerError
-from engine.values.records import AttemptRecord, AttemptState
-from engine.values.usage import Usage
+from streamnursery.values import errors
+from streamnursery.values.completion import Choice, Partial, ToolCall
+from streamnursery.values.errors import ConfigError, EngineError, ServerError
+from streamnursery.values.records import AttemptRecord, AttemptState
+from streamnursery.values.usage import Usage
 
 CATEGORIES = {
     "AdmissionError": "admission_error",

@@ -2,8 +2,8 @@
 
 import pytest
 
-from engine.values.http import RESERVED, HttpHead, check_header
-from engine.values.secret import Secret
+from streamnursery.values.http import RESERVED, HttpHead, check_header
+from streamnursery.values.secret import Secret
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.values.money import Money, dollars
+from streamnursery.values.money import Money, dollars
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from engine.values.origin import BaseUrl
-from engine.values.policy import Patience, Priority, Retries
-from engine.values.settings import Endpoint, EngineConfig, ModelSettings, Route
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.policy import Patience, Priority, Retries
+from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings, Route
 
 Maker = Callable[..., object]
 NO_SECONDS = [0, -1, -0.5, float("nan"), True, "5"]

@@ -2,11 +2,11 @@
 
 import pytest
 
-from engine.values.completion import Choice, Completion, Outcome, Partial, ToolCall
-from engine.values.errors import ServerError
-from engine.values.records import Timings
-from engine.values.request import ChatRequest
-from engine.values.usage import Usage
+from streamnursery.values.completion import Choice, Completion, Outcome, Partial, ToolCall
+from streamnursery.values.errors import ServerError
+from streamnursery.values.records import Timings
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.usage import Usage
 
 CALL = ToolCall(0, "id", "name", "{}")
 

@@ -6,9 +6,9 @@ from typing import Any
 import attrs
 import pytest
 
-from engine.values.errors import RequestError
-from engine.values.policy import Patience, Priority, Retries
-from engine.values.request import ChatRequest, check_request, make_request
+from streamnursery.values.errors import RequestError
+from streamnursery.values.policy import Patience, Priority, Retries
+from streamnursery.values.request import ChatRequest, check_request, make_request
 
 HUGE, TINY = (pytest.param(sign * 10**5000, id="huge") for sign in (1, -1))
 HI = ({"role": "user", "content": "Hi"},)

@@ -10,10 +10,10 @@ from typing import Any
 import attrs
 import pytest
 
-from engine.values.http import HttpRequest, Peer
-from engine.values.origin import BaseUrl
-from engine.values.secret import Secret
-from engine.values.settings import Endpoint
+from streamnursery.values.http import HttpRequest, Peer
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.secret import Secret
+from streamnursery.values.settings import Endpoint
 
 CANARY = "sk-canary-123456"
 SECRET = Secret(CANARY)

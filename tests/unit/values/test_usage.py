@@ -1,6 +1,6 @@
 """Sums of usage: what one attempt does not tell is not taken for known."""
 
-from engine.values.usage import Usage
+from streamnursery.values.usage import Usage
 
 
 def test_a_sum_adds_what_both_report() -> None:

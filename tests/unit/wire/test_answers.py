@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from engine.values.errors import (
+from streamnursery.values.errors import (
     AuthError,
     ContentError,
     EngineError,
@@ -16,8 +16,8 @@ from engine.values.errors import (
     ServerError,
     UnexpectedContentError,
 )
-from engine.values.http import HttpHead
-from engine.wire.answers import error_from_answer, error_in_stream, request_id
+from streamnursery.values.http import HttpHead
+from streamnursery.wire.answers import error_from_answer, error_in_stream, request_id
 
 CANARY = "canary-0d1f"
 

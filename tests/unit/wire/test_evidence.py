@@ -2,7 +2,7 @@
 
 import pytest
 
-from engine.wire.evidence import OPENAI_CHAT, OPENAI_RESPONSES, Sign, complete
+from streamnursery.wire.evidence import OPENAI_CHAT, OPENAI_RESPONSES, Sign, complete
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from engine.values.secret import Secret
-from engine.wire.json_body import encode_body
+from streamnursery.values.secret import Secret
+from streamnursery.wire.json_body import encode_body
 
 
 class Word(str):

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from engine.wire.json_text import clean, count, excerpt, parse, read_json
+from streamnursery.wire.json_text import clean, count, excerpt, parse, read_json
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from engine.values.errors import QuotaError, RequestError
-from engine.values.http import HttpHead
-from engine.values.origin import BaseUrl
-from engine.values.request import ChatRequest
-from engine.values.secret import Secret
-from engine.values.settings import Endpoint
-from engine.wire.dialect import Dialect
-from engine.wire.openai_chat import OpenAIChat
+from streamnursery.values.errors import QuotaError, RequestError
+from streamnursery.values.http import HttpHead
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.secret import Secret
+from streamnursery.values.settings import Endpoint
+from streamnursery.wire.dialect import Dialect
+from streamnursery.wire.openai_chat import OpenAIChat
 
 DIALECT: Dialect = OpenAIChat()
 MESSAGES = [{"role": "user", "content": "Hi"}]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.values.errors import (
+from streamnursery.values.errors import (
     ContentError,
     EngineError,
     MalformedChunkError,
@@ -16,8 +16,8 @@ from engine.values.errors import (
     TruncatedStreamError,
     UnexpectedContentError,
 )
-from engine.values.events import StreamEvent, TextDelta
-from engine.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.values.events import StreamEvent, TextDelta
+from streamnursery.wire.openai_chat_stream import OpenAIChatStream
 
 STREAMS = Path(__file__).parents[2] / "data" / "streams"
 

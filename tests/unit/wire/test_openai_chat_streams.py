@@ -5,11 +5,11 @@ from pathlib import Path
 import attrs
 import pytest
 
-from engine.core.transcript import Transcript
-from engine.values.completion import Choice, ToolCall
-from engine.values.events import ChoiceFinished, Finished, StreamEvent, UsageReport
-from engine.values.usage import Usage
-from engine.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.core.transcript import Transcript
+from streamnursery.values.completion import Choice, ToolCall
+from streamnursery.values.events import ChoiceFinished, Finished, StreamEvent, UsageReport
+from streamnursery.values.usage import Usage
+from streamnursery.wire.openai_chat_stream import OpenAIChatStream
 
 STREAMS = Path(__file__).parents[2] / "data" / "streams"
 USAGE = Usage(

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from engine.values.errors import QuotaError, RequestError
-from engine.values.http import HttpHead
-from engine.values.origin import BaseUrl
-from engine.values.request import ChatRequest
-from engine.values.settings import Endpoint
-from engine.wire.dialect import Dialect
-from engine.wire.openai_responses import OpenAIResponses
+from streamnursery.values.errors import QuotaError, RequestError
+from streamnursery.values.http import HttpHead
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.settings import Endpoint
+from streamnursery.wire.dialect import Dialect
+from streamnursery.wire.openai_responses import OpenAIResponses
 
 DIALECT: Dialect = OpenAIResponses()
 MESSAGES = [{"role": "user", "content": "Hi"}]

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from engine.core.transcript import Transcript
-from engine.values.completion import Choice, ToolCall
-from engine.values.errors import (
+from streamnursery.core.transcript import Transcript
+from streamnursery.values.completion import Choice, ToolCall
+from streamnursery.values.errors import (
     ContentError,
     EngineError,
     MalformedChunkError,
@@ -19,10 +19,10 @@ from engine.values.errors import (
     TruncatedStreamError,
     UnexpectedContentError,
 )
-from engine.values.events import Finished, StreamEvent, TextDelta, UsageReport
-from engine.wire import openai_responses_turn
-from engine.wire.openai_responses_stream import OpenAIResponsesStream
-from engine.wire.sse import MAX_LINE, MAX_STRAY
+from streamnursery.values.events import Finished, StreamEvent, TextDelta, UsageReport
+from streamnursery.wire import openai_responses_turn
+from streamnursery.wire.openai_responses_stream import OpenAIResponsesStream
+from streamnursery.wire.sse import MAX_LINE, MAX_STRAY
 
 CREATED = {"type": "response.created", "response": {"id": "resp_1", "model": "gpt-5"}}
 COMPLETED = {"type": "response.completed", "response": {"id": "resp_1", "status": "completed"}}

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.values.http import HttpHead
-from engine.values.rates import RateNews
-from engine.wire.rate_headers import rate_news
+from streamnursery.values.http import HttpHead
+from streamnursery.values.rates import RateNews
+from streamnursery.wire.rate_headers import rate_news
 
 NOW = 1_700_000_000.0
 

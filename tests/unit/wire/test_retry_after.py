@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from engine.values.http import HttpHead
-from engine.wire.retry_after import hinted_delay, retry_after, retry_info
+from streamnursery.values.http import HttpHead
+from streamnursery.wire.retry_after import hinted_delay, retry_after, retry_info
 
 NOW = 1_696_004_797.0
 """Fri, 29 Sep 2023 16:26:37 GMT"""

@@ -2,8 +2,8 @@
 
 import pytest
 
-from engine.values.errors import TooLargeError
-from engine.wire.sse import MAX_STRAY, ServerSentEvent, SSEDecoder
+from streamnursery.values.errors import TooLargeError
+from streamnursery.wire.sse import MAX_STRAY, ServerSentEvent, SSEDecoder
 
 
 def decode(*chunks: bytes) -> list[ServerSentEvent]:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from engine.values.usage import Usage
-from engine.wire.token_counts import read_usage
+from streamnursery.values.usage import Usage
+from streamnursery.wire.token_counts import read_usage
 
 
 def test_zero_null_and_absent_differ() -> None:

@@ -2,9 +2,9 @@
 
 import pytest
 
-from engine.values.events import ToolCallDelta
-from engine.wire.openai_chat_chunk import MAX_TOOL_CALLS, Function, ToolPiece
-from engine.wire.tool_calls import ToolCalls
+from streamnursery.values.events import ToolCallDelta
+from streamnursery.wire.openai_chat_chunk import MAX_TOOL_CALLS, Function, ToolPiece
+from streamnursery.wire.tool_calls import ToolCalls
 
 
 def piece(

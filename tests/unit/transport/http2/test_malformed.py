@@ -9,12 +9,12 @@ import h2.events
 import pytest
 from hpack import Encoder
 
-from engine.transport.http2 import frames
-from engine.transport.http2.frames import ErrorCode, frame
-from engine.transport.http2.incoming import MAX_CONTINUATIONS
-from engine.transport.http2.windows import Patience
-from engine.values.errors import ProtocolError, TooLargeError
-from engine.values.http2 import Http2Settings
+from streamnursery.transport.http2 import frames
+from streamnursery.transport.http2.frames import ErrorCode, frame
+from streamnursery.transport.http2.incoming import MAX_CONTINUATIONS
+from streamnursery.transport.http2.windows import Patience
+from streamnursery.values.errors import ProtocolError, TooLargeError
+from streamnursery.values.http2 import Http2Settings
 from tests.support.http2 import OK, Pair, header_block, raw_data, raw_headers
 from tests.support.transport import http_request
 

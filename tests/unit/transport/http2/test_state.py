@@ -6,11 +6,11 @@ import h2.errors
 import h2.events
 import pytest
 
-from engine.transport.http2 import frames
-from engine.transport.http2.frames import ErrorCode
-from engine.values.errors import ConnectionLostError, ProtocolError, RateLimitedError
-from engine.values.http2 import Http2Settings
-from engine.values.secret import Secret
+from streamnursery.transport.http2 import frames
+from streamnursery.transport.http2.frames import ErrorCode
+from streamnursery.values.errors import ConnectionLostError, ProtocolError, RateLimitedError
+from streamnursery.values.http2 import Http2Settings
+from streamnursery.values.secret import Secret
 from tests.support.http2 import OK, SETTINGS, Pair, raw_data, raw_headers
 from tests.support.transport import http_request
 

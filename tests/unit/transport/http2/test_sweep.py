@@ -2,13 +2,13 @@
 
 import pytest
 
-from engine.transport.http2 import frames
-from engine.transport.http2.frames import frame
-from engine.transport.http2.incoming import FrameReader
-from engine.transport.http2.state import Http2State
-from engine.transport.http2.stream import MAX_TAKE, Http2Stream
-from engine.transport.http2.windows import Patience
-from engine.values.http2 import Http2Settings
+from streamnursery.transport.http2 import frames
+from streamnursery.transport.http2.frames import frame
+from streamnursery.transport.http2.incoming import FrameReader
+from streamnursery.transport.http2.state import Http2State
+from streamnursery.transport.http2.stream import MAX_TAKE, Http2Stream
+from streamnursery.transport.http2.windows import Patience
+from streamnursery.values.http2 import Http2Settings
 from tests.support.http2 import Pair, raw_data, raw_headers
 from tests.support.transport import http_request
 

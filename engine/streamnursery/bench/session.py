@@ -1,0 +1,150 @@
+"""A whole benchmark: every target at every level of load, repetition after repetition, interleaved.
+
+Rule 1: targets take turns within a level, and levels within a repetition, so that whatever the
+        machine or the network does meanwhile touches all of them.
+Rule 2: a stint opens an engine of its own: no target inherits connections or statistics.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import attrs
+
+from streamnursery.bench.calibrate import Calibration, doubts
+from streamnursery.bench.figures import ALL, Stint, value_of
+from streamnursery.bench.plan import Options, Target
+from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Shape
+from streamnursery.bench.terms import Term
+
+_PRECISION = 0.1
+"""Of the highest load that keeps an SLO, as a share of it."""
+_MAX_STEPS = 20
+
+
+class Runner(Protocol):
+    """Runs one stint, here or in workers."""
+
+    async def stint(self, target: int, shape: Shape, repetition: int, /) -> Stint:
+        """Run target number `target` under `shape`."""
+
+
+@attrs.frozen
+class Level:
+    """One target at one level of load."""
+
+    target: str
+    shape: Shape
+    stints: tuple[Stint, ...]
+
+    def keeps(self, slo: tuple[Term, ...]) -> list[tuple[Term, float | None, bool]]:
+        """Every term, what was measured over all repetitions, and whether that holds. What was
+        not measured does not hold."""
+        joined = self.stints[0]
+        for stint in self.stints[1:]:
+            joined = joined.joined(stint)
+        seconds = sum(stint.seconds for stint in self.stints)
+        found = [(term, value_of(term, joined.tallies[ALL], seconds)) for term in slo]
+        return [(term, value, value is not None and term.holds(value)) for term, value in found]
+
+
+@attrs.frozen
+class Result:
+    """All that was measured."""
+
+    levels: tuple[Level, ...]
+    """By target, then by load."""
+    options: Options
+    calibration: Calibration | None
+    warnings: tuple[str, ...]
+    highest: dict[str, Shape | None] | None = None
+    """By target, the highest load that kept the SLO, where it was looked for."""
+    interrupted: bool = False
+    """Some of what was asked for is missing."""
+
+
+async def run_levels(
+    targets: Sequence[Target],
+    shapes: Sequence[Shape],
+    options: Options,
+    runner: Runner,
+    on_level: Callable[[str, Shape, Stint], None],
+) -> list[Level]:
+    """Every target at every level, `options.repetitions` times."""
+    found: dict[tuple[int, int], list[Stint]] = {}
+    for repetition in range(options.repetitions):
+        for level, shape in enumerate(shapes):
+            for index, target in enumerate(targets):
+                stint = await runner.stint(index, shape, repetition)
+                found.setdefault((index, level), []).append(stint)
+                on_level(target.name, shape, stint)
+    return [
+        Level(target.name, shape, tuple(found[index, level]))
+        for index, target in enumerate(targets)
+        for level, shape in enumerate(shapes)
+    ]
+
+
+async def find_highest(
+    index: int,
+    target: Target,
+    first: Concurrency | Constant | Poisson,
+    options: Options,
+    runner: Runner,
+    on_level: Callable[[str, Shape, Stint], None],
+) -> tuple[list[Level], Shape | None]:
+    """The highest load of the kind of `first` that keeps `options.slo`, to within 10 %.
+
+    Doubles from `first` until the SLO breaks, then halves the interval; None if `first` breaks it.
+    """
+    levels: list[Level] = []
+
+    async def holds(load: float) -> bool:
+        shape = _with_level(first, load)
+        stint = await runner.stint(index, shape, len(levels))
+        on_level(target.name, shape, stint)
+        levels.append(Level(target.name, shape, (stint,)))
+        return all(kept for _, _, kept in levels[-1].keeps(options.slo))
+
+    good, bad = 0.0, first.level
+    while len(levels) < _MAX_STEPS and await holds(bad):
+        good, bad = bad, bad * 2
+    while len(levels) < _MAX_STEPS and good and _apart(first, good, bad):
+        middle = (good + bad) / 2
+        if isinstance(first, Concurrency):
+            middle = round(middle)
+        if await holds(middle):
+            good = middle
+        else:
+            bad = middle
+    levels.sort(key=lambda level: level.shape.level)
+    return levels, _with_level(first, good) if good else None
+
+
+def _apart(first: Shape, good: float, bad: float) -> bool:
+    if isinstance(first, Concurrency) and bad - good <= 1:
+        return False
+    return (bad - good) / good > _PRECISION
+
+
+def _with_level(first: Concurrency | Constant | Poisson, load: float) -> Shape:
+    if isinstance(first, Concurrency):
+        return Concurrency(round(load))
+    return attrs.evolve(first, rate=load)
+
+
+def all_doubts(levels: Sequence[Level], workers: int) -> tuple[str, ...]:
+    """What should be said about the figures before anybody believes them: of each target and each
+    doubt the worst, and at how many levels more."""
+    found: dict[tuple[str, str], list[tuple[float, Level, str]]] = {}
+    for level in levels:
+        for stint in level.stints:
+            for doubt in doubts(stint, workers):
+                entry = (doubt.weight, level, doubt.text)
+                found.setdefault((level.target, doubt.about), []).append(entry)
+    said = []
+    for (target, _), entries in found.items():
+        _, worst, text = max(entries, key=lambda entry: entry[0])
+        others = len({id(level) for _, level, _ in entries}) - 1
+        more = f" (so, or less, at {others} more loads)" if others else ""
+        said.append(f"{target} at {worst.shape}: {text}{more}")
+    return tuple(said)

@@ -1,0 +1,133 @@
+"""Runs a benchmark while somebody watches."""
+
+import argparse
+from collections.abc import Iterator, Sequence
+
+import trio
+
+from streamnursery.bench.calibrate import BenchError, Calibration, calibrate
+from streamnursery.bench.figures import ALL, Stint
+from streamnursery.bench.plan import Options, Target
+from streamnursery.bench.runners import Here, Workers, worker_processes
+from streamnursery.bench.samples import OK
+from streamnursery.bench.session import Level, Result, Runner, all_doubts, find_highest, run_levels
+from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Shape
+from streamnursery.bench.stint import Watch
+from streamnursery.cli.bench_screen import Screen, screen_for
+from streamnursery.cli.exits import CliError, Exit
+
+_EVERY = 0.25
+"""Seconds between two looks."""
+
+
+def leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The errors of a group and of the groups in it."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from leaves(error)
+        else:
+            yield error
+
+
+class Work:
+    """One benchmark; `result` holds what there is, also when it was interrupted."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        targets: Sequence[Target],
+        shapes: Sequence[Shape],
+        options: Options,
+        words: Sequence[str],
+        watch: Watch,
+    ) -> None:
+        self._args = args
+        self._targets = targets
+        self._shapes = shapes
+        self._options = options
+        self._words = words
+        self._watch = watch
+        self._stints: dict[tuple[str, Shape], list[Stint]] = {}
+        self._highest: dict[str, Shape | None] | None = None
+        self._calibration: Calibration | None = None
+        self._whole = False
+        watch.total = len(targets) * len(shapes) * options.repetitions
+
+    @property
+    def result(self) -> Result | None:
+        """None before anything was measured; of a stretch that was broken off what there was."""
+        stints = {place: list(found) for place, found in self._stints.items()}
+        if self._watch.broken_off is not None:
+            name, shape, stint = self._watch.broken_off
+            if stint.tallies[ALL].outcomes[OK]:
+                stints.setdefault((name, shape), []).append(stint)
+        if not stints:
+            return None
+        order = {target.name: index for index, target in enumerate(self._targets)}
+        levels = [Level(name, shape, tuple(s)) for (name, shape), s in stints.items()]
+        levels.sort(key=lambda level: (order[level.target], level.shape.level))
+        doubts = all_doubts(levels, self._options.workers)
+        return Result(
+            tuple(levels),
+            self._options,
+            self._calibration,
+            doubts,
+            self._highest,
+            interrupted=not self._whole,
+        )
+
+    async def run(self) -> int:
+        """Until everything is measured."""
+        failed: list[str] = []
+        try:
+            await self._run()
+        except* BenchError as group:
+            failed = [str(error) for error in leaves(group)]
+        if failed:
+            raise CliError("the benchmark could not go on", failed[0], code=Exit.SOME_FAILED)
+        return 0
+
+    async def _run(self) -> None:
+        if not self._args.no_calibration:
+            self._watch.title = "the client itself, against a null server"
+            self._calibration = await calibrate()
+        screen = screen_for(self._watch, quiet=self._args.quiet, as_json=self._args.json)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._show, screen)
+                await self._measure()
+                self._whole = True
+                nursery.cancel_scope.cancel()
+        finally:
+            screen.close()
+
+    async def _show(self, screen: Screen) -> None:
+        while True:
+            screen.update(self._watch)
+            await trio.sleep(_EVERY)
+
+    async def _measure(self) -> None:
+        if self._options.workers == 1:
+            await self._with(Here(self._targets, self._options, self._watch))
+            return
+        async with worker_processes(self._words, self._options.workers) as processes:
+            names = [target.name for target in self._targets]
+            await self._with(Workers(processes, self._watch, names, self._options.count))
+
+    async def _with(self, runner: Runner) -> None:
+        if not self._args.adaptive:
+            await run_levels(self._targets, self._shapes, self._options, runner, self._on_level)
+            return
+        first = self._shapes[0]
+        if not isinstance(first, Concurrency | Constant | Poisson) or len(self._shapes) > 1:
+            why = "it begins at one load and finds the others"
+            raise CliError("--adaptive takes one level", why, "--adaptive --concurrency 4")
+        self._highest = {}
+        for index, target in enumerate(self._targets):
+            _, found = await find_highest(
+                index, target, first, self._options, runner, self._on_level
+            )
+            self._highest[target.name] = found
+
+    def _on_level(self, target: str, shape: Shape, stint: Stint) -> None:
+        self._stints.setdefault((target, shape), []).append(stint)

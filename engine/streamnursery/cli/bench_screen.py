@@ -1,0 +1,110 @@
+"""A benchmark while it runs: a bar and a line that redraw themselves, or a line now and then."""
+
+import sys
+from typing import TYPE_CHECKING, Protocol
+
+from streamnursery.bench.samples import FAILED, OK, statistic
+from streamnursery.bench.stint import Watch
+from streamnursery.bench.terms import shown
+from streamnursery.cli.console import can_redraw, note
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+_EVERY_LOOKS = 20
+
+
+class Screen(Protocol):
+    """Shows a benchmark while it runs."""
+
+    def update(self, watch: Watch) -> None:
+        """Show where it stands; called a few times a second."""
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+
+def screen_for(watch: Watch, *, quiet: bool, as_json: bool) -> Screen:
+    """Live on a terminal, if rich is there; else lines on stderr, or nothing for JSON."""
+    if quiet:
+        return LineScreen(silent=True)
+    if can_redraw(sys.stderr):
+        try:
+            return LiveScreen(watch)
+        except ImportError:
+            note('no live screen: pip install "streamnursery[cli]"')
+    return LineScreen(silent=as_json)
+
+
+def line(watch: Watch) -> str:
+    """Where the benchmark stands, in one line."""
+    parts = [f"[{min(watch.done + 1, watch.total)}/{watch.total}] {watch.title}"]
+    running = watch.running
+    if running is not None:
+        tally = watch.tally
+        first = statistic(tally.times["ttft"], "p50")
+        gap = statistic(tally.times["itl_read"], "p50")
+        parts += [
+            f"{running.now:.0f} s",
+            f"{running.in_flight} in flight",
+            f"{tally.outcomes[OK]} ok",
+            f"{tally.outcomes[FAILED]} failed",
+            f"ttft {shown(first)}",
+            f"itl {shown(gap)}",
+        ]
+    return ", ".join(parts)
+
+
+def share(watch: Watch) -> float:
+    """How much of the benchmark is behind it, of 1; a running stretch by its time or its count."""
+    done, running = float(watch.done), watch.running
+    if running is not None:
+        stretch = running.stretch
+        by_count = running.counted / stretch.count if stretch.count else 0.0
+        done += min(1.0, max(by_count, running.now / stretch.seconds))
+    return min(1.0, done / max(1, watch.total))
+
+
+class LineScreen:
+    """A line every few seconds, on stderr."""
+
+    def __init__(self, *, silent: bool) -> None:
+        self._looks = 0
+        self._silent = silent
+
+    def update(self, watch: Watch) -> None:
+        """A line, if it is time for one."""
+        self._looks += 1
+        if self._looks % _EVERY_LOOKS == 1 and not self._silent:
+            note(line(watch))
+
+    def close(self) -> None:
+        """Nothing to give back."""
+
+
+class LiveScreen:
+    """In place, by rich."""
+
+    def __init__(self, watch: Watch) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(
+            _bar_and_line(watch), console=Console(stderr=True), auto_refresh=False, transient=True
+        )
+        self._live.start()
+
+    def update(self, watch: Watch) -> None:
+        """Redraw."""
+        self._live.update(_bar_and_line(watch), refresh=True)
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def _bar_and_line(watch: Watch) -> "Group":
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.text import Text
+
+    return Group(Text(line(watch)), ProgressBar(total=1.0, completed=share(watch)))

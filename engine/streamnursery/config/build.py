@@ -1,0 +1,284 @@
+"""From layers of settings to one `EngineConfig`, and the checks that need to see the whole.
+
+Rule 1: a value that was broken is not reported again as missing.
+Rule 2: a credential that is absent is a mistake where a model routes to its endpoint: a backup
+        without a key is found out only when the primary is down. An endpoint that no model
+        routes to keeps the reason in `missing_key` and refuses requests with it.
+"""
+
+import graphlib
+from typing import Any
+
+import attrs
+
+from streamnursery.config.credentials import Absent
+from streamnursery.config.layer import SIMULATOR, Found, Groups, Layer
+from streamnursery.config.providers import DEFAULT, key_variable
+from streamnursery.config.report import Place, Report, dotted, nearest, quoted, suggestion
+from streamnursery.values.budgets import Budget, Budgets
+from streamnursery.values.http2 import Http2Settings
+from streamnursery.values.policy import Adaptive, Patience, Retries
+from streamnursery.values.rates import Rates
+from streamnursery.values.session import (
+    EndpointHeartbeat,
+    Heartbeat,
+    Pending,
+    Reconnect,
+    SessionSettings,
+)
+from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings, Route
+from streamnursery.values.tenant import Tenant
+
+MAX_CYCLES = 10
+
+
+def check(layer: Layer, report: Report) -> None:
+    """Report everything that is wrong between settings."""
+    groups = layer.grouped()
+    for name in layer.named("endpoints"):
+        _check_url(name, layer, report)
+        _check_http(name, layer, report)
+    _check_buffers(layer, groups, report)
+    for place in (("defaults",), *(("models", name) for name in layer.named("models"))):
+        _check_retries(place, layer, groups, report)
+    for name in layer.named("models"):
+        _check_adaptive(name, layer, groups, report)
+    _check_routes(layer, groups, report)
+    _check_fallbacks(layer, report)
+    _check_budgets(layer, groups, report)
+
+
+def _check_url(name: str, layer: Layer, report: Report) -> None:
+    place = ("endpoints", name, "url")
+    if place not in layer.values and place not in layer.broken:
+        origin = layer.names[place[:2]]
+        report.add(origin, place, 'is missing; write url = "https://api.example.com/v1"')
+
+
+def _check_http(name: str, layer: Layer, report: Report) -> None:
+    url = layer.values.get(("endpoints", name, "url"))
+    place = ("endpoints", name, "http")
+    http = layer.values.get(place)
+    if url is None or http is None:
+        return
+    secure = url.value.origin.secure
+    if http.value == "2" and not secure:
+        report.add(http.origin, place, '"2" needs an https url; over http:// write "h2c"')
+    elif http.value == "h2c" and secure:
+        report.add(http.origin, place, '"h2c" is HTTP/2 without TLS; for https:// write "2"')
+
+
+def _check_buffers(layer: Layer, groups: Groups, report: Report) -> None:
+    names = ("buffer_bytes", "max_buffered_bytes")
+    engine = groups.get(("engine",), {})
+    one, all_ = (engine.get(n, getattr(attrs.fields(EngineConfig), n).default) for n in names)
+    if one > all_:
+        origin = _origin(layer, *(("engine", name) for name in names))
+        what = f"{one} bytes for one stream are more than the {all_} of `max_buffered_bytes`"
+        report.add(origin, ("engine", names[0]), f"{what}; lower it or raise the other")
+
+
+def _check_retries(place: Place, layer: Layer, groups: Groups, report: Report) -> None:
+    given = groups.get((*place, "retries"), {})
+    retries = attrs.evolve(_default_retries(groups), **given)
+    if given.keys() & {"base", "cap"} and retries.base > retries.cap:
+        base, cap = ((*place, "retries", name) for name in ("base", "cap"))
+        what = f"must not be above `cap`: {retries.base:g} s is more than {retries.cap:g} s"
+        report.add(_origin(layer, base, cap), base, what)
+
+
+def _check_adaptive(name: str, layer: Layer, groups: Groups, report: Report) -> None:
+    given = groups.get(("models", name, "adaptive"), {})
+    least, most = (
+        given.get(field, getattr(attrs.fields(Adaptive), field).default)
+        for field in ("min_streams", "max_streams")
+    )
+    if least > most:
+        places = [("models", name, "adaptive", n) for n in ("min_streams", "max_streams")]
+        what = f"must not be above `max_streams`: {least} is more than {most}"
+        report.add(_origin(layer, *places), places[0], what)
+
+
+def _origin(layer: Layer, *places: Place) -> str:
+    return next(layer.values[place].origin for place in places if place in layer.values)
+
+
+def _routed(layer: Layer) -> list[tuple[Place, Found]]:
+    return [(p, f) for p, f in layer.values.items() if p[0] == "models" and p[-1] == "routes"]
+
+
+def _check_routes(layer: Layer, groups: Groups, report: Report) -> None:
+    endpoints = layer.named("endpoints")
+    used: dict[str, str] = {}
+    for place, found in _routed(layer):
+        if place[1].startswith(f"{SIMULATOR}/"):
+            report.add(found.origin, place, "a sim/ model is served in process; leave `routes` out")
+            continue
+        for route in found.value:
+            if ("endpoints", route.endpoint) in layer.names:
+                used.setdefault(route.endpoint, place[1])
+            elif route.endpoint != SIMULATOR:
+                report.add(found.origin, place, _unknown_endpoint(route, endpoints, report))
+    for name, model in used.items():
+        _check_credentials(name, model, layer, groups, report)
+
+
+def _unknown_endpoint(route: Route, endpoints: list[str], report: Report) -> str:
+    what = f"no endpoint is called {quoted(route.endpoint)}"
+    name = key_variable(route.endpoint)
+    if name is not None:
+        return f"{what}; set {name}, or write [endpoints.{route.endpoint}]"
+    return what if report.full else what + suggestion(route.endpoint, endpoints)
+
+
+def _check_credentials(name: str, model: str, layer: Layer, groups: Groups, report: Report) -> None:
+    for table in (("endpoints", name), ("endpoints", name, "headers")):
+        for last, value in groups.get(table, {}).items():
+            if isinstance(value, Absent):
+                what = f"{value.why}, and {dotted(('models', model))} routes here"
+                report.add(layer.values[(*table, last)].origin, (*table, last), what)
+
+
+def _check_budgets(layer: Layer, groups: Groups, report: Report) -> None:
+    """A limit on an endpoint that nobody has would never bind."""
+    known = [*layer.named("endpoints"), SIMULATOR]
+    for place in groups:
+        if place[:2] == ("budgets", "endpoints") and place[2] not in known:
+            first = next(iter(groups[place]))
+            what = f"no endpoint is called {quoted(place[2])}"
+            hint = "" if report.full else suggestion(place[2], known)
+            report.add(layer.values[*place, first].origin, place, what + hint)
+
+
+def _check_fallbacks(layer: Layer, report: Report) -> None:
+    models = layer.named("models")
+    known = set(models)
+    graph: dict[str, tuple[str, ...]] = {}
+    for name in models:
+        place = ("models", name, "fallback")
+        found = layer.values.get(place, Found((), ""))
+        graph[name] = tuple(other for other in found.value if other in known)
+        for other in found.value:
+            if other not in known and not other.startswith(f"{SIMULATOR}/"):
+                meant = None if report.full else nearest(other, models, cutoff=0.7)
+                hint = f"did you mean {quoted(meant)}?" if meant else "give it a table of its own"
+                report.add(found.origin, place, f"[models] has no {quoted(other)}; {hint}")
+    _check_cycles(graph, layer, report)
+
+
+def _check_cycles(graph: dict[str, tuple[str, ...]], layer: Layer, report: Report) -> None:
+    for _ in range(MAX_CYCLES):
+        try:
+            graphlib.TopologicalSorter(graph).prepare()
+        except graphlib.CycleError as error:
+            cycle = list(reversed(error.args[1]))
+        else:
+            return
+        place = ("models", cycle[0], "fallback")
+        shown = " -> ".join(quoted(name) for name in cycle[:10])
+        report.add(
+            layer.values[place].origin, place, f"leads back to itself: {shown}; break the circle"
+        )
+        graph[cycle[0]] = ()
+
+
+def build(layer: Layer, written: Layer) -> EngineConfig:
+    """The configuration that a layer without problems describes.
+
+    `written` is the part of it that does not come from a provider's variables.
+    """
+    groups = layer.grouped()
+    engine = groups.get(("engine",), {})
+    if ("defaults", "max_streams") in layer.values:
+        engine["default_max_streams"] = layer.values["defaults", "max_streams"].value
+    for name in ("on_interrupt", "on_abort"):
+        if ("defaults", name) in layer.values:
+            engine[name] = layer.values["defaults", name].value
+    endpoints = {name: _endpoint(name, groups) for name in layer.named("endpoints")}
+    return EngineConfig(
+        **engine,
+        patience=_default_patience(groups),
+        retries=_default_retries(groups),
+        endpoints=endpoints,
+        models={name: _model(name, groups) for name in layer.named("models")},
+        default_endpoint=_default_endpoint(endpoints, written),
+        budgets=_budgets(groups),
+        http2=Http2Settings(**groups.get(("http2",), {})),
+        sessions=_sessions(groups),
+        tenants={n: Tenant(**groups.get(("tenants", n), {})) for n in layer.named("tenants")},
+    )
+
+
+def _sessions(groups: Groups) -> SessionSettings:
+    return SessionSettings(
+        heartbeat=Heartbeat(**groups.get(("sessions", "heartbeat"), {})),
+        reconnect=Reconnect(**groups.get(("sessions", "reconnect"), {})),
+        pending=Pending(**groups.get(("sessions", "pending"), {})),
+        **groups.get(("sessions",), {}),
+    )
+
+
+def _budgets(groups: Groups) -> Budgets:
+    def scope(name: str) -> dict[str, Budget]:
+        return {p[2]: Budget(**f) for p, f in groups.items() if p[:2] == ("budgets", name)}
+
+    return Budgets(
+        models=scope("models"),
+        tenants=scope("tenants"),
+        endpoints=scope("endpoints"),
+        **groups.get(("budgets",), {}),
+    )
+
+
+def _default_patience(groups: Groups) -> Patience:
+    return Patience(**groups.get(("defaults", "patience"), {}))
+
+
+def _default_retries(groups: Groups) -> Retries:
+    return Retries(**groups.get(("defaults", "retries"), {}))
+
+
+def _default_endpoint(endpoints: dict[str, Endpoint], written: Layer) -> str | None:
+    """`openai` where it exists, else the only endpoint that somebody wrote."""
+    if DEFAULT in endpoints:
+        return DEFAULT
+    own = [name for name in endpoints if ("endpoints", name, "url") in written.values]
+    return own[0] if len(own) == 1 else None
+
+
+def _endpoint(name: str, groups: Groups) -> Endpoint:
+    fields = groups.get(("endpoints", name), {})
+    headers = groups.get(("endpoints", name, "headers"), {})
+    absent = [v for v in (*fields.values(), *headers.values()) if isinstance(v, Absent)]
+    return Endpoint(
+        name=name,
+        headers=_present(headers),
+        query=groups.get(("endpoints", name, "query"), {}),
+        missing_key=absent[0].why if absent else "",
+        heartbeat=EndpointHeartbeat(**groups.get(("endpoints", name, "heartbeat"), {})),
+        rates=_rates(fields),
+        **_present(fields),
+    )
+
+
+def _present(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if not isinstance(value, Absent)}
+
+
+def _rates(fields: dict[str, Any]) -> Rates:
+    """The limits per minute among the settings of a table; they are taken out of it."""
+    return Rates(**{n: fields.pop(n) for n in attrs.fields_dict(Rates) if n in fields})
+
+
+def _model(name: str, groups: Groups) -> ModelSettings:
+    fields = groups.get(("models", name), {})
+    patience = groups.get(("models", name, "patience"))
+    retries = groups.get(("models", name, "retries"))
+    return ModelSettings(
+        name=name,
+        patience=attrs.evolve(_default_patience(groups), **patience) if patience else None,
+        retries=attrs.evolve(_default_retries(groups), **retries) if retries else None,
+        rates=_rates(fields),
+        adaptive=Adaptive(**groups.get(("models", name, "adaptive"), {})),
+        **fields,
+    )

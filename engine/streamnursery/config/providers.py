@@ -1,0 +1,118 @@
+"""Endpoints that exist because the environment holds a provider's usual variables.
+
+Rule 1: a provider's credential goes to that provider's URL and nowhere else. An endpoint whose
+        `url` somebody wrote gets nothing from here: it needs a `key` line of its own.
+Rule 2: everything here yields to what the user wrote.
+"""
+
+from collections.abc import Mapping
+
+import attrs
+
+from streamnursery.config.credentials import HEADER, KEY, Absent, variable
+from streamnursery.config.kinds import FIELD_NAME, URL, Spot
+from streamnursery.config.layer import Found, Layer
+from streamnursery.config.report import Place, Report
+
+
+@attrs.frozen
+class Provider:
+    """A provider with an OpenAI-compatible address and the variables its own clients read."""
+
+    name: str
+    url: str
+    keys: tuple[str, ...]
+    """Variables that may hold the key; the first that is set counts."""
+    url_variable: str = ""
+    headers: tuple[tuple[str, str], ...] = ()
+    """Headers and the variables that fill them."""
+    max_tokens_field: str = ""
+    """What the provider's own server wants; another server behind `url_variable` may not."""
+
+
+PROVIDERS = (
+    Provider(
+        "openai",
+        "https://api.openai.com/v1",
+        ("OPENAI_API_KEY",),
+        url_variable="OPENAI_BASE_URL",
+        headers=(
+            ("OpenAI-Organization", "OPENAI_ORG_ID"),
+            ("OpenAI-Project", "OPENAI_PROJECT_ID"),
+        ),
+        max_tokens_field="max_completion_tokens",
+    ),
+    Provider("anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
+    Provider(
+        "gemini",
+        "https://generativelanguage.googleapis.com/v1beta/openai",
+        ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+    ),
+    Provider("deepseek", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",)),
+    Provider("openrouter", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
+)
+
+DEFAULT = "openai"
+"""The provider that serves every model name nobody has placed."""
+
+
+def provider_names() -> list[Place]:
+    """Endpoints that can be set by variables without any file."""
+    return [("endpoints", provider.name) for provider in PROVIDERS]
+
+
+def key_variable(name: str) -> str | None:
+    """The variable that would make an endpoint of this name exist."""
+    return next((provider.keys[0] for provider in PROVIDERS if provider.name == name), None)
+
+
+def read_providers(written: Layer, spot: Spot, report: Report, *, unasked: bool) -> Layer:
+    """The lowest layer: what the environment gives to endpoints that `written` leaves open.
+
+    With `unasked`, also the endpoints that nobody mentions and whose variables are set.
+    """
+    layer = Layer()
+    for provider in PROVIDERS:
+        place = ("endpoints", provider.name)
+        found = [*provider.keys, *filter(None, [provider.url_variable])]
+        present = [f"env {name}" for name in found if _set(name, spot.environ)]
+        if place in written.names or (unasked and present):
+            layer.names[place] = next(iter(present), spot.origin)
+            url = (*place, "url")
+            if url not in written.values and url not in written.broken:
+                _read_provider(provider, layer, attrs.evolve(spot, place=place), report)
+    return layer
+
+
+def _set(name: str, environ: Mapping[str, str]) -> bool:
+    return bool(environ.get(name, "").strip())
+
+
+def _read_provider(provider: Provider, layer: Layer, spot: Spot, report: Report) -> None:
+    own_url = bool(provider.url_variable) and _set(provider.url_variable, spot.environ)
+    if own_url:
+        here = attrs.evolve(spot.below("url"), origin=f"env {provider.url_variable}")
+        layer.read(spot.environ[provider.url_variable].strip(), URL, here, report)
+    else:
+        layer.read(provider.url, URL, spot.below("url"), report)
+        if provider.max_tokens_field:
+            field = spot.below("max_tokens_field")
+            layer.read(provider.max_tokens_field, FIELD_NAME, field, report)
+    _read_key(provider, layer, spot, report, needed=not own_url)
+    for header, name in provider.headers:
+        if _set(name, spot.environ):
+            here = attrs.evolve(spot.below("headers").below(header), origin=f"env {name}")
+            layer.read(spot.environ[name].strip(), HEADER, here, report)
+
+
+def _read_key(
+    provider: Provider, layer: Layer, spot: Spot, report: Report, *, needed: bool
+) -> None:
+    name = next((name for name in provider.keys if _set(name, spot.environ)), None)
+    here = attrs.evolve(spot.below("key"), origin=f"env {name}")
+    if name is not None:
+        layer.read(variable(name, spot.environ), KEY, here, report)
+    elif needed:
+        layer.values[here.place] = Found(
+            Absent(f"the environment variable {provider.keys[0]} is not set"), "default"
+        )

@@ -1,0 +1,224 @@
+"""Which model does a task: pure, printable, the same for the same figures.
+
+Rule 1: what a task cannot do without is a filter: room for its input, tools, money, a route that
+        is not known to be down. No rule brings a model back that was left out.
+Rule 2: then rules, the first that applies: a first token below 300 ms asks for the fastest; a low
+        budget for what is not complex asks for the cheapest; complexity from 8 on asks for the
+        strongest; everything else for the balanced one.
+Rule 3: of those that are left the ones that keep to `max_latency` go first, where there are any.
+Rule 4: an unknown figure is the worst among the candidates, an unknown quality the middle.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import attrs
+
+from streamnursery.values.money import Money
+
+AT_ONCE = 0.3
+"""Seconds to the first token below which only speed counts."""
+COMPLEX = 8
+SIMPLE = 7
+"""Below this a low budget asks for the cheapest."""
+_MIDDLE = 5.0
+
+
+@attrs.frozen
+class Needs:
+    """What a task asks for, in figures."""
+
+    input_tokens: int
+    output_tokens: int = 0
+    complexity: float = 5
+    max_latency: float | None = None
+    budget: str = "normal"
+    tools: bool = False
+    strategy: str | None = None
+
+
+@attrs.frozen
+class Candidate:
+    """A model as it stands now."""
+
+    name: str
+    quality: float | None = None
+    """From 0 to 10, as configured."""
+    cost: int | None = None
+    """Nano-dollars that the task costs at most; None: no price is known."""
+    ttft_p50: float | None = None
+    ttft_p95: float | None = None
+    """Seconds to the first token, measured or configured."""
+    measured: bool = False
+    context: int | None = None
+    """Tokens of input and output together."""
+    tools: bool = True
+    affordable: bool = True
+    """Every budget has room for it."""
+    available: bool = True
+    """One of its routes is not known to be down."""
+
+
+@attrs.frozen
+class Decision:
+    """The model, and why; print it."""
+
+    model: str
+    rule: str
+    """The rule that chose."""
+    reasons: tuple[str, ...]
+    order: tuple[str, ...]
+    """All that could do it, the chosen one first."""
+    left_out: Mapping[str, str]
+    """The others, with what they lack."""
+
+    def __str__(self) -> str:
+        lines = [f"{self.model}: {self.rule}"]
+        lines += [f"  {reason}" for reason in self.reasons]
+        if len(self.order) > 1:
+            lines.append(f"  then {', '.join(self.order[1:])}")
+        lines += [f"  left out: {name}, {why}" for name, why in self.left_out.items()]
+        return "\n".join(lines)
+
+
+class RoutingPolicy(Protocol):
+    """Your own way to choose; pass it as `open_engine(router=...)`."""
+
+    def __call__(self, needs: Needs, candidates: Sequence[Candidate]) -> tuple[str, str]:
+        """The name of one of `candidates`, all of which can do the task, and why it is that one.
+        The default puts the better ones first."""
+
+
+class NobodyError(Exception):
+    """No candidate can do the task; `left_out` says what each lacks."""
+
+    def __init__(self, left_out: Mapping[str, str]) -> None:
+        super().__init__("; ".join(f"{name}: {why}" for name, why in left_out.items()))
+        self.left_out = left_out
+
+
+def choose(
+    needs: Needs, candidates: Sequence[Candidate], policy: RoutingPolicy | None = None
+) -> Decision:
+    """The model for a task.
+
+    Raises:
+        NobodyError: no candidate has what the task cannot do without.
+        LookupError: `policy` chose what is no candidate.
+    """
+    left_out = {c.name: why for c in candidates if (why := lacks(needs, c)) is not None}
+    able = [c for c in candidates if c.name not in left_out]
+    if not able:
+        raise NobodyError(left_out)
+    if policy is not None:
+        name, why = policy(needs, able)
+        chosen = next((c for c in able if c.name == name), None)
+        if chosen is None:
+            msg = f"the policy chose {name!r}, which is no candidate"
+            raise LookupError(msg)
+        rest = [c for c in able if c is not chosen]
+        return _decision(why, needs, [chosen, *rest], left_out)
+    strategy, rule = rule_for(needs)
+    return _decision(rule, needs, ranked(strategy, needs, able), left_out)
+
+
+def lacks(needs: Needs, candidate: Candidate) -> str | None:
+    """What a candidate has not that the task cannot do without; None when it has all."""
+    tokens = needs.input_tokens + needs.output_tokens
+    if candidate.context is not None and tokens > candidate.context:
+        return f"{tokens} tokens are more than its {candidate.context}"
+    if needs.tools and not candidate.tools:
+        return "it has no tools"
+    if not candidate.affordable:
+        return "no budget has room for it"
+    if not candidate.available:
+        return "all of its routes are down"
+    return None
+
+
+def rule_for(needs: Needs) -> tuple[str, str]:
+    """The strategy that the default rules take, and the rule in words."""
+    if needs.strategy is not None:
+        return needs.strategy, f"the {needs.strategy}, as asked for"
+    if needs.max_latency is not None and needs.max_latency < AT_ONCE:
+        return "fastest", f"the fastest: a first token within {needs.max_latency:g} s is wished for"
+    if needs.budget == "low" and needs.complexity < SIMPLE:
+        return (
+            "cheapest",
+            f"the cheapest: low budget, complexity {needs.complexity:g} below {SIMPLE}",
+        )
+    if needs.complexity >= COMPLEX:
+        return "strongest", f"the strongest: complexity {needs.complexity:g}, from {COMPLEX} on"
+    return "balanced", f"the balanced one: complexity {needs.complexity:g}, {needs.budget} budget"
+
+
+def ranked(strategy: str, needs: Needs, able: Sequence[Candidate]) -> list[Candidate]:
+    """`able` in the order of a strategy, those within the wished latency first."""
+    worst = _Worst(able)
+    score = _STRATEGIES[strategy]
+    order = sorted(able, key=lambda c: (score(c, worst), c.name))
+    wished = needs.max_latency
+    if wished is None:
+        return order
+    return sorted(order, key=lambda c: worst.p50(c) > wished)
+
+
+class _Worst:
+    """What an unknown figure is taken for."""
+
+    def __init__(self, able: Sequence[Candidate]) -> None:
+        self.cost_most = max((c.cost for c in able if c.cost is not None), default=0)
+        self.p50_most = max((c.ttft_p50 for c in able if c.ttft_p50 is not None), default=0.0)
+        self.p95_most = max((c.ttft_p95 for c in able if c.ttft_p95 is not None), default=0.0)
+
+    def cost(self, c: Candidate) -> int:
+        return self.cost_most if c.cost is None else c.cost
+
+    def p50(self, c: Candidate) -> float:
+        return self.p50_most if c.ttft_p50 is None else c.ttft_p50
+
+    def p95(self, c: Candidate) -> float:
+        return self.p95_most if c.ttft_p95 is None else c.ttft_p95
+
+
+def _quality(c: Candidate) -> float:
+    return _MIDDLE if c.quality is None else c.quality
+
+
+def _balance(c: Candidate, worst: _Worst) -> float:
+    """Quality as a share of 10, less half of cost and half of latency as shares of the most."""
+    cost = worst.cost(c) / worst.cost_most if worst.cost_most else 0.0
+    latency = worst.p50(c) / worst.p50_most if worst.p50_most else 0.0
+    return _quality(c) / 10 - cost / 2 - latency / 2
+
+
+_STRATEGIES: dict[str, Callable[[Candidate, _Worst], tuple[float, ...]]] = {
+    "cheapest": lambda c, worst: (worst.cost(c), worst.p95(c)),
+    "fastest": lambda c, worst: (worst.p95(c), worst.p50(c), worst.cost(c)),
+    "strongest": lambda c, worst: (-_quality(c), worst.cost(c)),
+    "balanced": lambda c, worst: (-_balance(c, worst), worst.cost(c)),
+}
+STRATEGIES = tuple(_STRATEGIES)
+"""Names that a task or the configuration may give instead of the rules."""
+
+
+def _decision(
+    rule: str, needs: Needs, order: Sequence[Candidate], left_out: Mapping[str, str]
+) -> Decision:
+    chosen = order[0]
+    reasons = [_figures(candidate) for candidate in order]
+    wished = needs.max_latency
+    if wished is not None and (chosen.ttft_p50 is None or chosen.ttft_p50 > wished):
+        reasons.append(f"nobody is known to have a first token within {wished:g} s")
+    return Decision(chosen.name, rule, tuple(reasons), tuple(c.name for c in order), left_out)
+
+
+def _figures(c: Candidate) -> str:
+    quality = "quality unknown" if c.quality is None else f"quality {c.quality:g}"
+    cost = "price unknown" if c.cost is None else f"at most {Money(c.cost)}"
+    if c.ttft_p50 is None or c.ttft_p95 is None:
+        speed = "speed unknown"
+    else:
+        how = "measured" if c.measured else "configured"
+        speed = f"first token in {c.ttft_p50:.3g} s, 95 % in {c.ttft_p95:.3g} s ({how})"
+    return f"{c.name}: {quality}, {cost}, {speed}"

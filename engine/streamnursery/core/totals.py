@@ -1,0 +1,50 @@
+"""Sums of ledger rows by day, model, tenant and endpoint: what reports are made from."""
+
+from streamnursery.values.spending import Flag, LedgerRow, Payer, RowState, SpendingLine
+
+MAX_LINES = 10_000
+_OTHERS = Payer(*["(others)"] * 3)
+_FLAGS = (Flag.ESTIMATED, Flag.REJECTED, Flag.OVERRUN, Flag.UNPRICED)
+_COUNTS = 7
+"""Counters of a line before those of the flags, in the order of `SpendingLine`."""
+
+
+class Totals:
+    """Grows by days and names, not by attempts; beyond 10,000 lines names are put together."""
+
+    def __init__(self) -> None:
+        self._sums: dict[tuple[str, Payer], list[int]] = {}
+
+    def put(self, before: LedgerRow | None, after: LedgerRow) -> None:
+        """A new row, or one that has changed."""
+        key = (after.day, after.payer)
+        sums = self._sums.get(key)
+        if sums is None:
+            if len(self._sums) >= MAX_LINES:
+                key = (after.day, _OTHERS)
+            sums = self._sums.setdefault(key, [0] * (_COUNTS + len(_FLAGS)))
+        if before is None:
+            sums[0] += 1
+        else:
+            _add(sums, before, -1)
+        _add(sums, after, 1)
+
+    def lines(self) -> tuple[SpendingLine, ...]:
+        """In order of day, model, tenant and endpoint."""
+        found = [
+            SpendingLine(day, payer.model, payer.tenant, payer.endpoint, *sums)
+            for (day, payer), sums in self._sums.items()
+        ]
+        return tuple(sorted(found, key=lambda line: line.key))
+
+
+def _add(sums: list[int], row: LedgerRow, sign: int) -> None:
+    sums[1] += sign * (row.state is RowState.SETTLED)
+    sums[2] += sign * row.billed
+    sums[3] += sign * row.reserved
+    sums[4] += sign * row.uncertain
+    sums[5] += sign * row.input_tokens
+    sums[6] += sign * row.output_tokens
+    if row.flags:
+        for number, flag in enumerate(_FLAGS, _COUNTS):
+            sums[number] += sign * (flag in row.flags)

@@ -1,0 +1,83 @@
+"""The verbs of money and of the choice among models; `Engine` has them."""
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+import trio
+
+from streamnursery.core.route_plan import Plan
+from streamnursery.core.router import STRATEGIES, Decision
+from streamnursery.values.errors import RequestError
+from streamnursery.values.lifecycle import ModelChosen
+from streamnursery.values.request import ChatRequest, make_request
+from streamnursery.values.spending import SpendingReport
+from streamnursery.values.task import AUTO, TaskProfile
+
+if TYPE_CHECKING:
+    from streamnursery.scheduler.catalogue import Catalogue
+    from streamnursery.scheduler.model_choice import ModelChoice
+    from streamnursery.scheduler.observers import Observers
+    from streamnursery.scheduler.spending import Spending
+    from streamnursery.supervisor.course import Course
+
+
+class Choosing:
+    """What `Engine` is besides a runner of streams."""
+
+    _spending: "Spending"
+    _choice: "ModelChoice"
+    _catalogue: "Catalogue"
+    _observers: "Observers"
+
+    def usage_report(self) -> SpendingReport:
+        """What this engine has spent, by day, model, tenant and endpoint, and where every budget
+        stands, with what other processes on the same ledger have spent of it."""
+        return self._spending.report()
+
+    def choose(self, task: TaskProfile, **fields: Any) -> Decision:
+        """The model that `stream(task)` would go to now, with the reasons; nothing is sent.
+
+        Raises:
+            ConfigError, RequestError, CallbackError: as `stream`.
+        """
+        return self._decided(task, fields)[1]
+
+    def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> Plan:
+        """Where a request may go, in order; print it. Nothing is sent.
+
+        Raises:
+            RequestError, ConfigError: as `stream`.
+        """
+        if isinstance(model, ChatRequest):
+            return self._catalogue.plan(make_request(model, **fields))
+        return self._catalogue.plan(make_request(model, prompt, **fields))
+
+    def _requested(
+        self, model: str | ChatRequest | TaskProfile, prompt: object, fields: dict[str, Any]
+    ) -> tuple[ChatRequest, Decision | None]:
+        """The request, and how its model was chosen if it was."""
+        if isinstance(model, TaskProfile):
+            if prompt is not None:
+                raise RequestError("a TaskProfile has its messages; give no prompt beside it")
+            return self._decided(model, fields)
+        request = make_request(model, prompt, **fields)
+        if request.model != AUTO or AUTO in self._choice.config.models:
+            return request, None
+        return self._decided(TaskProfile(request.messages), {}, request)
+
+    def _decided(
+        self, task: TaskProfile, fields: dict[str, Any], request: ChatRequest | None = None
+    ) -> tuple[ChatRequest, Decision]:
+        if task.strategy is not None and task.strategy not in STRATEGIES:
+            msg = f"strategy must be one of {', '.join(STRATEGIES)}, not {task.strategy!r}"
+            raise RequestError(msg)
+        asked = task.request(**fields) if request is None else request
+        decision = self._choice.decide(task, asked)
+        return attrs.evolve(asked, model=decision.model), decision
+
+    def _tell(self, decision: Decision | None, course: "Course") -> None:
+        if decision is not None:
+            record = ModelChosen(
+                trio.current_time(), course.number, course.model, decision.rule, decision.order
+            )
+            self._observers.emit(record)

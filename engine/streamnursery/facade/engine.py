@@ -1,0 +1,379 @@
+"""The public verbs.
+
+Start reading at `Engine.stream`; the work is done in `scheduler` and `supervisor`.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+)
+from functools import partial
+from typing import Any, TypeVar, TypeVarTuple
+
+import attrs
+import trio
+
+from streamnursery.core.route_plan import Plan
+from streamnursery.facade.choosing import Choosing
+from streamnursery.facade.limits import LimitVerbs
+from streamnursery.facade.parts import (
+    Outside,
+    admission_of,
+    choice_of,
+    outlet_of,
+    spending_of,
+)
+from streamnursery.pipeline.channel import BufferTotal
+from streamnursery.pipeline.delivery import DrainBounds
+from streamnursery.pipeline.merge import MergedEvents
+from streamnursery.pipeline.policies import POLICIES, WhenBehind
+from streamnursery.pipeline.stream import TokenStream
+from streamnursery.scheduler import bulk
+from streamnursery.scheduler.calls import CallLease, Calls, call_deadline, check_tokens
+from streamnursery.scheduler.catalogue import SIMULATOR, SIMULATOR_ENDPOINT, Catalogue
+from streamnursery.scheduler.dispatcher import Dispatcher
+from streamnursery.scheduler.figures import engine_statistics
+from streamnursery.scheduler.heartbeats import Heartbeats
+from streamnursery.scheduler.observers import DropPolicy, Observers, RecordStream
+from streamnursery.sessions import Session, Sessions
+from streamnursery.supervisor.request import Supervisor
+from streamnursery.transport.client import HttpTransport
+from streamnursery.transport.connect import Connector
+from streamnursery.values.admission import AdmissionOutcome
+from streamnursery.values.completion import Completion, Outcome
+from streamnursery.values.demand import Demand
+from streamnursery.values.errors import ConfigError, RequestError
+from streamnursery.values.lifecycle import NotAdmitted
+from streamnursery.values.policy import Priority
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.session import SessionSettings
+from streamnursery.values.settings import Endpoint, EngineConfig
+from streamnursery.values.statistics import EngineStatistics
+from streamnursery.values.task import TaskProfile
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+@attrs.frozen
+class DrainReport:
+    """What a drain did."""
+
+    finished: bool
+    """True when everything ended by itself in time."""
+    cancelled: int
+    """Streams and calls that had to be cancelled."""
+
+
+class Engine(Choosing, LimitVerbs):
+    """Runs streams. Made by `open_engine`; usable inside its block."""
+
+    def __init__(self, nursery: trio.Nursery, config: EngineConfig, outside: Outside) -> None:
+        self._config = config
+        self._outside = outside
+        self._nursery = nursery
+        self._opened_at = trio.current_time()
+        transport = outside.transport(config, nursery)
+        self._transports = [transport]
+        self._buffers = BufferTotal(config.max_buffered_bytes)
+        self._admission = admission_of(config)
+        self._catalogue = Catalogue(config, outside.dice.random)
+        self._outlets = {
+            name: outlet_of(endpoint, transport) for name, endpoint in config.endpoints.items()
+        }
+        self._observers = Observers(outside.observers, wall=outside.wall)
+        self._spending = spending_of(config, outside, self._catalogue.meter, self._observers)
+        self._admission.on_refused = partial(_not_admitted, self._observers)
+        self._supervisor = Supervisor(
+            self._admission,
+            self._spending,
+            self._outlets,
+            self._catalogue.meter,
+            self._observers,
+            outside.wall,
+            outside.dice,
+        )
+        self._choice = choice_of(config, outside, self._catalogue, self._spending, self._supervisor)
+        self._hear_loads()
+        self._dispatcher = Dispatcher(
+            nursery,
+            self._supervisor,
+            self._admission,
+            self._buffers,
+            self._observers,
+            DrainBounds(config.max_drain_seconds, config.max_drain_bytes),
+        )
+        self._calls = Calls(self._admission)
+        self._heartbeats = Heartbeats(
+            dict(self._outlets), self._supervisor.routes, outside.wall, outside.dice.random
+        )
+        if self._heartbeats:
+            self._observers.add(self._heartbeats.observe)
+            self._heartbeats.start(nursery)
+        self._sessions = Sessions(
+            nursery,
+            config,
+            self._admission,
+            self._catalogue,
+            self._supervisor,
+            self._dispatcher,
+            self._observers,
+            self._connector_of,
+            outside.wall,
+            outside.dice.random,
+        )
+
+    @property
+    def config(self) -> EngineConfig:
+        return self._config
+
+    def stream(
+        self,
+        model: str | ChatRequest | TaskProfile,
+        prompt: object = None,
+        *,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        priority: Priority | None = None,
+        buffer_events: int | None = None,
+        buffer_bytes: int | None = None,
+        when_behind: WhenBehind = "block",
+        **fields: Any,
+    ) -> AbstractAsyncContextManager[TokenStream]:
+        """Stream one answer: `async with eng.stream("gpt-4.1", "Hi") as stream:`.
+
+        `prompt` is text or a sequence of messages; `fields` are those of `ChatRequest`. A
+        `TaskProfile`, or the model "auto", leaves the choice of the model to the engine.
+        `deadline` is absolute on trio's clock, `timeout` the same from now in seconds; the
+        earlier of them and the caller's own deadline counts, to the last event delivered.
+
+        `when_behind` says what becomes of unread events at the buffer's bound: "block" holds the
+        provider back, "drop_oldest" drops content, "coalesce" joins text deltas as soon as one
+        waits unread. `completion()` has the whole answer all the same.
+
+        Entering the block does not wait for a slot. Everything but the errors below is raised
+        by reading: iteration, `text()`, `completion()`. Leaving the block ends the stream.
+
+        Raises:
+            RequestError, ConfigError: the request or its model cannot be used.
+            EngineClosedError: the engine is closed or draining.
+        """
+        if when_behind not in POLICIES:
+            msg = f"when_behind must be one of {', '.join(POLICIES)}, not {when_behind!r}"
+            raise RequestError(msg)
+        if priority is not None:
+            fields["priority"] = priority
+        request, decision = self._requested(model, prompt, fields)
+        self._admission.check_open()
+        rank = self._admission.next_rank(request.priority or Priority.INTERACTIVE)
+        course = self._catalogue.course(request, rank)
+        self._find_simulator(course.plan)
+        self._tell(decision, course)
+        return self._dispatcher.stream(
+            request,
+            course,
+            deadline=call_deadline(deadline, timeout),
+            buffer_events=_bound("buffer_events", buffer_events, self._config.buffer_events),
+            buffer_bytes=_bound("buffer_bytes", buffer_bytes, self._config.buffer_bytes),
+            when_behind=when_behind,
+        )
+
+    async def complete(
+        self, model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
+    ) -> Completion:
+        """The whole answer; takes what `stream` takes.
+
+        Raises:
+            EngineError: what ended the stream, with the partial.
+        """
+        async with self.stream(model, prompt, **options) as stream:
+            return await stream.completion()
+
+    async def settle(
+        self, requests: bulk.Requests, *, max_in_flight: int | None = None
+    ) -> list[Outcome]:
+        """Run all `requests`, failures included; outcomes in the order of the source."""
+        return await bulk.settle(self.complete, requests, self._in_flight(max_in_flight))
+
+    def as_completed(
+        self, requests: bulk.Requests, *, max_in_flight: int | None = None
+    ) -> AbstractAsyncContextManager[bulk.Outcomes]:
+        """Outcomes as they finish, from a source of any length that is pulled on demand.
+
+        At most `max_in_flight` requests (by default the global limit) have been taken from the
+        source and not yet been handed out.
+        """
+        return bulk.as_completed(self.complete, requests, self._in_flight(max_in_flight))
+
+    def merge(
+        self, requests: bulk.Requests, *, max_in_flight: int | None = None
+    ) -> AbstractAsyncContextManager[MergedEvents]:
+        """`(index, event)` of many streams at once; each ends with `Finished` or `Failed`."""
+        return bulk.merge(self.stream, requests, self._in_flight(max_in_flight))
+
+    def session(
+        self,
+        endpoint: str,
+        *,
+        path: str | None = None,
+        settings: SessionSettings | None = None,
+        heartbeat: Callable[[Session], Awaitable[object]] | None = None,
+    ) -> AbstractAsyncContextManager[Session]:
+        """A WebSocket that is kept: `async with eng.session("openai") as session:`.
+
+        `path` is the whole path on the endpoint's server, query included; None takes the base
+        URL's own and `/responses`. `settings` replaces what the configuration says of sessions.
+        `heartbeat` is called with each beat; taking longer than its timeout counts as a missed one.
+
+        Entering the block does not wait for the connection: sending, streaming and iterating do.
+
+        Raises:
+            ConfigError: no such endpoint, no key for it, or trio-websocket is not installed.
+            EngineClosedError: the engine is closed or draining.
+        """
+        return self._sessions.open(endpoint, path=path, settings=settings, heartbeat=heartbeat)
+
+    def lease(
+        self,
+        model: str,
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        tenant: str = "",
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+    ) -> AbstractAsyncContextManager[CallLease]:
+        """Slots of `model` for a call of your own, for the length of the block.
+
+        The deadline bounds the wait for the slots. Calls obey the same limits, count in the same
+        statistics and are waited for by the same drain as streams. `input_tokens` and
+        `output_tokens` are what you expect, for limits per minute; `report` says what it was.
+
+        Raises:
+            AdmissionError: on entry, when the slots cannot be had.
+        """
+        if not isinstance(model, str) or not model.strip():
+            raise RequestError("lease needs a model's name; any name will do for your own calls")
+        if not isinstance(priority, Priority):
+            msg = f"priority must be a Priority, not {priority!r}"
+            raise RequestError(msg)
+        name = self._catalogue.name(model)
+        check_tokens(input_tokens, output_tokens)
+        demand = Demand(
+            name,
+            rank=self._admission.next_rank(priority),
+            deadline=call_deadline(deadline, timeout),
+            tenant=tenant,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+        )
+        return self._calls.lease(demand, self._catalogue.meter(name))
+
+    async def run(self, model: str, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+        """Call your own async function under the limits of `model`; its errors are yours."""
+        async with self.lease(model):
+            return await async_fn(*args)
+
+    def statistics(self) -> EngineStatistics:
+        """A snapshot of what the engine holds and has measured."""
+        return engine_statistics(
+            admission=self._admission,
+            meters=self._catalogue.meters,
+            gates=self._supervisor.routes.gates,
+            transports=self._transports,
+            buffers=self._buffers,
+            streams=len(self._dispatcher.live),
+            sessions=len(self._sessions.live),
+            session_connections=self._sessions.connections,
+            heartbeats=self._heartbeats.statistics(),
+            opened_at=self._opened_at,
+        )
+
+    def events(
+        self, *, max_records: int = 1000, drop: DropPolicy = "oldest"
+    ) -> AbstractContextManager[RecordStream]:
+        """Lifecycle records of all requests: `with eng.events() as records: async for r in ...`.
+
+        A full channel drops the oldest or the newest record and counts it in `dropped`.
+        """
+        if drop not in ("oldest", "newest"):
+            msg = f"drop must be 'oldest' or 'newest', not {drop!r}"
+            raise RequestError(msg)
+        return self._observers.listen(_bound("max_records", max_records, 1000), drop)
+
+    async def drain(self, timeout: float | None = None) -> DrainReport:
+        """Take nothing new, let what runs and waits finish, cancel the rest after `timeout`."""
+        deadline = call_deadline(None, timeout)
+        self._admission.close("the engine is draining and takes nothing new", waiting_too=False)
+        with trio.CancelScope(deadline=deadline) as scope:
+            await self._wait_idle()
+        if not scope.cancelled_caught:
+            return DrainReport(finished=True, cancelled=0)
+        cancelled = self._cancel_all("the engine was drained and the time for it ran out")
+        await self._wait_idle()
+        return DrainReport(finished=False, cancelled=cancelled)
+
+    def cancel_all(self) -> int:
+        """End every stream and call with `StreamCancelledError`; how many there were."""
+        return self._cancel_all("ended by cancel_all()")
+
+    def _cancel_all(self, why: str) -> int:
+        return self._dispatcher.cancel_all(why) + self._calls.cancel_all(why)
+
+    async def _wait_idle(self) -> None:
+        await self._dispatcher.wait_idle()
+        await self._admission.wait_idle()
+
+    def _in_flight(self, max_in_flight: int | None) -> int:
+        if max_in_flight is None:
+            return max(1, self._admission.total.max_slots)
+        return max_in_flight
+
+    def _find_simulator(self, plan: Plan) -> None:
+        if any(stop.endpoint == SIMULATOR_ENDPOINT for stop in plan.stops):
+            self._have_simulator()
+
+    def _have_simulator(self) -> None:
+        """Serve `sim/...` in process, from its first use on."""
+        if SIMULATOR_ENDPOINT in self._outlets:
+            return
+        transport = HttpTransport(self._nursery, self._outside.simulator(self._nursery))
+        self._transports.append(transport)
+        self._outlets[SIMULATOR_ENDPOINT] = outlet_of(SIMULATOR, transport)
+
+    def _connector_of(self, name: str) -> tuple[Endpoint, Connector]:
+        if name == SIMULATOR_ENDPOINT:
+            self._have_simulator()
+        outlet = self._outlets.get(name)
+        if outlet is None:
+            names = ", ".join(map(repr, self._outlets)) or "none"
+            msg = f"no endpoint is called {name!r:.80}; there are: {names}, and the simulated 'sim'"
+            raise ConfigError(msg)
+        assert isinstance(outlet.transport, HttpTransport)
+        return outlet.endpoint, outlet.transport.connector
+
+    def _close(self, bug: BaseException | None = None) -> None:
+        self._admission.close("the engine was closed", bug, waiting_too=True)
+        self._dispatcher.close(bug)
+        self._sessions.close()
+        self._observers.close()
+        for transport in self._transports:
+            transport.close()
+
+
+def _not_admitted(
+    observers: Observers, demand: Demand, outcome: AdmissionOutcome, waited: float
+) -> None:
+    now = trio.current_time()
+    observers.emit(NotAdmitted(now, demand.rank[1], demand.model, outcome.value, waited))
+
+
+def _bound(name: str, value: int | None, default: int) -> int:
+    if value is None:
+        return default
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        msg = f"{name} must be a whole number >= 1, not {value!r}"
+        raise RequestError(msg)
+    return value

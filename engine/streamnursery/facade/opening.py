@@ -1,0 +1,101 @@
+"""`open_engine`: an engine for the length of a block."""
+
+import random
+import time
+import warnings
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from streamnursery.core.router import RoutingPolicy
+from streamnursery.facade.engine import Engine
+from streamnursery.facade.limits import ConfigSource, settings_of
+from streamnursery.facade.parts import Outside
+from streamnursery.facade.top import serve_top
+from streamnursery.scheduler.ledger_store import LedgerStore
+from streamnursery.scheduler.observers import Observer
+from streamnursery.storage.disk import Disk, RealDisk
+from streamnursery.transport.bare import bare_errors
+from streamnursery.transport.network import Network, TrioNetwork
+from streamnursery.values.errors import RequestError, StorageError
+
+
+@asynccontextmanager
+async def open_engine(
+    config: ConfigSource = None,
+    *,
+    seed: int | None = None,
+    network: Network | None = None,
+    wall: Callable[[], float] = time.time,
+    observers: Sequence[Observer] = (),
+    disk: Disk | None = None,
+    router: RoutingPolicy | None = None,
+) -> AsyncIterator[Engine]:
+    """An engine for the length of the block: `async with open_engine() as eng:`.
+
+    `config` is a config value, a mapping in the shape of the TOML file, or a file's path; None
+    reads the usual files and the environment. `sim/...` models need none of it. Leaving the
+    block cancels what still runs; `await eng.drain()` first lets it finish.
+
+    `seed` fixes the engine's dice; `network`, `wall` (Unix time) and `disk` (where
+    `budgets.ledger` lies) replace the real ones.
+    `observers` are called with every lifecycle record, `log_observer()` for one; they must not
+    block, and one that raises is not called again. `router` chooses the model of a `TaskProfile`
+    instead of the default rules.
+
+    Raises:
+        ConfigError: with every mistake at once.
+        RequestError: not called under trio.
+        StorageError: the ledger cannot be used; on leaving: it could not be written to its end.
+    """
+    _require_trio()
+    settings = settings_of(config)
+    for endpoint in settings.endpoints.values():
+        if endpoint.insecure:
+            msg = f"endpoint {endpoint.name!r} is insecure: its certificate is not checked"
+            warnings.warn(msg, stacklevel=3)
+    outside = Outside(
+        network or TrioNetwork(),
+        wall,
+        random.Random(seed),
+        tuple(observers),
+        disk or RealDisk(),
+        router,
+    )
+    ledgers: list[LedgerStore] = []
+    try:
+        with bare_errors():
+            async with trio.open_nursery() as nursery:
+                engine = Engine(nursery, settings, outside)
+                ledgers.append(engine._spending.store)
+                await engine._spending.store.open()
+                nursery.start_soon(engine._spending.store.run, name="ledger")
+                if settings.top_socket:
+                    await nursery.start(serve_top, engine, settings.top_socket)
+                try:
+                    yield engine
+                finally:
+                    engine._close()
+                    nursery.cancel_scope.cancel()
+    except BaseException as error:
+        await _close_after(ledgers, error)
+        raise
+    await ledgers[0].close()
+
+
+async def _close_after(ledgers: list[LedgerStore], error: BaseException) -> None:
+    """The error that ended the engine goes first, whatever the disk says."""
+    for ledger in ledgers:
+        try:
+            await ledger.close()
+        except StorageError as other:
+            error.add_note(str(other))
+
+
+def _require_trio() -> None:
+    try:
+        trio.lowlevel.current_task()
+    except RuntimeError:
+        msg = "the engine runs under trio: call your main function with trio.run(main)"
+        raise RequestError(msg) from None

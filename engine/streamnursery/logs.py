@@ -1,0 +1,110 @@
+"""The log is one observer: lifecycle records through the standard `logging` module.
+
+No prompt, answer or key is in a record, so none can be in a log line.
+"""
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from streamnursery.values.lifecycle import (
+    AttemptEnded,
+    BudgetAlert,
+    ConnectionLost,
+    LifecycleRecord,
+    Reconnected,
+    Reconnecting,
+    Retrying,
+    RouteChanged,
+    StreamEnded,
+)
+from streamnursery.values.money import dollars
+from streamnursery.values.records import AttemptRecord
+from streamnursery.values.spending import BudgetStanding
+
+_LEVELS: dict[type[LifecycleRecord], int] = {
+    Retrying: logging.WARNING,
+    RouteChanged: logging.WARNING,
+    BudgetAlert: logging.WARNING,
+    StreamEnded: logging.INFO,
+    ConnectionLost: logging.WARNING,
+    Reconnecting: logging.WARNING,
+    Reconnected: logging.INFO,
+}
+
+
+def log_observer(logger: logging.Logger | None = None) -> Callable[[LifecycleRecord], None]:
+    """An observer for `open_engine(observers=[log_observer()])`; the default logger is
+    "streamnursery".
+
+    Retries, route changes, budget alerts and what sessions lose are warnings, ends of streams
+    info, failed ones warnings, the rest debug. Every line carries the record's fields as
+    `extra={"streamnursery": {...}}`.
+    """
+    target = logger or logging.getLogger("streamnursery")
+
+    def observe(record: LifecycleRecord) -> None:
+        level = _LEVELS.get(type(record), logging.DEBUG)
+        if isinstance(record, StreamEnded) and record.outcome == "failed":
+            level = logging.WARNING
+        if target.isEnabledFor(level):
+            fields = record_fields(record)
+            what = " ".join(f"{k}={v}" for k, v in fields.items() if k != "event")
+            target.log(level, "%s %s", fields["event"], what, extra={"streamnursery": fields})
+
+    return observe
+
+
+def record_fields(record: LifecycleRecord) -> dict[str, Any]:
+    """A record as plain JSON values."""
+    fields: dict[str, Any] = {"event": type(record).__name__}
+    for field in attrs.fields(type(record)):
+        value = getattr(record, field.name)
+        fields[field.name] = _attempt(value) if isinstance(value, AttemptRecord) else value
+    if isinstance(record, AttemptEnded):
+        fields |= fields.pop("record")
+    if isinstance(record, BudgetAlert):
+        fields |= _standing(fields.pop("standing"))
+    return {k: v if isinstance(v, str | int | float | None) else repr(v) for k, v in fields.items()}
+
+
+def _attempt(attempt: AttemptRecord) -> dict[str, Any]:
+    return {
+        "attempt": attempt.number,
+        "route": attempt.route,
+        "state": attempt.state.value,
+        "seconds": round(attempt.ended_at - attempt.started_at, 6),
+        "status": attempt.status,
+        "request_id": attempt.request_id,
+        "category": attempt.error.category if attempt.error is not None else None,
+    }
+
+
+def _standing(standing: BudgetStanding) -> dict[str, Any]:
+    return {
+        "scope": standing.scope,
+        "name": standing.name,
+        "span": standing.span,
+        "window": standing.window,
+        "limit_usd": dollars(standing.limit or 0),
+        "spent_usd": dollars(standing.spent + standing.uncertain),
+    }
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line: time, level, logger, and the record's fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "streamnursery", None) or {"message": record.getMessage()}
+        line = {
+            "time": self.formatTime(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            **fields,
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)

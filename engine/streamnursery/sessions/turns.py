@@ -1,0 +1,154 @@
+"""An answer on a session, as the supervisor sees it: a transport like any other.
+
+Rule 1: the permit for the session's lane comes first, the engine's slots second, and both go back
+        together: nobody holds a slot that others need while it waits for a lane of its own.
+Rule 2: leaving an answer before its end sends `response.cancel` for it, and for no other.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from math import inf
+from typing import TYPE_CHECKING
+
+import attrs
+import msgspec
+
+from streamnursery.sessions.lanes import Lanes, Permit, Turn
+from streamnursery.supervisor.ports import Admission, AttemptLease
+from streamnursery.transport.ports import ByteSink, Phase, Progress
+from streamnursery.values.demand import Demand
+from streamnursery.values.errors import ConnectionLostError
+from streamnursery.values.http import HttpHead, HttpRequest
+from streamnursery.values.rates import RateNews
+from streamnursery.values.usage import Usage
+
+if TYPE_CHECKING:
+    from streamnursery.sessions.session import Session
+
+
+@attrs.define(eq=False)
+class TurnLease:
+    """A lane and the engine's slots."""
+
+    _inner: AttemptLease
+    _lanes: Lanes
+    _permit: Permit
+    _unused: deque[Permit]
+
+    def heard(self, news: Sequence[RateNews], now: float) -> None:
+        self._inner.heard(news, now)
+
+    def answered(self, now: float) -> None:
+        self._inner.answered(now)
+
+    def overloaded(self, now: float) -> None:
+        self._inner.overloaded(now)
+
+    def settle(self, usage: Usage | None) -> None:
+        self._inner.settle(usage)
+
+    def release(self) -> None:
+        if self._permit in self._unused:
+            self._unused.remove(self._permit)
+        self._lanes.leave(self._permit)
+        self._inner.release()
+
+
+class TurnAdmission:
+    """The engine's admission behind the session's lanes, for one request."""
+
+    def __init__(self, inner: Admission, lanes: Lanes, lane: str | None) -> None:
+        self.max_queued = inner.max_queued
+        self.permits: deque[Permit] = deque()
+        """Granted, and not yet used by an attempt."""
+        self._inner = inner
+        self._lanes = lanes
+        self._lane = lane
+
+    def acquire_nowait(self, demand: Demand) -> AttemptLease:
+        permit = self._lanes.enter_nowait(self._lane)
+        try:
+            return self._lease(permit, self._inner.acquire_nowait(demand))
+        except BaseException:
+            self._lanes.leave(permit)
+            raise
+
+    async def acquire(self, demand: Demand) -> AttemptLease:
+        permit = await self._lanes.enter(self._lane)
+        try:
+            return self._lease(permit, await self._inner.acquire(demand))
+        except BaseException:
+            self._lanes.leave(permit)
+            raise
+
+    def binding_limit(self, demand: Demand) -> str:
+        return self._inner.binding_limit(demand)
+
+    def _lease(self, permit: Permit, inner: AttemptLease) -> AttemptLease:
+        self.permits.append(permit)
+        return TurnLease(inner, self._lanes, permit, self.permits)
+
+
+class TurnTransport:
+    """Begins answers; the supervisor's `Transport` for one request."""
+
+    def __init__(self, session: "Session", admission: TurnAdmission) -> None:
+        self._session = session
+        self._admission = admission
+
+    async def open(self, request: HttpRequest, progress: Progress) -> "TurnResponse":
+        """Ask, and return when the first event of the answer is there.
+
+        Raises:
+            EngineError: the connection broke first, or the session is over.
+        """
+        permit = self._admission.permits.popleft()
+        progress.enter(Phase.CONNECTING)
+        link = await self._session.usable_link()
+        progress.enter(Phase.CONNECTED)
+        turn = self._session.lanes.begin(permit, link)
+        progress.enter(Phase.SENDING)
+        lane = msgspec.json.encode(permit.lane)
+        link.post((b'{"stream_id":%b,' % lane + request.body[1:]).decode())
+        try:
+            await turn.begun.wait()
+        except BaseException:
+            self._session.leave(turn)
+            raise
+        if turn.error is not None:
+            raise turn.error
+        return TurnResponse(self._session, turn)
+
+
+class TurnResponse:
+    """An answer that has begun; the supervisor's `HttpResponse`."""
+
+    def __init__(self, session: "Session", turn: Turn) -> None:
+        self._session = session
+        self._turn = turn
+
+    @property
+    def head(self) -> HttpHead:
+        """Its `x-request-id` is the answer's own: there is no exchange that would have one."""
+        headers = [("content-type", "text/event-stream")]
+        if self._turn.name is not None:
+            headers.append(("x-request-id", self._turn.name))
+        return HttpHead(200, tuple(headers), "websocket")
+
+    async def receive_some(self) -> bytes:
+        raise ConnectionLostError("an answer on a session is pushed, and cannot be pulled")
+
+    def attach(self, sink: ByteSink) -> None:
+        self._turn.attach(sink)
+
+    def resume(self) -> None:
+        self._turn.resume()
+
+    def spoil(self) -> None:
+        """As `HttpResponse`: the connection is the session's."""
+
+    async def drain(self, until: float = inf, *, blank: bool = False) -> None:  # noqa: ARG002 - nothing is left to read
+        self.close()
+
+    def close(self) -> None:
+        self._session.leave(self._turn)

@@ -1,0 +1,391 @@
+"""One request at a simulated provider and its answer, without I/O.
+
+Rule 1: an exchange is begun with the request's head and answered with its body. What the head
+        already decides (`early`, `reset_upload_after`) must not wait for the body.
+Rule 2: an answer is a sequence of steps; whoever takes them reports what was sent and how it
+        ended, and so writes the log. Every record ends once.
+Rule 3: faults concern chat completions; those that end an answer after so many bytes and
+        those that do not wait for the body concern every request.
+"""
+
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from hashlib import sha1
+from importlib.util import find_spec
+from itertools import chain
+from math import inf
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl, unquote
+
+import attrs
+import msgspec
+
+from streamnursery.simulator import answers, chat, responses
+from streamnursery.simulator.answers import JSON
+from streamnursery.simulator.chat import Sheet, first
+from streamnursery.simulator.grammar import ScriptError, parse_script
+from streamnursery.simulator.log import RequestRecord
+from streamnursery.simulator.profiles import Profile
+from streamnursery.simulator.question import ApiError, Question, read_question
+from streamnursery.simulator.reply import Reply
+from streamnursery.simulator.responses import Kept
+from streamnursery.simulator.responses_question import read_question as read_response_question
+from streamnursery.simulator.script import (
+    CloseDelimited,
+    CloseIdle,
+    Cut,
+    CutUpload,
+    Delay,
+    Garbage,
+    Overload,
+    RateLimit,
+    Redirect,
+    Reset,
+    Script,
+    Status,
+)
+from streamnursery.simulator.steps import End, How, Send, Step, broken_off, close_delimited
+
+if TYPE_CHECKING:
+    from streamnursery.simulator.provider import Provider
+
+EPOCH = 1_767_225_600
+"""Unix time of the start of every simulated provider: 2026-01-01."""
+SCRIPT_HEADER = "x-sim-script"
+_CHAT = "/v1/chat/completions"
+_MODELS = "/v1/models"
+_RESPONSES = "/v1/responses"
+_REALTIME = "/v1/realtime"
+
+
+@attrs.frozen
+class Voice:
+    """How an API words an answer."""
+
+    events: Callable[[], Iterator[Step]]
+    completion: Callable[[], bytes]
+
+
+class Exchange:
+    """One request and its answer. Made by `Provider.begin`."""
+
+    def __init__(
+        self,
+        provider: "Provider",
+        record: RequestRecord,
+        headers: Mapping[str, str],
+        script: Script,
+        chunks: bool,
+        keep_alive: bool,
+        query: str = "",
+    ) -> None:
+        self.record = record
+        self.reset_upload_after: int | None = None
+        """Bytes of the request's body after which the connection is to be reset."""
+        self.early: Iterator[Step] | None = None
+        """An answer that does not wait for the body; the connection cannot go on after it."""
+        self.close_idle: float | None = None
+        """Seconds of idleness after which the connection is to be closed from now on."""
+        self._provider = provider
+        self._chunks = chunks
+        self._keep_alive = keep_alive
+        self._query = query
+        self._socket_key = headers.get("sec-websocket-key") if _upgrades(headers) else None
+        self._entered: str | None = None
+        self._refusal: ApiError | None = None
+        self._status: int | None = None
+        asked: Script = ()
+        try:
+            asked = parse_script(headers[SCRIPT_HEADER]) if SCRIPT_HEADER in headers else ()
+        except ScriptError as error:
+            msg = f"{SCRIPT_HEADER}: {error}"
+            self._refusal = ApiError(400, msg, param=SCRIPT_HEADER, code="invalid_script")
+        self._asked = asked
+        record.script = (*script, *asked)
+        self._decide_early()
+
+    def _decide_early(self) -> None:
+        cut = first(self.record.script, CutUpload)
+        self.reset_upload_after = cut.after if cut else None
+        status = first(self.record.script, Status)
+        if status is not None and status.early:
+            self._keep_alive = False
+            self.early = self._finished(answers.error_status(status, self._headers(), keep=False))
+
+    def answer(self, body: bytes, now: float) -> Iterator[Step]:
+        """The steps of the answer to a request whose body has arrived."""
+        try:
+            if self._refusal is not None:
+                raise self._refusal
+            return self._finished(self._routed(body, now))
+        except ApiError as error:
+            return self._finished(self._refused(error))
+
+    def refuse(self, status: int, message: str) -> Iterator[Step]:
+        """An answer to something that is no HTTP request; the connection ends with it."""
+        self._keep_alive = False
+        return self._finished(self._refused(ApiError(status, message)))
+
+    @property
+    def query(self) -> str:
+        return self._query
+
+    # What is reported by whoever takes the steps. ---------------------------------------------
+
+    def sent(self, nbytes: int, tokens: int, now: float) -> None:
+        """Bytes were handed to the network, and with them the end of so many tokens."""
+        record = self.record
+        record.sent_bytes += nbytes
+        if record.first_byte_at is None:
+            record.first_byte_at = now
+            record.status = self._status
+        if tokens:
+            record.sent_tokens += tokens
+            if record.first_token_at is None:
+                record.first_token_at = now
+
+    def ended(self, note: str, now: float) -> None:
+        """The answer is over; only the first report counts."""
+        if self.record.ended_at is None:
+            self.record.ended_at = now
+            self.record.ending = note
+            if self._entered is not None:
+                self._provider.leave(self._entered)
+
+    # Answers. -------------------------------------------------------------------------------
+
+    def _headers(self, *more: tuple[str, str]) -> list[tuple[str, str]]:
+        own = [("server", "streamnursery-sim"), ("x-request-id", self.record.id), *more]
+        return own if self._keep_alive else [*own, ("connection", "close")]
+
+    def _refused(self, error: ApiError) -> Iterator[Step]:
+        headers = self._headers(JSON, *error.headers)
+        end = End(How.KEEP, "bad request" if error.status < 429 else "status")
+        return answers.whole(error.status, error.body, headers, end=end)
+
+    def _finished(self, steps: Iterator[Step]) -> Iterator[Step]:
+        """With the faults that touch any answer, and the end that the client asked for."""
+        begin = next(steps)
+        if isinstance(begin, Send) and begin.data.startswith(b"HTTP/1.1 "):
+            self._status = int(begin.data[9:12])
+        steps = chain([begin], steps)
+        for fault in self.record.script:
+            if isinstance(fault, CloseIdle):
+                self.close_idle = fault.after
+            elif isinstance(fault, Cut) and fault.unit == "bytes":
+                steps = broken_off(steps, fault.at, End(How.CLOSE, "cut"))
+            elif isinstance(fault, Reset) and fault.unit == "bytes":
+                steps = broken_off(steps, fault.at, End(How.RESET, "reset"))
+        return steps if self._keep_alive else close_delimited(steps)
+
+    def _routed(self, body: bytes, now: float) -> Iterator[Step]:
+        path, method = unquote(self.record.path), self.record.method
+        if self.record.credential in ("wrong", "missing"):
+            self._deny()
+        if self._socket_key is not None and path in (_RESPONSES, _REALTIME):
+            return self._handshake(self._socket_key)
+        if path == _CHAT:
+            self._only(method, "POST")
+            return self._answered(read_question(body), now, _chat)
+        if path == _RESPONSES or path.startswith(f"{_RESPONSES}/"):
+            return self._response(path.removeprefix(_RESPONSES).strip("/"), method, body, now)
+        if path == _MODELS or path.startswith(f"{_MODELS}/"):
+            self._only(method, "GET")
+            return self._models(path.removeprefix(_MODELS).removeprefix("/"))
+        msg = f"Unknown request URL: {method} {self.record.path[:200]}."
+        raise ApiError(404, msg, code="unknown_url")
+
+    def _deny(self) -> None:
+        what = "Incorrect API key provided." if self.record.credential == "wrong" else "No API key."
+        msg = f"{what} Send it as 'Authorization: Bearer KEY'."
+        raise ApiError(401, msg, code="invalid_api_key", kind="authentication_error")
+
+    def _only(self, method: str, allowed: str) -> None:
+        if method != allowed:
+            msg = f"Not allowed to {method} on {self.record.path}."
+            headers = [("allow", allowed)]
+            raise ApiError(405, msg, code="method_not_supported", headers=headers)
+
+    def _models(self, name: str) -> Iterator[Step]:
+        shown = [
+            {"id": f"sim/{model}" if model == "fast" else model, "object": "model"}
+            | {"created": EPOCH, "owned_by": self._provider.name}
+            for model in self._provider.models
+        ]
+        if not name:
+            content: object = {"object": "list", "data": shown}
+        else:
+            plain = name.removeprefix("sim/")
+            self._provider.profile(plain)
+            content = shown[list(self._provider.models).index(plain)] | {"id": name}
+        return answers.whole(200, msgspec.json.encode(content), self._headers(JSON))
+
+    def _response(self, name: str, method: str, body: bytes, now: float) -> Iterator[Step]:
+        memory = self._provider.responses
+        if not name:
+            self._only(method, "POST")
+            question = read_response_question(body, memory.earlier)
+            return self._answered(question, now, _new_response)
+        kept = memory.get(name.removesuffix("/cancel"))
+        if name.endswith("/cancel"):
+            self._only(method, "POST")
+            if kept.cancelled_at is None and now < kept.done_at:
+                kept.cancelled_at = now
+        else:
+            self._only(method, "GET")
+            query = dict(parse_qsl(self._query))
+            if query.get("stream") == "true":
+                return self._resumed(kept, query.get("starting_after", "-1"))
+        return answers.whole(200, responses.completion(kept, now), self._headers(JSON))
+
+    def _resumed(self, kept: Kept, after: str) -> Iterator[Step]:
+        if not kept.sheet.question.background:
+            msg = "Only a response that was created with background=true can be streamed again."
+            raise ApiError(400, msg, param="stream")
+        self.record.model, self.record.stream = kept.sheet.question.model, True
+        behind = int(after) if after.removeprefix("-").isdecimal() else -1
+        steps = responses.events(kept, self.record.script, behind)
+        return self._streamed(steps, self._headers(), -inf)
+
+    def _handshake(self, key: str) -> Iterator[Step]:
+        """The switch to a WebSocket, or what stands in its place."""
+        self._only(self.record.method, "GET")
+        if find_spec("wsproto") is None:
+            raise ApiError(501, "WebSockets need the extra 'ws'.", code="not_implemented")
+        for fault in self.record.script:
+            if isinstance(fault, Status):
+                return answers.error_status(fault, self._headers(), keep=self._keep_alive)
+            if isinstance(fault, Redirect):
+                return answers.redirect(fault, self._headers())
+        headers = (("upgrade", "websocket"), ("connection", "Upgrade"), *self._headers())
+        accepted = ("sec-websocket-accept", _accept(key))
+        switch = Send(answers.head(101, (*headers, accepted)))
+        return iter((switch, End(How.TALK, "socket")))
+
+    def sheet_for(self, question: Question, now: float) -> Sheet:
+        """The sheet of an answer on a WebSocket.
+
+        Raises:
+            ApiError: a fault stands in its place.
+        """
+        sheet, _ = self._enter(question, now)
+        for fault in sheet.script:
+            if isinstance(fault, Status):
+                raise _told_error(fault)
+        self.record.response_id = response_id = sheet.id.replace("chatcmpl-", "resp_")
+        return attrs.evolve(sheet, id=response_id)
+
+    def _enter(self, question: Question, now: float) -> tuple[Sheet, list[tuple[str, str]]]:
+        """Take up the question; what will be said, and headers about limits."""
+        provider, record = self._provider, self.record
+        profile = provider.profile(question.model)
+        elapsed = provider.elapsed(now)
+        planned = provider.plan.for_request(record.number, elapsed, provider.dice, question.model)
+        record.script = (*record.script, *planned, *question.script)
+        record.model, record.stream = question.model, question.stream
+        self._entered = question.model
+        at_once = provider.enter(question.model)
+        record.reply = provider.make_reply(question, record.script, profile, record.number)
+        headers: list[tuple[str, str]] = []
+        for fault in record.script:
+            if isinstance(fault, RateLimit):
+                headers += provider.admit(fault, question, record.reply, now)
+            elif isinstance(fault, Overload) and at_once > fault.beyond:
+                raise _overloaded(fault)
+        return self._sheet(question, record.reply, profile, at_once, now), headers
+
+    def _answered(
+        self, question: Question, now: float, voice: Callable[["Provider", Sheet], Voice]
+    ) -> Iterator[Step]:
+        sheet, limits = self._enter(question, now)
+        if first(sheet.script, CloseDelimited):
+            self._chunks = self._keep_alive = False
+        headers = [*self._headers(), *limits]
+        for fault in sheet.script:
+            if isinstance(fault, Status):
+                return answers.error_status(fault, headers, keep=self._keep_alive)
+            if isinstance(fault, Redirect):
+                return answers.redirect(fault, headers)
+        return self._said(sheet, voice(self._provider, sheet), headers)
+
+    def _sheet(
+        self, question: Question, reply: Reply, profile: Profile, at_once: int, now: float
+    ) -> Sheet:
+        delay = first(self.record.script, Delay) or Delay()
+        wait = profile.first_token_after(self._provider.dice.random()) * profile.pressure(at_once)
+        first_at = now + (wait if delay.first_token is None else delay.first_token)
+        head_at = now if delay.first_byte is None else now + delay.first_byte
+        return Sheet(
+            id=f"chatcmpl-{self._provider.name}-{self.record.number}",
+            created=EPOCH + int(self._provider.elapsed(now)),
+            question=question,
+            reply=reply,
+            script=self.record.script,
+            head_at=head_at,
+            first_at=max(head_at, first_at),
+            gap=profile.gap / question.n,
+        )
+
+    def _said(self, sheet: Sheet, voice: Voice, headers: list[tuple[str, str]]) -> Iterator[Step]:
+        garbage = first(sheet.script, Garbage)
+        if garbage is not None:
+            return answers.garbage(garbage, headers, voice.events())
+        if not sheet.question.stream:
+            at = sheet.first_at + max(0, sheet.reply.output_tokens - 1) * sheet.gap
+            return answers.whole(200, voice.completion(), (*headers, JSON), at=at)
+        return self._streamed(voice.events(), headers, sheet.head_at)
+
+    def _streamed(
+        self, steps: Iterator[Step], headers: list[tuple[str, str]], at: float
+    ) -> Iterator[Step]:
+        return answers.streamed(
+            steps,
+            (*headers, answers.EVENTS, ("cache-control", "no-cache")),
+            at=at,
+            chunks=self._chunks,
+            script=self.record.script,
+        )
+
+
+def _chat(_: "Provider", sheet: Sheet) -> Voice:
+    return Voice(partial(chat.events, sheet), partial(chat.completion, sheet))
+
+
+def _new_response(provider: "Provider", sheet: Sheet) -> Voice:
+    sheet = attrs.evolve(sheet, id=sheet.id.replace("chatcmpl-", "resp_"))
+    kept = Kept(sheet)
+    if sheet.question.store:
+        provider.responses.keep(kept)
+    return Voice(
+        partial(responses.events, kept, sheet.script),
+        partial(responses.completion, kept, inf),
+    )
+
+
+def _told_error(fault: Status) -> ApiError:
+    error = answers.error_of(fault)
+    wait = fault.retry_after
+    return ApiError(
+        fault.code,
+        error["message"] or "",
+        code=error["code"],
+        kind=error["type"] or "",
+        headers=() if wait is None else (("retry-after", str(wait)),),
+    )
+
+
+def _upgrades(headers: Mapping[str, str]) -> bool:
+    return headers.get("upgrade", "").lower() == "websocket"
+
+
+def _accept(key: str) -> str:
+    """The answer to a handshake's key (RFC 6455 4.2.2)."""
+    digest = sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False)
+    return b64encode(digest.digest()).decode()
+
+
+def _overloaded(fault: Overload) -> ApiError:
+    headers = () if fault.retry_after is None else (("retry-after", f"{fault.retry_after:g}"),)
+    msg = "The engine is currently overloaded, please try again later."
+    return ApiError(503, msg, code="overloaded", kind="server_error", headers=headers)

@@ -1,0 +1,382 @@
+"""A simulated provider on a WebSocket: answers on lanes, or a realtime dialogue.
+
+Rule 1: one task reads. Each answer is a task of its own, and those on one lane come one after the
+        other. What is sent goes out whole: two tasks never write at once.
+Rule 2: the words, the pace and the faults of an answer are those of HTTP (`responses`, `chat`).
+        Faults of the connection come from the handshake's script.
+Rule 3: limits are OpenAI's: so many answers at once, so many lanes, so long a connection.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from math import inf
+from typing import Any
+from urllib.parse import parse_qsl
+
+import attrs
+import msgspec
+import trio
+from wsproto.connection import Connection, ConnectionType
+from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
+from wsproto.utilities import ProtocolError
+
+from streamnursery.simulator.chat import Sheet
+from streamnursery.simulator.exchange import Exchange
+from streamnursery.simulator.fault import Fault
+from streamnursery.simulator.player import ByteStream
+from streamnursery.simulator.provider import Provider
+from streamnursery.simulator.question import ApiError
+from streamnursery.simulator.responses import Kept, Telling
+from streamnursery.simulator.responses_question import question_of_response
+from streamnursery.simulator.script import (
+    BadJson,
+    Cut,
+    InStreamError,
+    Reset,
+    Socket,
+    Stall,
+)
+from streamnursery.simulator.steps import RESET_AFTER, How
+
+MAX_IN_FLIGHT = 16
+MAX_LANES = 32
+MAX_MESSAGE = 32 * 1024 * 1024
+_READ = 64 * 1024
+_decode = msgspec.json.decode
+_encode = msgspec.json.encode
+
+
+@attrs.define
+class _Lane:
+    """Answers that come one after the other."""
+
+    turn: trio.Lock = attrs.field(factory=trio.Lock)
+    running: trio.CancelScope | None = None
+
+
+class Talk:
+    """One connection, from the handshake on."""
+
+    def __init__(
+        self, stream: ByteStream, provider: Provider, exchange: Exchange, early: bytes
+    ) -> None:
+        self._stream = stream
+        self._provider = provider
+        self._path = exchange.record.path
+        self._query = dict(parse_qsl(exchange.query))
+        self._realtime = self._path.endswith("/realtime")
+        self._script = exchange.record.script
+        self._socket = Connection(ConnectionType.SERVER, trailing_data=early)
+        self._out = bytearray()
+        self._work = trio.Event()
+        self._empty = trio.Event()
+        self._lanes: dict[str, _Lane] = {}
+        self._in_flight = 0
+        self._kept: dict[str, Kept] = {}
+        """Responses that this connection alone remembers."""
+        self._items: list[dict[str, Any]] = []
+        """Of a realtime dialogue."""
+        self._parts: list[bytes] = []
+        self._silent = False
+        self._how = How.CLOSE
+        self._scope = trio.CancelScope()
+
+    async def run(self) -> How:
+        """Until either side ends it; how the connection is to end."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            with self._scope:
+                nursery.start_soon(self._write)
+                self._start_faults()
+                if self._realtime:
+                    await self._tell(
+                        "session.created", session={"id": "sess_sim", "type": "realtime"}
+                    )
+                await self._read()
+            nursery.cancel_scope.cancel()
+        return self._how
+
+    # Reading. ---------------------------------------------------------------------------------
+
+    async def _read(self) -> None:
+        while True:
+            for event in self._socket.events():
+                await self._hear(event)
+            data = await self._receive()
+            if not data:
+                return
+            if not self._silent:
+                try:
+                    self._socket.receive_data(data)
+                except ProtocolError:
+                    return
+
+    async def _receive(self) -> bytes:
+        while True:
+            await self._stream.wait_readable()
+            try:
+                return self._stream.recv_nowait(_READ)
+            except trio.WouldBlock:
+                continue
+            except OSError:
+                return b""
+
+    async def _hear(self, event: object) -> None:
+        if isinstance(event, Ping):
+            if not any(_is(f, "no_pong") and self._begun(f) for f in self._script):
+                self._send(lambda: self._socket.send(event.response()))
+        elif isinstance(event, CloseConnection):
+            self._send(lambda: self._socket.send(event.response()))
+            await self._end(How.CLOSE)
+        elif isinstance(event, TextMessage | BytesMessage):
+            data = event.data
+            self._parts.append(data.encode() if isinstance(data, str) else bytes(data))
+            if event.message_finished:
+                whole = b"".join(self._parts)
+                self._parts.clear()
+                await self._obey(whole)
+
+    async def _obey(self, data: bytes) -> None:
+        self._provider.heard.append(data)
+        try:
+            message = _decode(data)
+            kind = message["type"]
+        except (msgspec.DecodeError, TypeError, KeyError):
+            return await self._mistake("The message is not a JSON object with a type.", None)
+        lane = message.get("stream_id")
+        match kind:
+            case "response.create":
+                await self._create(message, lane)
+            case "response.cancel":
+                await self._cancel(lane)
+            case "session.update" if self._realtime:
+                await self._tell("session.updated", session=message.get("session"))
+            case "conversation.item.create" if self._realtime:
+                item = message.get("item") or {}
+                if item.get("id") is None or item.get("id") not in {
+                    i.get("id") for i in self._items
+                }:
+                    self._items.append(item)
+                await self._tell("conversation.item.added", item=item)
+            case "echo":
+                await self._tell("echo", id=message.get("id"))
+            case _:
+                await self._mistake(f"Unknown type: {str(kind)[:80]}.", lane)
+
+    # Answers. ---------------------------------------------------------------------------------
+
+    async def _create(self, message: Mapping[str, Any], lane: Any) -> None:
+        if not isinstance(lane, str | None):
+            return await self._mistake("'stream_id' must be a string.", None)
+        name = lane or ""
+        if name not in self._lanes and len(self._lanes) >= MAX_LANES:
+            return await self._limit("lanes", lane)
+        if self._in_flight >= MAX_IN_FLIGHT:
+            return await self._limit("responses in flight", lane)
+        here = self._lanes.setdefault(name, _Lane())
+        self._in_flight += 1
+        self._nursery.start_soon(self._answer, here, dict(message), lane)
+
+    async def _cancel(self, lane: Any) -> None:
+        here = self._lanes.get(lane if isinstance(lane, str) else "")
+        if here is None or here.running is None:
+            return await self._mistake(
+                "No active response.", lane, code="response_cancel_not_active"
+            )
+        here.running.cancel()
+
+    async def _answer(self, here: _Lane, message: dict[str, Any], lane: str | None) -> None:
+        try:
+            async with here.turn:
+                await self._answer_one(here, message, lane)
+        finally:
+            self._in_flight -= 1
+
+    async def _answer_one(self, here: _Lane, message: dict[str, Any], lane: str | None) -> None:
+        now = trio.current_time()
+        exchange = self._provider.begin("WS", self._path, (), now)
+        try:
+            sheet = exchange.sheet_for(
+                question_of_response(self._body(message), self._earlier), now
+            )
+        except ApiError as error:
+            exchange.ended("status", now)
+            return await self._refuse(error, lane)
+        kept = self._kept[sheet.id] = Kept(sheet)
+        if sheet.question.store:
+            self._provider.responses.keep(kept)
+        telling = Telling(sheet)
+        with trio.CancelScope() as here.running:
+            try:
+                await self._play(sheet, telling, exchange, lane)
+            finally:
+                here_cancelled = here.running.cancel_called
+                exchange.ended("client gone" if here_cancelled else "stopped", trio.current_time())
+        if here.running.cancelled_caught:
+            await self._send_event(telling.cancelled(), lane)
+        here.running = None
+
+    def _body(self, message: dict[str, Any]) -> dict[str, Any]:
+        if not self._realtime:
+            return {**message, "stream": True}
+        inner = message.get("response") or {}
+        items = inner.get("input") or self._items
+        model = inner.get("model") or self._query.get("model")
+        return {"model": model, "input": items, "stream": True, "store": False}
+
+    def _earlier(self, response_id: str) -> Sequence[Mapping[str, Any]] | None:
+        kept = self._kept.get(response_id)
+        return kept.messages if kept is not None else self._provider.responses.earlier(response_id)
+
+    async def _play(
+        self, sheet: Sheet, telling: Telling, exchange: Exchange, lane: str | None
+    ) -> None:
+        await trio.sleep_until(sheet.head_at)
+        for data in telling.opening():
+            await self._send_event(data, lane)
+        shift, count = 0.0, 0
+        for part, content in telling.choice.deltas():
+            shift += await self._happens(count, sheet, telling, exchange, lane)
+            told = telling.token(part, content)
+            await trio.sleep_until(sheet.first_at + count * sheet.gap + shift)
+            if any(isinstance(f, BadJson) and f.at == count for f in sheet.script):
+                told[-1] = told[-1][: len(told[-1]) // 2]
+            if any(_is(f, "duplicate") and getattr(f, "at", 0) == count for f in sheet.script):
+                told.append(told[-1])
+            for data in told:
+                await self._send_event(data, lane)
+            exchange.sent(sum(map(len, told)), 1, trio.current_time())
+            count += 1
+        await self._happens(count, sheet, telling, exchange, lane)
+        for data in telling.closing():
+            await self._send_event(data, lane)
+        exchange.ended("complete", trio.current_time())
+
+    async def _happens(
+        self, count: int, sheet: Sheet, telling: Telling, exchange: Exchange, lane: str | None
+    ) -> float:
+        """What comes before token `count`; seconds that it took of the model's time."""
+        lost = 0.0
+        for fault in sheet.script:
+            if getattr(fault, "at", None) != count or getattr(fault, "unit", "tokens") != "tokens":
+                continue
+            if isinstance(fault, Stall):
+                lost += inf if fault.seconds is None else fault.seconds
+                await trio.sleep(lost)
+            elif isinstance(fault, InStreamError):
+                exchange.ended("in-stream error", trio.current_time())
+                await self._send_event(telling.mistake(fault), lane)
+                await trio.sleep_forever()
+            elif isinstance(fault, Cut | Reset) or _is(fault, "drop"):
+                resets = isinstance(fault, Reset)
+                exchange.ended("reset" if resets else "cut", trio.current_time())
+                await self._end(How.RESET if resets else How.CLOSE)
+            elif isinstance(fault, Socket) and fault.kind in ("close", "silence"):
+                exchange.ended(fault.kind, trio.current_time())
+                await self._befall(fault)
+        return lost
+
+    # Faults of the connection. ----------------------------------------------------------------
+
+    def _start_faults(self) -> None:
+        self._opened_at = trio.current_time()
+        for fault in self._script:
+            ends = isinstance(fault, Socket) and fault.kind in ("close", "drop", "silence")
+            if ends and isinstance(fault, Socket) and fault.at is None:
+                self._nursery.start_soon(self._befall_after, fault)
+        if self._provider.socket_age < inf:
+            self._nursery.start_soon(self._grow_old)
+
+    def _begun(self, fault: Fault) -> bool:
+        after = getattr(fault, "after", None) or 0.0
+        return trio.current_time() >= self._opened_at + after
+
+    async def _befall_after(self, fault: Socket) -> None:
+        await trio.sleep(fault.after or 0.0)
+        await self._befall(fault)
+
+    async def _befall(self, fault: Socket) -> None:
+        if fault.kind == "silence":
+            self._silent = True
+            await trio.sleep_forever()
+        if fault.kind == "close":
+            farewell = CloseConnection(fault.code, fault.reason)
+            self._send(lambda: self._socket.send(farewell))
+        await self._end(How.CLOSE)
+
+    async def _grow_old(self) -> None:
+        await trio.sleep(self._provider.socket_age)
+        await self._mistake(
+            "The connection has reached its limit.", None, code="websocket_connection_limit_reached"
+        )
+        await self._befall(Socket("close", code=1008))
+
+    async def _end(self, how: How) -> None:
+        self._how = how
+        await self._empty.wait()
+        if how is How.RESET:
+            await trio.sleep(RESET_AFTER)
+        self._scope.cancel()
+        await trio.sleep_forever()
+
+    # Sending. ---------------------------------------------------------------------------------
+
+    async def _limit(self, what: str, lane: str | None) -> None:
+        code = "websocket_stream_limit_reached"
+        await self._refuse(ApiError(429, f"Too many {what}.", code=code), lane)
+
+    async def _refuse(self, error: ApiError, lane: str | None) -> None:
+        told = {**error.error, "headers": dict(error.headers)} if error.headers else error.error
+        await self._tell("error", lane, status=error.status, error=told)
+
+    async def _mistake(self, message: str, lane: Any, code: str = "invalid_value") -> None:
+        await self._refuse(
+            ApiError(400, message, code=code), lane if isinstance(lane, str) else None
+        )
+
+    async def _tell(self, kind: str, lane: str | None = None, **fields: Any) -> None:
+        await self._send_event(_encode({"type": kind, **fields}), lane)
+
+    async def _send_event(self, data: bytes, lane: str | None) -> None:
+        if self._realtime:
+            data = _realtime(data)
+        if lane is not None and not any(_is(f, "no_lanes") for f in self._script):
+            data = b'{"stream_id":%b,' % _encode(lane) + data[1:]
+        text = TextMessage(data=data.decode())
+        self._send(lambda: self._socket.send(text))
+
+    def _send(self, made: Callable[[], bytes]) -> None:
+        try:
+            self._out += made()
+        except ProtocolError:
+            return  # it is closing already
+        if self._empty.is_set():
+            self._empty = trio.Event()
+        self._work.set()
+
+    async def _write(self) -> None:
+        try:
+            while True:
+                if not self._out or self._silent:
+                    self._empty.set()
+                    self._work = trio.Event()
+                    await self._work.wait()
+                    continue
+                sent = self._stream.send_nowait(self._out)
+                del self._out[:sent]
+                if not sent:
+                    await self._stream.wait_writable()
+        except OSError:
+            self._scope.cancel()
+            self._empty.set()
+
+
+def _is(fault: Fault, kind: str) -> bool:
+    return isinstance(fault, Socket) and fault.kind == kind
+
+
+def _realtime(data: bytes) -> bytes:
+    """The end of a response in the words of the realtime API."""
+    event = _decode(data)
+    if event["type"] not in ("response.completed", "response.incomplete", "response.cancelled"):
+        return data
+    return _encode({**event, "type": "response.done"})

@@ -1,0 +1,175 @@
+"""One transaction on a ledger: rows in, figures checked and changed, everything or nothing.
+
+Rule 1: the accounts are changed by what the rows change and by nothing else, so that they are the
+        sums of the rows after every transaction.
+Rule 2: news is applied to the row as the file has it: a row that another process has ended stays
+        as it is.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from datetime import tzinfo
+
+from streamnursery.core.ledger import Account, Limits, Shortfall, accounts, shortfall
+from streamnursery.core.ledger_row import News, Posting, change, figures_of, posted
+from streamnursery.storage.owners import Owner
+from streamnursery.values.spending import Figures, Flag, LedgerRow, Payer, RowState
+
+_ROW = (
+    "id, request, attempt, model, tenant, endpoint, at, day, reserved, estimate, state, billed, "
+    "input_tokens, output_tokens, flags"
+)
+
+
+class Book:
+    """Used between BEGIN and COMMIT, then thrown away."""
+
+    def __init__(self, connection: sqlite3.Connection, limits: Limits, zone: tzinfo) -> None:
+        self._connection = connection
+        self._limits = limits
+        self._zone = zone
+        self._figures: dict[Account, Figures] = {}
+        self._changed: set[Account] = set()
+
+    def figures(self, account: Account) -> Figures:
+        """With what this transaction has done."""
+        figures = self._figures.get(account)
+        if figures is None:
+            query = (
+                "SELECT spent, reserved, uncertain FROM accounts "
+                "WHERE scope = ? AND name = ? AND window = ?"
+            )
+            found = self._connection.execute(query, account).fetchone()
+            figures = self._figures[account] = Figures(*found) if found else Figures()
+        return figures
+
+    def reserve(self, row: LedgerRow, owner: str) -> Shortfall | None:
+        """Write the row if every limit has room for it. A row that is there stays as it is."""
+        if self.row(row.id) is not None:
+            return None
+        short = self._shortfall(row.payer, row.reserved, row.at)
+        if short is None:
+            marks = ", ".join("?" * 16)
+            self._connection.execute(
+                f"INSERT INTO attempts (owner, {_ROW}) VALUES ({marks})", (owner, *_values(row))
+            )
+            self._book(row, figures_of(row))
+        return short
+
+    def post(self, posting: Posting) -> Shortfall | None:
+        """Apply news to a row; what stands against it where it wants more than there is."""
+        before = self.row(posting.row)
+        if before is None:
+            return None
+        after = posted(before, posting)
+        if after is before:
+            return None
+        moved = change(before, after)
+        if posting.news is News.EXTEND:
+            short = self._shortfall(before.payer, moved.reserved, before.at)
+            if short is not None:
+                return short
+        self._connection.execute(
+            "UPDATE attempts SET reserved = ?, estimate = ?, state = ?, billed = ?, "
+            "input_tokens = ?, output_tokens = ?, flags = ? WHERE id = ?",
+            (*_values(after)[8:], after.id),
+        )
+        self._book(after, moved)
+        return None
+
+    def row(self, name: str) -> LedgerRow | None:
+        query = f"SELECT {_ROW} FROM attempts WHERE id = ?"
+        found = self._connection.execute(query, (name,)).fetchone()
+        return None if found is None else row_of(found)
+
+    def rows(self, state: RowState, owner: str | None = None) -> list[LedgerRow]:
+        """Rows in a state, of one owner or of all, the oldest first."""
+        query = f"SELECT {_ROW} FROM attempts WHERE state = ?"
+        values = [state.value]
+        if owner is not None:
+            query += " AND owner = ?"
+            values.append(owner)
+        found = self._connection.execute(f"{query} ORDER BY at, id", values)
+        return [row_of(values) for values in found]
+
+    def claim(self, alert: str) -> bool:
+        """Whether nobody had claimed this alert before."""
+        query = "INSERT INTO alerts (key) VALUES (?) ON CONFLICT DO NOTHING"
+        return self._connection.execute(query, (alert,)).rowcount == 1
+
+    def enter(self, owner: Owner) -> None:
+        """`owner` has opened the ledger."""
+        values = (owner.id, owner.pid, owner.started, owner.boot)
+        query = "INSERT INTO owners VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        self._connection.execute(query, values)
+
+    def leave(self, owner: str) -> None:
+        """`owner` has closed it, or is dead: nobody will see the end of what it sent."""
+        for row in self.rows(RowState.SENDING, owner):
+            self.post(Posting(row.id, News.DOUBT))
+        self._connection.execute("DELETE FROM owners WHERE id = ?", (owner,))
+
+    def bury(self, lives: Callable[[Owner], bool], but: str) -> int:
+        """`leave` for every dead owner; how many there were."""
+        query = "SELECT id, pid, started, boot FROM owners"
+        owners = [Owner(*values) for values in self._connection.execute(query).fetchall()]
+        dead = [owner for owner in owners if owner.id != but and not lives(owner)]
+        for owner in dead:
+            self.leave(owner.id)
+        return len(dead)
+
+    def save(self) -> None:
+        """Write what the accounts have changed by; the last thing before COMMIT."""
+        self._connection.executemany(
+            "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (scope, name, window) "
+            "DO UPDATE SET spent = excluded.spent, reserved = excluded.reserved, "
+            "uncertain = excluded.uncertain",
+            [
+                (*account, figures.spent, figures.reserved, figures.uncertain)
+                for account, figures in self._figures.items()
+                if account in self._changed
+            ],
+        )
+
+    def _shortfall(self, payer: Payer, amount: int, wall: float) -> Shortfall | None:
+        limits = self._limits.of(payer)
+        return shortfall(limits, amount, wall, self._zone, self.figures, lambda _: 0)
+
+    def _book(self, row: LedgerRow, moved: Figures) -> None:
+        for account in accounts(row):
+            self._figures[account] = self.figures(account) + moved
+            self._changed.add(account)
+
+
+def _values(row: LedgerRow) -> tuple[object, ...]:
+    """In the order of `_ROW`."""
+    return (
+        *(row.id, row.request, row.attempt),
+        *(row.payer.model, row.payer.tenant, row.payer.endpoint),
+        *(row.at, row.day, row.reserved, row.estimate, row.state.value, row.billed),
+        *(row.input_tokens, row.output_tokens),
+        " ".join(sorted(flag.value for flag in row.flags)),
+    )
+
+
+def row_of(values: Iterable[object]) -> LedgerRow:
+    """A row as a query for `_ROW` gives it."""
+    name, request, attempt, model, tenant, endpoint, *rest = values
+    at, day, reserved, estimate, state, billed, spent, made, flags = rest
+    found = RowState(state)
+    return LedgerRow(
+        str(name),
+        int(str(request)),
+        int(str(attempt)),
+        Payer(str(model), str(tenant), str(endpoint)),
+        float(str(at)),
+        str(day),
+        int(str(reserved)),
+        int(str(estimate)),
+        found,
+        int(str(billed)),
+        int(str(spent)),
+        int(str(made)),
+        frozenset(map(Flag, str(flags).split())),
+        int(str(estimate)) if found is RowState.UNCERTAIN else 0,
+    )

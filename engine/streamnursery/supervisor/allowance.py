@@ -1,0 +1,49 @@
+"""Watches one attempt outgrow the money that was reserved for it."""
+
+import attrs
+
+from streamnursery.core.settlement import Ending, received_tokens
+from streamnursery.core.transcript import Transcript
+from streamnursery.supervisor.ports import Reservation
+from streamnursery.values.errors import EngineError
+from streamnursery.values.records import AttemptState
+
+NOTHING_SENT = Ending(AttemptState.NOT_SENT)
+_FIRST_LOOK = 16
+"""Content events before the text is looked at: one event may hold many tokens."""
+
+
+@attrs.define(eq=False)
+class Allowance:
+    """What an attempt may still receive. The text is counted now and then, not per read."""
+
+    reservation: Reservation
+    transcript: Transcript
+    look_at: int = attrs.field(default=_FIRST_LOOK, init=False)
+    """Content events at which `outgrown` is to be asked."""
+    _before: int = attrs.field(init=False)
+    """Characters that earlier attempts delivered."""
+
+    def __attrs_post_init__(self) -> None:
+        self._before = self.transcript.characters
+
+    def begin_again(self) -> None:
+        """What earlier attempts delivered is void, and leaves the transcript."""
+        self._before = 0
+
+    def outgrown(self, content_events: int) -> EngineError | None:
+        """Why the stream has to stop; None when there is money for more."""
+        tokens = self.received(content_events)
+        refused = self.reservation.grow(tokens)
+        left = max(0, self.reservation.look_at - tokens)
+        # Half of the way, at the tokens per event so far: a few looks for each reservation.
+        self.look_at = content_events + max(1, left * content_events // (2 * max(1, tokens)))
+        return refused
+
+    def received(self, content_events: int) -> int:
+        """Tokens that this attempt has delivered."""
+        characters = max(0, self.transcript.characters - self._before)
+        return received_tokens(content_events, characters)
+
+    def settle(self, ending: Ending, content_events: int) -> None:
+        self.reservation.settle(ending, self.received(content_events) if content_events else 0)

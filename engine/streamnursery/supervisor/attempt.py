@@ -1,0 +1,311 @@
+"""One attempt: one HTTP exchange under the provider's clocks.
+
+Start reading here: this is where transport, wire and channel meet.
+
+Rule 1: every wait on the provider is under exactly one scope, and the clock that ends it is named.
+Rule 2: whatever happens, `response.close()` runs, synchronously: the socket is back in the pool or
+        closed before the attempt is over. Only a clean end waits, 50 ms at most, for the last
+        bytes that make the connection reusable, and not beyond the deadline.
+Rule 3: the state says what the provider may have seen, and never goes back.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import NoReturn
+
+import attrs
+import trio
+
+from streamnursery.core import buggify
+from streamnursery.core.meter import Meter
+from streamnursery.core.patience import Clock, PatienceClock
+from streamnursery.core.route_plan import Stop
+from streamnursery.pipeline.delivery import Delivery
+from streamnursery.supervisor.allowance import Allowance
+from streamnursery.supervisor.endpoint import Outlet
+from streamnursery.supervisor.ports import HttpResponse, Phase
+from streamnursery.supervisor.resume import Asking
+from streamnursery.supervisor.sink import StreamSink
+from streamnursery.values.errors import (
+    ConnectTimeoutError,
+    EngineError,
+    FirstByteTimeoutError,
+    FirstTokenTimeoutError,
+    IdleTimeoutError,
+    PatienceError,
+    TotalTimeoutError,
+)
+from streamnursery.values.events import Restarted, StreamEvent
+from streamnursery.values.http import Header, HttpHead
+from streamnursery.values.rates import RateNews
+from streamnursery.values.records import AttemptRecord, AttemptState
+from streamnursery.values.usage import Usage
+from streamnursery.wire.answers import request_id
+from streamnursery.wire.dialect import StreamDecoder
+from streamnursery.wire.rate_headers import rate_news
+
+MAX_ERROR_BODY = 64 * 1024
+_ERROR_BODY_SECONDS = 5.0
+
+_TIMEOUTS: dict[Clock, tuple[type[PatienceError], str]] = {
+    Clock.CONNECT: (ConnectTimeoutError, "no connection"),
+    Clock.FIRST_BYTE: (FirstByteTimeoutError, "no response head"),
+    Clock.FIRST_TOKEN: (FirstTokenTimeoutError, "no first token"),
+    Clock.IDLE: (IdleTimeoutError, "no further content"),
+    Clock.TOTAL: (TotalTimeoutError, "no end of the answer"),
+}
+
+
+@attrs.define(eq=False)
+class Attempt:
+    """One exchange; it is its own `Progress`."""
+
+    number: int
+    stop: Stop
+    outlet: Outlet
+    asking: Asking
+    delivery: Delivery
+    clock: PatienceClock
+    meter: Meter
+    wall_time: float
+    """Unix time at the start, for dates in headers."""
+    first_token: Callable[[float], None]
+    """Called with the time at which the first content arrived."""
+    heard: Callable[[Sequence[RateNews], float], None]
+    """Called when the head of the answer has come, with what it says of the provider's limits."""
+    allowance: Allowance
+    headers: tuple[Header, ...] = ()
+    hedge: bool = False
+    """Made beside another attempt."""
+    may_claim: Callable[[], bool] = lambda: True
+    """Whether the stream is to be had, asked once, with the first content."""
+    lost: bool = attrs.field(default=False, init=False)
+    """Another attempt owns the stream; this one says nothing more."""
+    state: AttemptState = attrs.field(default=AttemptState.NOT_SENT, init=False)
+    status: int | None = attrs.field(default=None, init=False)
+    request_id: str | None = attrs.field(default=None, init=False)
+    error: EngineError | None = attrs.field(default=None, init=False)
+    """What ended it, if something did."""
+    started_at: float = attrs.field(factory=trio.current_time, init=False)
+    _watch: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _sink: StreamSink | None = attrs.field(default=None, init=False)
+
+    @property
+    def done(self) -> bool:
+        """The answer is whole."""
+        return self.state is AttemptState.DONE
+
+    @property
+    def committed(self) -> bool:
+        """Content of it was put into the stream."""
+        return self._sink is not None and self._sink.committed
+
+    @property
+    def claimed(self) -> bool:
+        """Something of it was put into the stream; in most ways of asking that is content."""
+        return self._sink is not None and self._sink.claimed
+
+    @property
+    def first_token_at(self) -> float | None:
+        return self._sink.first_token_at if self._sink is not None else None
+
+    @property
+    def content_events(self) -> int:
+        return self._sink.content_events if self._sink is not None else 0
+
+    @property
+    def decoder(self) -> StreamDecoder | None:
+        """Its cursor stands behind everything that was put."""
+        return self._sink.decoder if self._sink is not None else None
+
+    @property
+    def usage(self) -> Usage | None:
+        """As reported; without a report at least what was delivered, as an estimate."""
+        if self._sink is None:
+            return None
+        if self._sink.usage is None and self.committed:
+            return Usage(output_tokens=self.content_events, estimated=True)
+        return self._sink.usage
+
+    async def run(self) -> None:
+        """Deliver the answer to its end.
+
+        Raises:
+            EngineError: what ended it, with endpoint, status and request id filled in.
+        """
+        try:
+            response = await self._open()
+            try:
+                now = trio.current_time()
+                self.clock.answered(now)
+                await self._check(response, now)
+                if buggify.world is not None:
+                    await buggify.world.pause("attempt.opened")
+                await self._receive(response)
+            finally:
+                response.close()
+        except EngineError as error:
+            self.error = error
+            error.endpoint = error.endpoint or self.outlet.endpoint.name
+            error.status = error.status if error.status is not None else self.status
+            error.request_id = error.request_id or self.request_id
+            raise
+        finally:
+            if not self.lost:
+                self.delivery.under_way = False
+
+    def enter(self, phase: Phase) -> None:
+        if phase is Phase.SENDING:
+            self.state = AttemptState.MAYBE_SENT
+            self.delivery.under_way = True
+            return
+        now, name = trio.current_time(), self.outlet.endpoint.name
+        if phase is Phase.CONNECTING:
+            self.clock.connecting(now)
+            self._waits_for(f"a connection to {name}")
+        else:
+            self.clock.connected(now)
+            self._waits_for(f"the answer of {name}")
+        self._watch.deadline = self.clock.deadline
+
+    def give_up(self) -> None:
+        """Another attempt owns the stream: nothing of this one is taken any more."""
+        self.lost = True
+        if self._sink is not None:
+            self._sink.give_up()
+
+    def _waits_for(self, what: str) -> None:
+        if not self.lost:
+            self.delivery.waits = what
+
+    def record(self, now: float) -> AttemptRecord:
+        """What the attempt did, once it is over."""
+        return AttemptRecord(
+            number=self.number,
+            route=str(self.stop.route),
+            state=self.state,
+            started_at=self.started_at,
+            ended_at=now,
+            error=self.error,
+            status=self.status,
+            request_id=self.request_id,
+            usage=self.usage,
+            hedge=self.hedge,
+        )
+
+    async def _open(self) -> HttpResponse:
+        outlet = self.outlet
+        request = self.asking.http_request(outlet, self.stop, self.headers)
+        with self._watch:
+            return await outlet.transport.open(request, self)
+        self._time_out()
+
+    async def _check(self, response: HttpResponse, now: float) -> None:
+        """Raise what the head says, if it says no."""
+        head = response.head
+        self.status = head.status
+        self.request_id = request_id(head)
+        if not self.lost:
+            self.delivery.request_id = self.request_id
+        self.heard(self._news(head, now), now)
+        dialect = self.outlet.dialect
+        if not 200 <= head.status < 300 or not dialect.check_head(head):
+            body = await _error_body(response)
+            raise dialect.error_from_answer(head, body, now=self.wall_time)
+
+    async def _receive(self, response: HttpResponse) -> None:
+        sink = self._sink = StreamSink(
+            self.asking.decoder(self.outlet, self.stop),
+            self.delivery,
+            self.clock,
+            self.meter,
+            hold=self.asking.hides_beginning,
+            claim=partial(self._claim, response),
+            first_token=self.first_token,
+            before_finish=self._finish,
+            allowance=self.allowance,
+            spoil=response.spoil,
+        )
+        self._waits_for(f"content from {self.outlet.endpoint.name}")
+        try:
+            response.attach(sink)
+            await self._watch_over(sink)
+            if buggify.world is not None:
+                await buggify.world.pause("attempt.ended")
+        finally:
+            if sink.claimed:
+                self.delivery.channel.on_room = None
+            if sink.committed and self.state is not AttemptState.DONE:
+                self.state = AttemptState.COMMITTED
+        if sink.failure is not None:
+            raise sink.failure
+        if sink.claimed and not sink.body_ended:
+            await response.drain(self.delivery.deadline, blank=True)
+
+    def _news(self, head: HttpHead, now: float) -> Sequence[RateNews]:
+        if not self.outlet.endpoint.learn_rates:
+            return ()
+        return rate_news(head, now=self.wall_time + now - self.started_at)
+
+    def _claim(self, response: HttpResponse) -> list[StreamEvent] | None:
+        """Take the stream: what comes before the first content; None: it is not to be had."""
+        assert self._sink is not None
+        over = self.delivery.outcome is not None and not self.delivery.draining
+        if over or not self.may_claim():
+            return None
+        self.delivery.route, self.delivery.request_id = str(self.stop.route), self.request_id
+        self.delivery.channel.on_room = partial(_on_room, self._sink, response)
+        mark = self.asking.mark(self.number, self.delivery)
+        if type(mark) is Restarted:
+            self.allowance.begin_again()
+        return [] if mark is None else [mark]
+
+    def _finish(self) -> None:
+        """The answer is whole: say so before its last event can be read."""
+        assert self._sink is not None
+        decoder: StreamDecoder = self._sink.decoder
+        self.state = AttemptState.DONE
+        self.delivery.waits = None
+        self.delivery.response_id = decoder.response_id
+        self.delivery.response_model = decoder.response_model
+        self.delivery.attempts.append(self.record(trio.current_time()))
+
+    async def _watch_over(self, sink: StreamSink) -> None:
+        # The scope is not moved per read: it wakes at an old date and looks at the clocks.
+        while not sink.ended:
+            with trio.CancelScope(deadline=self.clock.deadline) as sink.watch:
+                if buggify.world is not None and buggify.world.strikes("attempt.watch"):
+                    sink.watch.deadline = min(self.clock.deadline, trio.current_time() + 0.01)
+                await sink.wait_ended()
+                return
+            if self.clock.expired(trio.current_time()) is not None:
+                self._time_out()
+
+    def _time_out(self) -> NoReturn:
+        clock = self.clock.expired(trio.current_time()) or Clock.TOTAL
+        kind, what = _TIMEOUTS[clock]
+        limit = (
+            self.clock.total if clock is Clock.TOTAL else getattr(self.clock.patience, clock.value)
+        )
+        msg = f"{self.stop.route}: {what} within patience.{clock.value} = {limit:g} s"
+        raise kind(msg)
+
+
+def _on_room(sink: StreamSink, response: HttpResponse) -> None:
+    sink.room()
+    response.resume()
+
+
+async def _error_body(response: HttpResponse) -> bytes:
+    """What there is of an error's body: bounded, and no reason to lose the error itself."""
+    body = bytearray()
+    with trio.move_on_after(_ERROR_BODY_SECONDS):
+        try:
+            while len(body) < MAX_ERROR_BODY:
+                data = await response.receive_some()
+                if not data:
+                    break
+                body += data
+        except EngineError:
+            pass
+    return bytes(body[:MAX_ERROR_BODY])

@@ -1,0 +1,102 @@
+"""What is told of one attempt: to its route's gate, its lease, its request and the observers.
+
+Rule 1: a gate hears exactly once what became of the call it let through.
+Rule 2: an attempt has one record. A whole one is put down before its last event can be read, since
+        the consumer may go on from there before the attempt's task runs again.
+"""
+
+import attrs
+import trio
+
+from streamnursery.core.route_gate import Visit
+from streamnursery.core.route_plan import Stop
+from streamnursery.core.settlement import Ending
+from streamnursery.pipeline.delivery import Delivery
+from streamnursery.supervisor.allowance import Allowance
+from streamnursery.supervisor.attempt import Attempt
+from streamnursery.supervisor.course import Course
+from streamnursery.supervisor.ports import AttemptLease, Recorder
+from streamnursery.values.errors import (
+    EngineError,
+    FirstByteTimeoutError,
+    FirstTokenTimeoutError,
+    ProviderError,
+)
+from streamnursery.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
+from streamnursery.values.records import AttemptRecord, AttemptState
+from streamnursery.values.usage import Usage
+
+_REFUSES = (429, 503, 529)
+_TIMES_OUT = (FirstByteTimeoutError, FirstTokenTimeoutError)
+
+
+def _is_overload(error: EngineError | None) -> bool:
+    return isinstance(error, _TIMES_OUT) or (error is not None and error.status in _REFUSES)
+
+
+@attrs.define(eq=False)
+class Booking:
+    """The books of one attempt."""
+
+    number: int
+    """Of the attempt within its request, from 1."""
+    stop: Stop
+    visit: Visit
+    lease: AttemptLease
+    allowance: Allowance
+    delivery: Delivery
+    course: Course
+    recorder: Recorder
+
+    def started(self, attempt: Attempt) -> None:
+        if self.recorder.listening:
+            course, route = self.course, str(self.stop.route)
+            self.recorder.emit(
+                AttemptStarted(attempt.started_at, course.number, course.model, self.number, route)
+            )
+
+    def first_token(self, now: float) -> None:
+        self.visit.answered(now)
+        self.lease.answered(now)
+        if self.recorder.listening:
+            course, ttft = self.course, now - self.delivery.started_at
+            self.recorder.emit(FirstToken(now, course.number, course.model, self.number, ttft))
+
+    def over(self, attempt: Attempt) -> None:
+        """The attempt is over: whole, failed, or left by us."""
+        now = trio.current_time()
+        if attempt.error is not None or attempt.done:
+            self.visit.ended(attempt.error, now)
+        self.visit.left(now)
+        record = attempt.record(now)
+        self._settle(attempt, record)
+        refused = isinstance(attempt.error, ProviderError)
+        ending = Ending(record.state, record.status, _reported(record), refused)
+        self.allowance.settle(ending, attempt.content_events)
+        if _is_overload(attempt.error):
+            self.lease.overloaded(now)
+        if not attempt.done:
+            self.delivery.attempts.append(record)
+        if self.recorder.listening:
+            self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))
+
+    def _settle(self, attempt: Attempt, record: AttemptRecord) -> None:
+        """The lease learns what was used; of an attempt that broke nobody knows for sure."""
+        if record.state is AttemptState.NOT_SENT:
+            return
+        usage = record.usage
+        reported = _reported(record)
+        if not attempt.done:
+            self.lease.settle(reported)
+            return
+        if reported is not None:
+            self.course.learn(self.stop, reported)
+        if usage is None or usage.output_tokens is None:
+            counted = attempt.content_events
+            usage = attrs.evolve(usage or Usage(), output_tokens=counted, estimated=True)
+        self.lease.settle(usage)
+
+
+def _reported(record: AttemptRecord) -> Usage | None:
+    """What the provider itself said."""
+    return None if record.usage is not None and record.usage.estimated else record.usage

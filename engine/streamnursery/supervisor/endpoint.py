@@ -1,0 +1,113 @@
+"""An endpoint as the supervisor uses it: its values, its wire language, its way out."""
+
+from functools import lru_cache
+from urllib.parse import quote, urlencode
+
+import attrs
+
+from streamnursery._version import __version__
+from streamnursery.supervisor.ports import Transport
+from streamnursery.values.http import Header, HttpRequest, Peer, check_header
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.secret import Secret
+from streamnursery.values.settings import Auth, Endpoint
+from streamnursery.wire.dialect import Dialect, Resumption
+
+_AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
+    "bearer": ("authorization", "Bearer "),
+    "api-key": ("api-key", ""),
+    "x-api-key": ("x-api-key", ""),
+    "x-goog-api-key": ("x-goog-api-key", ""),
+}
+
+_SAFE = "/%:@!$&'()*+,;=~"
+"""What a path may hold besides letters and digits (RFC 3986 3.3)."""
+
+
+@attrs.frozen
+class Outlet:
+    """One endpoint, ready to send to."""
+
+    endpoint: Endpoint
+    dialect: Dialect
+    transport: Transport
+    _headers: tuple[Header, ...] = attrs.field(repr=False)
+    _peer: Peer
+    _query: str = attrs.field(repr=False)
+    _checked: int = attrs.field(init=False)
+    """How many headers were found fit to send, once for all requests."""
+
+    def __attrs_post_init__(self) -> None:
+        fit = all(check_header(name, value) is None for name, value in self._headers)
+        object.__setattr__(self, "_checked", len(self._headers) if fit else 0)
+
+    @classmethod
+    def of(cls, endpoint: Endpoint, dialect: Dialect, transport: Transport) -> "Outlet":
+        return cls(
+            endpoint,
+            dialect,
+            transport,
+            headers=_headers(endpoint),
+            peer=endpoint.peer,
+            query=f"?{urlencode(endpoint.query)}" if endpoint.query else "",
+        )
+
+    def http_request(
+        self, request: ChatRequest, model: str, extra: tuple[Header, ...] = ()
+    ) -> HttpRequest:
+        """`request` in this endpoint's language, with its key and with no other's.
+
+        Raises:
+            RequestError: the request cannot be encoded.
+        """
+        path = _quoted(self.endpoint.url.path + self.dialect.path(request))
+        return HttpRequest(
+            peer=self._peer,
+            method="POST",
+            target=path + self._query,
+            headers=self._headers + extra,
+            body=self.dialect.encode(request, self.endpoint, model),
+            checked=self._checked,
+        )
+
+    def heartbeat(self) -> HttpRequest:
+        """A question that costs nothing, with this endpoint's key and no other's."""
+        path = _quoted(self.endpoint.url.path + self.endpoint.heartbeat.path)
+        return HttpRequest(
+            peer=self._peer,
+            method="GET",
+            target=path + self._query,
+            headers=identity_headers(self.endpoint),
+        )
+
+    def resumption(self, asked: Resumption, extra: tuple[Header, ...] = ()) -> HttpRequest:
+        """The rest of a stream, asked for with this endpoint's key."""
+        query = urlencode({**self.endpoint.query, **asked.query})
+        path = self.endpoint.url.path + asked.path
+        return HttpRequest(
+            peer=self._peer,
+            method=asked.method,
+            target=_quoted(path) + (f"?{query}" if query else ""),
+            headers=self._headers + asked.headers + extra,
+            body=asked.body,
+        )
+
+
+@lru_cache(maxsize=1024)
+def _quoted(path: str) -> str:
+    return quote(path, safe=_SAFE)
+
+
+def _headers(endpoint: Endpoint) -> tuple[Header, ...]:
+    own = (("accept", "text/event-stream"), ("content-type", "application/json"))
+    return tuple({**dict(own), **dict(identity_headers(endpoint))}.items())
+
+
+def identity_headers(endpoint: Endpoint) -> tuple[Header, ...]:
+    """Who asks, with which key, and what the configuration adds; for any kind of request."""
+    headers: dict[str, str | Secret] = {"user-agent": f"streamnursery/{__version__}"}
+    if endpoint.key is not None and endpoint.auth != "none":
+        name, prefix = _AUTH_HEADERS[endpoint.auth]
+        headers[name] = Secret(prefix + endpoint.key.reveal())
+    headers.update({name.lower(): value for name, value in endpoint.headers.items()})
+    return tuple(headers.items())

@@ -1,0 +1,408 @@
+"""One request: its attempts, and the one outcome they come to.
+
+Rule 1: `core/recovery` decides, this file acts: it waits, asks for slots and sends.
+Rule 2: a lease lives as long as one attempt; no slot is held through a backoff.
+Rule 3: a request keeps its rank in the queue through all its attempts.
+Rule 4: what an attempt does is told by its `Booking`; a request may own several at once.
+"""
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from math import inf
+from typing import TypeAlias
+
+import attrs
+import trio
+
+from streamnursery.core import buggify
+from streamnursery.core.downgrade import downgrade
+from streamnursery.core.hedging import hedge_delay, hedge_stops
+from streamnursery.core.interruption import Usable
+from streamnursery.core.meter import Meter
+from streamnursery.core.patience import PatienceClock
+from streamnursery.core.recovery import (
+    Failure,
+    GiveUp,
+    NextRoute,
+    Position,
+    Step,
+    TryAgain,
+    next_step,
+)
+from streamnursery.core.route_gate import Closed, RouteGate, Visit
+from streamnursery.core.route_plan import Stop
+from streamnursery.pipeline.delivery import Delivery
+from streamnursery.supervisor.allowance import NOTHING_SENT, Allowance
+from streamnursery.supervisor.attempt import Attempt
+from streamnursery.supervisor.booking import Booking
+from streamnursery.supervisor.continuity import Continuity
+from streamnursery.supervisor.course import Course
+from streamnursery.supervisor.endpoint import Outlet
+from streamnursery.supervisor.hedge import Race, Runner
+from streamnursery.supervisor.idempotency import IdempotencyKeys
+from streamnursery.supervisor.ports import (
+    Admission,
+    AttemptLease,
+    Hold,
+    Money,
+    Recorder,
+    Reservation,
+)
+from streamnursery.supervisor.routes import Routes, closed_error
+from streamnursery.values.demand import Demand
+from streamnursery.values.errors import AdmissionError, EngineError, RateLimitedError, StorageError
+from streamnursery.values.events import Rerouted
+from streamnursery.values.lifecycle import Admitted, Hedged, Interrupted, Retrying, RouteChanged
+from streamnursery.values.policy import OnInterrupt
+
+Unanswered: TypeAlias = Attempt | Closed
+"""Why a visit to a route brought no whole answer."""
+
+
+@attrs.define(eq=False)
+class Supervisor:
+    """What the requests of an engine have in common."""
+
+    admission: Admission
+    money: Money
+    outlets: Mapping[str, Outlet]
+    meter: Callable[[str], Meter]
+    """The meter of a model."""
+    recorder: Recorder
+    wall: Callable[[], float]
+    dice: random.Random
+    routes: Routes = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.routes = Routes(self.dice)
+
+    def run(self, delivery: Delivery, course: Course) -> Awaitable[None]:
+        """Bring the request to its answer, all of it put into the delivery.
+
+        Raises:
+            EngineError: what ended the request.
+        """
+        return RequestRun(self, delivery, course, Position(course.plan)).run()
+
+
+@attrs.define(eq=False)
+class RequestRun:
+    """One request under way."""
+
+    supervisor: Supervisor
+    delivery: Delivery
+    course: Course
+    position: Position
+    _keys: IdempotencyKeys = attrs.field(init=False)
+    _begun: int = attrs.field(default=0, init=False)
+    """Attempts."""
+    _last: EngineError | None = attrs.field(default=None, init=False)
+    """The latest failure of an attempt, or what stands for it while none was sent."""
+    _continuity: Continuity = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._continuity = Continuity(self.delivery)
+        self._keys = IdempotencyKeys(self.supervisor.dice)
+
+    async def run(self) -> None:
+        self._go_cheaper()
+        while True:
+            if buggify.world is not None:
+                await buggify.world.pause("request.visit")
+            unanswered = await self._visit(self.position.stop)
+            if unanswered is None:
+                return
+            if isinstance(unanswered, NextRoute):
+                self._reroute(unanswered)
+                self.position = unanswered.position
+                continue
+            failure = self._failure(unanswered)
+            if self.delivery.draining:
+                return  # what broke has no reader to go on for
+            step = self._decide(failure, unanswered)
+            limited = isinstance(unanswered, Attempt) and isinstance(
+                unanswered.error, RateLimitedError
+            )
+            if isinstance(step, TryAgain) and limited:
+                # Also without a date: a 429 speaks to everybody, not to the one who got it.
+                gate = self.supervisor.routes.gate(self.position.stop.route)
+                gate.pause(step.after, trio.current_time())
+            if isinstance(step, GiveUp):
+                error = self._continuity.error or self._last
+                assert error is not None
+                error.add_note(str(step))
+                raise error
+            await self._take(step)
+            self.position = step.position
+
+    def _go_cheaper(self) -> None:
+        """Begin at a cheaper model of the plan where a soft budget is nearly spent."""
+        stops, deadline = self.course.plan.stops, self.delivery.deadline
+        if len(stops) == 1:
+            return
+        choices = [(self.course.demand(stop, deadline), stop.route) for stop in stops]
+        at = self.supervisor.money.cheaper(self.delivery.request, choices)
+        if at is not None:
+            step = NextRoute("budget", self.position.moved_to(at, self.position.barred), 0.0)
+            self._reroute(step)
+            self.position = step.position
+
+    def _failure(self, unanswered: Unanswered) -> Failure:
+        now = trio.current_time()
+        if isinstance(unanswered, Closed):
+            self._last = self._last or closed_error(self.position.stop, unanswered, now)
+            return Failure.closed(unanswered, now)
+        assert unanswered.error is not None
+        self._last = unanswered.error
+        return Failure.of(self._last, committed=self.delivery.committed)
+
+    def _decide(self, failure: Failure, unanswered: Unanswered) -> Step:
+        if not self.delivery.committed:
+            return self._next_step(failure)
+        attempt = unanswered if isinstance(unanswered, Attempt) else None
+        asking = self._continuity.asking
+        step = self._continuity.after(failure, attempt, self._next_step)
+        if isinstance(step, GiveUp):
+            self._tell_interrupted("fail", step.why)
+            return step
+        if self._continuity.asking is not asking:
+            self._keys.forget()
+            self._tell_interrupted(step.how, str(step))
+        return step.step
+
+    def _tell_interrupted(self, how: OnInterrupt, why: str) -> None:
+        now, course = trio.current_time(), self.course
+        self.supervisor.recorder.emit(Interrupted(now, course.number, course.model, how, why))
+
+    def _next_step(self, failure: Failure, usable: Usable = lambda _: True) -> Step:
+        now, routes = trio.current_time(), self.supervisor.routes
+        return next_step(
+            failure,
+            self.position,
+            now=now,
+            deadline=self.delivery.deadline,
+            dice=routes.gate(self.position.stop.route).dice(),
+            budget_left=routes.budget_left(self.course.plan, now),
+            usable=usable,
+        )
+
+    async def _visit(self, stop: Stop) -> Unanswered | NextRoute | None:
+        """Try the route once; None when the answer is whole, a step when its queue is too long."""
+        supervisor, delivery = self.supervisor, self.delivery
+        gate = supervisor.routes.gate(stop.route)
+        closed = gate.peek(trio.current_time())
+        if closed is not None:
+            return closed  # without queueing first: there may be another route
+        demand = self.course.demand(stop, delivery.deadline)
+        delivery.waits = f"room in the budget of {stop.model}"
+        hold = await supervisor.money.hold(delivery.request, demand, stop.route)
+        try:
+            return await self._queue(stop, gate, demand, hold)
+        finally:
+            hold.drop()
+
+    async def _queue(
+        self, stop: Stop, gate: RouteGate, demand: Demand, hold: Hold
+    ) -> Unanswered | NextRoute | None:
+        """Wait for a lease, and use it once the money is reserved."""
+        supervisor, queued_at = self.supervisor, trio.current_time()
+        self.delivery.waits = partial(supervisor.admission.binding_limit, demand)
+        if stop.downgrade_after is None or self.delivery.committed:
+            lease = await supervisor.admission.acquire(demand)
+        else:
+            queued = await self._queue_for_a_while(stop, demand, stop.downgrade_after)
+            if isinstance(queued, NextRoute):
+                return queued
+            lease = queued
+        reservation = None
+        try:
+            reservation = await hold.reserve(self._begun + 1)
+            if buggify.world is not None:
+                await buggify.world.pause("request.reserved")
+            now = trio.current_time()
+            visit = gate.enter(now)
+            if isinstance(visit, Closed):
+                return visit
+            self._admitted(now, queued_at)
+            if self.position.new_here:
+                supervisor.routes.budget(stop.endpoint).deposit(now)
+            self.delivery.route = str(stop.route)
+            attempt = await self._run(self._runner(stop, visit, lease, reservation))
+            return attempt if attempt.error is not None else None
+        finally:
+            if reservation is not None:
+                reservation.settle(NOTHING_SENT, 0)  # unless the attempt has
+            lease.release()
+
+    async def _queue_for_a_while(
+        self, stop: Stop, demand: Demand, seconds: float
+    ) -> AttemptLease | NextRoute:
+        """A lease, or where to go when the wait for `stop` gets too long."""
+        request, deadline = self.delivery.request, self.delivery.deadline
+
+        def dearer(other: Stop) -> bool:
+            there = (self.course.demand(other, deadline), other.route)
+            return self.supervisor.money.dearer(request, (demand, stop.route), there)
+
+        step = downgrade(self.position, dearer)
+        with trio.move_on_after(seconds if step is not None else inf):
+            return await self.supervisor.admission.acquire(demand)
+        assert step is not None
+        return step
+
+    def _admitted(self, now: float, queued_at: float) -> None:
+        delivery, course = self.delivery, self.course
+        if delivery.admitted_at is None:
+            delivery.admitted_at = now
+            course.meter.queue_time.add(now - delivery.started_at)
+        recorder = self.supervisor.recorder
+        if recorder.listening:
+            recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
+
+    async def _run(self, first: Runner) -> Attempt:
+        """One attempt, or two beside each other; the one that counts."""
+        stop = first.attempt.stop
+        began, lately = first.attempt.started_at, self.supervisor.meter(stop.model).first_tokens
+        committed = self.delivery.committed
+        delay = None if committed else hedge_delay(stop.hedge_after, lately)
+        if delay is None:
+            await first.run()
+            counts = first.attempt
+        else:
+            counts = await Race(delay, partial(self._hedge, delay)).run(first)
+            self._move_to(counts)
+        if counts.first_token_at is not None and not committed:
+            lately.add(counts.first_token_at - began)
+        return counts
+
+    async def _hedge(self, delay: float, wanted: Callable[[], bool]) -> Runner | None:
+        """A second attempt, if everything for it is free now and it is still wanted then."""
+        supervisor, now = self.supervisor, trio.current_time()
+        for stop in hedge_stops(self.position):
+            gate = supervisor.routes.gate(stop.route)
+            if gate.peek(now) is not None or supervisor.routes.budget(stop.endpoint).level(now) < 1:
+                continue
+            demand = self.course.demand(stop, self.delivery.deadline)
+            try:
+                hold = supervisor.money.hold_nowait(self.delivery.request, demand, stop.route)
+            except AdmissionError:
+                continue
+            try:
+                lease = supervisor.admission.acquire_nowait(demand)
+            except (trio.WouldBlock, AdmissionError):
+                hold.drop()
+                continue
+            runner = await self._begin_hedge(stop, hold, lease, wanted)
+            return None if runner is None else self._tell_hedged(runner, delay)
+        return None
+
+    async def _begin_hedge(
+        self, stop: Stop, hold: Hold, lease: AttemptLease, wanted: Callable[[], bool]
+    ) -> Runner | None:
+        runner, reservation = None, None
+        try:
+            reservation = await hold.reserve(self._begun + 1)
+            now, routes = trio.current_time(), self.supervisor.routes
+            visit = routes.gate(stop.route).enter(now) if wanted() else None
+            if isinstance(visit, Visit):
+                routes.budget(stop.endpoint).withdraw(now)
+                runner = self._runner(stop, visit, lease, reservation, hedge=True)
+        except (AdmissionError, StorageError):
+            pass  # the first attempt has all it needs
+        finally:
+            hold.drop()
+            if runner is None:
+                lease.release()
+                if reservation is not None:
+                    reservation.settle(NOTHING_SENT, 0)
+        return runner
+
+    def _tell_hedged(self, runner: Runner, delay: float) -> Runner:
+        attempt, course, now = runner.attempt, self.course, trio.current_time()
+        self.position = self.position.having_visited(attempt.stop.endpoint)
+        course.meter.hedges += 1
+        route = str(attempt.stop.route)
+        record = Hedged(now, course.number, course.model, attempt.number, route, delay)
+        self.supervisor.recorder.emit(record)
+        return runner
+
+    def _move_to(self, counts: Attempt) -> None:
+        """A hedge that owns the stream is where the request stands now."""
+        if counts.hedge:
+            self.course.meter.hedges_won += 1
+            self.position = self.position.at_stop(counts.stop)
+
+    def _runner(
+        self,
+        stop: Stop,
+        visit: Visit,
+        lease: AttemptLease,
+        reservation: Reservation,
+        *,
+        hedge: bool = False,
+    ) -> Runner:
+        self._begun += 1
+        self.delivery.attempt = self._begun
+        booking = Booking(
+            self._begun,
+            stop,
+            visit,
+            lease,
+            Allowance(reservation, self.delivery.transcript),
+            self.delivery,
+            self.course,
+            self.supervisor.recorder,
+        )
+        return Runner(self._make_attempt(booking, hedge=hedge), booking, lease)
+
+    def _make_attempt(self, booking: Booking, *, hedge: bool) -> Attempt:
+        supervisor, stop = self.supervisor, booking.stop
+        meter = supervisor.meter(stop.model)
+        total = meter.total_patience(stop.patience, self.delivery.request)
+        return Attempt(
+            number=booking.number,
+            stop=stop,
+            outlet=supervisor.outlets[stop.endpoint],
+            asking=self._continuity.asking,
+            delivery=self.delivery,
+            clock=PatienceClock(stop.patience, total),
+            meter=meter,
+            wall_time=supervisor.wall(),
+            first_token=booking.first_token,
+            heard=booking.lease.heard,
+            allowance=booking.allowance,
+            headers=(self._keys.fresh() if hedge else self._keys.of(stop.route),),
+            hedge=hedge,
+        )
+
+    async def _take(self, step: TryAgain | NextRoute) -> None:
+        supervisor, course = self.supervisor, self.course
+        now = trio.current_time()
+        budget = supervisor.routes.budget(step.position.stop.endpoint)
+        if step.cost:
+            budget.withdraw(now, step.cost)
+        if isinstance(step, NextRoute):
+            self._reroute(step)
+            return
+        supervisor.recorder.emit(Retrying(now, course.number, course.model, step.after, step.why))
+        self.delivery.waits = f"the end of a backoff of {step.after:.3g} s after {step.why}"
+        if step.cost:
+            course.meter.retries += 1
+            try:
+                await trio.sleep(step.after)
+                if buggify.world is not None:
+                    await buggify.world.pause("request.backoff")
+            except trio.Cancelled:
+                budget.refund(now, step.cost)
+                raise
+        else:
+            await supervisor.routes.wait_at_gate(step.after, supervisor.admission.max_queued)
+
+    def _reroute(self, step: NextRoute) -> None:
+        source, target = str(self.position.stop.route), str(step.position.stop.route)
+        course = self.course
+        course.meter.reroutes += 1
+        about = (trio.current_time(), course.number, course.model)
+        self.supervisor.recorder.emit(RouteChanged(*about, source, target, step.why))
+        self.delivery.put([Rerouted(source, target, step.why)], 0)

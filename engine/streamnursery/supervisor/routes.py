@@ -1,0 +1,88 @@
+"""The routes of an engine and what all its requests share there: gates, retry budgets, the queue
+in front of a closed gate."""
+
+import random
+
+import attrs
+import trio
+
+from streamnursery.core.retry_budget import RetryBudget
+from streamnursery.core.route_gate import Closed, RouteGate
+from streamnursery.core.route_plan import Plan, Stop
+from streamnursery.values.errors import EngineError, OverloadedError, RateLimitedError, ServerError
+from streamnursery.values.settings import Route
+
+
+@attrs.define(eq=False)
+class Routes:
+    """Made as they are used."""
+
+    dice: random.Random
+    gates: dict[Route, RouteGate] = attrs.field(factory=dict, init=False)
+    budgets: dict[str, RetryBudget] = attrs.field(factory=dict, init=False)
+    _silent: dict[str, tuple[EngineError, float, float]] = attrs.field(factory=dict, init=False)
+    """Endpoints whose last heartbeat failed: why, when, and when the next one comes."""
+    _at_gates: int = attrs.field(default=0, init=False)
+
+    def gate(self, route: Route) -> RouteGate:
+        if "?" in route.model:  # a simulated model with its script: one gate for all scripts
+            route = attrs.evolve(route, model=route.model.partition("?")[0])
+        gate = self.gates.get(route)
+        if gate is None:
+            gate = self.gates[route] = RouteGate(offset=self.dice.random())
+            if route.endpoint in self._silent:
+                error, at, until = self._silent[route.endpoint]
+                gate.beat(error, at, until)
+        return gate
+
+    def beat(self, endpoint: str, error: EngineError | None, now: float, until: float) -> None:
+        """What a heartbeat of `endpoint` found, for all of its routes; the next one comes at
+        `until`."""
+        if error is None:
+            self._silent.pop(endpoint, None)
+        else:
+            self._silent[endpoint] = error, now, until
+        for route, gate in self.gates.items():
+            if route.endpoint == endpoint:
+                gate.beat(error, now, until)
+
+    def budget(self, endpoint: str) -> RetryBudget:
+        budget = self.budgets.get(endpoint)
+        if budget is None:
+            budget = self.budgets[endpoint] = RetryBudget()
+        return budget
+
+    def budget_left(self, plan: Plan, now: float) -> dict[str, float]:
+        """Retries left at every endpoint of `plan`, in tokens."""
+        return {stop.endpoint: self.budget(stop.endpoint).level(now) for stop in plan.stops}
+
+    async def wait_at_gate(self, seconds: float, max_waiting: int) -> None:
+        """Those who wait for a closed route count as a queue, with the queue's bound.
+
+        Raises:
+            OverloadedError: `max_waiting` wait already.
+        """
+        if self._at_gates >= max_waiting:
+            msg = (
+                f"{self._at_gates} requests wait already for routes to open again, the limit is "
+                f"max_queued = {max_waiting}; send fewer at once, or raise it"
+            )
+            raise OverloadedError(msg)
+        self._at_gates += 1
+        try:
+            await trio.sleep(seconds)
+        finally:
+            self._at_gates -= 1
+
+
+def closed_error(stop: Stop, closed: Closed, now: float) -> EngineError:
+    """What a request is told that could not be sent anywhere."""
+    wait = closed.opens_at - now
+    if closed.paused:
+        msg = f"{stop.route} asked everybody to wait; it may be used again in {wait:.3g} s"
+        error: EngineError = RateLimitedError(msg, retry_after=wait)
+    else:
+        msg = f"{stop.route} has been failing and is left alone for another {wait:.3g} s"
+        error = ServerError(msg, retry_after=wait)
+    error.endpoint = stop.endpoint
+    return error

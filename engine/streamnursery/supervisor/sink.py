@@ -1,0 +1,251 @@
+"""Body bytes in, one batch of events per read out. Synchronous: runs inside the reader.
+
+Rule 1: what comes before the first content is held back, so that an attempt that fails before it
+        commits leaves no trace in the stream. With it the attempt claims the stream, which another
+        attempt may own by then.
+Rule 2: the clocks are fed by content alone, and stand still while the consumer is behind.
+Rule 3: after the end mark or a failure nothing counts any more.
+"""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import trio
+
+from streamnursery.core.meter import Meter
+from streamnursery.core.patience import PatienceClock
+from streamnursery.pipeline.delivery import Delivery
+from streamnursery.supervisor.allowance import Allowance
+from streamnursery.values.errors import EngineError
+from streamnursery.values.events import CONTENT, Finished, StreamEvent, UsageReport
+from streamnursery.wire.dialect import StreamDecoder
+
+if TYPE_CHECKING:
+    from streamnursery.values.usage import Usage
+
+_CONTENT = frozenset(CONTENT)
+
+
+class StreamSink:
+    """Takes the body of one attempt."""
+
+    __slots__ = (
+        "_allowance",
+        "_attempt",
+        "_before_finish",
+        "_claim",
+        "_clock",
+        "_delivery",
+        "_first_token",
+        "_held",
+        "_held_bytes",
+        "_hold",
+        "_meter",
+        "_spoil",
+        "_time",
+        "_waited_for",
+        "body_ended",
+        "claimed",
+        "committed",
+        "content_events",
+        "decoder",
+        "ended",
+        "failure",
+        "finished",
+        "first_token_at",
+        "usage",
+        "watch",
+    )
+
+    def __init__(
+        self,
+        decoder: StreamDecoder,
+        delivery: Delivery,
+        clock: PatienceClock,
+        meter: Meter,
+        *,
+        hold: bool,
+        claim: Callable[[], list[StreamEvent] | None],
+        first_token: Callable[[float], None],
+        before_finish: Callable[[], None],
+        allowance: Allowance,
+        spoil: Callable[[], None],
+    ) -> None:
+        """`spoil` is called when more came than the answer."""
+        self.ended = False
+        """The attempt is over, well or not."""
+        self.decoder = decoder
+        self.failure: EngineError | None = None
+        self.body_ended = False
+        """The message was read to its end: its connection can be reused."""
+        self.finished = False
+        self.claimed = False
+        """Something was put into the stream."""
+        self.committed = False
+        self.first_token_at: float | None = None
+        self.usage: Usage | None = None
+        self.content_events = 0
+        self.watch: trio.CancelScope | None = None
+        """The scope that sleeps until the next date of the clocks."""
+        self._attempt: trio.lowlevel.Task | None = None
+        """The task that sleeps until the end."""
+        self._delivery = delivery
+        self._clock = clock
+        self._time = trio.lowlevel.current_clock()
+        self._meter = meter
+        self._hold = hold
+        self._claim = claim
+        self._first_token = first_token
+        self._before_finish = before_finish
+        self._allowance = allowance
+        self._spoil = spoil
+        self._held: list[StreamEvent] | None = None
+        self._held_bytes = 0
+        self._waited_for: str | Callable[[], str] | None = None
+
+    def feed(self, data: bytes) -> bool:
+        if self.ended:
+            return False
+        events = self.decoder.feed(data)
+        room = self._deliver(events, len(data)) if events else True
+        if self.ended:
+            return False
+        if self.decoder.done or self.decoder.failure is not None:
+            if self.decoder.trailing:
+                self._spoil()
+            self._over(self.decoder.failure)
+            return False
+        return room
+
+    def end(self, error: EngineError | None) -> None:
+        self.body_ended = error is None
+        if self.ended:
+            return
+        if error is None:
+            events = self.decoder.end()
+            if events:
+                self._deliver(events, 0)
+            error = self.decoder.failure
+        if not self.ended:
+            self._over(error)
+
+    def room(self) -> None:
+        """The consumer has caught up: the clocks run again."""
+        self._clock.resume(self._time.current_time())
+        self._delivery.waits = self._waited_for
+        self.rearm()
+
+    def rearm(self) -> None:
+        """Wake at the clocks' next date and not at an older one."""
+        if self.watch is not None:
+            self.watch.deadline = self._clock.deadline
+
+    def give_up(self) -> None:
+        """Take nothing more, and wake the attempt."""
+        if not self.ended:
+            self._over(None)
+
+    def _over(self, failure: EngineError | None) -> None:
+        self.failure = failure
+        self.ended = True
+        if self._attempt is not None:
+            trio.lowlevel.reschedule(self._attempt)
+            self._attempt = None
+
+    async def wait_ended(self) -> None:
+        """For the one task that runs the attempt; a checkpoint in any case."""
+        if self.ended:
+            await trio.lowlevel.checkpoint()
+        else:
+            self._attempt = trio.lowlevel.current_task()
+            await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
+
+    def _abort_wait(self, _: object) -> trio.lowlevel.Abort:
+        self._attempt = None
+        return trio.lowlevel.Abort.SUCCEEDED
+
+    def _deliver(self, events: list[StreamEvent], nbytes: int) -> bool:
+        count = 0
+        for event in events:
+            if type(event) in _CONTENT:
+                count += 1
+            else:
+                self._take_note(event)
+        if not self.claimed:
+            if self._hold and not count and not self.finished:
+                self._hold_back(events, nbytes)
+                return True
+            events = self._with_beginning(events)
+            if not events:
+                return False
+            nbytes += self._held_bytes
+        if count:
+            self._count(count)
+        if self.finished:
+            # The consumer may read on from here before the attempt's task runs again.
+            self._before_finish()
+            return self._delivery.put(events, nbytes)
+        room = self._delivery.put(events, nbytes)
+        if self.content_events >= self._allowance.look_at and self._outgrown():
+            return False
+        if not room:
+            self._wait_for_consumer()
+        return room
+
+    def _outgrown(self) -> bool:
+        """Whether the stream has to stop, since there is no money for more."""
+        refused = self._allowance.outgrown(self.content_events)
+        if refused is not None:
+            self._over(refused)
+        return refused is not None
+
+    def _take_note(self, event: StreamEvent) -> None:
+        if isinstance(event, UsageReport):
+            self.usage = event.usage
+        elif type(event) is Finished:
+            self.finished = True
+
+    def _hold_back(self, events: list[StreamEvent], nbytes: int) -> None:
+        held = self._held
+        if held is None:
+            held = self._held = []
+        for event in events:
+            if held and type(event) is UsageReport and type(held[-1]) is UsageReport:
+                held[-1] = event  # the last one counts; a provider may send one with every ping
+            else:
+                held.append(event)
+        self._held_bytes += nbytes
+
+    def _with_beginning(self, events: list[StreamEvent]) -> list[StreamEvent]:
+        """Claim the stream; all that is to be put, unless another attempt has it."""
+        before = self._claim()
+        if before is None:
+            self._over(None)
+            return []
+        self.claimed = True
+        held, self._held = self._held or (), None
+        return [*before, *held, *events]
+
+    def _wait_for_consumer(self) -> None:
+        self._clock.pause(self._time.current_time())
+        self._waited_for = self._delivery.waits
+        self._delivery.waits = "the consumer"
+
+    def _count(self, count: int) -> None:
+        now = self._time.current_time()
+        delivery = self._delivery
+        self.content_events += count
+        delivery.content_events += count
+        if delivery.first_token_at is None:
+            delivery.committed = True
+            delivery.first_token_at = now
+            self._meter.first_content(now - delivery.started_at, count)
+        else:
+            self._meter.more_content(now - (delivery.last_token_at or now), count)
+        delivery.last_token_at = now
+        if not self.committed:
+            self.committed = True
+            self.first_token_at = now
+            self._first_token(now)
+        if self._clock.content(now):
+            self.rearm()

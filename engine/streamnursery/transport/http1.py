@@ -1,0 +1,294 @@
+"""One HTTP/1.1 exchange on one connection, from the request's first byte to the answer's last.
+
+Rule 1: the connection has one owner. It is the exchange's until `_release`, which happens once,
+        synchronously, and in the step in which the message ended, failed or was given up.
+Rule 2: an answer says more than the way the request went: a send that fails is no error as
+        long as an answer can be read (an early 401 or 413 above all).
+Rule 3: at most one party waits on the connection for reading: whoever opens, then either who
+        pulls, or the rounds that are made while a sink is attached and not full.
+Rule 4: a sink that raises in `feed` loses its own stream. One that raises in `end` has nobody
+        left to tell, and is a bug for everybody.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING
+
+import trio
+
+from streamnursery.core import buggify
+from streamnursery.transport.http1_message import ResponseReader, encode_head
+from streamnursery.transport.network import READ_SIZE, Buffer, Connection, without_frames
+from streamnursery.transport.ports import ByteSink
+from streamnursery.transport.pump import Readers
+from streamnursery.values.errors import ConnectionLostError, EngineError
+from streamnursery.values.http import HttpHead, HttpRequest
+
+if TYPE_CHECKING:
+    from streamnursery.transport.reader import Reading
+
+DRAIN_BYTES = 64 * 1024
+DRAIN_SECONDS = 0.05
+
+
+class Http1Exchange:
+    """A request and its response; implements `HttpResponse` once `start` has returned."""
+
+    __slots__ = (
+        "_live",
+        "_message",
+        "_nursery",
+        "_paused",
+        "_readers",
+        "_reading",
+        "_released",
+        "_sent",
+        "_sink",
+        "_spoiled",
+        "_unfit",
+        "connection",
+        "peer",
+    )
+
+    def __init__(
+        self,
+        connection: Connection,
+        request: HttpRequest,
+        nursery: trio.Nursery,
+        readers: Readers,
+        released: Callable[["Http1Exchange"], None],
+        unfit: Callable[["Http1Exchange"], None],
+    ) -> None:
+        self.connection = connection
+        self.peer = request.peer
+        self._message = ResponseReader(request.method, request.peer.origin.authority)
+        self._nursery = nursery
+        self._readers = readers
+        self._released = released
+        self._unfit = unfit
+        self._spoiled = False
+        self._live = True
+        """The connection is ours."""
+        self._sent = False
+        self._sink: ByteSink | None = None
+        self._paused = False
+        self._reading: Reading | None = None
+        """Rounds are being made for the sink."""
+
+    @property
+    def head(self) -> HttpHead:
+        assert self._message.head is not None, "the head is there once start() has returned"
+        return self._message.head
+
+    @property
+    def unanswered(self) -> bool:
+        """Not one byte of an answer came: the server has perhaps never seen the request."""
+        return not self._message.received
+
+    @property
+    def reusable(self) -> bool:
+        """The request went out whole and the message came back whole, and nothing else did."""
+        return self._sent and self._message.reusable and not self._spoiled
+
+    async def start(self, request: HttpRequest) -> None:
+        """Send `request` and wait for the final head; a large body is sent meanwhile.
+
+        Raises:
+            EngineError: there will be no head. The connection is closed, as after cancellation.
+        """
+        try:
+            if len(request.body) > READ_SIZE:
+                self._nursery.start_soon(self._send, request)
+            else:
+                await self._send(request)
+            while self._message.head is None and self._message.failure is None:
+                await self.wait_readable()
+                self._read()
+        except BaseException:
+            self.close()
+            raise
+        if self._message.head is None:
+            self._check_failure()
+
+    async def _send(self, request: HttpRequest) -> None:
+        with suppress(OSError, trio.ClosedResourceError):
+            for data in _outgoing(request):
+                await self.connection.send_all(data)
+            self._sent = True
+
+    async def wait_readable(self) -> None:
+        """Return when there is something to read or nothing to wait for."""
+        with suppress(trio.ClosedResourceError):
+            await self.connection.wait_readable()
+
+    def _read(self) -> None:
+        """One read, if the connection is still ours and has something."""
+        if not self._live:
+            return
+        message = self._message
+        size = READ_SIZE
+        try:
+            if buggify.world is not None and buggify.world.strikes("http1.read"):
+                size = 3
+            data = self.connection.recv_nowait(size)
+        except trio.WouldBlock:
+            return
+        except OSError as error:
+            reason = error.strerror or str(error)
+            message.lose(f"broke the connection ({reason})", without_frames(error))
+        else:
+            if data:
+                message.feed(data)
+            else:
+                message.feed_eof()
+        if message.complete or message.failure is not None:
+            self._release()
+
+    def _release(self) -> None:
+        self._stop_reading()
+        if self._live:
+            self._live = False
+            self._released(self)
+
+    def _stop_reading(self) -> None:
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.stop()
+
+    def _check_failure(self) -> None:
+        if self._message.failure is not None:
+            raise self._message.failure.with_traceback(None)
+
+    # The body, pulled. ----------------------------------------------------------------------
+
+    async def receive_some(self) -> bytes:
+        """As `HttpResponse`; a checkpoint in any case."""
+        if self._message.has_news:
+            await trio.lowlevel.checkpoint()
+        while not self._message.has_news:
+            await self.wait_readable()
+            self._read()
+        data = self._message.take()
+        if not data:
+            self._check_failure()
+        return data
+
+    # The body, pushed. ----------------------------------------------------------------------
+
+    def attach(self, sink: ByteSink) -> None:
+        self._sink = sink
+        self._paused = False
+        self._go_on()
+
+    def resume(self) -> None:
+        if self._paused:
+            self._paused = False
+            self._go_on()
+
+    def _go_on(self) -> None:
+        """Hand on what is there, and have the rest read."""
+        self._deliver()
+        if self._wants_more and self._reading is None:
+            self._message.forget_headers()
+            self._reading = self._readers.start(self)
+
+    @property
+    def _wants_more(self) -> bool:
+        return self._sink is not None and not self._paused
+
+    def on_readable(self) -> bool:
+        """One round for the sink; False ends the rounds."""
+        self._read()
+        self._deliver()
+        if self._sink is not None and not self._paused:
+            return True
+        self._stop_reading()
+        return False
+
+    def _deliver(self) -> None:
+        sink = self._sink
+        if sink is None:
+            return
+        message = self._message
+        data = message.take()
+        if data:
+            try:
+                self._paused = not sink.feed(data)
+            except Exception as bug:  # noqa: BLE001 - a stream's own fault must not end the others
+                self._give_up("its reader failed", bug)
+        if (message.complete or message.failure is not None) and self._sink is sink:
+            self._sink = None
+            sink.end(message.failure)
+
+    def abandon(self, why: str, cause: BaseException | None = None) -> bool:
+        """Give the answer up; False if there is no sink left that could be told."""
+        self._give_up(why, cause)
+        attached = self._sink is not None
+        self._deliver()
+        return attached
+
+    def _give_up(self, why: str, cause: BaseException | None = None) -> None:
+        error = ConnectionLostError(f"the answer of {self.peer.origin} was given up: {why}")
+        error.__cause__ = cause
+        self._message.fail(error)
+        self._release()
+
+    # The end. -------------------------------------------------------------------------------
+
+    def skip_body(self) -> None:
+        """Take the head for the whole answer."""
+        self._message.skip_body()
+        self._release()
+
+    async def drain(self, until: float = inf, *, blank: bool = False) -> None:
+        """As `HttpResponse`; shielded."""
+        if self._live:
+            rest = Rest(self.spoil if blank else None)
+            self._sink, self._paused = rest, False
+            if self._reading is None:
+                self._read()
+            self._go_on()
+            if not rest.ended.is_set():
+                until = min(until, trio.current_time() + DRAIN_SECONDS)
+                with trio.move_on_at(until, shield=True):
+                    await rest.ended.wait()
+        self.close()
+
+    def spoil(self) -> None:
+        self._spoiled = True
+        if not self._live:  # it went back with the last byte, before anybody looked at it
+            self._unfit(self)
+
+    def close(self) -> None:
+        self._sink = None
+        if self._live:
+            self._give_up("it was closed before its end")
+
+
+class Rest:
+    """Takes what nobody wants, up to a bound."""
+
+    def __init__(self, spoil: Callable[[], None] | None = None) -> None:
+        """`spoil` is called when more comes than blank lines."""
+        self._spoil = spoil
+        self.ended = trio.Event()
+        self._left = DRAIN_BYTES
+
+    def feed(self, data: bytes) -> bool:
+        self._left -= len(data)
+        if self._spoil is not None and data.strip():
+            self._spoil()
+        if self._left < 0:
+            self.ended.set()
+        return self._left >= 0
+
+    def end(self, _error: EngineError | None) -> None:
+        self.ended.set()
+
+
+def _outgoing(request: HttpRequest) -> tuple[Buffer, ...]:
+    """What goes on the wire; as views, which show nothing of it in a traceback."""
+    if len(request.body) > READ_SIZE:
+        return memoryview(encode_head(request)), memoryview(request.body)
+    return (memoryview(encode_head(request) + request.body),)

@@ -1,0 +1,234 @@
+"""Which HTTP/2 connection a request goes to, and when another one is opened.
+
+Rule 1: a request goes to the connection with the fewest streams among those with room.
+Rule 2: where none has room another one is opened, up to `max_connections` per peer. Only beyond
+        that do requests wait: in turn, in CONNECTING, and cancelled without a trace.
+Rule 3: what a peer speaks is found out once. While the first connection to it is on its way the
+        others wait for what it brings, and go on at once if that is HTTP/1.1.
+Rule 4: whoever opens a connection does so in its own task and has its first place; when that
+        fails the next one in turn tries for itself.
+Rule 5: a place is promised in the step in which it is given away, and goes back if it is not
+        used.
+"""
+
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from enum import Enum, auto
+from typing import TypeAlias
+
+import attrs
+import trio
+
+from streamnursery.transport.http2.connection import Http2Connection
+from streamnursery.transport.network import Connection
+from streamnursery.transport.ports import Phase, Progress
+from streamnursery.transport.pump import Readers
+from streamnursery.values.http import Peer
+from streamnursery.values.http2 import Http2Settings
+
+Connect: TypeAlias = Callable[[Peer, Progress], Awaitable[tuple[Connection, bool]]]
+"""Makes a connection; True if HTTP/2 is spoken on it."""
+
+_EXPECTED = 100
+"""Streams that a connection is likely to take, before one has said so."""
+_MAX_PLAIN = 1024
+
+
+class _Turn(Enum):
+    """What a waiting request gets, unless it is a place on a connection."""
+
+    OPEN = auto()
+    """Open a connection."""
+    PLAIN = auto()
+    """The peer speaks HTTP/1.1."""
+
+
+@attrs.define(eq=False)
+class _Waiter:
+    granted: trio.Event = attrs.field(factory=trio.Event)
+    what: Http2Connection | _Turn | None = None
+
+
+@attrs.define(eq=False)
+class _Shelf:
+    """One peer."""
+
+    lines: list[Http2Connection] = attrs.field(factory=list)
+    """Connections that take new streams."""
+    old: list[Http2Connection] = attrs.field(factory=list)
+    """Those whose last streams run on."""
+    opening: int = 0
+    known: bool = False
+    """The peer has spoken HTTP/2."""
+    expected: int = _EXPECTED
+    waiting: OrderedDict[_Waiter, None] = attrs.field(factory=OrderedDict)
+
+    @property
+    def unused(self) -> bool:
+        return not (self.lines or self.old or self.opening or self.waiting)
+
+    def free_line(self) -> Http2Connection | None:
+        with_room = (line for line in self.lines if line.room > 0)
+        return min(with_room, key=lambda line: line.load, default=None)
+
+    def may_open(self, most: int) -> bool:
+        """Whether a further connection would be of use, for one more request."""
+        if len(self.lines) + self.opening >= most:
+            return False
+        coming = self.opening + sum(not line.settled for line in self.lines)
+        return not coming or (self.known and len(self.waiting) >= coming * self.expected)
+
+
+class Http2Book:
+    """The HTTP/2 connections of a transport."""
+
+    def __init__(
+        self,
+        connect: Connect,
+        nursery: trio.Nursery,
+        readers: Readers,
+        settings: Http2Settings,
+        *,
+        max_idle: int,
+    ) -> None:
+        self._connect = connect
+        self._nursery = nursery
+        self._readers = readers
+        self._settings = settings
+        self._max_idle = max_idle
+        self._shelves: dict[Peer, _Shelf] = {}
+        self._plain: OrderedDict[Peer, None] = OrderedDict()
+        """Peers that were found to speak HTTP/1.1, of late."""
+
+    @property
+    def lines(self) -> list[Http2Connection]:
+        return [line for s in self._shelves.values() for line in (*s.lines, *s.old)]
+
+    async def take(self, peer: Peer, progress: Progress) -> Http2Connection | Connection | None:
+        """A connection with a place promised; or a fresh one of HTTP/1.1, which the peer turned
+        out to speak; or None if that is known of it.
+
+        Raises:
+            NetworkError: as `Connector.connect`.
+        """
+        if peer in self._plain:
+            self._plain.move_to_end(peer)
+            return None
+        shelf = self._shelves.setdefault(peer, _Shelf())
+        turn: Http2Connection | _Turn | None = None
+        if not shelf.waiting:
+            turn = self._next_turn(shelf)
+        if turn is None:
+            turn = await self._wait(peer, shelf, progress)
+        if turn is _Turn.PLAIN:
+            return None
+        if turn is _Turn.OPEN:
+            return await self._open(peer, shelf, progress)
+        return turn
+
+    def _next_turn(self, shelf: _Shelf) -> Http2Connection | _Turn | None:
+        """What the next request gets now; None if it has to wait."""
+        line = shelf.free_line()
+        if line is not None:
+            line.reserved += 1
+            return line
+        if shelf.may_open(self._settings.max_connections):
+            shelf.opening += 1
+            return _Turn.OPEN
+        return None
+
+    def _deal(self, peer: Peer, shelf: _Shelf) -> None:
+        """Give out what there is, in turn."""
+        while shelf.waiting:
+            turn = _Turn.PLAIN if peer in self._plain else self._next_turn(shelf)
+            if turn is None:
+                return
+            waiter = shelf.waiting.popitem(last=False)[0]
+            waiter.what = turn
+            waiter.granted.set()
+        if shelf.unused and self._shelves.get(peer) is shelf:
+            del self._shelves[peer]
+
+    async def _wait(self, peer: Peer, shelf: _Shelf, progress: Progress) -> Http2Connection | _Turn:
+        progress.enter(Phase.CONNECTING)
+        waiter = _Waiter()
+        shelf.waiting[waiter] = None
+        # One more waits: that may be what makes a further connection worth while.
+        self._deal(peer, shelf)
+        try:
+            await waiter.granted.wait()
+        except BaseException:
+            shelf.waiting.pop(waiter, None)
+            self._put_back(shelf, waiter.what)
+            self._deal(peer, shelf)
+            raise
+        assert waiter.what is not None
+        return waiter.what
+
+    def _put_back(self, shelf: _Shelf, turn: Http2Connection | _Turn | None) -> None:
+        """Granted and cancelled in the same instant."""
+        if turn is _Turn.OPEN:
+            shelf.opening -= 1
+        elif isinstance(turn, Http2Connection):
+            turn.reserved -= 1
+
+    async def _open(
+        self, peer: Peer, shelf: _Shelf, progress: Progress
+    ) -> Http2Connection | Connection:
+        try:
+            connection, speaks_http2 = await self._connect(peer, progress)
+        except BaseException:
+            shelf.opening -= 1
+            self._deal(peer, shelf)
+            raise
+        shelf.opening -= 1
+        if not speaks_http2:
+            self.call_plain(peer)
+            return connection
+        line = Http2Connection(connection, peer, self._settings, self._changed)
+        line.reserved = 1
+        shelf.known = True
+        self._shelves.setdefault(peer, shelf).lines.append(line)
+        line.start(self._nursery, self._readers)
+        self._deal(peer, shelf)
+        return line
+
+    def call_plain(self, peer: Peer) -> None:
+        """The peer wants HTTP/1.1."""
+        self._plain[peer] = None
+        if len(self._plain) > _MAX_PLAIN:
+            self._plain.popitem(last=False)
+        shelf = self._shelves.get(peer)
+        if shelf is not None:
+            self._deal(peer, shelf)
+
+    def _changed(self, line: Http2Connection) -> None:
+        """A connection has more room, or less, or is closed."""
+        shelf = self._shelves.get(line.peer)
+        if shelf is None:
+            return
+        if line.draining and line in shelf.lines:
+            shelf.lines.remove(line)
+            shelf.old.append(line)
+        if line.closed:
+            shelf.old.remove(line)
+        elif line.settled:
+            shelf.expected = max(1, line.room + line.load)
+        self._deal(line.peer, shelf)
+        if line.idle and not line.draining:
+            self._limit_idle()
+
+    def _limit_idle(self) -> None:
+        idle = [line for line in self.lines if line.idle and not line.draining]
+        for line in idle[: max(0, len(idle) - self._max_idle)]:
+            line.close()
+
+    def close_idle(self) -> None:
+        """Close the connections that nobody uses."""
+        for line in self.lines:
+            if line.idle:
+                line.close()
+
+    def close(self) -> None:
+        for line in self.lines:
+            line.close()

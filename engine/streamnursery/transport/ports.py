@@ -1,0 +1,68 @@
+"""What passes between a transport and whoever sends requests through it."""
+
+from enum import Enum, auto
+from math import inf
+from typing import Protocol
+
+from streamnursery.values.errors import EngineError
+from streamnursery.values.http import HttpHead
+
+
+class Phase(Enum):
+    """How far an exchange has come; told to `Progress` as it happens."""
+
+    CONNECTING = auto()
+    CONNECTED = auto()
+    """A usable connection; no byte of the request was sent on it yet."""
+    SENDING = auto()
+    """The next step may put bytes of the request on the wire."""
+
+
+class Progress(Protocol):
+    def enter(self, phase: Phase) -> None:
+        """Called synchronously. CONNECTED and SENDING alone for a reused connection; if that turns
+        out dead, all three follow for a fresh one."""
+
+
+class ByteSink(Protocol):
+    """Takes a response body as it arrives. Synchronous: it never waits and never raises."""
+
+    def feed(self, data: bytes) -> bool:
+        """All body bytes of one read. False: the bound is reached, stop reading until resumed."""
+
+    def end(self, error: EngineError | None) -> None:
+        """Called once: the body ended cleanly, or broke with `error`."""
+
+
+class HttpResponse(Protocol):
+    """A response whose head has arrived."""
+
+    @property
+    def head(self) -> HttpHead:
+        """Its headers only until `attach`: a body that takes minutes does not keep them."""
+
+    async def receive_some(self) -> bytes:
+        """The next body bytes; b"" at the clean end. Not together with `attach`.
+
+        Raises:
+            EngineError: the body broke.
+        """
+
+    def attach(self, sink: ByteSink) -> None:
+        """Push the body into `sink` from now on; it may be fed, and ended, before this returns."""
+
+    def resume(self) -> None:
+        """Read again after `feed` returned False; nothing happens otherwise."""
+
+    def spoil(self) -> None:
+        """What came was more than the answer: its connection is not used again. While the answer
+        has a stream of its own on a shared connection, nothing happens."""
+
+    async def drain(self, until: float = inf, *, blank: bool = False) -> None:
+        """Read what is left, at most 64 KiB or 50 ms and not beyond `until` on trio's clock, so
+        that the connection can be reused; then as `close`. The sink gets nothing more. With `blank`
+        more than blank lines spoil the connection."""
+
+    def close(self) -> None:
+        """Synchronous and idempotent. The connection goes back to the pool if the message has
+        been read to its end, and is closed at once otherwise; the sink gets nothing more."""

@@ -1,0 +1,54 @@
+"""Limits on spending, as values."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import attrs
+from attrs.validators import in_
+
+from streamnursery.values.money import Money
+
+BudgetMode = Literal["hard", "soft"]
+UnknownPrice = Literal["refuse", "zero"]
+
+
+@attrs.frozen
+class Budget:
+    """What may be spent in each window; None is no limit."""
+
+    daily: Money | None = None
+    monthly: Money | None = None
+    mode: BudgetMode | None = None
+    """None: as the budget over everything."""
+
+
+@attrs.frozen
+class Budgets:
+    """Every limit of an engine, and how they are kept."""
+
+    daily: Money | None = None
+    monthly: Money | None = None
+    mode: BudgetMode = attrs.field(default="hard", validator=in_(("hard", "soft")))
+    """hard refuses; soft goes to a cheaper model, then waits for room, then refuses."""
+    soft_at: int = 80
+    """Percent of a soft budget from which on the cheaper model is taken."""
+    soft_wait: float = 60.0
+    """Seconds that a request waits at most for room in a soft budget."""
+    models: Mapping[str, Budget] = attrs.field(factory=dict)
+    tenants: Mapping[str, Budget] = attrs.field(factory=dict)
+    endpoints: Mapping[str, Budget] = attrs.field(factory=dict)
+    timezone: str = "UTC"
+    """Days and months are those of this zone."""
+    alerts: tuple[int, ...] = (50, 80, 100)
+    """Percentages at which a record tells of a budget, once in each window."""
+    unknown_price: UnknownPrice = attrs.field(default="refuse", validator=in_(("refuse", "zero")))
+    """What a budget does with a model that has no price."""
+    ledger: str = ""
+    """Path of the ledger's file; empty keeps it in memory."""
+
+    @property
+    def limited(self) -> bool:
+        """Whether anything has a limit."""
+        scopes = [*self.models.values(), *self.tenants.values(), *self.endpoints.values()]
+        limits = [self.daily, self.monthly, *(x for b in scopes for x in (b.daily, b.monthly))]
+        return any(limit is not None for limit in limits)

@@ -1,0 +1,297 @@
+"""Everything a caller can catch.
+
+EngineError(category, retryable, retry_after, endpoint, model, request_id, status, partial,
+            committed, attempts)
+├── ConfigError, RequestError                (request_error: the caller's fault)
+├── AdmissionError       admission_error     OverloadedError, QueueDeadlineError,
+│                                            TooManyTokensError, BudgetExceededError,
+│                                            EngineClosedError
+├── NetworkError         network_error       ConnectError (DescriptorsExhaustedError),
+│                                            TlsError, ConnectionLostError
+├── PatienceError        timeout_error       ConnectTimeoutError, FirstByteTimeoutError,
+│                                            FirstTokenTimeoutError, IdleTimeoutError,
+│                                            TotalTimeoutError, DeadlineError
+├── ProtocolError        parse_error         MalformedChunkError, UnexpectedContentError,
+│                                            TooLargeError, RedirectRefusedError
+├── ProviderError                            RateLimitedError rate_limit_error,
+│                                            QuotaError quota_error,
+│                                            AuthError authentication_error,
+│                                            ModelError model_error,
+│                                            ContentError content_error,
+│                                            ServerError server_error
+├── TruncatedStreamError truncated_error
+├── StorageError         storage_error
+├── CallbackError        callback_error
+└── StreamCancelledError cancelled
+
+Whether text was delivered is not a class but `error.committed` and `error.partial`.
+No message holds a prompt, an answer or a key; provider text stands on `.body` alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from streamnursery.values.completion import Partial
+    from streamnursery.values.records import AttemptRecord
+    from streamnursery.values.spending import BudgetStanding
+
+MAX_BODY = 2048
+"""Bytes of a provider's error text that are kept."""
+
+
+class EngineError(Exception):
+    """Base class of every error the engine raises."""
+
+    category: ClassVar[str] = "engine_error"
+    retryable_by_default: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retryable: bool | None = None,
+        retry_after: float | None = None,
+        status: int | None = None,
+        request_id: str | None = None,
+        body: str | None = None,
+        code: str | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.retryable = self.retryable_by_default if retryable is None else retryable
+        """Whether another attempt may succeed; text already delivered forbids it all the same."""
+        self.retry_after = retry_after
+        """Seconds the provider asks us to wait, uncapped."""
+        self.status = status
+        """HTTP status; 200 for an error inside a stream."""
+        self.request_id = request_id
+        self.body = body[:MAX_BODY] if body is not None else None
+        """The provider's own text, at most 2,048 characters. It may quote the prompt."""
+        self.code = code
+        """The provider's own error code or type, as text."""
+        self.endpoint: str | None = None
+        self.model: str | None = None
+        self.partial: Partial | None = None
+        """What was delivered before the failure."""
+        self.committed = False
+        """True once content was put into the stream's channel."""
+        self.attempts: Sequence[AttemptRecord] = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The state comes apart from the arguments: an error stands in its own attempts.
+        return (_rebuild, (type(self), self.args), self.__dict__.copy())
+
+
+def _rebuild(cls: type[EngineError], args: tuple[Any, ...]) -> EngineError:
+    error = cls.__new__(cls)
+    error.args = args
+    return error
+
+
+class ConfigError(EngineError):
+    """The configuration cannot be used; `problems` lists every mistake at once."""
+
+    category = "request_error"
+
+    def __init__(self, problems: Sequence[str] | str) -> None:
+        self.problems: tuple[str, ...] = (
+            (problems,) if isinstance(problems, str) else tuple(problems)
+        )
+        head = f"{len(self.problems)} configuration errors:" if len(self.problems) > 1 else ""
+        super().__init__("\n  ".join([head, *self.problems] if head else self.problems))
+
+
+class RequestError(EngineError):
+    """The request itself is at fault: it would fail anywhere."""
+
+    category = "request_error"
+
+
+class AdmissionError(EngineError):
+    """The engine never sent the request."""
+
+    category = "admission_error"
+
+
+class OverloadedError(AdmissionError):
+    """The queue is full."""
+
+
+class QueueDeadlineError(AdmissionError):
+    """The deadline passed, or must pass, while the request waits for a slot."""
+
+
+class TooManyTokensError(AdmissionError):
+    """The request alone needs more tokens than a limit per minute allows."""
+
+
+class BudgetExceededError(AdmissionError):
+    """The request may cost more than the budget has left."""
+
+    standing: BudgetStanding | None = None
+    """The window without room: its limit, spent, reserved, held, reset. None where the model has
+    no price."""
+
+
+class EngineClosedError(AdmissionError):
+    """The engine is closed or draining; `__cause__` is the bug that closed it, if one did."""
+
+
+class NetworkError(EngineError):
+    """The network failed."""
+
+    category = "network_error"
+    retryable_by_default = True
+
+
+class ConnectError(NetworkError):
+    """No connection: name not resolved, refused, unreachable. Nothing was sent."""
+
+
+class DescriptorsExhaustedError(ConnectError):
+    """This process or machine has no file descriptor left for a connection. It says nothing of
+    the provider, and no other route would help."""
+
+
+class TlsError(NetworkError):
+    """No trusted TLS connection. Nothing was sent."""
+
+    retryable_by_default = False
+
+
+class ConnectionLostError(NetworkError):
+    """The connection broke after the request had begun."""
+
+
+class PatienceError(EngineError):
+    """A clock ran out."""
+
+    category = "timeout_error"
+    retryable_by_default = True
+
+
+class ConnectTimeoutError(PatienceError):
+    """No connection within `patience.connect`."""
+
+
+class FirstByteTimeoutError(PatienceError):
+    """No response head within `patience.first_byte`."""
+
+
+class FirstTokenTimeoutError(PatienceError):
+    """No content within `patience.first_token`, though the line may be alive."""
+
+
+class IdleTimeoutError(PatienceError):
+    """No further content within `patience.idle`; comments and pings do not count."""
+
+
+class TotalTimeoutError(PatienceError):
+    """The attempt took longer than `patience.total`."""
+
+    retryable_by_default = False
+
+
+class DeadlineError(PatienceError):
+    """The request's own deadline passed."""
+
+    retryable_by_default = False
+
+
+class ProtocolError(EngineError):
+    """The provider sent something that is not its protocol."""
+
+    category = "parse_error"
+    retryable_by_default = True
+
+
+class MalformedChunkError(ProtocolError):
+    """A server-sent event could not be decoded."""
+
+
+class UnexpectedContentError(ProtocolError):
+    """A success answer that is no event stream: HTML, JSON, encoded or empty."""
+
+
+class TooLargeError(ProtocolError):
+    """A line, event, header block or body passed its bound."""
+
+    retryable_by_default = False
+
+
+class RedirectRefusedError(ProtocolError):
+    """The provider redirected; keys and prompts do not follow."""
+
+    retryable_by_default = False
+
+
+class ProviderError(EngineError):
+    """The provider answered with an error."""
+
+    category = "server_error"
+
+
+class RateLimitedError(ProviderError):
+    """Too many requests or tokens; waiting cures it."""
+
+    category = "rate_limit_error"
+    retryable_by_default = True
+
+
+class QuotaError(ProviderError):
+    """The account has no money or quota left; waiting does not cure it."""
+
+    category = "quota_error"
+
+
+class AuthError(ProviderError):
+    """The key is missing, wrong or not allowed."""
+
+    category = "authentication_error"
+
+
+class ModelError(ProviderError):
+    """The model does not exist here, is gone, or is not open to this key."""
+
+    category = "model_error"
+
+
+class ContentError(ProviderError):
+    """The provider refuses the content or the parameters of the request."""
+
+    category = "content_error"
+
+
+class ServerError(ProviderError):
+    """The provider failed or is overloaded."""
+
+    category = "server_error"
+    retryable_by_default = True
+
+
+class TruncatedStreamError(EngineError):
+    """The stream ended without the evidence of completion its dialect asks for."""
+
+    category = "truncated_error"
+    retryable_by_default = True
+
+
+class StorageError(EngineError):
+    """The ledger or journal could not be written; nothing more is admitted."""
+
+    category = "storage_error"
+
+
+class CallbackError(EngineError):
+    """The caller's own code failed inside the engine; see `__cause__`."""
+
+    category = "callback_error"
+
+
+class StreamCancelledError(EngineError):
+    """The stream was cancelled by `cancel()`, `cancel_all()` or a drain."""
+
+    category = "cancelled"

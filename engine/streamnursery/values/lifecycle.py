@@ -1,0 +1,185 @@
+"""What the engine tells about each request while it happens. No prompt, no answer, no key."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeAlias
+
+import attrs
+
+if TYPE_CHECKING:
+    from streamnursery.values.records import AttemptRecord
+    from streamnursery.values.spending import BudgetStanding
+
+
+@attrs.frozen
+class LifecycleRecord:
+    """Base of all records."""
+
+    at: float
+    """On trio's clock."""
+    request: int
+    """Number of the request within its engine, from 1."""
+    model: str
+
+
+@attrs.frozen
+class Admitted(LifecycleRecord):
+    """An attempt has its slots."""
+
+    waited: float
+    """Seconds in the queue for this attempt."""
+
+
+@attrs.frozen
+class NotAdmitted(LifecycleRecord):
+    """An attempt or a call was refused, or gave up waiting."""
+
+    outcome: str
+    """Of `AdmissionOutcome`: "rejected: capacity", "evicted: expired" and their kin."""
+    waited: float
+    """Seconds in the queue."""
+
+
+@attrs.frozen
+class AttemptStarted(LifecycleRecord):
+    """An HTTP exchange begins."""
+
+    attempt: int
+    route: str
+
+
+@attrs.frozen
+class FirstToken(LifecycleRecord):
+    """The stream is committed."""
+
+    attempt: int
+    ttft: float
+    """Seconds since the entry of `stream()`."""
+
+
+@attrs.frozen
+class Retrying(LifecycleRecord):
+    """The same route will be asked again."""
+
+    delay: float
+    why: str
+
+
+@attrs.frozen
+class Hedged(LifecycleRecord):
+    """A second attempt is made beside one that has not answered yet."""
+
+    attempt: int
+    """Number of the second one."""
+    route: str
+    after: float
+    """Seconds since the first one began."""
+
+
+@attrs.frozen
+class Interrupted(LifecycleRecord):
+    """The stream broke after content was delivered."""
+
+    how: str
+    """fail, restart, continue or resume: what is done about it."""
+    why: str
+    """What broke it, and why the other ways were not taken."""
+
+
+@attrs.frozen
+class RouteChanged(LifecycleRecord):
+    """The request goes on elsewhere; the stream says so with `Rerouted`."""
+
+    source: str
+    target: str
+    why: str
+
+
+@attrs.frozen
+class AttemptEnded(LifecycleRecord):
+    """An HTTP exchange is over."""
+
+    record: AttemptRecord
+
+
+@attrs.frozen
+class StreamEnded(LifecycleRecord):
+    """The request has its outcome."""
+
+    outcome: str
+    """complete, failed or cancelled."""
+    category: str | None
+    """The error's, where there is one."""
+    attempts: int
+    content_events: int
+
+
+@attrs.frozen
+class SessionRecord(LifecycleRecord):
+    """Base of what is told of sessions: `request` is the session's number within its engine, from
+    1, and `model` the name of its endpoint."""
+
+
+@attrs.frozen
+class Reconnecting(SessionRecord):
+    """A connection will be tried."""
+
+    attempt: int
+    """In a row without a connection, from 1."""
+    delay: float
+    """Seconds until then."""
+
+
+@attrs.frozen
+class Reconnected(SessionRecord):
+    """A connection stands in the place of one that broke."""
+
+    attempts: int
+    """How many it took."""
+
+
+@attrs.frozen
+class ConnectionLost(SessionRecord):
+    """A connection broke, or with `permanent` the session gave up."""
+
+    permanent: bool
+    why: str
+    """The category of the error."""
+
+
+@attrs.frozen
+class ModelChosen(LifecycleRecord):
+    """The engine chose the model for a task."""
+
+    rule: str
+    order: tuple[str, ...]
+    """All that could do it, the chosen one first."""
+
+
+@attrs.frozen
+class BudgetAlert(LifecycleRecord):
+    """A budget has reached one of its thresholds, for the first time in this window."""
+
+    percent: int
+    """The threshold."""
+    standing: BudgetStanding
+    """As it was then; `request` is the one whose settlement reached it."""
+
+
+Record: TypeAlias = (
+    Admitted
+    | NotAdmitted
+    | AttemptStarted
+    | FirstToken
+    | Retrying
+    | Hedged
+    | Interrupted
+    | RouteChanged
+    | AttemptEnded
+    | StreamEnded
+    | Reconnecting
+    | Reconnected
+    | ConnectionLost
+    | BudgetAlert
+    | ModelChosen
+)

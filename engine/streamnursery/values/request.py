@@ -1,0 +1,188 @@
+"""What a caller asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import attrs
+
+from streamnursery.values.errors import RequestError
+from streamnursery.values.policy import (
+    HedgeAfter,
+    OnAbort,
+    OnInterrupt,
+    Patience,
+    Priority,
+    Retries,
+    hedge_problem,
+    ladder,
+)
+
+MAX_TENANT = 200
+
+Message: TypeAlias = Mapping[str, Any]
+"""One chat message in the OpenAI shape; text, image and tool parts pass through untouched."""
+
+
+@attrs.frozen
+class ChatRequest:
+    """One chat completion to stream. `None` is not sent.
+
+    `extra` is merged into the body last and wins; it may not contain `stream`.
+    Use `attrs.evolve` to change one.
+    """
+
+    model: str
+    messages: Sequence[Message] = attrs.field(repr=False)
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    stop: str | Sequence[str] | None = None
+    seed: int | None = None
+    n: int | None = None
+    tools: Sequence[Mapping[str, Any]] | None = attrs.field(default=None, repr=False)
+    tool_choice: str | Mapping[str, Any] | None = None
+    response_format: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    reasoning_effort: str | None = None
+    user: str | None = attrs.field(default=None, repr=False)
+    metadata: Mapping[str, str] | None = attrs.field(default=None, repr=False)
+    extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+
+    tenant: str = ""
+    """On whose behalf: tenants share what is scarce, and have budgets. Not sent."""
+    priority: Priority | None = None
+    """None takes INTERACTIVE."""
+    patience: Patience | None = None
+    retries: Retries | None = None
+    on_interrupt: OnInterrupt | Sequence[OnInterrupt] | None = None
+    """What to do when the stream breaks after content was delivered; several are tried in order.
+    None takes the model's setting."""
+    hedge_after: HedgeAfter | None = None
+    """None takes the model's setting."""
+    on_abort: OnAbort | None = None
+    """None takes the model's setting."""
+
+
+def make_request(model: str | ChatRequest, prompt: object = None, **fields: object) -> ChatRequest:
+    """A `ChatRequest` from what `Engine.stream` was given.
+
+    `prompt` is text (one user message) or a sequence of messages.
+
+    Raises:
+        RequestError: naming the field at fault and what it should be.
+    """
+    unknown = fields.keys() - _NAMES
+    if unknown:
+        names = ", ".join(sorted(unknown))
+        msg = f"unknown request field: {names}; put provider-specific fields in extra={{...}}"
+        raise RequestError(msg)
+    if prompt is not None and (isinstance(model, ChatRequest) or "messages" in fields):
+        raise RequestError("give a prompt, messages or a ChatRequest, and only one of them")
+    if isinstance(model, ChatRequest):
+        request = attrs.evolve(model, **fields) if fields else model  # type: ignore[arg-type]
+    elif isinstance(model, str):
+        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+        request = ChatRequest(model, **{"messages": messages, **fields})  # type: ignore[arg-type]
+    else:
+        msg = f"the first argument is a model name or a ChatRequest, not {type(model).__name__}"
+        raise RequestError(msg)
+    check_request(request)
+    return request
+
+
+def check_request(request: ChatRequest) -> None:
+    """Raise one `RequestError` that lists everything wrong with `request`."""
+    problems = [
+        *_model_problems(request),
+        *_message_problems(request),
+        *_field_problems(request),
+        *_recovery_problems(request),
+        *_unsent_problems(request),
+    ]
+    if problems:
+        raise RequestError("; ".join(problems))
+
+
+def _model_problems(request: ChatRequest) -> list[str]:
+    if isinstance(request.model, str) and request.model.strip():
+        return []
+    return ["model must be a non-empty name"]
+
+
+def _message_problems(request: ChatRequest) -> list[str]:
+    messages = request.messages
+    if type(messages) is not list and (
+        isinstance(messages, str | bytes) or not isinstance(messages, Sequence)
+    ):
+        return ["messages must be a prompt or a sequence of {'role': ..., 'content': ...}"]
+    if not messages:
+        return ["messages is empty; give at least one {'role': 'user', 'content': ...}"]
+    return [
+        f"messages[{i}] must be a mapping with a 'role'"
+        for i, m in enumerate(messages)
+        if not (type(m) is dict or isinstance(m, Mapping)) or not isinstance(m.get("role"), str)
+    ]
+
+
+def _field_problems(request: ChatRequest) -> list[str]:
+    problems = []
+    for name in ("max_tokens", "n"):
+        value = getattr(request, name)
+        if value is not None and (not _whole(value) or value < 1):
+            problems.append(f"{name} must be a whole number >= 1, not {_shown(value)}")
+    for name, top in (("temperature", 2.0), ("top_p", 1.0)):
+        value = getattr(request, name)
+        if value is not None and not (_number(value) and 0 <= value <= top):
+            problems.append(f"{name} must be between 0 and {top:g}, not {_shown(value)}")
+    if request.seed is not None and not _whole(request.seed):
+        problems.append(f"seed must be a whole number, not {_shown(request.seed)}")
+    if type(request.extra) is not dict and not isinstance(request.extra, Mapping):
+        problems.append("extra must be a mapping")
+    elif "stream" in request.extra:
+        problems.append("extra may not contain 'stream': the engine always streams")
+    return problems
+
+
+def _recovery_problems(request: ChatRequest) -> list[str]:
+    problems = []
+    if request.on_interrupt is not None:
+        try:
+            ladder(request.on_interrupt)
+        except ValueError as error:
+            problems.append(str(error))
+    if request.hedge_after is not None and (wrong := hedge_problem(request.hedge_after)):
+        problems.append(wrong)
+    if request.on_abort not in (None, "cancel", "drain"):
+        problems.append(f"on_abort must be 'cancel' or 'drain', not {request.on_abort!r}")
+    return problems
+
+
+def _unsent_problems(request: ChatRequest) -> list[str]:
+    problems = []
+    for name, kind in _POLICIES.items():
+        value = getattr(request, name)
+        if value is not None and not isinstance(value, kind):
+            problems.append(f"{name} must be a {kind.__name__}, not {_shown(value)}")
+    if not isinstance(request.tenant, str) or len(request.tenant) > MAX_TENANT:
+        problems.append(f"tenant must be a name of at most {MAX_TENANT} characters")
+    return problems
+
+
+_NAMES = frozenset(attrs.fields_dict(ChatRequest))
+_POLICIES: dict[str, type] = {"priority": Priority, "patience": Patience, "retries": Retries}
+
+
+def _whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _shown(value: object) -> str:
+    """A number as it is; of anything else the type: it may be a prompt in the wrong place."""
+    if isinstance(value, int) and abs(value) >= 10**18:
+        return "a number of more than 18 digits"
+    return repr(value) if isinstance(value, int | float) else type(value).__name__

@@ -1,0 +1,227 @@
+"""A whole configuration, as values; `streamnursery.config` makes them from files and variables."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import attrs
+from attrs.validators import gt, in_, instance_of, matches_re, optional
+
+from streamnursery.values.budgets import Budgets
+from streamnursery.values.http import HttpVersion, Peer
+from streamnursery.values.http2 import Http2Settings
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.policy import (
+    Adaptive,
+    AssistantPrefix,
+    HedgeAfter,
+    OnAbort,
+    OnInterrupt,
+    Patience,
+    Retries,
+    hedge_problem,
+    is_seconds,
+    ladder,
+    whole_number,
+)
+from streamnursery.values.prices import Price
+from streamnursery.values.rates import Rates
+from streamnursery.values.secret import Secret
+from streamnursery.values.session import EndpointHeartbeat, SessionSettings
+from streamnursery.values.tenant import Tenant
+
+Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
+Balance = Literal["primary", "p2c"]
+
+
+def count_validator(_: object, field: "attrs.Attribute[int]", value: object) -> None:
+    """A limit is a whole number, 0 or more; 0 admits nothing until it is raised."""
+    whole_number(field.name, value, low=0)
+
+
+def _buffer_validator(_: object, field: "attrs.Attribute[int]", value: object) -> None:
+    whole_number(field.name, value, low=1)
+
+
+def _ladder_validator(_: object, __: object, value: tuple[OnInterrupt, ...] | None) -> None:
+    if value is not None:
+        ladder(value)
+
+
+def _hedge_validator(_: object, __: object, value: object) -> None:
+    problem = hedge_problem(value)
+    if problem is not None:
+        raise ValueError(problem)
+
+
+def _latency_validator(_: object, field: "attrs.Attribute[float]", value: object) -> None:
+    if value is not None and not is_seconds(value):
+        msg = f"{field.name} must be seconds > 0, or None for no rest, not {value!r}"
+        raise ValueError(msg)
+
+
+@attrs.frozen
+class Endpoint:
+    """A base URL with its own credential and dialect."""
+
+    name: str = attrs.field(validator=matches_re(r"[^\s/]+"))
+    url: BaseUrl
+    key: Secret | None = None
+    missing_key: str = ""
+    """Why a credential that was asked for is absent; a request to this endpoint is refused with
+    it. Empty when nothing is missing, also where no key was asked for."""
+    dialect: str = "openai-chat"
+    auth: Auth = "bearer"
+    headers: Mapping[str, str | Secret] = attrs.field(factory=dict, repr=False)
+    query: Mapping[str, str] = attrs.field(factory=dict, repr=False)
+    ca_file: str = ""
+    proxy: str = attrs.field(default="", repr=False)
+    http: HttpVersion = "auto"
+    max_tokens_field: str = "max_tokens"
+    include_usage: bool = True
+    """Ask for usage with `stream_options`; off for servers that refuse the field."""
+    heartbeat: EndpointHeartbeat = attrs.field(factory=EndpointHeartbeat)
+    insecure: bool = False
+    """Talk TLS without checking the certificate; warns when the engine opens."""
+    deny_private: bool = False
+    """Refuse names that resolve to private or local addresses."""
+    max_streams: int | None = attrs.field(default=None, validator=optional(count_validator))
+    """Slots of this endpoint over all models; None: no limit of its own."""
+    rates: Rates = attrs.field(default=Rates(), validator=instance_of(Rates))
+    """Limits per minute over all models."""
+    learn_rates: bool = True
+    """Obey what the answers' own headers say is left of the provider's limits."""
+    assistant_prefix: AssistantPrefix = "off"
+    """How its models are asked to go on with an answer that broke off."""
+
+    @property
+    def peer(self) -> Peer:
+        return Peer(
+            self.url.origin,
+            ca_file=self.ca_file,
+            proxy=self.proxy,
+            insecure=self.insecure,
+            deny_private=self.deny_private,
+            http=self.http,
+        )
+
+
+@attrs.frozen(cache_hash=True)
+class Route:
+    """A model at an endpoint."""
+
+    endpoint: str
+    model: str
+    """The model's name on the wire."""
+
+    def __str__(self) -> str:
+        return f"{self.endpoint}/{self.model}"
+
+
+@attrs.frozen
+class ModelSettings:
+    """One model: where it is served and within what limits. None takes the default."""
+
+    name: str
+    routes: tuple[Route, ...] = ()
+    """Primary first, backups after it; empty: this name at the default endpoint."""
+    max_streams: int | Literal["adaptive"] | None = attrs.field(default=None)
+    """Slots; "adaptive" lets those of each route follow the provider."""
+    adaptive: Adaptive = attrs.field(default=Adaptive(), validator=instance_of(Adaptive))
+    """Within what bounds, where `max_streams` is "adaptive"."""
+    rates: Rates = attrs.field(default=Rates(), validator=instance_of(Rates))
+    """Limits per minute."""
+    patience: Patience | None = None
+    retries: Retries | None = None
+    fallback: tuple[str, ...] = ()
+    """Models to ask when no route of this one answers, in order."""
+    on_interrupt: tuple[OnInterrupt, ...] | None = attrs.field(
+        default=None, validator=_ladder_validator
+    )
+    on_abort: OnAbort | None = attrs.field(
+        default=None, validator=optional(in_(("cancel", "drain")))
+    )
+    downgrade_after: float | None = attrs.field(default=None, validator=optional(gt(0)))
+    """Seconds in the queue after which a request goes to the next fallback model; None: never."""
+    downgrade_dearer: bool = False
+    """Also to a model that costs more."""
+    hedge_after: HedgeAfter = attrs.field(default="off", validator=_hedge_validator)
+    assistant_prefix: AssistantPrefix | None = None
+    """None takes the endpoint's."""
+    price: tuple[Price, ...] = ()
+    """What it costs from which day on; empty: as published, where that is known."""
+    quality: float | None = None
+    """From 0 to 10, for the choice among models."""
+    context: int | None = None
+    """Tokens of input and output that it takes together."""
+    tools: bool | None = None
+    """Whether it calls tools; None: as known, else yes."""
+    ttft: float | None = None
+    """Seconds to the first token, believed until there are enough measurements."""
+    balance: Balance = "primary"
+    """How a request finds its first route."""
+
+    @max_streams.validator
+    def _check_max_streams(self, field: "attrs.Attribute[Any]", value: object) -> None:
+        if value is not None and value != "adaptive":
+            whole_number(field.name, value, low=0)
+
+    @property
+    def slots(self) -> int | None:
+        """A fixed number of slots; None where there is none of its own."""
+        return self.max_streams if isinstance(self.max_streams, int) else None
+
+
+@attrs.frozen
+class EngineConfig:
+    """Everything `open_engine` needs."""
+
+    max_streams: int = attrs.field(default=1000, validator=count_validator)
+    """Slots over all models."""
+    max_queued: int = attrs.field(default=10_000, validator=count_validator)
+    """Requests that may wait for a slot; the next is refused with `OverloadedError`."""
+    max_queued_per_tenant: int | None = attrs.field(
+        default=None, validator=optional(count_validator)
+    )
+    """The same for each tenant that states none; None: as many as the engine lets wait."""
+    tenants: Mapping[str, Tenant] = attrs.field(factory=dict)
+    """Weights and bounds of those on whose behalf requests are made; others have weight 1."""
+    default_max_streams: int = attrs.field(default=10, validator=count_validator)
+    """Slots of a model that states none."""
+    patience: Patience = attrs.field(default=Patience(), validator=instance_of(Patience))
+    retries: Retries = attrs.field(default=Retries(), validator=instance_of(Retries))
+    on_interrupt: tuple[OnInterrupt, ...] = attrs.field(
+        default=("fail",), validator=_ladder_validator
+    )
+    on_abort: OnAbort = attrs.field(default="cancel", validator=in_(("cancel", "drain")))
+    max_drain_seconds: float = attrs.field(default=30.0, validator=gt(0))
+    """How long an attempt without a reader is read on, where `on_abort` is "drain"."""
+    max_drain_bytes: int = attrs.field(default=1024 * 1024, validator=_buffer_validator)
+    """And how much of it."""
+    endpoints: Mapping[str, Endpoint] = attrs.field(factory=dict)
+    models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
+    default_endpoint: str | None = None
+    """Serves models that no entry of `models` names; None: unknown models are an error."""
+    trust_env: bool = False
+    """Obey HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and their kin."""
+    buffer_events: int = attrs.field(default=1024, validator=_buffer_validator)
+    """Unread events per stream before the provider is held back."""
+    buffer_bytes: int = attrs.field(default=256 * 1024, validator=_buffer_validator)
+    """Unread bytes per stream, counted as received, before the provider is held back."""
+    max_buffered_bytes: int = attrs.field(default=256 * 1024 * 1024, validator=_buffer_validator)
+    """Unread bytes over all streams."""
+    sessions: SessionSettings = attrs.field(
+        factory=SessionSettings, validator=instance_of(SessionSettings)
+    )
+    top_socket: str = ""
+    """Where `streamnursery top` finds this engine: a local socket for this user alone. Empty:
+    nowhere."""
+    max_idle_connections: int = attrs.field(default=100, validator=count_validator)
+    """Idle connections kept per peer."""
+    http2: Http2Settings = attrs.field(
+        default=Http2Settings(), validator=instance_of(Http2Settings)
+    )
+    max_added_latency: float | None = attrs.field(default=None, validator=_latency_validator)
+    """Seconds that a busy engine may let a token wait to read several at one wake-up; None: not
+    at all. Felt above some 1,000 reads per second, and never longer than 5 ms."""
+    budgets: Budgets = attrs.field(default=Budgets(), validator=instance_of(Budgets))
+    """Limits on spending."""

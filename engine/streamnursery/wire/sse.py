@@ -1,0 +1,259 @@
+"""Server-sent events from bytes, in whatever pieces the network brings them.
+
+Follows the event stream rules of the HTML standard (9.2.6, "Interpreting an event stream").
+
+Rule 1: the network's cuts never show: the same bytes give the same events however chunked.
+Rule 2: a line ends at CR, LF or CRLF and nowhere else. A CR ends its line at once; an LF that
+        opens the next read is then its second half.
+Rule 3: text is decoded only once a line is whole, so a character cut in two needs no care.
+Rule 4: time is linear: a byte is searched when it arrives and copied when its line or event
+        ends, and not again. Memory is bounded by `max_line` + `max_event` + one read.
+Rule 5: comments and unknown fields are lines like others: an endless comment is an endless line.
+Rule 6: the short way in `read` may only be taken where it cannot differ from `_by_line`.
+"""
+
+from typing import TypeAlias
+
+import msgspec
+
+from streamnursery.values.errors import TooLargeError
+
+MAX_LINE = 1024 * 1024
+"""Bytes of one line, its end not counted."""
+MAX_EVENT = 8 * 1024 * 1024
+"""Bytes of one event's data."""
+MAX_STRAY = 64 * 1024
+"""Bytes kept of lines that belong to no event stream."""
+
+_BOM = b"\xef\xbb\xbf"
+_FIELDS = frozenset({b"data", b"event", b"id", b"retry"})
+_RETRY_DIGITS = 15
+
+
+class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
+    """One event, as dispatched at its blank line."""
+
+    data: bytes
+    """Its data lines joined by LF, as sent: UTF-8, unchecked."""
+    event: str = "message"
+    id: str = ""
+    """The last event id at the time of dispatch; it outlives the event that set it."""
+
+    @property
+    def text(self) -> str:
+        """`data` as text; bytes that are no UTF-8 become U+FFFD."""
+        return self.data.decode("utf-8", "replace")
+
+
+Record: TypeAlias = bytes | ServerSentEvent
+"""What `SSEDecoder.read` gives: bare data stands for an event that has nothing else to say. Most
+streams are made of those, and an object for each would be a tenth of the cost of a token."""
+
+
+class SSEDecoder:
+    """Bytes in, events out. A passed bound is kept as `failure`, after the events before it."""
+
+    __slots__ = (
+        "_at_start",
+        "_clean",
+        "_data",
+        "_event",
+        "_has_data",
+        "_id",
+        "_max_event",
+        "_max_line",
+        "_max_plain",
+        "_skip_lf",
+        "_stray",
+        "_tail",
+        "failure",
+        "last_event_id",
+        "retry_ms",
+    )
+
+    def __init__(
+        self,
+        *,
+        last_event_id: str = "",
+        max_line: int = MAX_LINE,
+        max_event: int = MAX_EVENT,
+    ) -> None:
+        self.last_event_id = last_event_id
+        """What a reconnect would send as Last-Event-ID."""
+        self.retry_ms: int | None = None
+        """Milliseconds the server asks a client to wait before it reconnects."""
+        self.failure: TooLargeError | None = None
+        """Set once a bound is passed; nothing is decoded after it."""
+        self._max_line = max_line
+        self._max_event = max_event
+        self._max_plain = min(max_line, max_event)
+        self._tail = bytearray()  # the line that has not ended
+        self._data = bytearray()  # each data line of the open event, followed by LF
+        self._has_data = False
+        self._event = b""
+        self._id = last_event_id
+        self._at_start = True
+        self._skip_lf = False
+        self._stray = bytearray()
+        self._clean = True
+        """The short way may be taken; it leaves everything but `_tail` as it is."""
+
+    def feed(self, chunk: bytes) -> list[ServerSentEvent]:
+        """The events that `chunk` completes; often none, sometimes many."""
+        # Bare data comes between events, where the last id is that of the whole read.
+        return [
+            ServerSentEvent(record, "message", self.last_event_id)
+            if isinstance(record, bytes)
+            else record
+            for record in self.read(chunk)
+        ]
+
+    def read(self, chunk: bytes) -> list[Record]:
+        """As `feed`, for those who care for the data of plain events alone."""
+        if not self._clean:
+            return self._by_line(chunk)
+        # The short way, for `data: ...` + blank line, over and over. Two line ends for each
+        # record, and none left over, say that no line hides in one.
+        whole, rest = chunk, b""
+        if b"\r" in whole:
+            whole = whole.replace(b"\r\n", b"\n")
+            if b"\r" in whole:
+                return self._by_line(chunk)
+        if not whole.endswith(b"\n\n"):
+            end = whole.rfind(b"\n\n") + 2
+            whole, rest = whole[:end], whole[end:]
+            if end < 2 or b"\n" in rest or len(rest) > self._max_line:
+                return self._by_line(chunk)
+        if self._tail:
+            whole = bytes(self._tail) + whole
+        if len(whole) > self._max_plain or not whole.startswith(b"data: "):
+            return self._by_line(chunk)
+        records: list[Record] = whole[6:-2].split(b"\n\ndata: ")  # type: ignore[assignment]
+        if whole.count(b"\n") != 2 * len(records):
+            return self._by_line(chunk)
+        self._at_start = False  # what begins with a field has no BOM
+        if rest or self._tail:
+            self._tail.clear()
+            self._tail += rest
+        return records
+
+    def _by_line(self, chunk: bytes) -> list[Record]:
+        """The long way, which knows everything an event stream may hold."""
+        records: list[Record] = []
+        self._take(self._split(chunk), records)
+        if len(self._tail) > self._max_line:
+            self._fail("line", self._max_line)
+        self._clean = self._between_events()
+        return records
+
+    def stray(self) -> bytes:
+        """What came that is no event stream, LF at line ends; at most 64 KiB and one line.
+
+        A body that is not SSE at all comes back whole, its unfinished last line included.
+        """
+        tail = b"" if _is_field(self._tail) else bytes(self._tail)
+        return bytes(self._stray) + tail
+
+    @property
+    def stray_bytes(self) -> int:
+        """Bytes of whole stray lines; no more are kept than `MAX_STRAY`."""
+        return len(self._stray)
+
+    def _between_events(self) -> bool:
+        """Whether the next line is the first of its event and of no other."""
+        return not (
+            self._has_data
+            or self._skip_lf
+            or self._event
+            or self._id != self.last_event_id
+            or self.failure is not None
+        )
+
+    def _split(self, chunk: bytes) -> list[bytes]:
+        """The lines that end in `chunk`; the rest waits in `_tail`."""
+        if self.failure is not None or not chunk:
+            return []
+        if self._skip_lf:
+            chunk = chunk.removeprefix(b"\n")
+            self._skip_lf = False
+        if b"\r" in chunk:
+            self._skip_lf = chunk.endswith(b"\r")
+            chunk = chunk.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        lines = chunk.split(b"\n")
+        rest = lines.pop()
+        if lines and self._tail:
+            self._tail += lines[0]
+            lines[0] = bytes(self._tail)
+            self._tail.clear()
+        self._tail += rest
+        return lines
+
+    def _take(self, lines: list[bytes], records: list[Record]) -> None:
+        for line in lines:
+            if self.failure is None and len(line) > self._max_line:
+                self._fail("line", self._max_line)
+            if self.failure is not None:
+                return
+            if self._at_start:
+                self._at_start = False
+                line = line.removeprefix(_BOM)
+            if line:
+                self._take_field(line)
+            else:
+                self._dispatch(records)
+
+    def _take_field(self, line: bytes) -> None:
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        match name:
+            case b"data":
+                self._take_data(value)
+            case b"":
+                pass  # a comment
+            case b"event":
+                self._event = value
+            case b"id":
+                if b"\0" not in value:
+                    self._id = value.decode("utf-8", "replace")
+            case b"retry":
+                digits = value.lstrip(b"0") or value[-1:]
+                # More digits than that are longer than anyone lives, and int() has a limit.
+                if value.isdigit() and len(digits) <= _RETRY_DIGITS:
+                    self.retry_ms = int(digits)
+            case _:
+                self._stray += line[: MAX_STRAY - len(self._stray)]
+                self._stray += b"\n"[: MAX_STRAY - len(self._stray)]
+
+    def _take_data(self, value: bytes) -> None:
+        if len(self._data) + len(value) > self._max_event:
+            self._fail("event", self._max_event)
+            return
+        self._data += value
+        self._data += b"\n"
+        self._has_data = True
+
+    def _dispatch(self, records: list[Record]) -> None:
+        self.last_event_id = self._id
+        if self._has_data:
+            name = self._event.decode("utf-8", "replace") or "message"
+            records.append(ServerSentEvent(bytes(self._data[:-1]), name, self._id))
+            self._data.clear()
+            self._has_data = False
+        self._event = b""
+
+    def _fail(self, what: str, bound: int) -> None:
+        self._tail.clear()
+        self._data.clear()
+        msg = (
+            f"the provider sent a {what} of more than {bound:,} bytes in an event stream; "
+            "it does not speak the protocol or means harm: use another endpoint"
+        )
+        self.failure = TooLargeError(msg, status=200)
+
+
+def _is_field(line: bytearray) -> bool:
+    """Whether an unfinished line is, or may become, one of an event stream."""
+    name, colon, _ = bytes(line[:8]).removeprefix(_BOM).partition(b":")
+    if colon or not name:
+        return not name or name in _FIELDS
+    return any(field.startswith(name) for field in (*_FIELDS, _BOM))
