@@ -227,7 +227,7 @@ async def test_a_ledger_keeps_to_itself_on_a_real_disk(tmp_path: Path) -> None:
 
 async def test_a_forked_process_has_no_ledger(tmp_path: Path) -> None:
     script = (
-        "import os, sys, trio, engine\n"
+        "import os, sys, trio, streamnursery as sn\n"
         "async def main():\n"
         "    config = {'budgets': {'daily': '1', 'ledger': sys.argv[1]}}\n"
         "    async with sn.open_engine(config) as eng:\n"
