@@ -18,7 +18,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from benchmarks.steps import Counts, queue_length
-from streamnursery.scheduler.admission import Admission
+from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.values.demand import Demand
 
 TENANTS = 97
@@ -128,7 +128,7 @@ async def _measured(waiting: int, gauge: Counting | Timing, operations: int) -> 
 
 async def _memory(waiting: int = 5000) -> float:
     """Bytes that one more waiter holds in the admission: ticket, demand, scope, event, places."""
-    from streamnursery.scheduler.line import Waiter
+    from streamnursery.scheduler.admission.queue import Waiter
 
     crowd = Crowd()
     first = crowd.admission.acquire_nowait(crowd.demand())

@@ -15,12 +15,12 @@ from typing import Any
 
 import trio
 
-from streamnursery.core.ledger import Ledger
-from streamnursery.core.meter import Meter
-from streamnursery.core.settlement import Ending
-from streamnursery.scheduler.ledger_store import LedgerStore, MemoryStore
-from streamnursery.scheduler.observers import Observers
-from streamnursery.scheduler.spending import Spending
+from streamnursery.core.measure.meter import Meter
+from streamnursery.core.money.ledger import Ledger
+from streamnursery.core.money.settlement import Ending
+from streamnursery.scheduler.money.ledger_store import LedgerStore, MemoryStore
+from streamnursery.scheduler.money.spending import Spending
+from streamnursery.scheduler.run.observers import Observers
 from streamnursery.storage.disk import RealDisk
 from streamnursery.storage.ledger_file import LedgerFile
 from streamnursery.values.budgets import Budget, Budgets

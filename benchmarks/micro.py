@@ -10,12 +10,12 @@ from random import Random
 import pyperf
 import trio
 
-from streamnursery.core.bucket import Bucket
-from streamnursery.core.ledger import Ledger
-from streamnursery.core.ledger_row import Posting, change, figures_of, posted
-from streamnursery.core.ready_queue import ReadyQueue, Ticket
-from streamnursery.core.router import Candidate, Needs, choose
-from streamnursery.core.settlement import Ending, Expected, settlement
+from streamnursery.core.limits.bucket import Bucket
+from streamnursery.core.limits.ready_queue import ReadyQueue, Ticket
+from streamnursery.core.money.ledger import Ledger
+from streamnursery.core.money.ledger_row import Posting, change, figures_of, posted
+from streamnursery.core.money.settlement import Ending, Expected, settlement
+from streamnursery.core.routing.router import Candidate, Needs, choose
 from streamnursery.pipeline.channel import BufferTotal, Channel
 from streamnursery.transport.http2 import frames
 from streamnursery.transport.http2.state import Http2State

@@ -1,8 +1,8 @@
 """The public names, gathered. `engine` loads this with the first name it is asked for."""
 
 from streamnursery._version import __version__
-from streamnursery.core.route_plan import Plan, Role, Stop
-from streamnursery.core.router import Candidate, Decision, Needs, RoutingPolicy
+from streamnursery.core.routing.route_plan import Plan, Role, Stop
+from streamnursery.core.routing.router import Candidate, Decision, Needs, RoutingPolicy
 from streamnursery.facade import DrainReport, Engine, open_engine
 from streamnursery.facade.limits import Reload
 from streamnursery.logs import JsonFormatter, log_observer
@@ -11,9 +11,9 @@ from streamnursery.pipeline.channel import ChannelStatistics
 from streamnursery.pipeline.delivery import StreamOutcome
 from streamnursery.pipeline.merge import MergedEvents
 from streamnursery.pipeline.stream import StreamStatistics, TextStream, TokenStream
-from streamnursery.scheduler.bulk import Outcomes
-from streamnursery.scheduler.calls import CallLease
-from streamnursery.scheduler.observers import ObserverBlocked, ObserverFailed, RecordStream
+from streamnursery.scheduler.run.bulk import Outcomes
+from streamnursery.scheduler.run.calls import CallLease
+from streamnursery.scheduler.run.observers import ObserverBlocked, ObserverFailed, RecordStream
 from streamnursery.sessions import Receipt, Session
 from streamnursery.sessions.typed import TypedEvents
 from streamnursery.transport.http import open_transport

@@ -30,14 +30,14 @@ MUTANTS = (
     # Slots and the queue.
     _mutant(
         "a lease's slots are never given back",
-        "scheduler/lease.py",
+        "scheduler/admission/lease.py",
         "            self._lessor.give_back(self)",
         "            pass",
         SIM + "test_admission.py",
     ),
     _mutant(
         "a lease is given back twice",
-        "scheduler/lease.py",
+        "scheduler/admission/lease.py",
         "            self.released = True\n",
         "",
         SIM + "test_admission.py",
@@ -45,28 +45,28 @@ MUTANTS = (
     ),
     _mutant(
         "a waiter that is cancelled as it gets its slots keeps them",
-        "scheduler/admission.py",
+        "scheduler/admission/admission.py",
         "                waiter.lease.release()\n            self._evicted",
         "                pass\n            self._evicted",
         SIM + "test_admission.py",
     ),
     _mutant(
         "the next of a lane is forgotten when the first is served",
-        "core/ready_queue.py",
+        "core/limits/ready_queue.py",
         "            self.wake(lane)\n            return head",
         "            return head",
         PROP + "test_ready_queue.py",
     ),
     _mutant(
         "a priority counts for nothing",
-        "core/ready_queue.py",
+        "core/limits/ready_queue.py",
         "return min(self.queues)",
         "return max(self.queues)",
         PROP + "test_ready_queue.py",
     ),
     _mutant(
         "units per minute are forgotten after half a minute",
-        "core/bucket.py",
+        "core/limits/bucket.py",
         "while log and log[0].at + WINDOW <= now:",
         "while log and log[0].at + WINDOW / 2 <= now:",
         CORE + "test_bucket.py",
@@ -109,7 +109,7 @@ MUTANTS = (
     ),
     _mutant(
         "leaving a block does not wait for the stream's task",
-        "scheduler/dispatcher.py",
+        "scheduler/run/dispatcher.py",
         "        await self._delivery.wait_over()",
         "        await trio.lowlevel.checkpoint()",
         SIM + "test_scenarios_consumer.py",
@@ -117,7 +117,7 @@ MUTANTS = (
     ),
     _mutant(
         "unread events of a stream that was left count as buffered for ever",
-        "scheduler/dispatcher.py",
+        "scheduler/run/dispatcher.py",
         "        delivery.channel.discard()\n        del",
         "        del",
         SIM + "test_scenarios_consumer.py",
@@ -125,7 +125,7 @@ MUTANTS = (
     ),
     _mutant(
         "text that arrives late in a slow consumer's stream is repeated when it is resumed",
-        "core/overlap.py",
+        "core/recovery/overlap.py",
         "held[repeated:] if repeated",
         "held[repeated - 1 :] if repeated",
         PROP + "test_overlap.py",
@@ -134,7 +134,7 @@ MUTANTS = (
     # Clocks.
     _mutant(
         "the provider's clocks run on while the consumer is slow",
-        "core/patience.py",
+        "core/recovery/patience.py",
         "            self._paused_at = now\n\n",
         "            pass\n\n",
         CORE + "test_patience.py",
@@ -156,14 +156,14 @@ MUTANTS = (
     # Failing, and what comes after it.
     _mutant(
         "an answer is asked for again after text of it was delivered",
-        "core/recovery.py",
+        "core/recovery/next_step.py",
         "    if failure.committed:\n",
         "    if False:\n",
         CORE + "test_recovery.py",
     ),
     _mutant(
         "Retry-After is ignored",
-        "core/recovery.py",
+        "core/recovery/next_step.py",
         "failure.retry_after or 0.0, turn, dice",
         "0.0, turn, dice",
         CORE + "test_recovery.py",
@@ -177,7 +177,7 @@ MUTANTS = (
     ),
     _mutant(
         "a breaker listens to calls of a generation that is over",
-        "core/breaker.py",
+        "core/recovery/breaker.py",
         "        if generation != self.generation:\n"
         "            return\n"
         "        if self.circuit is Circuit.HALF_OPEN:\n"
@@ -187,14 +187,14 @@ MUTANTS = (
     ),
     _mutant(
         "a half-open breaker lets everybody through",
-        "core/breaker.py",
+        "core/recovery/breaker.py",
         "out < self.policy.probes:",
         "out >= 0:",
         CORE + "test_breaker.py",
     ),
     _mutant(
         "a retry that was never sent stays paid for",
-        "core/retry_budget.py",
+        "core/recovery/retry_budget.py",
         "        self._add(cost)\n",
         "",
         CORE + "test_retry_budget.py",
@@ -291,14 +291,14 @@ MUTANTS = (
     # Sessions.
     _mutant(
         "messages that a broken connection had not sent are lost",
-        "core/outbox.py",
+        "core/sessions/outbox.py",
         "deque([*again, *self._waiting])",
         "deque([*self._waiting])",
         CORE + "test_outbox.py",
     ),
     _mutant(
         "a message that may have arrived is sent again",
-        "core/outbox.py",
+        "core/sessions/outbox.py",
         "if entry.repeatable or not entry.maybe_sent:",
         "if True:",
         CORE + "test_outbox.py",
@@ -306,35 +306,35 @@ MUTANTS = (
     # Money.
     _mutant(
         "the usage is counted twice",
-        "core/meter.py",
+        "core/measure/meter.py",
         "self.output_tokens += tokens",
         "self.output_tokens += 2 * tokens",
         CORE + "test_meter.py",
     ),
     _mutant(
         "what others hold does not count against a budget",
-        "core/ledger.py",
+        "core/money/ledger.py",
         "figures.total + waiting + amount > limit.amount:",
         "figures.total + amount > limit.amount:",
         CORE + "test_ledger.py",
     ),
     _mutant(
         "a hold that was dropped counts on",
-        "core/ledger.py",
+        "core/money/ledger.py",
         "            self._add_held(payer, -amount)",
         "            pass",
         CORE + "test_ledger.py",
     ),
     _mutant(
         "an attempt of unknown cost is free",
-        "core/settlement.py",
+        "core/money/settlement.py",
         "return Settlement(News.DOUBT, flags=unpriced)",
         "return Settlement(News.RELEASE, flags=unpriced)",
         CORE + "test_settlement.py",
     ),
     _mutant(
         "fractions of a nano-dollar are rounded in our favour",
-        "core/pricing.py",
+        "core/money/pricing.py",
         "return -(-total // TOKENS_PER_RATE)",
         "return total // TOKENS_PER_RATE",
         CORE + "test_pricing.py",

@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streamnursery.core.breaker import Breaker, BreakerPolicy, Circuit, Generation, Outcome
-from streamnursery.core.call_window import SLICES
+from streamnursery.core.recovery.breaker import Breaker, BreakerPolicy, Circuit, Generation, Outcome
+from streamnursery.core.recovery.call_window import SLICES
 
 POLICY = BreakerPolicy(
     window=10, min_calls=3, failure_rate=0.5, slow_rate=0.75, slow_after=1, open_for=4, probes=2

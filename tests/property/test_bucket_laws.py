@@ -7,7 +7,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streamnursery.core.bucket import WINDOW, Bucket, Taken
+from streamnursery.core.limits.bucket import WINDOW, Bucket, Taken
 
 limits = st.integers(1, 200) | st.integers(201, 40_000)
 bursts = st.sampled_from([0.01, 0.1, 0.3, 0.5, 1.0])

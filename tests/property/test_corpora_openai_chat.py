@@ -6,7 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from streamnursery.core.transcript import Transcript
+from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.values.errors import ProviderError, TruncatedStreamError
 from streamnursery.values.events import Finished
 from streamnursery.wire.openai_chat_stream import OpenAIChatStream

@@ -9,9 +9,9 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from streamnursery.core.ledger import Ledger
-from streamnursery.core.ledger_row import News, Posting, change, figures_of, posted
-from streamnursery.core.totals import Totals
+from streamnursery.core.money.ledger import Ledger
+from streamnursery.core.money.ledger_row import News, Posting, change, figures_of, posted
+from streamnursery.core.money.totals import Totals
 from streamnursery.values.budgets import Budget, Budgets
 from streamnursery.values.money import Money
 from streamnursery.values.spending import Flag, LedgerRow, Payer, RowState

@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
 
-from streamnursery.scheduler.lease import Lease
+from streamnursery.scheduler.admission.lease import Lease
 from streamnursery.testing import WorldMachine, in_world
 from streamnursery.values.demand import Demand
 from streamnursery.values.rates import Rates

@@ -5,7 +5,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.overlap import MIN_OVERLAP, MIN_WHOLE, Overlap, longest_overlap
+from streamnursery.core.recovery.overlap import MIN_OVERLAP, MIN_WHOLE, Overlap, longest_overlap
 
 TEXTS = st.text(max_size=60) | st.text("ab ", max_size=60) | st.text("é🌊\u0301東", max_size=20)
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from benchmarks.admission import Number
-from streamnursery.core.fair_share import Ticket
-from streamnursery.core.ready_queue import AGING, ReadyQueue
+from streamnursery.core.limits.fair_share import Ticket
+from streamnursery.core.limits.ready_queue import AGING, ReadyQueue
 
 LANES = ("a", "b", "c")
 TENANTS = ("", "x", "y")

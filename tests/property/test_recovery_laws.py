@@ -7,9 +7,16 @@ import attrs
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.recovery import Failure, GiveUp, NextRoute, Position, TryAgain, next_step
-from streamnursery.core.route_gate import Closed
-from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.core.recovery.circuit_gate import Closed
+from streamnursery.core.recovery.next_step import (
+    Failure,
+    GiveUp,
+    NextRoute,
+    Position,
+    TryAgain,
+    next_step,
+)
+from streamnursery.core.routing.route_plan import Plan, Role, Stop
 from streamnursery.values import errors
 from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.settings import Route

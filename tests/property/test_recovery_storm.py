@@ -13,10 +13,10 @@ from random import Random
 import attrs
 import pytest
 
-from streamnursery.core.recovery import Failure, GiveUp, Position, TryAgain, next_step
-from streamnursery.core.retry_budget import RetryBudget
-from streamnursery.core.route_gate import Closed, RouteGate, Visit
-from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.core.recovery.circuit_gate import Closed, RouteGate, Visit
+from streamnursery.core.recovery.next_step import Failure, GiveUp, Position, TryAgain, next_step
+from streamnursery.core.recovery.retry_budget import RetryBudget
+from streamnursery.core.routing.route_plan import Plan, Role, Stop
 from streamnursery.values import errors
 from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.settings import Route

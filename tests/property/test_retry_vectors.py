@@ -14,10 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.backoff import SPREAD, ceiling, delay
-from streamnursery.core.recovery import Failure, GiveUp, Position, Step, TryAgain, next_step
-from streamnursery.core.retry_budget import RetryBudget
-from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.core.recovery.backoff import SPREAD, ceiling, delay
+from streamnursery.core.recovery.next_step import (
+    Failure,
+    GiveUp,
+    Position,
+    Step,
+    TryAgain,
+    next_step,
+)
+from streamnursery.core.recovery.retry_budget import RetryBudget
+from streamnursery.core.routing.route_plan import Plan, Role, Stop
 from streamnursery.values.errors import RateLimitedError, ServerError
 from streamnursery.values.http import HttpHead
 from streamnursery.values.policy import Patience, Retries

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from streamnursery.scheduler.admission import Admission
-from streamnursery.scheduler.lease import Lease
+from streamnursery.scheduler.admission.admission import Admission
+from streamnursery.scheduler.admission.lease import Lease
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import EngineClosedError, OverloadedError, QueueDeadlineError
 from streamnursery.values.policy import Priority

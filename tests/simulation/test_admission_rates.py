@@ -8,7 +8,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from streamnursery.scheduler.admission import Admission
+from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import QueueDeadlineError, TooManyTokensError
 from streamnursery.values.policy import Priority
@@ -16,7 +16,7 @@ from streamnursery.values.rates import Rates
 from streamnursery.values.usage import Usage
 
 if TYPE_CHECKING:
-    from streamnursery.scheduler.lease import Lease
+    from streamnursery.scheduler.admission.lease import Lease
 
 
 def make(

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from streamnursery.scheduler import bulk
+from streamnursery.scheduler.run import bulk
 from streamnursery.values.completion import Choice, Completion
 from streamnursery.values.errors import RequestError, ServerError
 from streamnursery.values.records import Timings

@@ -8,7 +8,7 @@ from pathlib import Path
 import trio
 
 from streamnursery import ChatRequest, Completion, Timings
-from streamnursery.scheduler import bulk
+from streamnursery.scheduler.run import bulk
 from streamnursery.simulator import Profile
 from tests.support.scene import scene, virtual
 

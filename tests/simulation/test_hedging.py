@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamnursery import EngineError, RequestError
-from streamnursery.core.retry_budget import RetryBudget
+from streamnursery.core.recovery.retry_budget import RetryBudget
 from streamnursery.simulator import Delay, Fault, Plan, Profile, Reset, Rule, Status, When
 from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 from streamnursery.testing.sweeps import fail_at_every_io

@@ -9,7 +9,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from streamnursery.simulator.way import Link
+from streamnursery.simulator.pipe_direction import Link
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.http2.frames import ErrorCode
 from streamnursery.values.errors import ConnectError, EngineError

@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from streamnursery.simulator.way import Link
+from streamnursery.simulator.pipe_direction import Link
 from streamnursery.transport.http2 import frames
 from streamnursery.transport.http2.frames import ErrorCode
 from streamnursery.values.errors import ConnectionLostError, ProtocolError

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamnursery import BudgetExceededError, Engine, EngineError, StorageError
-from streamnursery.core.ledger_row import News, Posting
+from streamnursery.core.money.ledger_row import News, Posting
 from streamnursery.simulator import Plan, Status
 from streamnursery.storage.ledger_file import Entry, LedgerFile
 from streamnursery.testing import SimDisk, World

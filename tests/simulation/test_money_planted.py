@@ -6,8 +6,8 @@ import pytest
 import trio
 
 from streamnursery import Engine, EngineError
-from streamnursery.core.ledger import Ledger
-from streamnursery.scheduler.spending import AttemptReservation
+from streamnursery.core.money.ledger import Ledger
+from streamnursery.scheduler.money.spending import AttemptReservation
 from streamnursery.testing import World
 from streamnursery.values.spending import Figures, LedgerRow
 
@@ -54,7 +54,7 @@ def test_a_hold_that_is_never_dropped_is_found(monkeypatch: pytest.MonkeyPatch) 
 
 def test_a_budget_that_nobody_looks_at_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Ledger, "shortfall", lambda *_: None)
-    monkeypatch.setattr("streamnursery.scheduler.ledger_store.shortfall", lambda *_: None)
+    monkeypatch.setattr("streamnursery.scheduler.money.ledger_store.shortfall", lambda *_: None)
     assert "are taken of the daily budget" in found()
 
 

@@ -8,7 +8,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from streamnursery.logs import JsonFormatter, log_observer, record_fields
-from streamnursery.scheduler.observers import ObserverBlocked, ObserverFailed, Observers
+from streamnursery.scheduler.run.observers import ObserverBlocked, ObserverFailed, Observers
 from streamnursery.values.errors import ServerError
 from streamnursery.values.lifecycle import (
     Admitted,

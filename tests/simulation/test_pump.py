@@ -5,7 +5,7 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from streamnursery.simulator.pipe import pipe
-from streamnursery.simulator.way import Link
+from streamnursery.simulator.pipe_direction import Link
 from streamnursery.transport.network import READ_SIZE, Connection
 from streamnursery.transport.pump import Pump, Readers
 from streamnursery.transport.readiness import MAX_READY, MemoryReadiness

@@ -4,7 +4,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from streamnursery.core.moderation import MAX_REST
+from streamnursery.core.measure.moderation import MAX_REST
 from streamnursery.simulator.pipe import PipeConnection, pipe
 from streamnursery.testing import World
 from streamnursery.transport.pump import Readers

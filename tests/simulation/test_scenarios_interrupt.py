@@ -13,7 +13,7 @@ from streamnursery import (
     Restarted,
     Resumed,
 )
-from streamnursery.core.overlap import MIN_OVERLAP
+from streamnursery.core.recovery.overlap import MIN_OVERLAP
 from streamnursery.simulator import (
     CallTool,
     Cut,

@@ -4,8 +4,8 @@ from math import inf
 from types import SimpleNamespace
 from typing import Any
 
-from streamnursery.core.meter import Meter
-from streamnursery.core.patience import PatienceClock
+from streamnursery.core.measure.meter import Meter
+from streamnursery.core.recovery.patience import PatienceClock
 from streamnursery.supervisor.sink import StreamSink
 from streamnursery.values.events import StreamEvent, TextDelta, UsageReport
 from streamnursery.values.policy import Patience

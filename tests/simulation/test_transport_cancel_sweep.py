@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from streamnursery.simulator.way import Link
+from streamnursery.simulator.pipe_direction import Link
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.http2 import frames
 from streamnursery.values.http import HttpRequest, Peer

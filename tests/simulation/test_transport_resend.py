@@ -6,7 +6,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from streamnursery.simulator.way import Link
+from streamnursery.simulator.pipe_direction import Link
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.http1 import Http1Exchange
 from streamnursery.values.errors import (

@@ -9,7 +9,7 @@ from hypothesis import Phase, settings
 
 from streamnursery import StreamEvent
 from streamnursery.pipeline.channel import Channel
-from streamnursery.scheduler.lease import Lease
+from streamnursery.scheduler.admission.lease import Lease
 from streamnursery.testing import Traffic, World, simulate, traffic
 
 

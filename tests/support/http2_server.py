@@ -8,7 +8,7 @@ import h2.events
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from streamnursery.simulator.way import Link
+from streamnursery.simulator.pipe_direction import Link
 from streamnursery.transport.client import Exchange, HttpTransport
 from streamnursery.values.http import HttpRequest, Peer
 from streamnursery.values.http2 import Http2Settings

@@ -13,8 +13,8 @@ from streamnursery.values.http import HttpHead, HttpRequest
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import Endpoint
 from streamnursery.values.usage import Usage
-from streamnursery.wire.answers import error_from_answer
 from streamnursery.wire.dialect import Cursor, Resumption, StreamDecoder
+from streamnursery.wire.error_answers import error_from_answer
 from streamnursery.wire.openai_chat import OpenAIChat
 
 

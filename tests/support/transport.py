@@ -8,7 +8,7 @@ from typing import TypeAlias
 import trio
 
 from streamnursery.simulator.pipe import PipeConnection, pipe
-from streamnursery.simulator.way import Link
+from streamnursery.simulator.pipe_direction import Link
 from streamnursery.transport.network import Address, Connection
 from streamnursery.transport.ports import Phase
 from streamnursery.values.errors import EngineError

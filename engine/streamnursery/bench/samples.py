@@ -14,7 +14,7 @@ from typing import Any
 import attrs
 
 from streamnursery.bench.terms import TIMES, Term
-from streamnursery.core.histogram import Histogram
+from streamnursery.core.measure.histogram import Histogram
 
 OK, FAILED, CANCELLED = "ok", "failed", "cancelled"
 SLOT = 1.0

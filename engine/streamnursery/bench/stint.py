@@ -13,7 +13,7 @@ from streamnursery.bench.load import Running, Stretch
 from streamnursery.bench.plan import Options, Target
 from streamnursery.bench.samples import Sample, Tally
 from streamnursery.bench.shapes import Shape
-from streamnursery.core.histogram import Histogram
+from streamnursery.core.measure.histogram import Histogram
 from streamnursery.facade import Engine, open_engine
 from streamnursery.transport.network import Network
 

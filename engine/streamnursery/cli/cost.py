@@ -76,7 +76,7 @@ def _names(text: str) -> tuple[str, ...]:
 def run(args: argparse.Namespace) -> int:
     """Look into the ledger; nothing is asked over the network."""
     from streamnursery.cli.explain import load
-    from streamnursery.facade.parts import time_zone
+    from streamnursery.facade.assembly import time_zone
     from streamnursery.storage.ledger_reader import open_ledger
     from streamnursery.values.errors import StorageError
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamnursery.cli.tables import aligned
-from streamnursery.core.windows import reset_text, window
+from streamnursery.core.money.windows import reset_text, window
 from streamnursery.values.money import Money, dollars
 from streamnursery.values.spending import BudgetStanding, LedgerRow, SpendingLine, SpendingReport
 

@@ -9,8 +9,8 @@ import attrs
 import trio
 
 from streamnursery.cli.demo_plan import DemoPlan
-from streamnursery.cli.hangup import reload_on_hangup
-from streamnursery.core.histogram import Histogram
+from streamnursery.cli.reload_signal import reload_on_hangup
+from streamnursery.core.measure.histogram import Histogram
 from streamnursery.facade import Engine, open_engine
 from streamnursery.simulator import PROFILES, Provider, parse_profiles
 from streamnursery.values.completion import Completion

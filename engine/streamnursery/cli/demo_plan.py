@@ -4,8 +4,8 @@ import argparse
 import json
 
 from streamnursery.cli.exits import CliError
-from streamnursery.cli.hangup import laid_over
 from streamnursery.cli.parser import PROGRAM, suggestion
+from streamnursery.cli.reload_signal import laid_over
 
 LIMITS = {
     "gpt-4.1": 5,

@@ -17,7 +17,7 @@ from streamnursery.cli.console import (
 from streamnursery.cli.demo_load import Load
 from streamnursery.cli.demo_plan import CHAOS_IN_WORDS
 from streamnursery.cli.demo_table import ALL, CAPTION, FINAL, Row, cell, columns, plain_table, rows
-from streamnursery.core.histogram import Histogram
+from streamnursery.core.measure.histogram import Histogram
 from streamnursery.values.statistics import Quantiles
 
 

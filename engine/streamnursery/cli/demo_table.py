@@ -6,8 +6,8 @@ import attrs
 
 from streamnursery.cli.demo_load import Load
 from streamnursery.cli.tables import aligned
-from streamnursery.core.histogram import Histogram
-from streamnursery.core.rates import KINDS
+from streamnursery.core.limits.rate_buckets import KINDS
+from streamnursery.core.measure.histogram import Histogram
 from streamnursery.values.statistics import EngineStatistics, ModelStatistics
 
 ALL = "all"

@@ -50,8 +50,8 @@ def run(args: argparse.Namespace) -> int:
         return _tell(args, found)
     found = local_findings(loaded)
 
-    from streamnursery.cli.reach import reach_findings
-    from streamnursery.cli.reach_sessions import session_findings
+    from streamnursery.cli.endpoint_check import reach_findings
+    from streamnursery.cli.session_check import session_findings
     from streamnursery.cli.signals import run_trio
 
     async def work() -> int:

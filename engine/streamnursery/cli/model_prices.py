@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from streamnursery.cli.tables import aligned
-from streamnursery.core.pricing import cost
+from streamnursery.core.money.pricing import cost
 from streamnursery.values.money import Money, dollars
 from streamnursery.values.usage import Usage
 

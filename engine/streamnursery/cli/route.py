@@ -8,7 +8,7 @@ from streamnursery.cli.exits import CliError, exit_code
 from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb, number, seconds, whole
 
 if TYPE_CHECKING:
-    from streamnursery.core.router import Decision
+    from streamnursery.core.routing.router import Decision
     from streamnursery.values.settings import EngineConfig
     from streamnursery.values.task import TaskProfile
 

@@ -99,7 +99,7 @@ async def _serve(
     import trio
 
     from streamnursery.simulator import serve_loopback
-    from streamnursery.transport.bare import bare_errors
+    from streamnursery.transport.single_errors import bare_errors
 
     with bare_errors():
         async with trio.open_nursery() as nursery:

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from streamnursery.core.route_plan import Plan
-from streamnursery.core.router import STRATEGIES, Decision
+from streamnursery.core.routing.route_plan import Plan
+from streamnursery.core.routing.router import STRATEGIES, Decision
 from streamnursery.values.errors import RequestError
 from streamnursery.values.lifecycle import ModelChosen
 from streamnursery.values.request import ChatRequest, make_request
@@ -14,10 +14,10 @@ from streamnursery.values.spending import SpendingReport
 from streamnursery.values.task import AUTO, TaskProfile
 
 if TYPE_CHECKING:
-    from streamnursery.scheduler.catalogue import Catalogue
-    from streamnursery.scheduler.model_choice import ModelChoice
-    from streamnursery.scheduler.observers import Observers
-    from streamnursery.scheduler.spending import Spending
+    from streamnursery.scheduler.money.spending import Spending
+    from streamnursery.scheduler.run.catalogue import Catalogue
+    from streamnursery.scheduler.run.model_choice import ModelChoice
+    from streamnursery.scheduler.run.observers import Observers
     from streamnursery.supervisor.course import Course
 
 

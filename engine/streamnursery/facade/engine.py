@@ -14,28 +14,28 @@ from typing import Any, TypeVar, TypeVarTuple
 import attrs
 import trio
 
-from streamnursery.core.route_plan import Plan
-from streamnursery.facade.choosing import Choosing
-from streamnursery.facade.limits import LimitVerbs
-from streamnursery.facade.parts import (
+from streamnursery.core.routing.route_plan import Plan
+from streamnursery.facade.assembly import (
     Outside,
     admission_of,
     choice_of,
     outlet_of,
     spending_of,
 )
+from streamnursery.facade.choosing import Choosing
+from streamnursery.facade.limits import LimitVerbs
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.pipeline.delivery import DrainBounds
 from streamnursery.pipeline.merge import MergedEvents
 from streamnursery.pipeline.policies import POLICIES, WhenBehind
 from streamnursery.pipeline.stream import TokenStream
-from streamnursery.scheduler import bulk
-from streamnursery.scheduler.calls import CallLease, Calls, call_deadline, check_tokens
-from streamnursery.scheduler.catalogue import SIMULATOR, SIMULATOR_ENDPOINT, Catalogue
-from streamnursery.scheduler.dispatcher import Dispatcher
-from streamnursery.scheduler.figures import engine_statistics
-from streamnursery.scheduler.heartbeats import Heartbeats
-from streamnursery.scheduler.observers import DropPolicy, Observers, RecordStream
+from streamnursery.scheduler.run import bulk
+from streamnursery.scheduler.run.calls import CallLease, Calls, call_deadline, check_tokens
+from streamnursery.scheduler.run.catalogue import SIMULATOR, SIMULATOR_ENDPOINT, Catalogue
+from streamnursery.scheduler.run.dispatcher import Dispatcher
+from streamnursery.scheduler.run.figures import engine_statistics
+from streamnursery.scheduler.run.heartbeats import Heartbeats
+from streamnursery.scheduler.run.observers import DropPolicy, Observers, RecordStream
 from streamnursery.sessions import Session, Sessions
 from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.client import HttpTransport

@@ -9,15 +9,15 @@ import attrs
 import trio
 
 from streamnursery.config import config_from_mapping, load_config
-from streamnursery.core.bucket import BURST
-from streamnursery.facade.parts import apply_limits, outlet_of
-from streamnursery.scheduler.admission import Admission
-from streamnursery.scheduler.calls import Calls
-from streamnursery.scheduler.catalogue import Catalogue
-from streamnursery.scheduler.dispatcher import Dispatcher
-from streamnursery.scheduler.figures import route_statistics
-from streamnursery.scheduler.model_choice import ModelChoice
-from streamnursery.scheduler.observers import Observers
+from streamnursery.core.limits.bucket import BURST
+from streamnursery.facade.assembly import apply_limits, outlet_of
+from streamnursery.scheduler.admission.admission import Admission
+from streamnursery.scheduler.run.calls import Calls
+from streamnursery.scheduler.run.catalogue import Catalogue
+from streamnursery.scheduler.run.dispatcher import Dispatcher
+from streamnursery.scheduler.run.figures import route_statistics
+from streamnursery.scheduler.run.model_choice import ModelChoice
+from streamnursery.scheduler.run.observers import Observers
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.client import HttpTransport

@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from streamnursery.core.router import RoutingPolicy
+from streamnursery.core.routing.router import RoutingPolicy
+from streamnursery.facade.assembly import Outside
 from streamnursery.facade.engine import Engine
 from streamnursery.facade.limits import ConfigSource, settings_of
-from streamnursery.facade.parts import Outside
 from streamnursery.facade.top import serve_top
-from streamnursery.scheduler.ledger_store import LedgerStore
-from streamnursery.scheduler.observers import Observer
+from streamnursery.scheduler.money.ledger_store import LedgerStore
+from streamnursery.scheduler.run.observers import Observer
 from streamnursery.storage.disk import Disk, RealDisk
-from streamnursery.transport.bare import bare_errors
 from streamnursery.transport.network import Network, TrioNetwork
+from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.errors import RequestError, StorageError
 
 

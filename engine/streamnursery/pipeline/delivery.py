@@ -13,7 +13,7 @@ from enum import Enum
 import attrs
 import trio
 
-from streamnursery.core.transcript import Transcript
+from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.pipeline.channel import Channel
 from streamnursery.values.completion import Completion, Partial
 from streamnursery.values.errors import EngineClosedError, EngineError, StreamCancelledError

@@ -3,7 +3,7 @@
 Rule 1: one ping is out at a time. A ping asks whether the other side lives, and its answer also
         confirms every message that was written before it.
 Rule 2: a missed beat is a lost connection at once, not at the next send.
-Rule 3: before a verdict everything that has arrived is read (see `core/heartbeat.py`).
+Rule 3: before a verdict everything that has arrived is read (see `core/sessions/heartbeat.py`).
 """
 
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from streamnursery.core.heartbeat import Beat, WallWatch
+from streamnursery.core.sessions.heartbeat import Beat, WallWatch
 from streamnursery.values.errors import CallbackError, ConnectionLostError
 
 if TYPE_CHECKING:

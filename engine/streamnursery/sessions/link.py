@@ -14,11 +14,11 @@ import attrs
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.core.heartbeat import Beat, WallWatch
-from streamnursery.core.outbox import Outbox
+from streamnursery.core.sessions.heartbeat import Beat, WallWatch
+from streamnursery.core.sessions.outbox import Outbox
 from streamnursery.sessions.heartbeat import Pulse
-from streamnursery.transport.bare import bare_errors
 from streamnursery.transport.connect import Connector
+from streamnursery.transport.single_errors import bare_errors
 from streamnursery.transport.websocket import Ending, WebSocket, ending_error
 from streamnursery.values.errors import ConnectTimeoutError, EngineError
 from streamnursery.values.http import Header, Peer

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import trio
 
-from streamnursery.core.outbox import Entry, Outbox
+from streamnursery.core.sessions.outbox import Entry, Outbox
 from streamnursery.values.errors import OverloadedError, RequestError
 from streamnursery.values.session import Pending, SendOutcome
 from streamnursery.wire.json_body import encode_body

@@ -8,12 +8,12 @@ from urllib.parse import quote, urlencode
 import attrs
 import trio
 
-from streamnursery.core.route_plan import plan
+from streamnursery.core.routing.route_plan import plan
 from streamnursery.pipeline.stream import TokenStream
-from streamnursery.scheduler.admission import Admission
-from streamnursery.scheduler.calls import call_deadline
-from streamnursery.scheduler.catalogue import SIMULATED, SIMULATOR_ENDPOINT, Catalogue
-from streamnursery.scheduler.dispatcher import Dispatcher
+from streamnursery.scheduler.admission.admission import Admission
+from streamnursery.scheduler.run.calls import call_deadline
+from streamnursery.scheduler.run.catalogue import SIMULATED, SIMULATOR_ENDPOINT, Catalogue
+from streamnursery.scheduler.run.dispatcher import Dispatcher
 from streamnursery.sessions.link import Destination, Means
 from streamnursery.sessions.session import Session
 from streamnursery.sessions.turns import TurnAdmission, TurnTransport

@@ -1,6 +1,6 @@
 """Keeps a session connected: connects, connects again, renews, and gives up in time.
 
-Rule 1: `core/reconnect` decides, this file acts, and tells the observers.
+Rule 1: `core/sessions/reconnect` decides, this file acts, and tells the observers.
 Rule 2: a connection that grows old is renewed before the server ends it. The new one stands before
         the old one goes; answers under way on the old one may finish there.
 Rule 3: giving up is one typed error, which everybody who waits on the session gets.
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.core.reconnect import RETRYABLE_CODES, Enough, Restarts
+from streamnursery.core.sessions.reconnect import RETRYABLE_CODES, Enough, Restarts
 from streamnursery.sessions.link import Link
 from streamnursery.values.errors import ConnectionLostError, EngineError
 from streamnursery.values.lifecycle import ConnectionLost, Reconnected, Reconnecting, Record

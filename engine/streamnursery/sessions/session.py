@@ -1,6 +1,6 @@
 """A session as its user holds it.
 
-Rule 1: a message that was accepted has one outcome, told once (`core/outbox`).
+Rule 1: a message that was accepted has one outcome, told once (`core/sessions/outbox`).
 Rule 2: nothing here waits for a reader: events go into a bounded inbox or to the answer they
         belong to. What finds no room is told to its own reader and to nobody else.
 Rule 3: LOST and CLOSED are final: everybody who waits is told then.
@@ -14,18 +14,18 @@ from typing import Any
 import msgspec
 import trio
 
-from streamnursery.core.session_machine import Signal, next_state
+from streamnursery.core.sessions.state_machine import Signal, next_state
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.pipeline.stream import TokenStream
-from streamnursery.sessions.figures import Past, session_statistics
 from streamnursery.sessions.inbox import Inbox
 from streamnursery.sessions.lanes import Lanes, Turn
 from streamnursery.sessions.link import Destination, Link, Means
 from streamnursery.sessions.messages import Messages, Receipt, make_entry
 from streamnursery.sessions.reconnect import Keeper
+from streamnursery.sessions.statistics import Past, session_statistics
 from streamnursery.sessions.typed import TypedEvents
 from streamnursery.supervisor.ports import Recorder
-from streamnursery.transport.bare import bare_errors
+from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.errors import (
     ConnectionLostError,
     EngineClosedError,

@@ -20,6 +20,7 @@ from streamnursery.simulator.grammar import (
 from streamnursery.simulator.log import ProviderLog, RequestRecord
 from streamnursery.simulator.loopback import LoopbackServer, serve_loopback
 from streamnursery.simulator.pipe import PipeConnection, PipeStatistics, pipe
+from streamnursery.simulator.pipe_direction import Link, WayStatistics
 from streamnursery.simulator.plan import Plan, Rule, When
 from streamnursery.simulator.profiles import PROFILES, Profile, parse_profiles
 from streamnursery.simulator.provider import Provider
@@ -73,7 +74,6 @@ from streamnursery.simulator.script_http2 import (
 from streamnursery.simulator.server import Host, SimNetwork
 from streamnursery.simulator.service import ServiceStatistics
 from streamnursery.simulator.steps import End, How, Send, Step, Wait
-from streamnursery.simulator.way import Link, WayStatistics
 
 __all__ = [
     "EPOCH",

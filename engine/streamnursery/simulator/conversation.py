@@ -14,9 +14,9 @@ from math import inf
 import trio
 
 from streamnursery.simulator.exchange import Exchange
-from streamnursery.simulator.inbox import ClientGoneError, Inbox, RefusedError
 from streamnursery.simulator.player import ByteStream, Pacer, Player, State, Ticket
 from streamnursery.simulator.provider import Provider
+from streamnursery.simulator.request_parser import ClientGoneError, Inbox, RefusedError
 from streamnursery.simulator.steps import How, Step
 
 READ = 64 * 1024

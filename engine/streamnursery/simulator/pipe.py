@@ -21,7 +21,7 @@ from typing import TypeAlias
 import attrs
 import trio
 
-from streamnursery.simulator.way import Link, Way, WayStatistics
+from streamnursery.simulator.pipe_direction import Link, Way, WayStatistics
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 

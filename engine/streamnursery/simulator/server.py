@@ -16,10 +16,10 @@ import attrs
 import trio
 
 from streamnursery.simulator.pipe import PipeConnection, pipe
+from streamnursery.simulator.pipe_direction import Link
 from streamnursery.simulator.provider import Provider
 from streamnursery.simulator.script import BlackHole, RefuseConnect
 from streamnursery.simulator.service import Service, ServiceStatistics
-from streamnursery.simulator.way import Link
 
 _FIRST_ADDRESS = IPv4Address("45.0.0.1")
 

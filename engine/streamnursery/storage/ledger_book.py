@@ -10,8 +10,8 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import tzinfo
 
-from streamnursery.core.ledger import Account, Limits, Shortfall, accounts, shortfall
-from streamnursery.core.ledger_row import News, Posting, change, figures_of, posted
+from streamnursery.core.money.ledger import Account, Limits, Shortfall, accounts, shortfall
+from streamnursery.core.money.ledger_row import News, Posting, change, figures_of, posted
 from streamnursery.storage.owners import Owner
 from streamnursery.values.spending import Figures, Flag, LedgerRow, Payer, RowState
 

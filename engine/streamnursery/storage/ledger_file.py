@@ -21,8 +21,8 @@ import attrs
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.core.ledger import Account, Ledger, Shortfall
-from streamnursery.core.ledger_row import News, Posting, change, posted
+from streamnursery.core.money.ledger import Account, Ledger, Shortfall
+from streamnursery.core.money.ledger_row import News, Posting, change, posted
 from streamnursery.storage.disk import Disk
 from streamnursery.storage.ledger_book import Book
 from streamnursery.storage.schema import ForeignFileError, prepare

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import attrs
 
-from streamnursery.core.ledger import Ledger
-from streamnursery.core.ledger_row import News, Posting
+from streamnursery.core.money.ledger import Ledger
+from streamnursery.core.money.ledger_row import News, Posting
 from streamnursery.storage.disk import BUSY_SECONDS
 from streamnursery.storage.ledger_book import Book
 from streamnursery.storage.owners import lives

@@ -2,8 +2,8 @@
 
 import attrs
 
-from streamnursery.core.settlement import Ending, received_tokens
-from streamnursery.core.transcript import Transcript
+from streamnursery.core.money.settlement import Ending, received_tokens
+from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.supervisor.ports import Reservation
 from streamnursery.values.errors import EngineError
 from streamnursery.values.records import AttemptState

@@ -17,9 +17,9 @@ import attrs
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.core.meter import Meter
-from streamnursery.core.patience import Clock, PatienceClock
-from streamnursery.core.route_plan import Stop
+from streamnursery.core.measure.meter import Meter
+from streamnursery.core.recovery.patience import Clock, PatienceClock
+from streamnursery.core.routing.route_plan import Stop
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
 from streamnursery.supervisor.endpoint import Outlet
@@ -40,8 +40,8 @@ from streamnursery.values.http import Header, HttpHead
 from streamnursery.values.rates import RateNews
 from streamnursery.values.records import AttemptRecord, AttemptState
 from streamnursery.values.usage import Usage
-from streamnursery.wire.answers import request_id
 from streamnursery.wire.dialect import StreamDecoder
+from streamnursery.wire.error_answers import request_id
 from streamnursery.wire.rate_headers import rate_news
 
 MAX_ERROR_BODY = 64 * 1024

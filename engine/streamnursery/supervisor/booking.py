@@ -8,9 +8,9 @@ Rule 2: an attempt has one record. A whole one is put down before its last event
 import attrs
 import trio
 
-from streamnursery.core.route_gate import Visit
-from streamnursery.core.route_plan import Stop
-from streamnursery.core.settlement import Ending
+from streamnursery.core.money.settlement import Ending
+from streamnursery.core.recovery.circuit_gate import Visit
+from streamnursery.core.routing.route_plan import Stop
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
 from streamnursery.supervisor.attempt import Attempt

@@ -1,6 +1,6 @@
 """The thread of one request through its breaks: what was said so far, and how it goes on.
 
-`core/interruption` decides; this file knows the facts and makes the next way of asking.
+`core/recovery/interruption` decides; this file knows the facts and makes the next way of asking.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import attrs
 
-from streamnursery.core.interruption import (
+from streamnursery.core.recovery.interruption import (
     Broken,
     GoOn,
     Usable,
@@ -16,7 +16,7 @@ from streamnursery.core.interruption import (
     refused_for_good,
     uncontinuable,
 )
-from streamnursery.core.recovery import Failure, GiveUp, Step
+from streamnursery.core.recovery.next_step import Failure, GiveUp, Step
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.attempt import Attempt
 from streamnursery.supervisor.resume import AfterCursor, Asking, FromTheStart, GoOnWith

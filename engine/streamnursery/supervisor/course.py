@@ -2,9 +2,9 @@
 
 import attrs
 
-from streamnursery.core.meter import Meter
-from streamnursery.core.route_plan import Plan, Stop
-from streamnursery.core.token_estimate import TokenEstimates
+from streamnursery.core.limits.token_estimate import TokenEstimates
+from streamnursery.core.measure.meter import Meter
+from streamnursery.core.routing.route_plan import Plan, Stop
 from streamnursery.values.demand import Demand, Rank
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.usage import Usage
@@ -22,7 +22,7 @@ class Course:
     request: ChatRequest
     estimates: TokenEstimates
     raw_tokens: float
-    """Of its input, as `core/token_estimate` counts them."""
+    """Of its input, as `core/limits/token_estimate` counts them."""
 
     @property
     def number(self) -> int:

@@ -17,7 +17,7 @@ import trio
 from streamnursery.supervisor.attempt import Attempt
 from streamnursery.supervisor.booking import Booking
 from streamnursery.supervisor.ports import AttemptLease
-from streamnursery.transport.bare import bare_errors
+from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.errors import EngineError
 
 

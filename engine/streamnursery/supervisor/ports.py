@@ -7,7 +7,7 @@ passed in, so that the supervisor imports none of the layers that call it.
 from collections.abc import Sequence
 from typing import Protocol
 
-from streamnursery.core.settlement import Ending
+from streamnursery.core.money.settlement import Ending
 from streamnursery.transport.ports import ByteSink, HttpResponse, Phase, Progress
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import EngineError

@@ -1,6 +1,6 @@
 """One request: its attempts, and the one outcome they come to.
 
-Rule 1: `core/recovery` decides, this file acts: it waits, asks for slots and sends.
+Rule 1: `core/recovery/next_step` decides, this file acts: it waits, asks for slots and sends.
 Rule 2: a lease lives as long as one attempt; no slot is held through a backoff.
 Rule 3: a request keeps its rank in the queue through all its attempts.
 Rule 4: what an attempt does is told by its `Booking`; a request may own several at once.
@@ -16,12 +16,11 @@ import attrs
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.core.downgrade import downgrade
-from streamnursery.core.hedging import hedge_delay, hedge_stops
-from streamnursery.core.interruption import Usable
-from streamnursery.core.meter import Meter
-from streamnursery.core.patience import PatienceClock
-from streamnursery.core.recovery import (
+from streamnursery.core.measure.meter import Meter
+from streamnursery.core.recovery.circuit_gate import Closed, RouteGate, Visit
+from streamnursery.core.recovery.hedging import hedge_delay, hedge_stops
+from streamnursery.core.recovery.interruption import Usable
+from streamnursery.core.recovery.next_step import (
     Failure,
     GiveUp,
     NextRoute,
@@ -30,8 +29,9 @@ from streamnursery.core.recovery import (
     TryAgain,
     next_step,
 )
-from streamnursery.core.route_gate import Closed, RouteGate, Visit
-from streamnursery.core.route_plan import Stop
+from streamnursery.core.recovery.patience import PatienceClock
+from streamnursery.core.routing.downgrade import downgrade
+from streamnursery.core.routing.route_plan import Stop
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import NOTHING_SENT, Allowance
 from streamnursery.supervisor.attempt import Attempt

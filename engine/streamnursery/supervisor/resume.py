@@ -14,8 +14,8 @@ from typing import ClassVar, Protocol
 
 import attrs
 
-from streamnursery.core.overlap import Overlap
-from streamnursery.core.route_plan import Stop
+from streamnursery.core.recovery.overlap import Overlap
+from streamnursery.core.routing.route_plan import Stop
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.values.events import Restarted, Resumed

@@ -6,9 +6,9 @@ import random
 import attrs
 import trio
 
-from streamnursery.core.retry_budget import RetryBudget
-from streamnursery.core.route_gate import Closed, RouteGate
-from streamnursery.core.route_plan import Plan, Stop
+from streamnursery.core.recovery.circuit_gate import Closed, RouteGate
+from streamnursery.core.recovery.retry_budget import RetryBudget
+from streamnursery.core.routing.route_plan import Plan, Stop
 from streamnursery.values.errors import EngineError, OverloadedError, RateLimitedError, ServerError
 from streamnursery.values.settings import Route
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from streamnursery.core.meter import Meter
-from streamnursery.core.patience import PatienceClock
+from streamnursery.core.measure.meter import Meter
+from streamnursery.core.recovery.patience import PatienceClock
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
 from streamnursery.values.errors import EngineError

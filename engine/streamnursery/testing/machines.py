@@ -30,7 +30,7 @@ from streamnursery.facade import Engine
 from streamnursery.simulator import Plan
 from streamnursery.testing.scheduling import pinned, reseed
 from streamnursery.testing.world import World
-from streamnursery.transport.bare import bare_errors
+from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.settings import EngineConfig
 
 if TYPE_CHECKING:

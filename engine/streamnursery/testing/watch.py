@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from streamnursery.facade import Engine
-from streamnursery.scheduler.limiter import Slots
+from streamnursery.scheduler.admission.slots import Slots
 from streamnursery.testing.consumers import ConsumerRecord, delivery_of
 from streamnursery.testing.money import money_problems
 from streamnursery.testing.quiescence import remains

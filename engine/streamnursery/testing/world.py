@@ -21,10 +21,10 @@ import trio
 from trio.testing import MockClock
 
 from streamnursery.config import config_from_mapping
-from streamnursery.core.router import RoutingPolicy
+from streamnursery.core.routing.router import RoutingPolicy
 from streamnursery.facade import Engine, open_engine
 from streamnursery.pipeline.delivery import Delivery
-from streamnursery.scheduler.observers import Observer
+from streamnursery.scheduler.run.observers import Observer
 from streamnursery.simulator import EPOCH, PROFILES, Host, Link, Plan, Profile, Provider, SimNetwork
 from streamnursery.testing.checks import check_history
 from streamnursery.testing.consumers import ConsumerRecord, RecordedStream
@@ -36,8 +36,8 @@ from streamnursery.testing.scheduling import pinned
 from streamnursery.testing.sim_disk import SimDisk
 from streamnursery.testing.trace import Trace
 from streamnursery.testing.watch import EngineWatch
-from streamnursery.transport.bare import bare_errors
 from streamnursery.transport.network import Network
+from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.http import HttpVersion
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.secret import Secret

@@ -21,9 +21,9 @@ from streamnursery.core import buggify
 from streamnursery.transport.connect import Connector, check_version, may_speak_http2, speaks_http2
 from streamnursery.transport.http1 import Http1Exchange
 from streamnursery.transport.http1_message import check_request
-from streamnursery.transport.http2.book import Http2Book
 from streamnursery.transport.http2.connection import Http2Connection
 from streamnursery.transport.http2.exchange import Http2Exchange
+from streamnursery.transport.http2.pool import Http2Book
 from streamnursery.transport.network import Connection, Network, TrioNetwork
 from streamnursery.transport.pool import Pool, idle_seconds
 from streamnursery.transport.ports import Phase, Progress

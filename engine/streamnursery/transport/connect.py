@@ -19,10 +19,10 @@ from itertools import chain, zip_longest
 import attrs
 import trio
 
-from streamnursery.transport.bare import bare_errors
 from streamnursery.transport.http2 import frames
 from streamnursery.transport.network import Address, Connection, Network, without_frames
 from streamnursery.transport.proxy import Proxy, open_tunnel, proxy_for
+from streamnursery.transport.single_errors import bare_errors
 from streamnursery.transport.tls import HTTP_1_1, HTTP_2, TlsConnection, TlsContexts, start_tls
 from streamnursery.values.errors import ConfigError, ConnectError, DescriptorsExhaustedError
 from streamnursery.values.http import Peer

@@ -15,10 +15,10 @@ from typing import NoReturn
 import httpx
 import trio
 
-from streamnursery.transport.bare import bare_errors
 from streamnursery.transport.client import Exchange, HttpTransport, TransportStatistics
 from streamnursery.transport.network import Network
 from streamnursery.transport.ports import Phase
+from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.errors import (
     ConfigError,
     ConnectError,

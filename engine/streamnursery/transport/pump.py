@@ -6,7 +6,7 @@ Rule 2: an exception in a round ends that response, never the pump. Only if nobo
         told of it, it is a bug for everybody.
 Rule 3: a response that is paused is not watched: its socket fills, and its peer has to wait.
 Rule 4: where latency was granted for it, a busy pump rests between rounds, so that more is ready
-        at each wake-up (`core/moderation.py`).
+        at each wake-up (`core/measure/moderation.py`).
 Rule 5: one task for each kind of readiness, from the first response to the transport's end; no
         task, timer or lock belongs to a response, a read or an event.
 """
@@ -17,7 +17,7 @@ import select
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.core.moderation import Moderation
+from streamnursery.core.measure.moderation import Moderation
 from streamnursery.transport.network import Connection
 from streamnursery.transport.reader import Readable, Reading, TaskReading
 from streamnursery.transport.readiness import (

@@ -26,7 +26,7 @@ from streamnursery.values.errors import (
 from streamnursery.values.http import Header, HttpHead
 from streamnursery.values.origin import Origin
 from streamnursery.values.secret import Secret
-from streamnursery.wire.answers import error_from_answer
+from streamnursery.wire.error_answers import error_from_answer
 
 READ = 64 * 1024
 BACKLOG = 64 * 1024

@@ -2,7 +2,7 @@
 
 import attrs
 
-from streamnursery.core.overlap import Overlap
+from streamnursery.core.recovery.overlap import Overlap
 from streamnursery.values.errors import EngineError
 from streamnursery.values.events import CONTENT, ChoiceFinished, Finished, StreamEvent, TextDelta
 from streamnursery.values.policy import AssistantPrefix

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamnursery.values.errors import RequestError
-from streamnursery.wire.answers import error_from_answer
 from streamnursery.wire.continuation import with_prefix
+from streamnursery.wire.error_answers import error_from_answer
 from streamnursery.wire.json_body import encode_body
 from streamnursery.wire.openai_chat_chunk import MAX_CHOICES
 from streamnursery.wire.openai_chat_stream import OpenAIChatStream

@@ -32,7 +32,12 @@ from streamnursery.values.events import (
     TextDelta,
     UsageReport,
 )
-from streamnursery.wire.answers import error_from_text, error_in_stream, is_complaint, is_error
+from streamnursery.wire.error_answers import (
+    error_from_text,
+    error_in_stream,
+    is_complaint,
+    is_error,
+)
 from streamnursery.wire.evidence import OPENAI_CHAT, Sign, complete
 from streamnursery.wire.json_text import excerpt, read_json
 from streamnursery.wire.openai_chat_chunk import (

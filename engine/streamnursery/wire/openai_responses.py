@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from streamnursery.values.errors import RequestError
-from streamnursery.wire.answers import error_from_answer
 from streamnursery.wire.continuation import with_prefix
 from streamnursery.wire.dialect import Resumption
+from streamnursery.wire.error_answers import error_from_answer
 from streamnursery.wire.json_body import encode_body
 from streamnursery.wire.openai_chat import may_stream
 from streamnursery.wire.openai_responses_request import request_fields

@@ -7,7 +7,7 @@ Rule 3: a body that is no event stream at all is told apart from a cut one by it
 
 from streamnursery.values.errors import EngineError, MalformedChunkError, TruncatedStreamError
 from streamnursery.values.events import StreamEvent, TextDelta
-from streamnursery.wire.answers import error_from_text, error_in_stream, is_error
+from streamnursery.wire.error_answers import error_from_text, error_in_stream, is_error
 from streamnursery.wire.json_text import excerpt, read_json
 from streamnursery.wire.openai_chat_stream import END_MARK, MAX_CHUNK_EXCERPT
 from streamnursery.wire.openai_responses_event import DECODE_ERRORS, decode_event, decode_text

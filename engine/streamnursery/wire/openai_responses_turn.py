@@ -29,8 +29,8 @@ from streamnursery.values.events import (
     UsageReport,
 )
 from streamnursery.values.http import HttpHead
-from streamnursery.wire.answers import error_in_stream, is_error
 from streamnursery.wire.dialect import Cursor
+from streamnursery.wire.error_answers import error_in_stream, is_error
 from streamnursery.wire.evidence import OPENAI_RESPONSES, Sign, complete
 from streamnursery.wire.json_text import clean, read_json
 from streamnursery.wire.openai_chat_chunk import MAX_TOOL_CALLS

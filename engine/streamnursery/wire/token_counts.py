@@ -10,7 +10,7 @@ cached tokens out.
 from collections.abc import Mapping
 from typing import Any
 
-from streamnursery.core.pricing import UsageRule, whole_usage
+from streamnursery.core.money.pricing import UsageRule, whole_usage
 from streamnursery.values.usage import Usage
 from streamnursery.wire.json_text import count
 

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from streamnursery.cli.endpoint_check import clock_findings, heartbeat_findings
 from streamnursery.cli.exits import Exit
 from streamnursery.cli.findings import Finding, local_findings
-from streamnursery.cli.reach import clock_findings, heartbeat_findings
 from streamnursery.config import load_config
 from streamnursery.values.http import HttpHead
 from streamnursery.values.origin import BaseUrl

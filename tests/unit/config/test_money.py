@@ -9,7 +9,7 @@ import pytest
 
 from streamnursery.config import config_from_mapping, load_config
 from streamnursery.config.prices import price_source
-from streamnursery.core.pricing import cost
+from streamnursery.core.money.pricing import cost
 from streamnursery.values.budgets import Budget
 from streamnursery.values.errors import ConfigError
 from streamnursery.values.money import Money

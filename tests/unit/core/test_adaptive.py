@@ -7,7 +7,7 @@ from statistics import mean
 import attrs
 import pytest
 
-from streamnursery.core.adaptive import AdaptiveLimit
+from streamnursery.core.limits.adaptive import AdaptiveLimit
 from streamnursery.values.policy import Adaptive
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.backoff import SPREAD, ceiling, delay, pushback, turn_dice
+from streamnursery.core.recovery.backoff import SPREAD, ceiling, delay, pushback, turn_dice
 from streamnursery.values.policy import Retries
 
 POLICY = Retries(base=1, cap=30)

@@ -1,6 +1,6 @@
 import pytest
 
-from streamnursery.core.breaker import (
+from streamnursery.core.recovery.breaker import (
     TRANSITIONS,
     Breaker,
     BreakerPolicy,

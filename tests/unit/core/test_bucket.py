@@ -4,7 +4,7 @@ from math import inf
 
 import pytest
 
-from streamnursery.core.bucket import Bucket
+from streamnursery.core.limits.bucket import Bucket
 
 
 def taken_at_once(bucket: Bucket, now: float) -> int:

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.call_window import SLICES, CallWindow, Tally
+from streamnursery.core.recovery.call_window import SLICES, CallWindow, Tally
 
 
 def test_calls_of_the_last_seconds_are_counted() -> None:

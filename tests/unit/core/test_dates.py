@@ -5,7 +5,7 @@ import heapq
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.dates import Dates
+from streamnursery.core.limits.dates import Dates
 
 
 def test_an_empty_list_of_dates_has_no_earliest() -> None:

@@ -3,9 +3,9 @@
 import attrs
 import pytest
 
-from streamnursery.core.downgrade import downgrade
-from streamnursery.core.recovery import Position
-from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.core.recovery.next_step import Position
+from streamnursery.core.routing.downgrade import downgrade
+from streamnursery.core.routing.route_plan import Plan, Role, Stop
 from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.settings import Route
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamnursery.core.heartbeat import JUMP, Beat, WallWatch
+from streamnursery.core.sessions.heartbeat import JUMP, Beat, WallWatch
 from streamnursery.values.session import EndpointHeartbeat, Heartbeat
 
 POLICY = Heartbeat(interval=30.0, timeout=5.0)

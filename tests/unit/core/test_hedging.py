@@ -4,9 +4,15 @@ from random import Random
 
 import pytest
 
-from streamnursery.core.hedging import ENOUGH, PERIOD, FirstTokens, hedge_delay, hedge_stops
-from streamnursery.core.recovery import Position
-from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.core.recovery.hedging import (
+    ENOUGH,
+    PERIOD,
+    FirstTokens,
+    hedge_delay,
+    hedge_stops,
+)
+from streamnursery.core.recovery.next_step import Position
+from streamnursery.core.routing.route_plan import Plan, Role, Stop
 from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.settings import Route
 

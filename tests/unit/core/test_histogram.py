@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.histogram import Histogram
+from streamnursery.core.measure.histogram import Histogram
 
 durations = st.floats(0, 1e4, allow_nan=False)
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from streamnursery.core.interruption import (
+from streamnursery.core.recovery.circuit_gate import Closed
+from streamnursery.core.recovery.interruption import (
     Broken,
     GoOn,
     Usable,
@@ -13,9 +14,16 @@ from streamnursery.core.interruption import (
     refused_for_good,
     uncontinuable,
 )
-from streamnursery.core.recovery import Failure, GiveUp, NextRoute, Position, Step, TryAgain, Way
-from streamnursery.core.route_gate import Closed
-from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.core.recovery.next_step import (
+    Failure,
+    GiveUp,
+    NextRoute,
+    Position,
+    Step,
+    TryAgain,
+    Way,
+)
+from streamnursery.core.routing.route_plan import Plan, Role, Stop
 from streamnursery.values.completion import Choice, Partial, ToolCall
 from streamnursery.values.policy import AssistantPrefix, OnInterrupt, Patience, Retries, ladder
 from streamnursery.values.request import ChatRequest

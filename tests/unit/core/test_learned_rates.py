@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.learned_rates import MAX_RESET, LearnedRates
+from streamnursery.core.limits.learned_rates import MAX_RESET, LearnedRates
 from streamnursery.values.demand import Demand
 from streamnursery.values.rates import RateNews
 from streamnursery.values.usage import Usage

@@ -5,9 +5,16 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streamnursery.core.ledger import Ledger
-from streamnursery.core.ledger_row import TRANSITIONS, News, Posting, change, figures_of, posted
-from streamnursery.core.totals import Totals
+from streamnursery.core.money.ledger import Ledger
+from streamnursery.core.money.ledger_row import (
+    TRANSITIONS,
+    News,
+    Posting,
+    change,
+    figures_of,
+    posted,
+)
+from streamnursery.core.money.totals import Totals
 from streamnursery.values.budgets import Budget, Budgets
 from streamnursery.values.money import Money
 from streamnursery.values.spending import Figures, Flag, LedgerRow, Payer, RowState
@@ -147,7 +154,7 @@ def test_nothing_leads_out_of_an_end(state: RowState) -> None:
 def test_totals_put_names_together_when_there_are_too_many(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("streamnursery.core.totals.MAX_LINES", 100)
+    monkeypatch.setattr("streamnursery.core.money.totals.MAX_LINES", 100)
     totals = Totals()
     for number in range(150):
         totals.put(None, row(1, Payer("m", f"tenant {number}", "main"), name=str(number)))

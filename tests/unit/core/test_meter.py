@@ -2,7 +2,7 @@ from math import inf
 
 import pytest
 
-from streamnursery.core.meter import Meter
+from streamnursery.core.measure.meter import Meter
 from streamnursery.values.policy import Patience
 from streamnursery.values.records import Timings
 from streamnursery.values.request import ChatRequest

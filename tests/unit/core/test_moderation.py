@@ -2,7 +2,7 @@
 
 import pytest
 
-from streamnursery.core.moderation import MAX_REST, MIN_REST, Moderation
+from streamnursery.core.measure.moderation import MAX_REST, MIN_REST, Moderation
 
 
 def rests(rate: float, *, max_added_latency: float = 1.0, seconds: float = 1.0) -> list[float]:

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from streamnursery.core.outbox import Entry, Outbox
+from streamnursery.core.sessions.outbox import Entry, Outbox
 from streamnursery.values.session import Pending, SendOutcome
 
 D, R, U = SendOutcome.DELIVERED, SendOutcome.REFUSED, SendOutcome.UNKNOWN

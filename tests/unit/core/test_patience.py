@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.patience import Clock, PatienceClock, expected_duration
+from streamnursery.core.recovery.patience import Clock, PatienceClock, expected_duration
 from streamnursery.values.policy import Patience
 
 PATIENCE = Patience(connect=1, first_byte=2, first_token=3, idle=4, total=10)

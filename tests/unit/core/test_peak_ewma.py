@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-from streamnursery.core.peak_ewma import PeakEwma, pick_of_two
+from streamnursery.core.routing.peak_ewma import PeakEwma, pick_of_two
 
 
 def test_a_peak_counts_at_once_and_is_forgotten_slowly() -> None:

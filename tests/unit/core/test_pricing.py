@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.pricing import affordable_output, cost, whole_usage, worst_usage
+from streamnursery.core.money.pricing import affordable_output, cost, whole_usage, worst_usage
 from streamnursery.values.money import Money
 from streamnursery.values.prices import BUILT_IN, Price, Tier, TokenRates, price_on
 from streamnursery.values.usage import Usage

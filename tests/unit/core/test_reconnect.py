@@ -6,7 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.reconnect import RETRYABLE_CODES, Again, Enough, Restarts, wait_before
+from streamnursery.core.sessions.reconnect import (
+    RETRYABLE_CODES,
+    Again,
+    Enough,
+    Restarts,
+    wait_before,
+)
 from streamnursery.values.session import Reconnect
 
 

@@ -3,7 +3,8 @@ from math import inf, nan
 
 import pytest
 
-from streamnursery.core.recovery import (
+from streamnursery.core.recovery.circuit_gate import Closed
+from streamnursery.core.recovery.next_step import (
     Failure,
     GiveUp,
     NextRoute,
@@ -12,8 +13,7 @@ from streamnursery.core.recovery import (
     TryAgain,
     next_step,
 )
-from streamnursery.core.route_gate import Closed
-from streamnursery.core.route_plan import Plan, Role, Stop
+from streamnursery.core.routing.route_plan import Plan, Role, Stop
 from streamnursery.values import errors
 from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.settings import Route

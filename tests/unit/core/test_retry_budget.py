@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.retry_budget import RetryBudget
+from streamnursery.core.recovery.retry_budget import RetryBudget
 
 
 def test_a_budget_starts_full() -> None:

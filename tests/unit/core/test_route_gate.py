@@ -2,8 +2,8 @@ from math import inf, nan
 
 import pytest
 
-from streamnursery.core.breaker import BreakerPolicy, Circuit
-from streamnursery.core.route_gate import MAX_PAUSE, Closed, RouteGate, Visit
+from streamnursery.core.recovery.breaker import BreakerPolicy, Circuit
+from streamnursery.core.recovery.circuit_gate import MAX_PAUSE, Closed, RouteGate, Visit
 from streamnursery.values import errors
 
 POLICY = BreakerPolicy(min_calls=2, slow_after=2, slow_rate=0.5, open_for=5, probes=1)

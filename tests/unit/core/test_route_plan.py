@@ -1,6 +1,6 @@
 import pytest
 
-from streamnursery.core.route_plan import Plan, Role, plan
+from streamnursery.core.routing.route_plan import Plan, Role, plan
 from streamnursery.values.errors import ConfigError
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.policy import Patience, Retries

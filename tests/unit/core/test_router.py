@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.pricing import cost
-from streamnursery.core.router import (
+from streamnursery.core.money.pricing import cost
+from streamnursery.core.routing.router import (
     STRATEGIES,
     Candidate,
     Needs,

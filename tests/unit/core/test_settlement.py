@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.ledger_row import News
-from streamnursery.core.settlement import Ending, Expected, received_tokens, settlement
+from streamnursery.core.money.ledger_row import News
+from streamnursery.core.money.settlement import Ending, Expected, received_tokens, settlement
 from streamnursery.values.prices import Price, TokenRates
 from streamnursery.values.records import AttemptState
 from streamnursery.values.spending import Flag

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.token_estimate import TokenEstimates, input_tokens, text_tokens
+from streamnursery.core.limits.token_estimate import TokenEstimates, input_tokens, text_tokens
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.usage import Usage
 

@@ -1,4 +1,4 @@
-from streamnursery.core.transcript import Transcript
+from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.values.completion import ToolCall
 from streamnursery.values.events import (
     ChoiceFinished,

@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from streamnursery.core.windows import day_of, elapsed, reset_text, window
+from streamnursery.core.money.windows import day_of, elapsed, reset_text, window
 
 BERLIN = ZoneInfo("Europe/Berlin")
 

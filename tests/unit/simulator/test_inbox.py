@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.simulator.inbox import (
+from streamnursery.simulator.request_parser import (
     MAX_HEAD,
     ClientGoneError,
     Inbox,

@@ -17,7 +17,7 @@ from streamnursery.values.errors import (
     UnexpectedContentError,
 )
 from streamnursery.values.http import HttpHead
-from streamnursery.wire.answers import error_from_answer, error_in_stream, request_id
+from streamnursery.wire.error_answers import error_from_answer, error_in_stream, request_id
 
 CANARY = "canary-0d1f"
 

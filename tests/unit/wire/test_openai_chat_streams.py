@@ -5,7 +5,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from streamnursery.core.transcript import Transcript
+from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.values.completion import Choice, ToolCall
 from streamnursery.values.events import ChoiceFinished, Finished, StreamEvent, UsageReport
 from streamnursery.values.usage import Usage

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from streamnursery.core.transcript import Transcript
+from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.values.completion import Choice, ToolCall
 from streamnursery.values.errors import (
     ContentError,

@@ -17,7 +17,7 @@ from streamnursery.transport.http2 import frames
 from streamnursery.transport.http2.frames import BrokenRuleError, ErrorCode, broken, code_name
 from streamnursery.transport.http2.headers import MAX_LIST, request_block
 from streamnursery.transport.http2.incoming import FrameReader, HeaderBlocks
-from streamnursery.transport.http2.outbox import Outbox
+from streamnursery.transport.http2.send_queue import Outbox
 from streamnursery.transport.http2.settings import PeerSettings
 from streamnursery.transport.http2.stream import Http2Stream
 from streamnursery.transport.http2.windows import Patience, ReceiveWindow

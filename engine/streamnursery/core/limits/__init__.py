@@ -1,0 +1,1 @@
+"""How much may run at once and per minute, and whose turn it is."""

@@ -1,0 +1,150 @@
+"""What a provider's own headers say is left, as a limit of the route they came from.
+
+Rule 1: nothing is known before the first answer, and nothing is limited.
+Rule 2: what is left refills evenly until the reset, as the token buckets of the providers do. The
+        news of each answer takes the place of what was thought before, upwards and downwards.
+Rule 3: requests under way whose answers have not come yet may be missing in the news: they are
+        taken off what it says is left.
+Rule 4: no news closes a route for good: a limit refills within `MAX_RESET`, and a request above
+        the limit passes when all of it is there.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from streamnursery.core.limits.rate_buckets import Shortage, units
+from streamnursery.values.demand import Demand
+from streamnursery.values.rates import RateNews
+from streamnursery.values.statistics import RateStatistics
+from streamnursery.values.usage import Usage
+
+MAX_RESET = 3600.0
+_FEW = 4
+_PERIOD = 60.0
+"""Seconds in which a limit refills where its reset is not said."""
+
+
+@attrs.define(eq=False)
+class Allowance:
+    """What is left of one limit of a provider."""
+
+    limit: float
+    level: float
+    as_of: float
+    refill: float
+    """Units per second."""
+
+    def left(self, now: float) -> float:
+        return min(self.limit, self.level + (now - self.as_of) * self.refill)
+
+    def used(self, now: float) -> int:
+        """What is not left of the limit."""
+        return round(self.limit - self.left(now))
+
+    def date(self, wanted: int, now: float) -> float:
+        """When `wanted` units, or all of the limit, are there."""
+        missing = min(float(wanted), self.limit) - self.left(now)
+        return now + missing / self.refill if missing > 1e-6 else now
+
+    def take(self, wanted: int, now: float) -> None:
+        """Below zero for what is larger than the limit."""
+        self.level = self.left(now) - wanted
+        self.as_of = now
+
+
+@attrs.define(eq=False)
+class Underway:
+    """What a demand took of what is left. Its news, its end without any, or nothing sent."""
+
+    _rates: "LearnedRates"
+    _demand: Demand
+    _open: bool = attrs.field(default=True, init=False)
+
+    def heard(self, news: Sequence[RateNews], now: float) -> None:
+        """The head of the answer came, with or without news."""
+        self._close()
+        for item in news:
+            self._rates.hear(item, now)
+
+    def settle(self, _demand: Demand, _usage: Usage | None, _now: float) -> None:
+        """The provider knows better what it counts: the next news says it."""
+        self._close()
+
+    def void(self, now: float) -> None:
+        """Nothing was sent."""
+        if self._open:
+            for kind, allowance in self._rates.buckets.items():
+                wanted = units(kind, self._demand.input_tokens, self._demand.output_tokens)
+                allowance.take(-wanted, now)
+        self._close()
+
+    def _close(self) -> None:
+        if self._open:
+            self._open = False
+            self._rates.add_underway(self._demand, -1)
+
+
+class LearnedRates:
+    """The limits of one route, as its provider tells them."""
+
+    def __init__(self) -> None:
+        self.buckets: dict[str, Allowance] = {}
+        self._requests = 0
+        self._inputs = 0
+        self._outputs = 0
+
+    def hear(self, news: RateNews, now: float) -> None:
+        """`news` came just now."""
+        before = self.buckets.get(news.kind)
+        known = news.limit or (before.limit if before is not None else 0)
+        limit = float(max(1, known, news.remaining))
+        missing = limit - news.remaining
+        reset = _PERIOD * missing / limit if news.reset is None else min(news.reset, MAX_RESET)
+        # What is left was rounded down and the reset was not: a unit less is missing, perhaps.
+        surely = missing - 1 if missing > _FEW else missing
+        refill = surely / reset if missing and reset > 0 else limit / _PERIOD
+        underway = units(news.kind, self._inputs, self._outputs)
+        if news.kind == "rpm":
+            underway = self._requests
+        self.buckets[news.kind] = Allowance(
+            limit, max(0.0, news.remaining - underway), now, max(refill, limit / MAX_RESET)
+        )
+
+    def shortage(self, demand: Demand, now: float) -> Shortage | None:
+        """The limit that `demand` waits for longest; None: there is enough left of all."""
+        worst: Shortage | None = None
+        for kind, allowance in self.buckets.items():
+            wanted = units(kind, demand.input_tokens, demand.output_tokens)
+            date = allowance.date(wanted, now)
+            if date > (now if worst is None else worst.date):
+                worst = Shortage(kind, int(allowance.limit), wanted, date)
+        return worst
+
+    def reserve(self, demand: Demand, now: float) -> tuple[Underway]:
+        """Take what `demand` needs from what is left."""
+        for kind, allowance in self.buckets.items():
+            allowance.take(units(kind, demand.input_tokens, demand.output_tokens), now)
+        self.add_underway(demand, 1)
+        return (Underway(self, demand),)
+
+    def statistics(self, now: float) -> tuple[RateStatistics, ...]:
+        return tuple(
+            RateStatistics(kind, int(allowance.limit), allowance.used(now))
+            for kind, allowance in self.buckets.items()
+        )
+
+    def impossible(self, _demand: Demand) -> Shortage | None:
+        """Never: who sends too much is told so by the provider."""
+        return None
+
+    def add_underway(self, demand: Demand, sign: int) -> None:
+        """One more request whose answer has not come, or with -1 one less."""
+        self._requests += sign
+        self._inputs += sign * demand.input_tokens
+        self._outputs += sign * demand.output_tokens
+
+    @property
+    def underway(self) -> int:
+        """Requests whose answers have not come."""
+        return self._requests

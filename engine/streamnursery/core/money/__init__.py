@@ -1,0 +1,1 @@
+"""Prices, reservations, budgets and the ledger, as arithmetic."""

@@ -1,0 +1,144 @@
+"""What an attempt cost, from how far it got, what the provider says of it, and what we saw.
+
+Rule 1: not sent, or refused with an answer that is no 2xx: it cost nothing.
+Rule 2: whole: the provider's usage counts, where it can be believed; a count that is missing is our
+        own, and one out of all proportion to our own is not believed.
+Rule 3: cut or left after content had come: what was received is paid, by our own count, or by the
+        provider's where that is more.
+Rule 4: sent, and no content seen: it is uncertain, and keeps its estimate. A provider that took the
+        request and said no before any content is paid for the input.
+Rule 5: no count is ever negative: a budget never grows by a settlement.
+"""
+
+from collections.abc import Callable
+
+import attrs
+
+from streamnursery.core.money.ledger_row import News
+from streamnursery.core.money.pricing import cost
+from streamnursery.values.prices import Price
+from streamnursery.values.records import AttemptState
+from streamnursery.values.spending import Flag
+from streamnursery.values.usage import Usage
+
+_NO_USAGE = Usage()
+_FACTOR = 20
+"""How far a provider's count may be from ours."""
+_LONG_TOKEN = 12
+"""Characters, on the average of an answer."""
+_INPUT_SLACK = 200_000
+_OUTPUT_SLACK = 100_000
+"""Tokens beyond that: images and hidden reasoning are not in our count."""
+
+
+@attrs.frozen
+class Expected:
+    """Our own figures of an attempt."""
+
+    input_tokens: int
+    output_tokens: int
+    """What was reserved for."""
+    received_tokens: int = 0
+    """Output that was seen."""
+
+
+@attrs.frozen
+class Ending:
+    """How an attempt ended."""
+
+    state: AttemptState
+    status: int | None = None
+    usage: Usage | None = None
+    refused: bool = False
+    """The provider said no in words of its own, in an answer that had begun as a good one."""
+
+
+@attrs.frozen
+class Settlement:
+    """What is to be booked."""
+
+    news: News
+    amount: int = 0
+    usage: Usage = _NO_USAGE
+    flags: frozenset[Flag] = frozenset()
+
+
+def settlement(ending: Ending, price: Price | None, expected: Expected) -> Settlement:
+    """`price` None counts as free, and is flagged."""
+    unpriced = frozenset({Flag.UNPRICED}) if price is None else frozenset()
+    if _refused(ending):
+        return Settlement(News.RELEASE, flags=unpriced)
+    if ending.state is AttemptState.MAYBE_SENT and not ending.refused:
+        return Settlement(News.DOUBT, flags=unpriced)
+    usage, flags = counted(ending, expected)
+    amount = 0 if price is None else cost(price, usage)
+    return Settlement(News.SETTLE, amount, usage, flags | unpriced)
+
+
+def _refused(ending: Ending) -> bool:
+    if ending.state is AttemptState.NOT_SENT:
+        return True
+    sent_nothing_back = ending.state is AttemptState.MAYBE_SENT
+    return sent_nothing_back and ending.status is not None and not 200 <= ending.status < 300
+
+
+def counted(ending: Ending, expected: Expected) -> tuple[Usage, frozenset[Flag]]:
+    """The usage that is paid, and what is to be said about it."""
+    told = ending.usage or _NO_USAGE
+    flags: set[Flag] = set()
+    spent = _believed(told.input_tokens, "input_tokens", told, _input_range(expected), flags)
+    made = _believed(told.output_tokens, "output_tokens", told, _output_range(expected), flags)
+    if spent is None or made is None:
+        flags.add(Flag.ESTIMATED)
+    received = expected.received_tokens
+    if ending.state is not AttemptState.DONE and (made is None or made < received):
+        # Usage that came before the cut may be of an earlier moment.
+        flags.add(Flag.ESTIMATED)
+        made = received
+    spent = expected.input_tokens if spent is None else spent
+    made = received if made is None else made
+    cached = _part(told.cached_tokens, spent, flags)
+    written = _part(told.cache_write_tokens, spent - (cached or 0), flags)
+    thought = _part(told.reasoning_tokens, made, flags)
+    return Usage(
+        spent, made, cached, written, thought, estimated=Flag.ESTIMATED in flags
+    ), frozenset(flags)
+
+
+def _believed(
+    count: int | None,
+    field: str,
+    told: Usage,
+    plausible: Callable[[int], bool],
+    flags: set[Flag],
+) -> int | None:
+    if field in told.refused or (count is not None and not plausible(count)):
+        flags.add(Flag.REJECTED)
+        return None
+    return count
+
+
+def _part(count: int | None, whole: int, flags: set[Flag]) -> int | None:
+    """A part that is larger than its whole makes the request cheaper, and is not believed."""
+    if count is None or count <= whole:
+        return count
+    flags.add(Flag.REJECTED)
+    return None
+
+
+def _input_range(expected: Expected) -> Callable[[int], bool]:
+    ours = expected.input_tokens
+    return lambda count: ours // _FACTOR <= count <= ours * _FACTOR + _INPUT_SLACK
+
+
+def _output_range(expected: Expected) -> Callable[[int], bool]:
+    seen, most = expected.received_tokens, max(expected.output_tokens, expected.received_tokens)
+    return lambda count: seen // _FACTOR <= count <= most * _FACTOR + _OUTPUT_SLACK
+
+
+def received_tokens(content_events: int, characters: int) -> int:
+    """Tokens of output that was seen. Most providers send one in an event; where an event has more
+    text than a token can have, a token is taken for four characters."""
+    if characters <= _LONG_TOKEN * content_events:
+        return content_events
+    return -(-characters // 4)

@@ -1,0 +1,299 @@
+"""What to do after an attempt failed, or a route's gate was closed.
+
+Rule 1: this file decides, the supervisor acts. A step is a value that says why.
+Rule 2: once content was delivered the answer is GiveUp: a second attempt would repeat or
+        contradict it. `interruption` asks for more, and then for stops that are `usable`.
+Rule 3: `retryable` says whether this route may be asked again, the class of the error whether
+        another may be asked at all, and whether it comes first (`WAYS`).
+Rule 4: who may go elsewhere at once does not wait. A broken route of a model is left for its next
+        one; its last route is tried again until its attempts are used up; only then comes a
+        fallback model. An open breaker is not waited for while anything else is on the plan.
+Rule 5: the plan is walked forwards: exchanges <= the sum of all its attempts.
+Rule 6: every exchange that goes to an endpoint this request was sent to before is paid for by
+        that endpoint's retry budget. The first one to a further endpoint is not.
+Rule 7: a key that was refused, or whose endpoint cannot prove who it is, is not used again.
+Rule 8: a wait that cannot end before the deadline, or is longer than a provider may ask for, is
+        not begun.
+"""
+
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import TypeAlias
+
+import attrs
+
+from streamnursery.core.recovery import backoff
+from streamnursery.core.recovery.circuit_gate import Closed
+from streamnursery.core.routing.route_plan import Plan, Stop
+from streamnursery.values.errors import (
+    AuthError,
+    DeadlineError,
+    DescriptorsExhaustedError,
+    EngineError,
+    ModelError,
+    NetworkError,
+    PatienceError,
+    ProtocolError,
+    ProviderError,
+    QuotaError,
+    RateLimitedError,
+    ServerError,
+    TlsError,
+    TotalTimeoutError,
+    TruncatedStreamError,
+)
+
+
+class Way(Enum):
+    """Where a failed request may go, and where first."""
+
+    NOWHERE = "nowhere"
+    """It would fail anywhere, or the fault is on our side."""
+    HERE_FIRST = "here, then onwards"
+    BACKUP_FIRST = "the model's next route, then here, then onwards"
+    ONWARDS_FIRST = "onwards, then here"
+    OTHER_KEY = "onwards with another key"
+
+
+# The nearest class in an error's ancestry decides.
+WAYS: Mapping[type, Way] = {
+    EngineError: Way.NOWHERE,
+    NetworkError: Way.BACKUP_FIRST,
+    DescriptorsExhaustedError: Way.HERE_FIRST,
+    TlsError: Way.OTHER_KEY,
+    PatienceError: Way.BACKUP_FIRST,
+    TotalTimeoutError: Way.NOWHERE,
+    DeadlineError: Way.NOWHERE,
+    ProtocolError: Way.BACKUP_FIRST,
+    TruncatedStreamError: Way.BACKUP_FIRST,
+    ProviderError: Way.NOWHERE,
+    ServerError: Way.BACKUP_FIRST,
+    RateLimitedError: Way.HERE_FIRST,
+    ModelError: Way.HERE_FIRST,
+    QuotaError: Way.OTHER_KEY,
+    AuthError: Way.OTHER_KEY,
+}
+
+# A timeout holds its slot longest; botocore charges it double too (`retries/quota.py`).
+_TIMEOUT_COST = 2.0
+
+
+@attrs.frozen
+class Failure:
+    """What went wrong, in the words every provider shares."""
+
+    what: str
+    """For the reader; holds no text of provider or caller."""
+    way: Way
+    retryable: bool
+    committed: bool = False
+    retry_after: float | None = None
+    """Seconds, uncapped."""
+    cost: float = 1.0
+    """Tokens of the retry budget that another exchange costs."""
+    refused: Closed | None = None
+    """Nothing was sent: the route's gate was closed."""
+
+    @classmethod
+    def of(cls, error: EngineError, *, committed: bool) -> "Failure":
+        way = next(WAYS[kind] for kind in type(error).__mro__ if kind in WAYS)
+        name = type(error).__name__
+        return cls(
+            what=name if error.status is None else f"{name} {error.status}",
+            way=way,
+            # No header can make an empty account worth asking again.
+            retryable=error.retryable and not isinstance(error, QuotaError),
+            committed=committed,
+            retry_after=error.retry_after,
+            cost=_TIMEOUT_COST if isinstance(error, PatienceError) else 1.0,
+        )
+
+    @classmethod
+    def closed(cls, closed: Closed, now: float) -> "Failure":
+        """A route that may not be used now."""
+        return cls(
+            what=str(closed),
+            way=Way.HERE_FIRST if closed.paused else Way.ONWARDS_FIRST,
+            retryable=True,
+            retry_after=closed.opens_at - now,
+            refused=closed,
+        )
+
+
+@attrs.frozen
+class Position:
+    """Where a request stands on its plan. Begin with `Position(plan)`."""
+
+    plan: Plan
+    at: int = 0
+    attempts: int = 0
+    """Exchanges made on this route."""
+    refusals: int = 0
+    """Times its breaker was found open. Pauses are not counted: they are a queue."""
+    visited: frozenset[str] = frozenset()
+    """Endpoints the request was sent to."""
+    barred: frozenset[str] = frozenset()
+    """Accounts not to be used again."""
+
+    @property
+    def stop(self) -> Stop:
+        return self.plan.stops[self.at]
+
+    @property
+    def new_here(self) -> bool:
+        """The endpoint has seen nothing of this request yet: its first exchange is a deposit."""
+        return self.stop.endpoint not in self.visited
+
+    def counting(self, failure: Failure) -> "Position":
+        if failure.refused is None:
+            visited = self.visited | {self.stop.endpoint}
+            return attrs.evolve(self, attempts=self.attempts + 1, visited=visited)
+        return attrs.evolve(self, refusals=self.refusals + (not failure.refused.paused))
+
+    def having_visited(self, endpoint: str) -> "Position":
+        """The same, after something was sent to `endpoint` as well."""
+        return attrs.evolve(self, visited=self.visited | {endpoint})
+
+    def at_stop(self, stop: Stop) -> "Position":
+        """At a stop of this plan, on which nothing has been counted unless it is this one."""
+        at = self.plan.stops.index(stop)
+        return self if at == self.at else self.moved_to(at, self.barred)
+
+    def moved_to(self, at: int, barred: frozenset[str]) -> "Position":
+        return Position(self.plan, at, visited=self.visited, barred=barred)
+
+
+@attrs.frozen
+class TryAgain:
+    """Wait, without a slot, and use the same route again."""
+
+    after: float
+    """Seconds."""
+    why: str
+    position: Position
+    cost: float
+    """Tokens to withdraw from the retry budget of `position.stop.endpoint`."""
+
+    def __str__(self) -> str:
+        return f"try again in {self.after:.3g} s: {self.why}"
+
+
+@attrs.frozen
+class NextRoute:
+    """Go on at `position.stop` at once."""
+
+    why: str
+    position: Position
+    cost: float
+    """Tokens to withdraw from the retry budget of `position.stop.endpoint`."""
+
+    def __str__(self) -> str:
+        return f"go to {self.position.stop.route}: {self.why}"
+
+
+@attrs.frozen
+class GiveUp:
+    """The failure is the request's outcome."""
+
+    why: str
+
+    def __str__(self) -> str:
+        return f"give up: {self.why}"
+
+
+Step: TypeAlias = TryAgain | NextRoute | GiveUp
+
+
+def next_step(
+    failure: Failure,
+    position: Position,
+    *,
+    now: float,
+    deadline: float,
+    dice: float,
+    budget_left: Mapping[str, float],
+    usable: Callable[[Stop], bool] = lambda _: True,
+) -> Step:
+    """The step after `failure` of the attempt at `position.stop`.
+
+    `dice` comes from the gate of that route; `budget_left` has the retry budget of every endpoint
+    on the plan, in tokens; no other stop than a `usable` one is gone to.
+    """
+    what, position = failure.what, position.counting(failure)
+    if failure.committed:
+        return GiveUp(f"{what}, after content was delivered")
+    if now >= deadline:
+        return GiveUp(f"{what}; the deadline has passed")
+    if failure.way in (Way.BACKUP_FIRST, Way.ONWARDS_FIRST):
+        same_model = failure.way is Way.BACKUP_FIRST
+        step = _onwards(failure, position, budget_left, usable, what, same_model=same_model)
+        if step is not None:
+            return step
+    wait = _wait(position, failure, dice)
+    refusal = _refusal(failure, position, wait, deadline - now, budget_left)
+    if refusal is None and not usable(position.stop):
+        refusal = f"{position.stop.route} is not configured for it"
+    if refusal is None:
+        cost = failure.cost if failure.refused is None else 0.0
+        return TryAgain(wait, what, position, cost)
+    why = f"{what}; {refusal}"
+    return _onwards(failure, position, budget_left, usable, why) or GiveUp(why)
+
+
+def _wait(position: Position, failure: Failure, dice: float) -> float:
+    retries = position.stop.retries
+    turn = max(1, position.attempts + position.refusals)
+    return backoff.pushback(retries, failure.retry_after or 0.0, turn, dice)
+
+
+def _refusal(
+    failure: Failure,
+    position: Position,
+    wait: float,
+    time_left: float,
+    budget_left: Mapping[str, float],
+) -> str | None:
+    """Why this route is not to be asked again; None when it may be."""
+    stop, retries = position.stop, position.stop.retries
+    if not failure.retryable:
+        return "asking again would not help"
+    if position.attempts >= retries.attempts:
+        return f"{stop.route} has used up {retries.attempts} of {retries.attempts} attempts"
+    if position.refusals >= retries.attempts:
+        return f"{stop.route} stayed closed {position.refusals} times"
+    asked = failure.retry_after
+    if asked is not None and not asked <= retries.retry_after_cap:  # NaN is not within it either
+        return f"a wait of {asked:.4g} s is beyond retry_after_cap = {retries.retry_after_cap:g} s"
+    if failure.refused is None and budget_left[stop.endpoint] < failure.cost:
+        return f"the retry budget of {stop.endpoint} is empty"
+    if wait >= time_left:
+        return f"a wait of {wait:.3g} s cannot end before the deadline"
+    return None
+
+
+def _onwards(
+    failure: Failure,
+    position: Position,
+    budget_left: Mapping[str, float],
+    usable: Callable[[Stop], bool],
+    why: str,
+    *,
+    same_model: bool = False,
+) -> NextRoute | None:
+    """To the next stop that may be used, if there is one."""
+    if failure.way is Way.NOWHERE:
+        return None
+    here, barred = position.stop, position.barred
+    if failure.way is Way.OTHER_KEY:
+        barred |= {here.account}
+    for at in range(position.at + 1, len(position.plan.stops)):
+        stop = position.plan.stops[at]
+        if stop.account in barred or (same_model and stop.model != here.model):
+            continue
+        if not usable(stop):
+            continue
+        there = position.moved_to(at, barred)
+        cost = 0.0 if there.new_here else failure.cost
+        if not cost or budget_left[stop.endpoint] >= cost:
+            return NextRoute(why, there, cost)
+    return None

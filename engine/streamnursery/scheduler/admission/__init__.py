@@ -1,0 +1,1 @@
+"""Slots, rates and the queue in front of them."""

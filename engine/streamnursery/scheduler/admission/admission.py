@@ -1,0 +1,383 @@
+"""Who may start now. Slots and units per minute of engine, model and endpoint: all or nothing.
+
+Rule 1: no hold-and-wait. A request that cannot have all it needs holds nothing, so a saturated
+        model never starves a free one.
+Rule 2: nothing here awaits between looking and taking.
+Rule 3: who would wait in vain, or for too long, is refused at once; every demand has one outcome.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from math import inf
+
+import trio
+
+from streamnursery.core import buggify
+from streamnursery.core.limits.learned_rates import LearnedRates
+from streamnursery.core.limits.rate_buckets import RateLimits
+from streamnursery.scheduler.admission.explain import explain, limit_snapshot
+from streamnursery.scheduler.admission.lane import Blocked, Lane, Lanes, Limit
+from streamnursery.scheduler.admission.lease import Lease
+from streamnursery.scheduler.admission.queue import Line, Waiter
+from streamnursery.scheduler.admission.slots import Slots
+from streamnursery.values.admission import AdmissionOutcome, Explanation
+from streamnursery.values.demand import Demand, Rank
+from streamnursery.values.errors import (
+    AdmissionError,
+    EngineClosedError,
+    OverloadedError,
+    QueueDeadlineError,
+    TooManyTokensError,
+)
+from streamnursery.values.policy import Adaptive, Priority
+from streamnursery.values.rates import Rates
+from streamnursery.values.snapshot import LimitSnapshot
+from streamnursery.values.tenant import Tenant
+
+
+class Admission:
+    """The limits of the engine, and the queue in front of them."""
+
+    def __init__(
+        self,
+        *,
+        max_streams: int,
+        max_queued: int,
+        default_max_streams: int,
+        model_max_streams: Mapping[str, int],
+        endpoint_max_streams: Mapping[str, int] | None = None,
+        model_rates: Mapping[str, Rates] | None = None,
+        endpoint_rates: Mapping[str, Rates] | None = None,
+        tenants: Mapping[str, Tenant] | None = None,
+        default_tenant: Tenant | None = None,
+        adaptive: Mapping[str, Adaptive] | None = None,
+    ) -> None:
+        self.total = Slots(max_streams)
+        self.max_queued = max_queued
+        self.lanes = Lanes(
+            default_max_streams=default_max_streams,
+            model_max_streams=model_max_streams,
+            endpoint_max_streams=endpoint_max_streams or {},
+            model_rates=model_rates or {},
+            endpoint_rates=endpoint_rates or {},
+            adaptive=adaptive or {},
+        )
+        self.tenants = dict(tenants or {})
+        self.default_tenant = default_tenant or Tenant()
+        self._dispatched = 0
+        self._refused: Counter[AdmissionOutcome] = Counter()
+        self.on_refused: Callable[[Demand, AdmissionOutcome, float], None] = _nobody
+        """Told of every demand that was not dispatched, with the seconds it waited."""
+        self._line = Line(self.total, self._take, lambda name: self.tenant(name).weight)
+        self._sequence = 0
+        self._closed: str | None = None
+        self._bug: BaseException | None = None
+        self._idle: trio.Event | None = None
+
+    def next_rank(self, priority: Priority) -> Rank:
+        """A place at the end of the queue; a request keeps it through its retries."""
+        self._sequence += 1
+        return (priority, self._sequence)
+
+    def tenant(self, name: str) -> Tenant:
+        """What is agreed with a tenant; with those that nobody has named, the same for all."""
+        return self.tenants.get(name, self.default_tenant)
+
+    def slots(self, model: str) -> Slots:
+        """The model's slots; a model nobody has named gets the default limit."""
+        return self.lanes.model(model).slots
+
+    @property
+    def outcomes(self) -> dict[AdmissionOutcome, int]:
+        """How many demands left the admission in each way."""
+        found = {outcome: self._refused[outcome] for outcome in AdmissionOutcome}
+        return {**found, AdmissionOutcome.DISPATCHED: self._dispatched}
+
+    @property
+    def queued(self) -> int:
+        return self._line.length
+
+    def queued_for(self, model: str) -> int:
+        return sum(self._line.waiting(lane) for lane in self.lanes.of_model(model))
+
+    def queued_in(self, lane: Lane) -> int:
+        return self._line.waiting(lane)
+
+    def acquire_nowait(self, demand: Demand) -> Lease:
+        """Everything now, or `trio.WouldBlock`. Does not pass those who wait in the same lane.
+
+        Raises:
+            EngineClosedError: the engine is closed.
+        """
+        if self._line.shut:
+            self.check_open()
+        lane = self.lanes.lane(demand.model, demand.endpoint)
+        if self.total.taken >= self.total.limit or (self._line.length and self._line.waiting(lane)):
+            raise trio.WouldBlock
+        now = trio.current_time()
+        if lane.blocked_by(demand, now) is not None:
+            raise trio.WouldBlock
+        return self._take(demand, lane, now)
+
+    async def acquire(self, demand: Demand) -> Lease:
+        """Everything that the demand needs, waiting for its turn in its lane.
+
+        Raises:
+            OverloadedError: `max_queued` requests wait already.
+            TooManyTokensError: the demand alone is above a limit per minute.
+            QueueDeadlineError: the demand's deadline passed first, or must pass.
+            EngineClosedError: the engine was closed while this waited.
+        """
+        await trio.lowlevel.checkpoint_if_cancelled()
+        try:
+            lease = self.acquire_nowait(demand)
+        except trio.WouldBlock:
+            return await self._wait_turn(demand)
+        try:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            if buggify.world is not None:
+                await buggify.world.pause("admission.taken")
+        except BaseException:
+            lease.release()
+            raise
+        return lease
+
+    @trio.lowlevel.enable_ki_protection
+    def give_back(self, lease: Lease) -> None:
+        """For `Lease.release` alone."""
+        lease.correct(trio.current_time())
+        for slots in lease.slots:
+            slots.give_back(lease)
+        self.total.give_back(lease)
+        if self._line.length:
+            for limit in lease.lane.limits:
+                self._line.wake(limit)
+            self._line.hand_out()
+        else:
+            self._tell_idle()
+
+    def learned(self, lease: Lease) -> None:
+        """For a lease that has heard news of its route."""
+        route = lease.lane.route
+        if route is None:
+            return
+        if route.adaptive is not None and route.adaptive.limit != route.slots.max_slots:
+            route.slots.max_slots = route.adaptive.limit
+        if route.parked:
+            self._line.wake(route)
+            self._line.hand_out()
+
+    def max_streams(self, model: str) -> int:
+        """The model's slots; where they follow the provider, those of its routes together."""
+        if not self.lanes.adaptive(model):
+            return self.slots(model).max_slots
+        routes = [lane.route for lane in self.lanes.of_model(model) if lane.route is not None]
+        return sum(route.slots.max_slots for route in routes)
+
+    def set_limit(
+        self, max_streams: int, *, model: str | None = None, endpoint: str | None = None
+    ) -> None:
+        """Change the slots of a model or an endpoint, or the global ones, under load."""
+        if model is None and endpoint is None:
+            self.total.max_slots = max_streams
+        else:
+            limit = self.limit(model, endpoint)
+            limit.slots.max_slots = max_streams
+            self._line.wake(limit)
+        self._line.hand_out()
+
+    def set_rates(
+        self, rates: Rates, *, model: str | None = None, endpoint: str | None = None
+    ) -> None:
+        """Change the limits per minute of a model or an endpoint under load."""
+        limit = self.limit(model, endpoint)
+        assert isinstance(limit.rates, RateLimits)
+        limit.rates.change(rates, trio.current_time())
+        for waiter in tuple(self._line.waiters):
+            if waiter.lease is None and limit in waiter.path.limits:
+                refusal = _too_large(waiter.path, waiter.demand)
+                if refusal is not None:
+                    self._line.refuse(waiter, refusal)
+        self._line.wake(limit)
+        self._line.hand_out()
+
+    def limit(self, model: str | None, endpoint: str | None) -> Limit:
+        """The limits of the model, or of the endpoint where there is no model."""
+        if model is not None:
+            return self.lanes.model(model)
+        assert endpoint is not None
+        return self.lanes.endpoint(endpoint)
+
+    def close(self, why: str, bug: BaseException | None = None, *, waiting_too: bool) -> None:
+        """Accept nothing new. What was accepted goes on, its retries included, unless
+        `waiting_too` turns away whoever has no slots yet."""
+        self._closed = why
+        self._line.shut = self._line.shut or waiting_too
+        self._bug = bug
+        if waiting_too:
+            for waiter in tuple(self._line.waiters):
+                if waiter.lease is None:
+                    self._line.refuse(waiter, None)
+            self._tell_idle()
+
+    def check_open(self) -> None:
+        """Raise `EngineClosedError`, caused by the bug if one closed the engine."""
+        if self._closed is not None:
+            self._refused[AdmissionOutcome.REJECTED_CLOSED] += 1
+            raise EngineClosedError(self._closed) from self._bug
+
+    def refused(self, demand: Demand, outcome: AdmissionOutcome, waited: float) -> None:
+        """Count and tell of a demand that gets nothing; also of those refused for money."""
+        self._refused[outcome] += 1
+        self.on_refused(demand, outcome, waited)
+
+    async def wait_idle(self) -> None:
+        """Until no slot is taken and nobody waits."""
+        while self.total.taken or self._line.length:
+            if self._idle is None:
+                self._idle = trio.Event()
+            await self._idle.wait()
+
+    def explain(self, demand: Demand) -> Explanation:
+        """What `demand` waits for, or a new request like it would wait for."""
+        lane = self.lanes.lane(demand.model, demand.endpoint)
+        return explain(demand, lane, self._line, self.total)
+
+    def binding_limit(self, demand: Demand) -> str:
+        """The same in words, for one that waits."""
+        return self.explain(demand).waits_for or "its turn"
+
+    def limit_of(self, model: str) -> str | None:
+        """What those who wait for `model` wait for; None: nobody does."""
+        for lane in self.lanes.of_model(model):
+            head = self._line.head(lane)
+            if head is not None:
+                return self.explain(head.demand).limit
+        return None
+
+    def snapshot(self) -> tuple[LimitSnapshot, ...]:
+        """Every limit, the engine's first."""
+        whole = LimitSnapshot("engine", self.total.taken, self.total.max_slots, self.queued)
+        lanes = self.lanes
+        return (
+            whole,
+            *(
+                limit_snapshot(limit, lanes.through(limit), self._line, self.total)
+                for limit in lanes.all()
+            ),
+        )
+
+    def remains(self) -> dict[str, int]:
+        """What an admission at rest would not hold, slots and waiters apart."""
+        lanes = self.lanes.used
+        underway = [lane.route.rates for lane in lanes if lane.route is not None]
+        return {
+            "lanes that wait for a date": self._line.dates,
+            "claims on limits per minute": sum(lane.claims for lane in lanes),
+            "requests that a provider has not answered": sum(
+                rates.underway for rates in underway if isinstance(rates, LearnedRates)
+            ),
+        }
+
+    def deadline_message(self, demand: Demand) -> str:
+        """What to tell a request whose deadline passed in the queue."""
+        return (
+            f"the deadline passed while the request waited for {self.binding_limit(demand)}; "
+            f"{self._line.length} requests are waiting. Allow more time or raise the limit"
+        )
+
+    @trio.lowlevel.enable_ki_protection
+    def _take(self, demand: Demand, lane: Lane, now: float) -> Lease:
+        lease = Lease(demand, lane, (), (), self, now)
+        lease.slots, lease.reserved = lane.take(lease, demand, now)
+        self.total.take_nowait(lease, now)
+        self._dispatched += 1
+        return lease
+
+    def _check_queueing(self, demand: Demand, lane: Lane) -> None:
+        """Refuse at once who cannot wait, or would wait in vain."""
+        if self._line.length >= self.max_queued:
+            msg = (
+                f"{self._line.length} requests wait already, the limit is max_queued = "
+                f"{self.max_queued}; send fewer at once, or raise it"
+            )
+            raise OverloadedError(msg)
+        most = self.tenant(demand.tenant).max_queued
+        if most is not None and self._line.waiting_of(demand.tenant) >= most:
+            msg = (
+                f"{most} requests of tenant {demand.tenant!r} wait already, which is its "
+                f"max_queued; send fewer at once, or raise it"
+            )
+            raise OverloadedError(msg)
+        refusal = _too_large(lane, demand)
+        if refusal is not None:
+            raise refusal
+        now = trio.current_time()
+        blocked = lane.blocked_by(demand, now)
+        if blocked is not None and demand.deadline < blocked.date < inf:
+            msg = (
+                f"the deadline is in {demand.deadline - now:.3g} s, and {blocked} lets the request "
+                f"pass in {blocked.date - now:.3g} s at the earliest; allow more time"
+            )
+            raise QueueDeadlineError(msg)
+
+    async def _wait_turn(self, demand: Demand) -> Lease:
+        lane = self.lanes.lane(demand.model, demand.endpoint)
+        try:
+            self._check_queueing(demand, lane)
+        except AdmissionError as error:
+            late = isinstance(error, QueueDeadlineError)
+            outcome = AdmissionOutcome
+            rejected = outcome.REJECTED_DEADLINE if late else outcome.REJECTED_CAPACITY
+            self.refused(demand, rejected, 0.0)
+            raise
+        waiter = Waiter.of(demand, lane)
+        try:
+            await self._line.wait(waiter)
+            return self._outcome(waiter)
+        except BaseException as error:
+            if waiter.lease is not None:
+                waiter.lease.release()
+            self._evicted(waiter, error)
+            raise
+
+    def _outcome(self, waiter: Waiter) -> Lease:
+        if waiter.lease is not None:
+            return waiter.lease
+        if waiter.refusal is not None:
+            raise waiter.refusal
+        if waiter.granted.is_set():
+            raise EngineClosedError(self._closed or "the engine was closed") from self._bug
+        raise QueueDeadlineError(self.deadline_message(waiter.demand))
+
+    def _evicted(self, waiter: Waiter, error: BaseException) -> None:
+        outcome, now = AdmissionOutcome.EVICTED_CANCELLED, trio.current_time()
+        if isinstance(error, EngineClosedError):
+            outcome = AdmissionOutcome.REJECTED_CLOSED
+        elif isinstance(error, AdmissionError) or now >= waiter.demand.deadline:
+            # The stream's own scope ends at the same instant as the wait in it.
+            outcome = AdmissionOutcome.EVICTED_EXPIRED
+        self.refused(waiter.demand, outcome, now - waiter.since)
+        self._tell_idle()
+
+    def _tell_idle(self) -> None:
+        if self._idle is not None and not self.total.taken and not self._line.length:
+            self._idle.set()
+            self._idle = None
+
+
+def _nobody(_demand: Demand, _outcome: AdmissionOutcome, _waited: float) -> None:
+    """Nobody listens."""
+
+
+def _too_large(lane: Lane, demand: Demand) -> TooManyTokensError | None:
+    """Why `demand` can never pass, however long it waits."""
+    for limit in lane.limits:
+        shortage = limit.rates.impossible(demand)
+        if shortage is not None:
+            msg = (
+                f"the request alone needs {shortage.units} of {Blocked(limit, shortage)}; "
+                f"ask for fewer max_tokens, shorten the prompt, or raise the limit"
+            )
+            return TooManyTokensError(msg)
+    return None

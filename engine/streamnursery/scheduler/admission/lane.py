@@ -1,0 +1,242 @@
+"""A lane: one model at one endpoint, and every limit that its requests need at once.
+
+Rule 1: two lanes share a limit by holding the same object. A lane that finds a limit exhausted is
+        parked there, and looked at again when that limit has room or its date comes: until then
+        it costs the others nothing.
+Rule 2: whoever waits for units per minute has a claim on the limit that is short of them: others
+        of no more urgent a priority do not take what it waits for. A claim holds nothing, ends
+        with the date at the latest, and is given up by whoever waits for a slot as well.
+"""
+
+from collections.abc import Mapping
+from math import inf
+from typing import TypeAlias
+
+import attrs
+import trio
+
+from streamnursery.core.limits.adaptive import AdaptiveLimit
+from streamnursery.core.limits.learned_rates import LearnedRates, Underway
+from streamnursery.core.limits.rate_buckets import RateLimits, Reservation, Shortage
+from streamnursery.scheduler.admission.slots import UNLIMITED, Slots
+from streamnursery.values.demand import Demand
+from streamnursery.values.policy import Adaptive
+from streamnursery.values.rates import Rates
+
+LaneKey: TypeAlias = tuple[str, str | None]
+"""(model, endpoint)"""
+
+
+@attrs.define(eq=False)
+class Limit:
+    """What one model or one endpoint allows, and the lanes that wait for it."""
+
+    name: str
+    """In words: "of model 'x'"."""
+    slots: Slots
+    rates: RateLimits | LearnedRates
+    parked: dict["Lane", None] = attrs.field(factory=dict)
+    adaptive: AdaptiveLimit | None = None
+    """What the slots follow; of routes only."""
+    claimant: "Lane | None" = None
+    claim_priority: int = 0
+
+    def claimed_before(self, lane: "Lane", demand: Demand) -> bool:
+        """Whether somebody else has a claim that `demand` may not pass."""
+        return self.claimant not in (None, lane) and demand.rank[0] >= self.claim_priority
+
+
+@attrs.frozen
+class Blocked:
+    """Why a demand cannot have what it needs now."""
+
+    limit: Limit
+    shortage: Shortage | None = None
+    """Units per minute that are missing; None: a slot is, or another lane has a claim."""
+
+    @property
+    def date(self) -> float:
+        """When it may pass if nobody comes before it; `inf`: not known, or never."""
+        return inf if self.shortage is None else self.shortage.date
+
+    def __str__(self) -> str:
+        limit = self.limit
+        if self.shortage is not None:
+            return f"{self.shortage} {limit.name}"
+        if limit.slots.free:
+            return f"a share of the rates {limit.name}, behind a larger request"
+        return f"a slot {limit.name} ({limit.slots.taken} of {limit.slots.max_slots} taken)"
+
+
+@attrs.define(eq=False)
+class Lane:
+    """The limits that hold for one model at one endpoint, the global one apart."""
+
+    key: LaneKey
+    limits: tuple[Limit, ...]
+    """The model's, the endpoint's, and those of the two together."""
+    route: Limit | None = None
+    """The last of them, which is learned; None where there is no endpoint."""
+    claims: bool = attrs.field(default=False, init=False)
+    """Whether it has a claim at one of its limits."""
+
+    def blocked_by(self, demand: Demand, now: float) -> Blocked | None:
+        """The limit that `demand` would wait for; None: there is room in all of them."""
+        for limit in self.limits:
+            if limit.slots.taken >= limit.slots.limit:
+                return Blocked(limit)
+        worst: Blocked | None = None
+        for limit in self.limits:
+            if limit.rates.buckets:
+                shortage = limit.rates.shortage(demand, now)
+                if shortage is not None and (worst is None or shortage.date > worst.date):
+                    worst = Blocked(limit, shortage)
+                if worst is None and limit.claimed_before(self, demand):
+                    return Blocked(limit)
+        return worst
+
+    def claim(self, demand: Demand, now: float) -> None:
+        """Let nobody of no more urgent a priority take what `demand` is short of."""
+        for limit in self.limits:
+            if limit.claimed_before(self, demand) or limit.rates.shortage(demand, now) is None:
+                continue
+            limit.claimant, limit.claim_priority = self, demand.rank[0]
+            self.claims = True
+
+    def unclaim(self) -> list[Limit]:
+        """Give up every claim; the limits at which others may pass now."""
+        mine = [limit for limit in self.limits if limit.claimant is self]
+        for limit in mine:
+            limit.claimant = None
+        self.claims = False
+        return mine
+
+    def take(
+        self, holder: object, demand: Demand, now: float
+    ) -> tuple[list[Slots], list[Reservation | Underway]]:
+        """All that `demand` needs, after `blocked_by` said None in the same task step."""
+        slots: list[Slots] = []
+        reserved: list[Reservation | Underway] = []
+        for limit in self.limits:
+            if limit is not self.route or limit.adaptive is not None:
+                limit.slots.take_nowait(holder, now)
+                slots.append(limit.slots)
+            if limit.rates.buckets or limit is self.route:
+                reserved += limit.rates.reserve(demand, now)
+        return slots, reserved
+
+
+class Lanes:
+    """Every lane that was used, and the limits that they share."""
+
+    def __init__(
+        self,
+        *,
+        default_max_streams: int,
+        model_max_streams: Mapping[str, int],
+        endpoint_max_streams: Mapping[str, int],
+        model_rates: Mapping[str, Rates],
+        endpoint_rates: Mapping[str, Rates],
+        adaptive: Mapping[str, Adaptive],
+    ) -> None:
+        self.default_max_streams = default_max_streams
+        self._models = {
+            name: _limit("model", name, model_max_streams.get(name, default_max_streams), rates)
+            for name, rates in _both(model_max_streams, model_rates).items()
+        }
+        self._endpoints = {
+            name: _limit("endpoint", name, endpoint_max_streams.get(name, UNLIMITED), rates)
+            for name, rates in _both(endpoint_max_streams, endpoint_rates).items()
+        }
+        self._adaptive = dict(adaptive)
+        for name in adaptive:
+            self.model(name).slots.max_slots = UNLIMITED
+        self._lanes: dict[LaneKey, Lane] = {}
+        self._of: dict[str, list[Lane]] = {}
+
+    def lane(self, model: str, endpoint: str | None) -> Lane:
+        """Where a demand for `model` at `endpoint` waits and what it takes."""
+        key = (model, endpoint)
+        lane = self._lanes.get(key)
+        if lane is None:
+            lane = self._lanes[key] = self._new(key)
+            self._of.setdefault(model, []).append(lane)
+        return lane
+
+    def _new(self, key: LaneKey) -> Lane:
+        model, endpoint = key
+        if endpoint is None:
+            return Lane(key, (self.model(model),))
+        name = f"that endpoint {endpoint!r} states for model {model!r}"
+        route = Limit(name, Slots(UNLIMITED), LearnedRates())
+        adapt(route, self._adaptive.get(model))
+        return Lane(key, (self.model(model), self.endpoint(endpoint), route), route)
+
+    def set_adaptive(self, model: str, policy: Adaptive | None) -> None:
+        """Let the slots of the model's routes follow the provider, or no longer."""
+        before = self._adaptive.get(model)
+        if policy is None:
+            self._adaptive.pop(model, None)
+        else:
+            self._adaptive[model] = policy
+        if policy != before:
+            for lane in self.of_model(model):
+                if lane.route is not None:
+                    adapt(lane.route, policy)
+
+    def adaptive(self, model: str) -> bool:
+        return model in self._adaptive
+
+    def of_model(self, model: str) -> list[Lane]:
+        """The lanes that lead to `model`; only those that were used."""
+        return self._of.get(model, [])
+
+    def model(self, name: str) -> Limit:
+        """The model's limits; a model nobody has named gets the default slots and no rates."""
+        limit = self._models.get(name)
+        if limit is None:
+            limit = self._models[name] = _limit("model", name, self.default_max_streams, Rates())
+        return limit
+
+    def endpoint(self, name: str) -> Limit:
+        """The endpoint's limits; there is no end of its slots unless somebody set one."""
+        limit = self._endpoints.get(name)
+        if limit is None:
+            limit = self._endpoints[name] = _limit("endpoint", name, UNLIMITED, Rates())
+        return limit
+
+    @property
+    def used(self) -> tuple[Lane, ...]:
+        return tuple(self._lanes.values())
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Those that were named or used."""
+        return tuple(self._models)
+
+    @property
+    def endpoints(self) -> tuple[str, ...]:
+        return tuple(self._endpoints)
+
+    def all(self) -> list[Limit]:
+        """Every limit of models and endpoints, and of their routes where those are learned."""
+        learned = [r for lane in self._lanes.values() if (r := lane.route) and r.rates.buckets]
+        return [*self._models.values(), *self._endpoints.values(), *learned]
+
+    def through(self, limit: Limit) -> list[Lane]:
+        """The lanes that lead through `limit`."""
+        return [lane for lane in self._lanes.values() if limit in lane.limits]
+
+
+def adapt(route: Limit, policy: Adaptive | None) -> None:
+    """Slots that follow the provider from now on, or that have no end."""
+    route.adaptive = None if policy is None else AdaptiveLimit(policy, trio.current_time())
+    route.slots.max_slots = UNLIMITED if route.adaptive is None else route.adaptive.limit
+
+
+def _limit(kind: str, name: str, max_streams: int, rates: Rates) -> Limit:
+    return Limit(f"of {kind} {name!r}", Slots(max_streams), RateLimits(rates))
+
+
+def _both(slots: Mapping[str, int], rates: Mapping[str, Rates]) -> dict[str, Rates]:
+    return {name: rates.get(name, Rates()) for name in (*slots, *rates)}

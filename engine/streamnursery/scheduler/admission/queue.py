@@ -1,0 +1,184 @@
+"""The waiting line: who waits, whose turn it is, and who sleeps to which date.
+
+Rule 1: whoever gives something back looks at the line there and then, and what is free goes to
+        the next waiter; nobody slips in between and nobody polls.
+Rule 2: where units per minute are missing there is a date. One timer stands for the earliest of
+        them: the waiter whose date it is wakes, and looks at the line for everybody.
+Rule 3: a waiter that leaves, leaves no trace: no place, no date, no claim.
+"""
+
+from collections.abc import Callable
+
+import attrs
+import trio
+
+from streamnursery.core import buggify
+from streamnursery.core.limits.dates import Dates
+from streamnursery.core.limits.fair_share import Ticket, Weight
+from streamnursery.core.limits.ready_queue import ReadyQueue
+from streamnursery.scheduler.admission.lane import Lane, Limit
+from streamnursery.scheduler.admission.lease import Lease
+from streamnursery.scheduler.admission.slots import Slots
+from streamnursery.values.demand import Demand
+from streamnursery.values.errors import AdmissionError
+
+
+@attrs.define(eq=False, kw_only=True)
+class Waiter(Ticket):
+    """One that waits for its lease."""
+
+    demand: Demand
+    path: Lane
+    """The lane it stands in."""
+    since: float = attrs.field(factory=trio.current_time)
+    granted: trio.Event = attrs.field(factory=trio.Event)
+    """Set when the wait is over, with a lease or without."""
+    lease: Lease | None = None
+    refusal: AdmissionError | None = None
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    """What it sleeps in: to its deadline, or to a date that it looks at for everybody."""
+
+    @classmethod
+    def of(cls, demand: Demand, lane: Lane) -> "Waiter":
+        waiter = cls(lane, demand.rank, demand.tenant, demand.deadline, demand=demand, path=lane)
+        waiter.scope.deadline = demand.deadline
+        return waiter
+
+
+class Line:
+    """Everybody who waits, in the order of the ready queue."""
+
+    def __init__(
+        self, total: Slots, take: Callable[[Demand, Lane, float], Lease], weight: Weight
+    ) -> None:
+        """`take` makes the lease of a demand that has been found to have room."""
+        self.waiters: dict[Waiter, None] = {}
+        self.shut = False
+        """Nobody gets anything any more."""
+        self._total = total
+        self._take = take
+        self._queue = ReadyQueue(weight)
+        self._dates: Dates[Lane] = Dates()
+        self._alarm: Waiter | None = None
+        """Who sleeps to the earliest of the dates."""
+
+    @property
+    def length(self) -> int:
+        return self._queue.live
+
+    @property
+    def dates(self) -> int:
+        """Lanes that wait for a date."""
+        return len(self._dates)
+
+    def waiting(self, lane: Lane) -> int:
+        return self._queue.waiting(lane)
+
+    def waiting_of(self, tenant: str) -> int:
+        return self._queue.waiting_of(tenant)
+
+    def head(self, lane: Lane) -> Waiter | None:
+        """Who goes next in the lane."""
+        head = self._queue.head(lane)
+        assert head is None or isinstance(head, Waiter)
+        return head
+
+    async def wait(self, waiter: Waiter) -> None:
+        """Stand in the line until granted or refused, or until the deadline has passed."""
+        self.waiters[waiter] = None
+        self._queue.push(waiter)
+        try:
+            self.hand_out()
+            while True:
+                if buggify.world is not None and buggify.world.strikes("admission.woken"):
+                    self._ring(waiter)
+                with waiter.scope:
+                    await waiter.granted.wait()
+                if buggify.world is not None:
+                    await buggify.world.pause("admission.granted")
+                if waiter.granted.is_set() or trio.current_time() >= waiter.demand.deadline:
+                    return
+                self._ring(waiter)
+        finally:
+            self.leave(waiter)
+            del self.waiters[waiter]
+
+    @trio.lowlevel.enable_ki_protection
+    def leave(self, waiter: Waiter) -> None:
+        """Out of the line, if it still stands there."""
+        if waiter.lease is not None or waiter.cancelled:
+            return
+        lane = waiter.path
+        self._queue.cancel(waiter)
+        if lane in self._dates:
+            if not self._queue.waiting(lane):
+                self._leave_dates(lane)
+            self.hand_out()
+
+    def refuse(self, waiter: Waiter, error: AdmissionError | None) -> None:
+        """End its wait without a lease."""
+        waiter.refusal = error
+        self.leave(waiter)
+        waiter.granted.set()
+
+    def wake(self, limit: Limit) -> None:
+        """The limit may have room: the lanes parked there are looked at again."""
+        if limit.parked and limit.slots.free:
+            for lane in limit.parked:
+                self._queue.wake(lane)
+            limit.parked.clear()
+
+    def hand_out(self) -> None:
+        """Give what is free to whose turn it is, until nothing is free or nobody can take it."""
+        while self._total.free and not self.shut:
+            waiter = self._queue.pop(self._has_room)
+            if waiter is None:
+                break
+            assert isinstance(waiter, Waiter)
+            waiter.lease = self._take(waiter.demand, waiter.path, trio.current_time())
+            waiter.granted.set()
+        if self._alarm is not None or len(self._dates):
+            self._set_alarm()
+
+    @trio.lowlevel.enable_ki_protection
+    def _ring(self, waiter: Waiter) -> None:
+        """A date has come."""
+        waiter.scope = trio.CancelScope(deadline=waiter.demand.deadline)
+        self._alarm = None
+        now = trio.current_time()
+        earliest = self._dates.earliest()
+        while earliest is not None and earliest[0] <= now:
+            self._dates.drop(earliest[1])
+            self._queue.wake(earliest[1])
+            earliest = self._dates.earliest()
+        self.hand_out()
+
+    def _has_room(self, ticket: Ticket) -> bool:
+        """Whether its lane lets it pass; parked at the limit that does not otherwise."""
+        assert isinstance(ticket, Waiter)
+        lane, now = ticket.path, trio.current_time()
+        blocked = lane.blocked_by(ticket.demand, now)
+        if blocked is not None:
+            blocked.limit.parked[lane] = None
+            if blocked.shortage is not None:
+                self._dates.set(lane, blocked.date)
+                lane.claim(ticket.demand, now)
+                return False
+        self._leave_dates(lane)
+        return blocked is None
+
+    def _leave_dates(self, lane: Lane) -> None:
+        self._dates.drop(lane)
+        if lane.claims:
+            for limit in lane.unclaim():
+                self.wake(limit)
+
+    def _set_alarm(self) -> None:
+        """The head of the lane with the earliest date sleeps to that date and no longer."""
+        earliest = self._dates.earliest()
+        head = self.head(earliest[1]) if earliest is not None else None
+        if self._alarm is not None and self._alarm is not head:
+            self._alarm.scope.deadline = self._alarm.demand.deadline
+        self._alarm = head
+        if earliest is not None and head is not None:
+            head.scope.deadline = min(head.demand.deadline, earliest[0])

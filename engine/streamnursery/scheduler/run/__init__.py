@@ -1,0 +1,1 @@
+"""Runs streams and calls, observes them and reports them."""

@@ -1,0 +1,171 @@
+"""The caller's own calls under the engine's limits.
+
+A call goes through the same admission as a stream, is counted in the same statistics, and a drain
+waits for it. It runs in the caller's task: what it raises is the caller's.
+"""
+
+from contextlib import AbstractAsyncContextManager
+from math import inf
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from streamnursery.core.measure.meter import Meter
+from streamnursery.scheduler.admission.admission import Admission
+from streamnursery.values.demand import Demand
+from streamnursery.values.errors import EngineError, RequestError, StreamCancelledError
+from streamnursery.values.usage import Usage
+
+if TYPE_CHECKING:
+    from streamnursery.scheduler.admission.lease import Lease
+
+
+@attrs.define(eq=False)
+class CallLease:
+    """Slots held for the length of a block."""
+
+    model: str
+    input_tokens: int = attrs.field(default=0, init=False)
+    output_tokens: int = attrs.field(default=0, init=False)
+    usage: Usage | None = attrs.field(default=None, init=False)
+    """The last report."""
+
+    def report(self, *, input_tokens: int = 0, output_tokens: int = 0) -> None:
+        """What the call really used; the last report before the block ends counts."""
+        check_tokens(input_tokens, output_tokens)
+        self.input_tokens = input_tokens
+        self.output_tokens = output_tokens
+        self.usage = Usage(input_tokens, output_tokens)
+
+
+class Calls:
+    """The calls that wait or run."""
+
+    def __init__(self, admission: Admission) -> None:
+        self.admission = admission
+        self._scopes: dict[trio.CancelScope, str] = {}
+
+    @property
+    def live(self) -> int:
+        """Calls that wait or run."""
+        return len(self._scopes)
+
+    def lease(self, demand: Demand, meter: Meter) -> "CallBlock":
+        """Slots for a block. The demand's deadline bounds the wait for them and not the block."""
+        return CallBlock(self, meter, demand)
+
+    def enter(self, scope: trio.CancelScope) -> None:
+        self.admission.check_open()
+        self._scopes[scope] = ""
+
+    def leave(self, scope: trio.CancelScope) -> str:
+        """Why `cancel_all` ended the call, if it did."""
+        return self._scopes.pop(scope)
+
+    def cancel_all(self, why: str) -> int:
+        """End every call; how many there were."""
+        for scope in self._scopes:
+            self._scopes[scope] = why
+            scope.cancel()
+        return len(self._scopes)
+
+
+class CallBlock(AbstractAsyncContextManager[CallLease]):
+    """`async with` around one call. A class, because the steps of a generator's exit cannot be
+    kept from Ctrl-C."""
+
+    def __init__(self, calls: Calls, meter: Meter, demand: Demand) -> None:
+        self._calls = calls
+        self._meter = meter
+        self._demand = demand
+        self._scope = trio.CancelScope()
+        self._call = CallLease(demand.model)
+        self._lease: Lease | None = None
+        self._started_at = 0.0
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> CallLease:
+        """Wait for the slots.
+
+        Raises:
+            AdmissionError: the call was not admitted.
+            StreamCancelledError: `cancel_all` ended it.
+        """
+        self._calls.enter(self._scope)
+        self._meter.requests += 1
+        self._started_at = trio.current_time()
+        self._scope.__enter__()
+        try:
+            self._lease = await self._calls.admission.acquire(self._demand)
+        except BaseException as error:
+            self._end(error)
+            raise
+        self._meter.queue_time.add(trio.current_time() - self._started_at)
+        return self._call
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        assert self._lease is not None
+        self._lease.settle(self._call.usage)
+        self._lease.release()
+        self._meter.input_tokens += self._call.input_tokens
+        self._meter.output_tokens += self._call.output_tokens
+        self._end(error)
+        return False
+
+    def _end(self, error: BaseException | None) -> None:
+        """Count what became of the call.
+
+        Raises:
+            StreamCancelledError: `cancel_all` ended it.
+        """
+        if error is None:
+            self._meter.succeeded += 1
+            self._meter.latency.add(trio.current_time() - self._started_at)
+        else:
+            _count_failure(self._meter, error)
+        why = self._calls.leave(self._scope)
+        kind = None if error is None else type(error)
+        self._scope.__exit__(kind, error, None if error is None else error.__traceback__)
+        if self._scope.cancelled_caught:
+            raise StreamCancelledError(why) from None
+
+
+def _count_failure(meter: Meter, error: BaseException) -> None:
+    # A Cancelled is the caller's wish; KeyboardInterrupt and the like are no verdict on the call.
+    if isinstance(error, Exception):
+        meter.failed += 1
+        category = error.category if isinstance(error, EngineError) else "callback_error"
+        meter.errors[category] += 1
+    else:
+        meter.cancelled += 1
+
+
+def check_tokens(input_tokens: object, output_tokens: object) -> None:
+    """Raise `RequestError` unless both are whole numbers, 0 or more."""
+    for name, value in (("input_tokens", input_tokens), ("output_tokens", output_tokens)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+            msg = f"{name} must be a whole number >= 0, not {value!r}"
+            raise RequestError(msg)
+
+
+def call_deadline(deadline: float | None, timeout: float | None) -> float:
+    """The earlier of the two, on trio's clock; `inf` for none.
+
+    Raises:
+        RequestError: NaN, or a negative timeout.
+    """
+    for name, value in (("deadline", deadline), ("timeout", timeout)):
+        if value is None:
+            continue
+        if not isinstance(value, int | float) or isinstance(value, bool) or value != value:
+            msg = f"{name} must be a number of seconds, not {value!r}"
+            raise RequestError(msg)
+        if name == "timeout" and value < 0:
+            msg = f"timeout must be 0 or more seconds, not {value!r}; deadline= is absolute"
+            raise RequestError(msg)
+    return min(
+        inf if deadline is None else deadline,
+        inf if timeout is None else trio.current_time() + timeout,
+    )

@@ -1,0 +1,115 @@
+"""From a model's name to where it is served, within what limits, measured by what."""
+
+import difflib
+from collections.abc import Callable
+
+import attrs
+
+from streamnursery.core.limits.token_estimate import TokenEstimates, input_tokens
+from streamnursery.core.measure.meter import Meter
+from streamnursery.core.routing.route_plan import Plan, is_usual, plan
+from streamnursery.scheduler.run.balancer import Balancer
+from streamnursery.supervisor.course import Course
+from streamnursery.values.errors import ConfigError
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings, Route
+
+SIMULATED = "sim/"
+"""Models under this prefix are served by the built-in simulator."""
+SIMULATOR_ENDPOINT = "sim"
+SIMULATOR = Endpoint(
+    SIMULATOR_ENDPOINT, BaseUrl.parse("http://simulator.invalid/v1"), assistant_prefix="message"
+)
+
+
+class Catalogue:
+    """The models of a configuration, and their meters."""
+
+    def __init__(self, config: EngineConfig, dice: Callable[[], float]) -> None:
+        self.balancer = Balancer(dice)
+        self.go_by(config)
+        self._meters: dict[str, Meter] = {}
+        self.estimates = TokenEstimates()
+
+    def go_by(self, config: EngineConfig) -> None:
+        """What is planned from now on goes by this configuration."""
+        endpoints = {SIMULATOR_ENDPOINT: SIMULATOR, **config.endpoints}
+        self.config = attrs.evolve(config, endpoints=endpoints)
+        self.balancer.go_by(config.models)
+        self._plans: dict[str, Plan] = {}
+
+    @property
+    def meters(self) -> dict[str, Meter]:
+        """By model; only models that were used."""
+        return self._meters
+
+    def meter(self, model: str) -> Meter:
+        """The meter of `model`, new if it has none."""
+        meter = self._meters.get(model)
+        if meter is None:
+            meter = self._meters[model] = Meter()
+        return meter
+
+    def name(self, model: str) -> str:
+        """What limits and statistics call it: a simulated model without its script."""
+        return model.partition("?")[0] if model.startswith(SIMULATED) else model
+
+    def course(
+        self, request: ChatRequest, rank: tuple[int, int], given: Plan | None = None
+    ) -> Course:
+        """What `request` may do; with a plan that was `given`, where it is to go.
+
+        Raises:
+            ConfigError: no endpoint serves the model.
+        """
+        name = self.name(request.model)
+        return Course(
+            model=name,
+            plan=given or self._plan(request),
+            rank=rank,
+            meter=self.meter(name),
+            request=request,
+            estimates=self.estimates,
+            raw_tokens=input_tokens(request),
+        )
+
+    def _plan(self, request: ChatRequest) -> Plan:
+        """Made once for each model of the configuration, where neither load nor request matter."""
+        if self.balancer or not is_usual(request) or request.model not in self.config.models:
+            return plan(request, self.config, routes=self._ordered, name=self.name)
+        made = self._plans.get(request.model)
+        if made is None:
+            made = self._plans[request.model] = self.plan(request)
+        return made
+
+    def plan(self, request: ChatRequest) -> Plan:
+        """Every route that may be tried, in order."""
+        return plan(request, self.config, routes=self.routes, name=self.name)
+
+    def _ordered(self, model: str) -> tuple[Route, ...]:
+        return self.balancer.order(model, self.routes(model))
+
+    def routes(self, model: str) -> tuple[Route, ...]:
+        """Where `model` is served, primary first."""
+        settings: ModelSettings | None = self.config.models.get(model)
+        if settings is not None and settings.routes:
+            return settings.routes
+        if model.startswith(SIMULATED):
+            return (Route(SIMULATOR_ENDPOINT, model.removeprefix(SIMULATED)),)
+        if self.config.default_endpoint is not None:
+            endpoint = self.config.endpoints[self.config.default_endpoint]
+            if endpoint.missing_key:
+                msg = f"no key for endpoint {endpoint.name!r}: {endpoint.missing_key}"
+                raise ConfigError(msg)
+            return (Route(endpoint.name, model),)
+        raise ConfigError(_unknown(model, tuple(self.config.models)))
+
+
+def _unknown(model: str, known: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(model, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return (
+        f"no endpoint serves model {model!r}: {hint}Set OPENAI_API_KEY or OPENAI_BASE_URL, give "
+        f"the model a route in streamnursery.toml, or try without a key: 'sim/fast'"
+    )

@@ -1,0 +1,295 @@
+"""Runs each stream as a task of the engine's nursery.
+
+Rule 1: an expected failure ends its own stream and nobody else's; it travels in-band.
+Rule 2: an unexpected failure is a bug and brings the engine down, loudly; every open stream then
+        ends with `EngineClosedError` caused by the bug.
+Rule 3: leaving a stream's block cancels its task and waits, shielded, until it is over. What it
+        does on the way out is synchronous, or bounded by 50 ms after a complete answer. The one
+        exception is asked for: with `on_abort="drain"` an attempt under way is read on, without
+        a reader, to the bounds of `DrainBounds`. Quiescence waits for it, closing ends it.
+Rule 4: cancel scopes follow the nursery and not the caller, so the caller's deadline crosses over
+        as a value.
+Rule 5: Ctrl-C never strikes inside our own steps: it reaches the main task instead, whose block
+        then ends in order.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from math import inf
+from typing import TypeAlias
+
+import trio
+
+from streamnursery.core import buggify
+from streamnursery.pipeline.channel import BufferTotal
+from streamnursery.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
+from streamnursery.pipeline.policies import WhenBehind, make_channel
+from streamnursery.pipeline.stream import TokenStream
+from streamnursery.scheduler.admission.admission import Admission
+from streamnursery.scheduler.run.snapshot import stream_snapshot
+from streamnursery.supervisor.course import Course
+from streamnursery.supervisor.ports import Recorder
+from streamnursery.supervisor.request import Supervisor
+from streamnursery.values.admission import AdmissionOutcome
+from streamnursery.values.errors import (
+    BudgetExceededError,
+    DeadlineError,
+    EngineClosedError,
+    EngineError,
+    QueueDeadlineError,
+    RequestError,
+    StreamCancelledError,
+)
+from streamnursery.values.lifecycle import StreamEnded
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.snapshot import StreamSnapshot
+
+Runner: TypeAlias = Callable[[Delivery, Course], Awaitable[None]]
+"""Brings a request to its answer, or raises what ended it."""
+
+
+class Dispatcher:
+    """Starts streams, knows the live ones, and ends them."""
+
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        supervisor: Supervisor,
+        admission: Admission,
+        buffers: BufferTotal,
+        recorder: Recorder,
+        drain: DrainBounds,
+    ) -> None:
+        self._nursery = nursery
+        self._supervisor = supervisor
+        self._admission = admission
+        self._buffers = buffers
+        self._recorder = recorder
+        self._drain = drain
+        self.handle: Callable[[Delivery], TokenStream] = TokenStream
+        """Makes what a consumer holds; a simulated world's remembers what was read."""
+        self._live: dict[Delivery, Course] = {}
+        self._open: dict[Delivery, None] = {}
+        self._bug: BaseException | None = None
+        self._idle: trio.Event | None = None
+
+    @property
+    def live(self) -> tuple[Delivery, ...]:
+        """Deliveries whose task has not ended."""
+        return tuple(self._live)
+
+    def snapshot(self) -> tuple[StreamSnapshot, ...]:
+        """The live streams, the oldest first."""
+        return tuple(stream_snapshot(d, course) for d, course in self._live.items())
+
+    def stream(
+        self,
+        request: ChatRequest,
+        course: Course,
+        *,
+        deadline: float,
+        buffer_events: int,
+        buffer_bytes: int,
+        supervisor: Supervisor | None = None,
+        buffers: BufferTotal | None = None,
+        when_behind: WhenBehind = "block",
+    ) -> "StreamBlock":
+        """A running stream for the length of a block.
+
+        A session's streams have a `supervisor` and `buffers` of their own.
+        """
+        total = buffers or self._buffers
+        run = (supervisor or self._supervisor).run
+
+        def begin() -> Delivery:
+            delivery = Delivery(
+                request,
+                make_channel(
+                    when_behind, max_events=buffer_events, max_bytes=buffer_bytes, total=total
+                ),
+                deadline=min(deadline, trio.current_effective_deadline()),
+                started_at=trio.current_time(),
+                on_settled=partial(_book, course, self._recorder),
+                on_interrupt=course.plan.on_interrupt,
+                drain=self._drain if course.plan.on_abort == "drain" else None,
+            )
+            self._start(run, delivery, course)
+            return delivery
+
+        return StreamBlock(self, begin)
+
+    def cancel_all(self, why: str) -> int:
+        """End every live stream with `StreamCancelledError`; how many there were."""
+        for delivery in self._live:
+            if delivery.draining:
+                delivery.scope.cancel()
+        live = [d for d in self._live if d.outcome is None]
+        for delivery in live:
+            delivery.revoke(StreamCancelledError(why))
+            delivery.scope.cancel()
+        return len(live)
+
+    async def wait_idle(self) -> None:
+        """Until no stream's task runs."""
+        while self._live:
+            if self._idle is None:
+                self._idle = trio.Event()
+            await self._idle.wait()
+        if buggify.world is not None:
+            await buggify.world.pause("drain.idle")
+
+    def close(self, bug: BaseException | None) -> None:
+        """Settle every stream that somebody may still be reading."""
+        self._bug = self._bug or bug
+        for delivery in self._open:
+            if delivery.outcome is None:
+                delivery.revoke(self._closed_error())
+
+    def _start(self, run: Runner, delivery: Delivery, course: Course) -> None:
+        self._admission.check_open()
+        course.meter.requests += 1
+        self._live[delivery] = course
+        self._open[delivery] = None
+        self._nursery.start_soon(self._run, run, delivery, course, name=f"stream {course.model}")
+
+    def leave(self, delivery: Delivery) -> None:
+        """The consumer has gone: what still runs of the stream ends now."""
+        if delivery.finished:
+            # Whole: let the task read the last bytes, so that the connection can be reused.
+            delivery.complete()
+        elif not delivery.draining and not delivery.leave_to_drain():
+            delivery.abandon()
+            delivery.scope.cancel()
+        if not delivery.revoked:
+            # Nobody will read what is left: without this it would count as buffered for ever.
+            delivery.channel.discard()
+        del self._open[delivery]
+
+    @trio.lowlevel.enable_ki_protection
+    async def _run(self, run: Runner, delivery: Delivery, course: Course) -> None:
+        try:
+            with delivery.scope:
+                if buggify.world is not None:
+                    await buggify.world.pause("dispatcher.started")
+                await self._bring(run, delivery, course)
+            if delivery.outcome is None:
+                delivery.revoke(self._deadline_error(delivery, course))
+        except Exception as bug:
+            self._bug = self._bug or bug
+            self._admission.close("the engine was closed by a bug", self._bug, waiting_too=True)
+            raise
+        finally:
+            try:
+                if delivery.outcome is None:
+                    delivery.revoke(self._closed_error())
+                if delivery.draining:
+                    course.meter.usage(delivery.usage, delivery.timings())
+            finally:
+                self._forget(delivery)
+
+    def _forget(self, delivery: Delivery) -> None:
+        """Whatever else goes wrong, those who wait for the task must not wait for ever."""
+        del self._live[delivery]
+        delivery.end()
+        if not self._live and self._idle is not None:
+            self._idle.set()
+            self._idle = None
+
+    async def _bring(self, run: Runner, delivery: Delivery, course: Course) -> None:
+        try:
+            await run(delivery, course)
+        except EngineError as error:
+            if isinstance(error, BudgetExceededError):
+                self._over_budget(delivery, course)
+            delivery.fail(error)
+            return
+        if buggify.world is not None:
+            await buggify.world.pause("dispatcher.settled")
+        if delivery.deadline < inf and delivery.outcome is None:
+            # The deadline counts to the last event delivered, also when the consumer is slow.
+            await delivery.wait_settled()
+        delivery.complete()
+
+    def _over_budget(self, delivery: Delivery, course: Course) -> None:
+        demand = course.demand(course.plan.stops[0], delivery.deadline)
+        waited = trio.current_time() - delivery.started_at
+        self._admission.refused(demand, AdmissionOutcome.REJECTED_BUDGET, waited)
+
+    def _deadline_error(self, delivery: Delivery, course: Course) -> EngineError:
+        if delivery.admitted_at is None:
+            demand = course.demand(course.plan.stops[0], delivery.deadline)
+            return QueueDeadlineError(self._admission.deadline_message(demand))
+        msg = (
+            f"{course.model}: the deadline passed after "
+            f"{trio.current_time() - delivery.started_at:.3f} s, while waiting for "
+            f"{delivery.waiting_for or 'the consumer'}; allow more time with timeout= or deadline="
+        )
+        return DeadlineError(msg)
+
+    def _closed_error(self) -> EngineClosedError:
+        error = EngineClosedError("the engine was closed while the stream was running")
+        error.__cause__ = self._bug
+        return error
+
+
+class StreamBlock(AbstractAsyncContextManager[TokenStream]):
+    """`async with` around one stream: it is over, and all it held is free, when the block has
+    been left. A class, because the steps of a generator's exit cannot be kept from Ctrl-C."""
+
+    __slots__ = ("_begin", "_delivery", "_dispatcher")
+
+    def __init__(self, dispatcher: Dispatcher, begin: Callable[[], Delivery]) -> None:
+        self._dispatcher = dispatcher
+        self._begin: Callable[[], Delivery] | None = begin
+        self._delivery: Delivery | None = None
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> TokenStream:
+        # Let go of at once: what it holds would stay for as long as the stream.
+        begin, self._begin = self._begin, None
+        if begin is None:
+            raise RequestError("a stream's block can be entered once; call stream() again")
+        self._delivery = begin()
+        return self._dispatcher.handle(self._delivery)
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aexit__(self, *_: object) -> None:
+        assert self._delivery is not None
+        self._dispatcher.leave(self._delivery)
+        if self._delivery.draining:
+            return
+        if buggify.world is not None:
+            await buggify.world.give_way("dispatcher.left")
+        await self._delivery.wait_over()
+
+
+def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:
+    """Count a delivery's outcome into its model's statistics, once, and tell of it."""
+    assert delivery.outcome is not None
+    timings = delivery.timings()
+    meter = course.meter
+    if not delivery.draining:  # what it uses is known when it has been drained
+        meter.usage(delivery.usage, timings)
+    category = delivery.error.category if delivery.error is not None else None
+    match delivery.outcome:
+        case StreamOutcome.COMPLETE:
+            meter.succeeded += 1
+            meter.latency.add(timings.duration or 0.0)
+        case StreamOutcome.CANCELLED:
+            meter.cancelled += 1
+        case StreamOutcome.FAILED:
+            meter.failed += 1
+            meter.errors[category or "engine_error"] += 1
+    if recorder.listening:
+        recorder.emit(
+            StreamEnded(
+                delivery.ended_at or 0.0,
+                course.number,
+                course.model,
+                outcome=delivery.outcome.value,
+                category=category,
+                attempts=len(delivery.attempts),
+                content_events=delivery.content_events,
+            )
+        )

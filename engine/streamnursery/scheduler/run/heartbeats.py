@@ -1,0 +1,131 @@
+"""Heartbeats of HTTP endpoints: one task each, asking only where nobody else does.
+
+Rule 1: a beat is no traffic: no slot, no record of an attempt, no budget, no meter.
+Rule 2: what it finds goes to the breakers of the endpoint's routes. An answer is a sign of life
+        whatever it says, unless it says that the server has failed.
+"""
+
+from collections.abc import Callable, Mapping
+
+import trio
+
+from streamnursery.core.recovery.endpoint_pulse import EndpointPulse
+from streamnursery.supervisor.endpoint import Outlet
+from streamnursery.supervisor.routes import Routes
+from streamnursery.transport.ports import Phase
+from streamnursery.values.errors import (
+    ConnectTimeoutError,
+    EngineError,
+    FirstByteTimeoutError,
+    NetworkError,
+    PatienceError,
+    ProtocolError,
+    RateLimitedError,
+    RedirectRefusedError,
+    ServerError,
+)
+from streamnursery.values.lifecycle import AttemptEnded, AttemptStarted, LifecycleRecord
+from streamnursery.values.session import HeartbeatStatistics
+
+_MAX_ANSWER = 64 * 1024
+
+
+class Heartbeats:
+    """Those of an engine's endpoints that want one."""
+
+    def __init__(
+        self,
+        outlets: Mapping[str, Outlet],
+        routes: Routes,
+        wall: Callable[[], float],
+        dice: Callable[[], float],
+    ) -> None:
+        self._outlets = outlets
+        self._routes = routes
+        self._wall = wall
+        self._dice = dice
+        now = trio.current_time()
+        self._pulses = {
+            name: EndpointPulse(outlet.endpoint.heartbeat, now, dice())
+            for name, outlet in outlets.items()
+            if outlet.endpoint.heartbeat.interval is not None
+        }
+
+    def __bool__(self) -> bool:
+        return bool(self._pulses)
+
+    def start(self, nursery: trio.Nursery) -> None:
+        for name in self._pulses:
+            nursery.start_soon(self._beat_forever, name, name=f"heartbeat of {name}")
+
+    def statistics(self) -> dict[str, HeartbeatStatistics]:
+        return {name: pulse.statistics() for name, pulse in self._pulses.items()}
+
+    def observe(self, record: LifecycleRecord) -> None:
+        """What users' requests tell of the endpoints."""
+        if isinstance(record, AttemptStarted):
+            pulse = self._pulses.get(record.route.partition("/")[0])
+            if pulse is not None:
+                pulse.began()
+        elif isinstance(record, AttemptEnded):
+            attempt = record.record
+            pulse = self._pulses.get(attempt.route.partition("/")[0])
+            if pulse is not None:
+                silent = isinstance(attempt.error, NetworkError | PatienceError)
+                pulse.ended(trio.current_time(), self._dice(), answered=not silent)
+
+    async def _beat_forever(self, name: str) -> None:
+        pulse = self._pulses[name]
+        while True:
+            await trio.sleep_until(pulse.due_at)
+            now = trio.current_time()
+            if now < pulse.due_at:
+                continue
+            if pulse.busy:
+                pulse.put_off(now, self._dice())
+                continue
+            error = await self._ask(self._outlets[name], pulse.timeout)
+            ended = trio.current_time()
+            until = pulse.beat(now, ended, self._dice(), alive=error is None)
+            self._routes.beat(name, error, ended, until + pulse.timeout)
+
+    async def _ask(self, outlet: Outlet, patience: float) -> EngineError | None:
+        """None: it lives."""
+        progress = _Progress()
+        error: EngineError | None = None
+        with trio.move_on_after(patience) as scope:
+            try:
+                response = await outlet.transport.open(outlet.heartbeat(), progress)
+                try:
+                    body = bytearray()
+                    while len(body) < _MAX_ANSWER and (data := await response.receive_some()):
+                        body += data
+                    if response.head.status >= 400:
+                        error = outlet.dialect.error_from_answer(
+                            response.head, bytes(body), now=self._wall()
+                        )
+                finally:
+                    response.close()
+            except EngineError as caught:
+                error = caught
+        if scope.cancelled_caught:
+            kind = FirstByteTimeoutError if progress.connected else ConnectTimeoutError
+            msg = f"{outlet.endpoint.name}: no answer to a heartbeat within {patience:g} s"
+            return kind(msg)
+        return error if _is_dead(error) else None
+
+
+class _Progress:
+    """How far a beat has come."""
+
+    def __init__(self) -> None:
+        self.connected = False
+
+    def enter(self, phase: Phase) -> None:
+        self.connected = phase is not Phase.CONNECTING
+
+
+def _is_dead(error: EngineError | None) -> bool:
+    if isinstance(error, RedirectRefusedError | RateLimitedError):
+        return False
+    return isinstance(error, NetworkError | ServerError | ProtocolError)
