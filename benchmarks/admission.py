@@ -128,7 +128,7 @@ async def _measured(waiting: int, gauge: Counting | Timing, operations: int) -> 
 
 async def _memory(waiting: int = 5000) -> float:
     """Bytes that one more waiter holds in the admission: ticket, demand, scope, event, places."""
-    from streamnursery.scheduler.admission.queue import Waiter
+    from streamnursery.scheduler.admission.queue import QueuedDemand
 
     crowd = Crowd()
     first = crowd.admission.acquire_nowait(crowd.demand())
@@ -136,7 +136,7 @@ async def _memory(waiting: int = 5000) -> float:
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
-    waiters = [Waiter.of(crowd.demand(), lane) for _ in range(waiting)]
+    waiters = [QueuedDemand.of(crowd.demand(), lane) for _ in range(waiting)]
     for waiter in waiters:
         line.waiters[waiter] = None
         line._queue.push(waiter)

@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from streamnursery.testing.grade import Finding, Grades, Verdict
+from streamnursery.testing.grade import CaseResult, Grades, Verdict
 from streamnursery.testing.grade_menu import LIMIT, Want
 
 _ORDER = ("engine", "openai", "openai-node", "litellm", "httpx")
@@ -23,7 +23,7 @@ def grades(folder: Path) -> Grades:
     """Every finding of the folder."""
     saved = [json.loads(path.read_text() or "{}") for path in sorted(folder.glob("*.json"))]
     found = [
-        Finding(**{
+        CaseResult(**{
             **{name: one[name] for name in ("client", "case", "requests", "seconds", "error")},
             "leaked": one["leaked"],
             "want": Want(one["want"]),

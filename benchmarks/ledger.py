@@ -17,7 +17,7 @@ import trio
 
 from streamnursery.core.measure.meter import Meter
 from streamnursery.core.money.ledger import Ledger
-from streamnursery.core.money.settlement import Ending
+from streamnursery.core.money.settlement import AttemptEnd
 from streamnursery.scheduler.money.ledger_store import LedgerStore, MemoryStore
 from streamnursery.scheduler.money.spending import Spending
 from streamnursery.scheduler.run.observers import Observers
@@ -40,7 +40,7 @@ BUDGETS = Budgets(
 REQUEST = ChatRequest("gpt-4.1", [{"role": "user", "content": "Hi"}], max_tokens=100)
 DEMAND = Demand("gpt-4.1", "main", input_tokens=10, output_tokens=100)
 ROUTE = Route("main", "gpt-4.1")
-DONE = Ending(AttemptState.DONE, 200, Usage(10, 90))
+DONE = AttemptEnd(AttemptState.DONE, 200, Usage(10, 90))
 
 
 def price_of(model: str, route: Route | None, day: date) -> Price | None:

@@ -11,10 +11,10 @@ import pyperf
 import trio
 
 from streamnursery.core.limits.bucket import Bucket
-from streamnursery.core.limits.ready_queue import ReadyQueue, Ticket
+from streamnursery.core.limits.ready_queue import QueueTicket, ReadyQueue
 from streamnursery.core.money.ledger import Ledger
 from streamnursery.core.money.ledger_row import Posting, change, figures_of, posted
-from streamnursery.core.money.settlement import Ending, Expected, settlement
+from streamnursery.core.money.settlement import AttemptEnd, Expected, settlement
 from streamnursery.core.routing.router import Candidate, Needs, choose
 from streamnursery.pipeline.channel import BufferTotal, Channel
 from streamnursery.transport.http2 import frames
@@ -106,7 +106,7 @@ def ready_queue() -> None:
     """1,000 tickets in 10 lanes, pushed and popped."""
     dice, queue = Random(1), ReadyQueue()
     for number in range(1000):
-        queue.push(Ticket(number % 10, (dice.randrange(3), number)))
+        queue.push(QueueTicket(number % 10, (dice.randrange(3), number)))
     while queue.pop(lambda _: True) is not None:
         pass
 
@@ -134,7 +134,7 @@ def settle() -> None:
     budgets = Budgets(daily=Money(10**15), monthly=Money(10**16))
     book, payer = Ledger(budgets, datetime.UTC), Payer("gpt-4.1", "", "main")
     price, expected = BUILT_IN["gpt-4.1"][0], Expected(10, 100, 90)
-    done = Ending(AttemptState.DONE, 200, Usage(10, 90))
+    done = AttemptEnd(AttemptState.DONE, 200, Usage(10, 90))
     for number in range(1000):
         row = LedgerRow(str(number), number, 1, payer, 1.8e9, "2027-01-15", 10**6, 10**6)
         book.book(row, figures_of(row))

@@ -1,7 +1,7 @@
 """The public names, gathered. `engine` loads this with the first name it is asked for."""
 
 from streamnursery._version import __version__
-from streamnursery.core.routing.route_plan import Plan, Role, Stop
+from streamnursery.core.routing.route_plan import PlannedRoute, Role, RoutePlan
 from streamnursery.core.routing.router import Candidate, Decision, Needs, RoutingPolicy
 from streamnursery.facade import DrainReport, Engine, open_engine
 from streamnursery.facade.limits import Reload
@@ -204,7 +204,7 @@ __all__ = [
     "Patience",
     "PatienceError",
     "Pending",
-    "Plan",
+    "PlannedRoute",
     "Price",
     "Priority",
     "ProtocolError",
@@ -235,6 +235,7 @@ __all__ = [
     "Role",
     "Route",
     "RouteChanged",
+    "RoutePlan",
     "RouteStatistics",
     "RoutingPolicy",
     "Secret",
@@ -247,7 +248,6 @@ __all__ = [
     "SessionStatistics",
     "SpendingLine",
     "SpendingReport",
-    "Stop",
     "StorageError",
     "StreamCancelledError",
     "StreamEnded",

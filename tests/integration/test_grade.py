@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from streamnursery.simulator import Plan, Profile, Provider
-from streamnursery.testing.grade import Finding, Grades, Verdict, client_command, grade
+from streamnursery.testing.grade import CaseResult, Grades, Verdict, client_command, grade
 from streamnursery.testing.grade import _judge_text as judge_text
 from streamnursery.testing.grade_menu import MENU, Want
 from tests.support.cli import run
@@ -74,9 +74,9 @@ def test_texts_are_judged_by_what_the_provider_meant() -> None:
 
 def test_a_table_has_a_row_for_each_case_and_the_scores() -> None:
     findings = (
-        Finding("a", "one", Want.ANSWER, Verdict.CORRECT, 1, 0.1),
-        Finding("a", "two", Want.ERROR, Verdict.HANG, 3, 75.0),
-        Finding("b", "one", Want.ANSWER, Verdict.CORRECT, 1, 0.1, leaked=1),
+        CaseResult("a", "one", Want.ANSWER, Verdict.CORRECT, 1, 0.1),
+        CaseResult("a", "two", Want.ERROR, Verdict.HANG, 3, 75.0),
+        CaseResult("b", "one", Want.ANSWER, Verdict.CORRECT, 1, 0.1, leaked=1),
     )
     table = Grades(findings).as_markdown().splitlines()
     assert table[0] == "| case | a | b |"
@@ -118,7 +118,7 @@ async def test_a_client_says_its_versions_or_none(tmp_path: Path) -> None:
         program = tmp_path / "client.py"
         line = f'{{"outcome": "complete", "text": "", "versions": {said}}}'
         program.write_text(f"print({line!r})\n")
-        seen: list[Finding] = []
+        seen: list[CaseResult] = []
         commands = {"own": [sys.executable, str(program)]}
         grades = await grade(commands, menu=menu, on_finding=seen.append)
         assert grades.findings == tuple(seen)

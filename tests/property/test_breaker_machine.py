@@ -5,7 +5,13 @@ from collections import Counter
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streamnursery.core.recovery.breaker import Breaker, BreakerPolicy, Circuit, Generation, Outcome
+from streamnursery.core.recovery.breaker import (
+    Breaker,
+    BreakerPolicy,
+    CallOutcome,
+    Circuit,
+    Generation,
+)
 from streamnursery.core.recovery.call_window import SLICES
 
 POLICY = BreakerPolicy(
@@ -23,7 +29,7 @@ class Model:
         self.since = 0.0
         self.calls: list[tuple[float, str]] = []
         self.out = 0
-        self.back: list[Outcome] = []
+        self.back: list[CallOutcome] = []
 
     def admit(self, now: float) -> bool:
         if self.circuit is Circuit.CLOSED:
@@ -40,19 +46,19 @@ class Model:
         self.out += 1
         return True
 
-    def report(self, outcome: Outcome, now: float) -> None:
+    def report(self, outcome: CallOutcome, now: float) -> None:
         if self.circuit is Circuit.CLOSED:
-            if outcome is not Outcome.IGNORED:
+            if outcome is not CallOutcome.IGNORED:
                 self.calls += [(now, "call"), (now, outcome.value)]
                 self.judge(now)
             return
         self.out = max(0, self.out - 1)
-        if outcome is Outcome.FAILURE:
+        if outcome is CallOutcome.FAILURE:
             self.turn(Circuit.OPEN, now)
-        elif outcome is not Outcome.IGNORED:
+        elif outcome is not CallOutcome.IGNORED:
             self.back.append(outcome)
             if len(self.back) == POLICY.probes:
-                slow = self.back.count(Outcome.SLOW) / POLICY.probes
+                slow = self.back.count(CallOutcome.SLOW) / POLICY.probes
                 bad = slow >= POLICY.slow_rate
                 self.turn(Circuit.OPEN if bad else Circuit.CLOSED, now)
 
@@ -104,13 +110,13 @@ class BreakerMachine(RuleBasedStateMachine):
             self.calls.append(generation)
 
     @precondition(lambda self: self.calls)
-    @rule(which=st.integers(0, 1000), outcome=st.sampled_from(Outcome))
-    def report(self, which: int, outcome: Outcome) -> None:
+    @rule(which=st.integers(0, 1000), outcome=st.sampled_from(CallOutcome))
+    def report(self, which: int, outcome: CallOutcome) -> None:
         generation = self.calls.pop(which % len(self.calls))
         if generation == self.model.generation:
             self.model.report(outcome, self.now)
         self.breaker.report(generation, outcome, self.now)
-        if outcome in (Outcome.SUCCESS, Outcome.SLOW):
+        if outcome in (CallOutcome.SUCCESS, CallOutcome.SLOW):
             self.answered.append(generation)
 
     @precondition(lambda self: self.answered)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from benchmarks.admission import Number
-from streamnursery.core.limits.fair_share import Ticket
+from streamnursery.core.limits.fair_share import QueueTicket
 from streamnursery.core.limits.ready_queue import AGING, ReadyQueue
 
 LANES = ("a", "b", "c")
@@ -24,27 +24,27 @@ class FairModel:
     """Start-time fair queueing of one lane and one priority, by searching lists."""
 
     def __init__(self) -> None:
-        self.waiting: list[Ticket] = []
+        self.waiting: list[QueueTicket] = []
         self.start: dict[str, tuple[float, int]] = {}
         """Of each tenant that waits: its start tag, and the request that it was given to."""
         self.finish: dict[str, float] = {}
         self.virtual = 0.0
 
-    def push(self, ticket: Ticket) -> None:
+    def push(self, ticket: QueueTicket) -> None:
         if ticket.tenant not in self.start:
             tag = max(self.virtual, self.finish.get(ticket.tenant, 0.0))
             self.start[ticket.tenant] = (tag, ticket.rank[1])
         self.waiting.append(ticket)
 
-    def of(self, tenant: str) -> list[Ticket]:
+    def of(self, tenant: str) -> list[QueueTicket]:
         mine = [t for t in self.waiting if t.tenant == tenant]
         return sorted(mine, key=lambda t: (t.deadline, t.rank[1]))
 
-    def head(self) -> Ticket:
+    def head(self) -> QueueTicket:
         tenant = min(self.start, key=lambda name: self.start[name])
         return self.of(tenant)[0]
 
-    def remove(self, ticket: Ticket) -> None:
+    def remove(self, ticket: QueueTicket) -> None:
         self.waiting.remove(ticket)
         if not self.of(ticket.tenant):
             del self.start[ticket.tenant]
@@ -67,7 +67,7 @@ class QueueMachine(RuleBasedStateMachine):
         self.queue = ReadyQueue(WEIGHTS.__getitem__)
         self.model: dict[str, dict[int, FairModel]] = {lane: {} for lane in LANES}
         self.passed: dict[str, Counter[int]] = {lane: Counter() for lane in LANES}
-        self.waiting: list[Ticket] = []
+        self.waiting: list[QueueTicket] = []
         self.sequence = 0
 
     @rule(
@@ -78,7 +78,7 @@ class QueueMachine(RuleBasedStateMachine):
     )
     def push(self, lane: str, priority: int, tenant: str, deadline: float) -> None:
         self.sequence += 1
-        ticket = Ticket(lane, (priority, self.sequence), tenant, deadline)
+        ticket = QueueTicket(lane, (priority, self.sequence), tenant, deadline)
         self.waiting.append(ticket)
         self.queue.push(ticket)
         self.model[lane].setdefault(priority, FairModel()).push(ticket)
@@ -120,7 +120,7 @@ class QueueMachine(RuleBasedStateMachine):
         aged = [p for p in waiting if self.passed[lane][p] >= AGING - 1]
         return min(aged) if aged and len(waiting) > 1 else min(waiting)
 
-    def gone(self, ticket: Ticket) -> None:
+    def gone(self, ticket: QueueTicket) -> None:
         self.waiting.remove(ticket)
         lane, priority = str(ticket.lane), ticket.rank[0]
         self.model[lane][priority].remove(ticket)
@@ -141,14 +141,14 @@ TestReadyQueue = QueueMachine.TestCase
 TestReadyQueue.settings = settings(stateful_step_count=40)
 
 
-def served(queue: ReadyQueue, count: int) -> list[Ticket]:
+def served(queue: ReadyQueue, count: int) -> list[QueueTicket]:
     found = [queue.pop(lambda _: True) for _ in range(count)]
     return [ticket for ticket in found if ticket is not None]
 
 
 def test_cancelled_tickets_do_not_pile_up() -> None:
     queue = ReadyQueue()
-    tickets = [Ticket("m", (0, i), tenant) for i, tenant in enumerate("xy" * 5000)]
+    tickets = [QueueTicket("m", (0, i), tenant) for i, tenant in enumerate("xy" * 5000)]
     for ticket in tickets:
         queue.push(ticket)
     for ticket in tickets[1:]:
@@ -161,9 +161,9 @@ def test_cancelled_tickets_do_not_pile_up() -> None:
 
 def test_tenants_that_come_and_go_are_not_remembered_for_ever() -> None:
     queue = ReadyQueue()
-    queue.push(Ticket("full", (0, 0), "patient"))
+    queue.push(QueueTicket("full", (0, 0), "patient"))
     for n in range(1, 10_000):
-        queue.push(Ticket("m", (0, n), f"tenant {n}"))
+        queue.push(QueueTicket("m", (0, n), f"tenant {n}"))
         assert queue.pop(lambda ticket: ticket.lane == "m") is not None
     assert len(queue._runnable[0].tags._finish) < 5000
     assert len(queue._queues) == 1
@@ -172,16 +172,16 @@ def test_tenants_that_come_and_go_are_not_remembered_for_ever() -> None:
 def test_a_saturated_lane_is_not_looked_at_again_until_it_is_woken() -> None:
     queue = ReadyQueue()
     for i in range(100):
-        queue.push(Ticket("full", (0, i)))
+        queue.push(QueueTicket("full", (0, i)))
     looked = []
 
-    def has_room(ticket: Ticket) -> bool:
+    def has_room(ticket: QueueTicket) -> bool:
         looked.append(ticket.lane)
         return ticket.lane != "full"
 
     assert queue.pop(has_room) is None
     for i in range(50):
-        queue.push(Ticket("free", (0, 1000 + i)))
+        queue.push(QueueTicket("free", (0, 1000 + i)))
         assert queue.pop(has_room) is not None
     assert looked.count("full") == 1
 
@@ -195,7 +195,7 @@ def test_tenants_share_by_weight_whatever_they_offer(
     number = 0
     for n in range(2000):
         for tenant in ("x", "y") if n % 10 == 0 else ("x",):
-            queue.push(Ticket(lanes[n // 10 % len(lanes)], (0, number), tenant))
+            queue.push(QueueTicket(lanes[n // 10 % len(lanes)], (0, number), tenant))
             number += 1
     share = Counter(ticket.tenant for ticket in served(queue, 200))
     expected = 200 * weights["x"] / sum(weights.values())
@@ -205,8 +205,8 @@ def test_tenants_share_by_weight_whatever_they_offer(
 def test_a_tenant_with_many_models_gets_no_more_global_slots_than_one_with_one() -> None:
     queue = ReadyQueue()
     for n in range(1200):
-        queue.push(Ticket("mno"[n % 3], (0, 2 * n), "x"))
-        queue.push(Ticket("own", (0, 2 * n + 1), "y"))
+        queue.push(QueueTicket("mno"[n % 3], (0, 2 * n), "x"))
+        queue.push(QueueTicket("own", (0, 2 * n + 1), "y"))
     share = Counter(ticket.tenant for ticket in served(queue, 400))
     assert share["x"] == pytest.approx(200, rel=0.05)
 
@@ -214,14 +214,14 @@ def test_a_tenant_with_many_models_gets_no_more_global_slots_than_one_with_one()
 def test_a_tenant_that_asks_one_at_a_time_is_not_new_each_time() -> None:
     queue = ReadyQueue()
     for n in range(1000):
-        queue.push(Ticket("m", (0, n), "crowd"))
-    queue.push(Ticket("m", (0, 1000), "one at a time"))
+        queue.push(QueueTicket("m", (0, n), "crowd"))
+    queue.push(QueueTicket("m", (0, 1000), "one at a time"))
     share: Counter[str] = Counter()
     for n in range(400):
         (ticket,) = served(queue, 1)
         share[ticket.tenant] += 1
         if ticket.tenant != "crowd":
-            queue.push(Ticket("m", (0, 2000 + n), ticket.tenant))
+            queue.push(QueueTicket("m", (0, 2000 + n), ticket.tenant))
     assert share["crowd"] == pytest.approx(200, rel=0.05)
 
 
@@ -229,8 +229,8 @@ def test_a_tenant_that_asks_one_at_a_time_is_not_new_each_time() -> None:
 def test_batch_gets_a_tenth_of_the_turns_and_no_more(batch_lane: str) -> None:
     queue = ReadyQueue()
     for n in range(1000):
-        queue.push(Ticket("m", (0, 2 * n)))
-        queue.push(Ticket(batch_lane, (1, 2 * n + 1)))
+        queue.push(QueueTicket("m", (0, 2 * n)))
+        queue.push(QueueTicket(batch_lane, (1, 2 * n + 1)))
     turns = [ticket.rank[0] for ticket in served(queue, 500)]
     assert turns == ([0] * (AGING - 1) + [1]) * 50
 
@@ -238,7 +238,7 @@ def test_batch_gets_a_tenth_of_the_turns_and_no_more(batch_lane: str) -> None:
 def test_within_a_tenant_the_earliest_deadline_goes_first_then_the_oldest() -> None:
     queue = ReadyQueue()
     for n, deadline in enumerate([INF, 9.0, INF, 3.0, 9.0]):
-        queue.push(Ticket("m", (0, n), deadline=deadline))
+        queue.push(QueueTicket("m", (0, n), deadline=deadline))
     assert [ticket.rank[1] for ticket in served(queue, 5)] == [3, 1, 4, 0, 2]
 
 
@@ -247,9 +247,9 @@ def comparisons(waiting: int, operations: int = 1000) -> float:
     queue = ReadyQueue()
     numbers = iter(range(10 * (waiting + operations)))
 
-    def push() -> Ticket:
+    def push() -> QueueTicket:
         number = Number(next(numbers))
-        ticket = Ticket("m", (number % 2, number), f"tenant {number % 97}")
+        ticket = QueueTicket("m", (number % 2, number), f"tenant {number % 97}")
         queue.push(ticket)
         return ticket
 
@@ -282,7 +282,7 @@ def test_a_turn_costs_the_same_however_many_lanes_wait_for_one_slot(tenants: int
     def calls(lanes: int) -> float:
         queue = ReadyQueue()
         for n in range(4 * lanes):
-            queue.push(Ticket(n % lanes, (0, n), f"tenant {n % tenants}"))
+            queue.push(QueueTicket(n % lanes, (0, n), f"tenant {n % tenants}"))
         profile = cProfile.Profile()
         profile.runcall(served, queue, 2 * lanes)
         return sum(call.callcount for call in profile.getstats()) / (2 * lanes)
@@ -296,23 +296,23 @@ def test_what_is_more_urgent_moves_its_lane_though_an_older_turn_is_due_there(
 ) -> None:
     queue = ReadyQueue()
     for n in range(AGING):
-        queue.push(Ticket("a", (int(n == 1), n)))
+        queue.push(QueueTicket("a", (int(n == 1), n)))
     assert [ticket.rank[0] for ticket in served(queue, AGING - 1)] == [0] * (AGING - 1)
     if another:
-        queue.push(Ticket("b", (1, 20)))
-    queue.push(Ticket("a", (0, 30)))  # its head is the one that has waited
+        queue.push(QueueTicket("b", (1, 20)))
+    queue.push(QueueTicket("a", (0, 30)))  # its head is the one that has waited
     assert [ticket.rank for ticket in served(queue, 2)] == [(1, 1), (0, 30)]
 
 
 def test_a_lane_that_is_woken_while_another_is_asked_is_looked_at() -> None:
     queue = ReadyQueue()
-    first, second = Ticket("a", (0, 1)), Ticket("b", (1, 2))
+    first, second = QueueTicket("a", (0, 1)), QueueTicket("b", (1, 2))
     queue.push(first)
     queue.push(second)
     assert queue.pop(lambda _: False) is None  # both are parked
     queue.wake("a")
 
-    def has_room(ticket: Ticket) -> bool:
+    def has_room(ticket: QueueTicket) -> bool:
         if ticket is first:
             queue.wake("b")
         return ticket is second

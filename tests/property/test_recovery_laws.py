@@ -16,7 +16,7 @@ from streamnursery.core.recovery.next_step import (
     TryAgain,
     next_step,
 )
-from streamnursery.core.routing.route_plan import Plan, Role, Stop
+from streamnursery.core.routing.route_plan import PlannedRoute, Role, RoutePlan
 from streamnursery.values import errors
 from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.settings import Route
@@ -52,10 +52,10 @@ PLANS = st.lists(
     max_size=6,
     unique_by=lambda it: it[:3],
 ).map(
-    lambda places: Plan(
+    lambda places: RoutePlan(
         "m",
         tuple(
-            Stop(
+            PlannedRoute(
                 Route(endpoint, f"{model}{wire}"),
                 model,
                 Role.BACKUP,
@@ -74,12 +74,12 @@ DICE = st.floats(0, 1, exclude_max=True)
 class World:
     """Runs one request against errors that `data` chooses."""
 
-    plan: Plan
+    plan: RoutePlan
     data: st.DataObject
     deadline: float = inf
     now: float = 0.0
     budget: dict[str, float] = attrs.field(factory=lambda: dict.fromkeys(ENDPOINTS, 6.0))
-    sent: list[Stop] = attrs.field(factory=list)
+    sent: list[PlannedRoute] = attrs.field(factory=list)
     failures: list[Failure] = attrs.field(factory=list)
     paid: Counter[str] = attrs.field(factory=Counter)
 
@@ -121,7 +121,7 @@ class World:
 
 @given(plan=PLANS, data=st.data())
 def test_no_route_is_asked_more_often_than_its_policy_allows(
-    plan: Plan, data: st.DataObject
+    plan: RoutePlan, data: st.DataObject
 ) -> None:
     world = World(plan, data)
     world.run()
@@ -131,7 +131,7 @@ def test_no_route_is_asked_more_often_than_its_policy_allows(
 
 
 @given(plan=PLANS, data=st.data())
-def test_o4_a_plan_is_walked_forwards_only(plan: Plan, data: st.DataObject) -> None:
+def test_o4_a_plan_is_walked_forwards_only(plan: RoutePlan, data: st.DataObject) -> None:
     world = World(plan, data)
     world.run()
     order = [plan.stops.index(stop) for stop in world.sent]
@@ -139,7 +139,9 @@ def test_o4_a_plan_is_walked_forwards_only(plan: Plan, data: st.DataObject) -> N
 
 
 @given(plan=PLANS, data=st.data())
-def test_every_exchange_but_an_endpoints_first_is_paid_for(plan: Plan, data: st.DataObject) -> None:
+def test_every_exchange_but_an_endpoints_first_is_paid_for(
+    plan: RoutePlan, data: st.DataObject
+) -> None:
     world = World(plan, data)
     world.run()
     sent = Counter(stop.endpoint for stop in world.sent)
@@ -149,7 +151,7 @@ def test_every_exchange_but_an_endpoints_first_is_paid_for(plan: Plan, data: st.
 
 
 @given(plan=PLANS, data=st.data())
-def test_h3_a_refused_key_is_never_shown_again(plan: Plan, data: st.DataObject) -> None:
+def test_h3_a_refused_key_is_never_shown_again(plan: RoutePlan, data: st.DataObject) -> None:
     world = World(plan, data)
     world.run()
     refused: set[str] = set()
@@ -164,7 +166,9 @@ def test_h3_a_refused_key_is_never_shown_again(plan: Plan, data: st.DataObject) 
 
 
 @given(plan=PLANS, data=st.data(), deadline=st.floats(0, 100))
-def test_no_wait_ends_after_the_deadline(plan: Plan, data: st.DataObject, deadline: float) -> None:
+def test_no_wait_ends_after_the_deadline(
+    plan: RoutePlan, data: st.DataObject, deadline: float
+) -> None:
     world = World(plan, data, deadline=deadline)
     world.run()
     assert world.now < deadline or len(world.sent) <= 1
@@ -178,7 +182,7 @@ def test_no_wait_ends_after_the_deadline(plan: Plan, data: st.DataObject, deadli
     dice=DICE,
 )
 def test_after_content_was_delivered_every_failure_is_the_end(
-    plan: Plan, error: errors.EngineError, now: float, deadline: float, dice: float
+    plan: RoutePlan, error: errors.EngineError, now: float, deadline: float, dice: float
 ) -> None:
     step = next_step(
         Failure.of(error, committed=True),
@@ -194,7 +198,7 @@ def test_after_content_was_delivered_every_failure_is_the_end(
 
 @given(plan=PLANS, error=ERRORS, asked=st.floats(0, 120), dice=DICE)
 def test_no_wait_is_shorter_than_what_was_asked(
-    plan: Plan, error: errors.EngineError, asked: float, dice: float
+    plan: RoutePlan, error: errors.EngineError, asked: float, dice: float
 ) -> None:
     error.retry_after = asked
     step = next_step(

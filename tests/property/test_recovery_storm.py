@@ -13,17 +13,19 @@ from random import Random
 import attrs
 import pytest
 
-from streamnursery.core.recovery.circuit_gate import Closed, RouteGate, Visit
+from streamnursery.core.recovery.circuit_gate import BreakerPermit, CircuitGate, Closed
 from streamnursery.core.recovery.next_step import Failure, GiveUp, Position, TryAgain, next_step
 from streamnursery.core.recovery.retry_budget import RetryBudget
-from streamnursery.core.routing.route_plan import Plan, Role, Stop
+from streamnursery.core.routing.route_plan import PlannedRoute, Role, RoutePlan
 from streamnursery.values import errors
 from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.settings import Route
 
 RATE = {"test": 50, "proof": 200, "soak": 1000}
 DOWN_AT, UP_AT, END_AT = 10.0, 70.0, 90.0
-PLAN = Plan("m", (Stop(Route("e", "m"), "m", Role.PRIMARY, "e", Retries(), Patience()),))
+PLAN = RoutePlan(
+    "m", (PlannedRoute(Route("e", "m"), "m", Role.PRIMARY, "e", Retries(), Patience()),)
+)
 Trouble = Callable[[float], errors.EngineError | None]
 
 
@@ -34,7 +36,7 @@ class Storm:
     rate: int
     trouble: Trouble
     budget: RetryBudget
-    gate: RouteGate = attrs.field(factory=lambda: RouteGate(offset=0.7))
+    gate: CircuitGate = attrs.field(factory=lambda: CircuitGate(offset=0.7))
     answered: Counter[int] = attrs.field(factory=Counter)
     """Answers by second."""
     returned: list[float] = attrs.field(factory=list)
@@ -69,7 +71,7 @@ class Storm:
         self._at(now + latency, partial(self._leave, position, entered, error))
 
     def _leave(
-        self, position: Position, visit: Visit, error: errors.EngineError | None, now: float
+        self, position: Position, visit: BreakerPermit, error: errors.EngineError | None, now: float
     ) -> None:
         visit.ended(error, now)
         if error is None:

@@ -24,7 +24,7 @@ from streamnursery.core.recovery.next_step import (
     next_step,
 )
 from streamnursery.core.recovery.retry_budget import RetryBudget
-from streamnursery.core.routing.route_plan import Plan, Role, Stop
+from streamnursery.core.routing.route_plan import PlannedRoute, Role, RoutePlan
 from streamnursery.values.errors import RateLimitedError, ServerError
 from streamnursery.values.http import HttpHead
 from streamnursery.values.policy import Patience, Retries
@@ -39,8 +39,8 @@ def vectors(corpora: Path, name: str) -> Any:
 
 
 def position(retries: Retries, attempts: int = 0) -> Position:
-    stop = Stop(Route("e", "m"), "m", Role.PRIMARY, "e", retries, Patience())
-    return Position(Plan("m", (stop,)), attempts=attempts)
+    stop = PlannedRoute(Route("e", "m"), "m", Role.PRIMARY, "e", retries, Patience())
+    return Position(RoutePlan("m", (stop,)), attempts=attempts)
 
 
 def after_429(retries: Retries, asked: float | None, failed: int, dice: float = 0.0) -> Step:

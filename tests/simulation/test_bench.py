@@ -3,13 +3,13 @@
 import pytest
 from trio.testing import MockClock
 
-from streamnursery.bench.figures import ALL, Stint
+from streamnursery.bench.figures import ALL, RunFigures
 from streamnursery.bench.plan import Options, Target
-from streamnursery.bench.runners import Here
+from streamnursery.bench.runners import InProcess
 from streamnursery.bench.samples import CANCELLED, FAILED, OK, Sample
 from streamnursery.bench.session import Level, find_highest, run_levels
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Replay, Shape
-from streamnursery.bench.stint import Watch, run_stint
+from streamnursery.bench.stint import RunMonitor, run_stint
 from streamnursery.bench.terms import parse
 from streamnursery.bench.workload import Given, Lengths, Synthetic
 from streamnursery.config import config_from_mapping
@@ -32,8 +32,8 @@ def target(world: World, *, max_streams: int | None = None, attempts: int = 1) -
 
 async def measured(
     world: World, shape: Shape, options: Options, samples: list[Sample] | None = None, **of: int
-) -> Stint:
-    watch = Watch()
+) -> RunFigures:
+    watch = RunMonitor()
     if samples is not None:
         watch.samples = lambda _target, _load, _repetition, sample: samples.append(sample)
     return await run_stint(target(world, **of), shape, options, 0, watch, network=world.network)
@@ -118,7 +118,7 @@ PRICED = {
 
 async def test_requests_cost_what_their_attempts_did(autojump_clock: MockClock) -> None:
     samples: list[Sample] = []
-    watch = Watch()
+    watch = RunMonitor()
     watch.samples = lambda _target, _load, _repetition, sample: samples.append(sample)
     async with simulated_world() as world:
         steady(world)
@@ -155,10 +155,10 @@ async def test_targets_take_turns_and_a_file_is_asked_in_order(autojump_clock: M
             Target.of(name, config, asked, max_streams=None, attempts=1) for name in ("x", "y")
         ]
         options = Options(count=2, repetitions=2)
-        watch = Watch()
+        watch = RunMonitor()
 
-        class In(Here):
-            async def stint(self, index: int, shape: Shape, repetition: int) -> Stint:
+        class In(InProcess):
+            async def stint(self, index: int, shape: Shape, repetition: int) -> RunFigures:
                 return await run_stint(
                     targets[index], shape, options, repetition, watch, network=world.network
                 )
@@ -178,7 +178,7 @@ async def test_the_highest_load_that_keeps_an_slo_is_found(autojump_clock: MockC
     class Knee:
         """Breaks the SLO beyond 37 at once."""
 
-        async def stint(self, _target: int, shape: Shape, _repetition: int) -> Stint:
+        async def stint(self, _target: int, shape: Shape, _repetition: int) -> RunFigures:
             ttft = 0.1 if shape.level <= 37 else 9.0
             async with simulated_world(int(shape.level)) as world:
                 world.add_provider("steady", models={"m": Profile(ttft, ttft)})

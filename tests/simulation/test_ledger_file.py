@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from streamnursery import BudgetExceededError, Engine, EngineError, StorageError
 from streamnursery.core.money.ledger_row import News, Posting
 from streamnursery.simulator import Plan, Status
-from streamnursery.storage.ledger_file import Entry, LedgerFile
+from streamnursery.storage.ledger_file import LedgerFile, LedgerJob
 from streamnursery.testing import SimDisk, World
 from streamnursery.values.money import Money
 
@@ -344,7 +344,7 @@ def test_late_news_of_a_row_that_has_ended_changes_nothing() -> None:
             store = spending.store
             assert isinstance(store, LedgerFile)
             for news in News:
-                store._put(Entry(posting=Posting(name, news, 5), alert="x"))
+                store._put(LedgerJob(posting=Posting(name, news, 5), alert="x"))
             await trio.sleep(1)
             assert world.disk.query("/ledger.db", "SELECT * FROM attempts") == before
 

@@ -6,7 +6,7 @@ from math import inf
 import attrs
 import trio
 
-from streamnursery.supervisor.ports import ByteSink, Phase, Progress
+from streamnursery.supervisor.ports import ByteSink, ConnectProgress, Phase
 from streamnursery.values.errors import ConnectionLostError, EngineError, TruncatedStreamError
 from streamnursery.values.events import Finished, StreamEvent, TextDelta, UsageReport
 from streamnursery.values.http import HttpHead, HttpRequest
@@ -92,7 +92,7 @@ class Kept:
     requests: list[HttpRequest] = attrs.field(factory=list, init=False)
     open: int = attrs.field(default=0, init=False)
 
-    async def open_(self, request: HttpRequest, progress: Progress) -> "KeptResponse":
+    async def open_(self, request: HttpRequest, progress: ConnectProgress) -> "KeptResponse":
         for phase in (Phase.CONNECTING, Phase.CONNECTED, Phase.SENDING):
             progress.enter(phase)
         await trio.sleep(0.1)
@@ -111,7 +111,7 @@ class KeptTransport:
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
 
-    async def open(self, request: HttpRequest, progress: Progress) -> "KeptResponse":
+    async def open(self, request: HttpRequest, progress: ConnectProgress) -> "KeptResponse":
         return await self._kept.open_(request, progress)
 
 

@@ -8,13 +8,13 @@ Latency counts from the intended time, and only whole answers are throughput.
 """
 
 from streamnursery.bench.calibrate import BenchError, Calibration, calibrate
-from streamnursery.bench.figures import Stint, summary
+from streamnursery.bench.figures import RunFigures, summary
 from streamnursery.bench.plan import Options, Target
 from streamnursery.bench.samples import Sample, Tally
 from streamnursery.bench.session import Level, Result, find_highest, run_levels
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Ramp, Replay
-from streamnursery.bench.stint import Watch, run_stint
-from streamnursery.bench.terms import Term, TermError, parse
+from streamnursery.bench.stint import RunMonitor, run_stint
+from streamnursery.bench.terms import Threshold, ThresholdError, parse
 from streamnursery.bench.workload import Given, Lengths, Synthetic, WorkloadError, read_requests
 
 __all__ = [
@@ -30,14 +30,14 @@ __all__ = [
     "Ramp",
     "Replay",
     "Result",
+    "RunFigures",
+    "RunMonitor",
     "Sample",
-    "Stint",
     "Synthetic",
     "Tally",
     "Target",
-    "Term",
-    "TermError",
-    "Watch",
+    "Threshold",
+    "ThresholdError",
     "WorkloadError",
     "calibrate",
     "find_highest",

@@ -13,11 +13,11 @@ from math import inf
 import attrs
 import trio
 
-from streamnursery.bench.figures import ALL, Stint
+from streamnursery.bench.figures import ALL, RunFigures
 from streamnursery.bench.plan import Options, Target
 from streamnursery.bench.samples import OK, statistic
 from streamnursery.bench.shapes import Concurrency
-from streamnursery.bench.stint import Watch, run_stint
+from streamnursery.bench.stint import RunMonitor, run_stint
 from streamnursery.bench.workload import Lengths, Synthetic
 from streamnursery.config import config_from_mapping
 
@@ -82,9 +82,9 @@ async def calibrate(*, requests: int = _REQUESTS, tokens: int = _TOKENS) -> Cali
         workload = Synthetic({"null": 1.0}, Lengths(16), None)
         target = Target.of("null", config, workload, max_streams=None, attempts=1)
         warm = Options(count=_AT_ONCE * 2, seed=1)
-        await run_stint(target, Concurrency(_AT_ONCE), warm, 0, Watch())
+        await run_stint(target, Concurrency(_AT_ONCE), warm, 0, RunMonitor())
         stint = await run_stint(
-            target, Concurrency(_AT_ONCE), attrs.evolve(warm, count=requests), 1, Watch()
+            target, Concurrency(_AT_ONCE), attrs.evolve(warm, count=requests), 1, RunMonitor()
         )
     tally = stint.tallies[ALL]
     done = max(1, tally.outcomes[OK])
@@ -107,7 +107,7 @@ class Doubt:
     text: str
 
 
-def doubts(stint: Stint, workers: int) -> list[Doubt]:
+def doubts(stint: RunFigures, workers: int) -> list[Doubt]:
     """Why the figures of a stretch may be the client's own; empty where nothing says so."""
     found = []
     wall = stint.wall_seconds or inf

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from streamnursery.bench.samples import CANCELLED, FAILED, OK, Tally, statistic
-from streamnursery.bench.terms import NUMBERS, TIMES, Term
+from streamnursery.bench.terms import NUMBERS, TIMES, Threshold
 
 STATS = ("mean", "p50", "p90", "p95", "p99", "p99.9", "min", "max")
 # Two-sided 95 % of Student's t, by degrees of freedom; 1.96 beyond.
@@ -17,7 +17,7 @@ ALL = "all"
 
 
 @attrs.frozen
-class Stint:
+class RunFigures:
     """One repetition of one stretch of load against one target, measured."""
 
     tallies: Mapping[str, Tally]
@@ -34,7 +34,7 @@ class Stint:
     leaks: tuple[str, ...] = ()
     """What was still held when everything had ended."""
 
-    def joined(self, other: "Stint") -> "Stint":
+    def joined(self, other: "RunFigures") -> "RunFigures":
         """Two workers' shares of the same stretch as one."""
         tallies = {}
         for name in dict.fromkeys([*self.tallies, *other.tallies]):
@@ -43,7 +43,7 @@ class Stint:
                 if name in part.tallies:
                     tallies[name].merge(part.tallies[name])
         opened = [s.connections_opened for s in (self, other) if s.connections_opened is not None]
-        return Stint(
+        return RunFigures(
             tallies,
             max(self.seconds, other.seconds),
             self.cpu_seconds + other.cpu_seconds,
@@ -60,7 +60,7 @@ class Stint:
         return {**own, "tallies": {name: t.packed() for name, t in self.tallies.items()}}
 
     @classmethod
-    def unpacked(cls, packed: Mapping[str, Any]) -> "Stint":
+    def unpacked(cls, packed: Mapping[str, Any]) -> "RunFigures":
         """The inverse of `packed`."""
         tallies = {name: Tally.unpacked(t) for name, t in packed["tallies"].items()}
         return cls(**{**packed, "tallies": tallies, "leaks": tuple(packed["leaks"])})
@@ -82,7 +82,7 @@ def numbers(tally: Tally, seconds: float) -> dict[str, float | None]:
     }
 
 
-def value_of(term: Term, tally: Tally, seconds: float) -> float | None:
+def value_of(term: Threshold, tally: Tally, seconds: float) -> float | None:
     """What a term speaks of, measured; None where it was not."""
     if term.metric in TIMES:
         return statistic(tally.times[term.metric], term.stat)
@@ -113,7 +113,7 @@ def spread(values: Sequence[float]) -> Spread | None:
     return Spread(middle, middle - half, middle + half)
 
 
-def summary(stints: Sequence[Stint], model: str = ALL) -> dict[str, Any]:
+def summary(stints: Sequence[RunFigures], model: str = ALL) -> dict[str, Any]:
     """Every figure of one model over the repetitions of a stretch, as JSON values.
 
     Distributions are over all repetitions together; `ci95` is of the repetitions' own values.

@@ -31,7 +31,7 @@ _MAX_WORDS = 300
 
 
 @attrs.frozen
-class Stretch:
+class LoadPhase:
     """One stretch of load, as a value."""
 
     shape: Shape
@@ -62,7 +62,7 @@ class Running:
     """A stretch while it runs; what is here afterwards holds, also when it was cancelled."""
 
     engine: Engine
-    stretch: Stretch
+    stretch: LoadPhase
     workload: Workload
     seed: int
     on_sample: Callable[[Sample], None]

@@ -33,7 +33,7 @@ def answer(tokens: int) -> bytes:
     return head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
 
 
-class _Peer:
+class _NullConnection:
     def __init__(self) -> None:
         self.received = bytearray()
         self.outgoing = bytearray()
@@ -72,7 +72,7 @@ def _accept(listener: socket.socket, selector: selectors.BaseSelector) -> None:
     connection, _ = listener.accept()
     connection.setblocking(False)
     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    selector.register(connection, selectors.EVENT_READ, _Peer())
+    selector.register(connection, selectors.EVENT_READ, _NullConnection())
 
 
 def _turn(

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Ramp, Replay, Shape
-from streamnursery.bench.terms import Term
+from streamnursery.bench.terms import Threshold
 from streamnursery.bench.workload import Workload
 from streamnursery.values.policy import Retries
 from streamnursery.values.settings import EngineConfig, ModelSettings
@@ -74,7 +74,7 @@ class Options:
     repetitions: int = 1
     workers: int = 1
     seed: int = 0
-    slo: tuple[Term, ...] = ()
+    slo: tuple[Threshold, ...] = ()
 
     def packed(self) -> dict[str, Any]:
         """As JSON values, for a worker."""

@@ -11,7 +11,7 @@ from streamnursery.bench.figures import ALL, summary
 from streamnursery.bench.plan import pack_shape
 from streamnursery.bench.samples import FAILED, OK, SLOT
 from streamnursery.bench.session import Level, Result
-from streamnursery.bench.terms import Term, shown
+from streamnursery.bench.terms import Threshold, shown
 
 SCHEMA = "streamnursery.bench/1"
 """Changes with every change that could break a reader."""
@@ -46,7 +46,7 @@ def as_json(result: Result, *, started: str, command: str) -> dict[str, Any]:
     }
 
 
-def _level(level: Level, slo: tuple[Term, ...]) -> dict[str, Any]:
+def _level(level: Level, slo: tuple[Threshold, ...]) -> dict[str, Any]:
     models = dict.fromkeys(name for stint in level.stints for name in stint.tallies)
     return {
         "load": str(level.shape),

@@ -16,24 +16,24 @@ import attrs
 import trio
 
 from streamnursery.bench.calibrate import BenchError
-from streamnursery.bench.figures import Stint
+from streamnursery.bench.figures import RunFigures
 from streamnursery.bench.plan import Options, Target, pack_shape, unpack_shape
 from streamnursery.bench.samples import Sample
 from streamnursery.bench.shapes import Shape
-from streamnursery.bench.stint import Watch, run_stint
+from streamnursery.bench.stint import RunMonitor, run_stint
 
 _MAX_LINE = 64 * 1024 * 1024
 
 
 @attrs.frozen
-class Here:
+class InProcess:
     """Runs stints in this process."""
 
     targets: Sequence[Target]
     options: Options
-    watch: Watch
+    watch: RunMonitor
 
-    async def stint(self, target: int, shape: Shape, repetition: int) -> Stint:
+    async def stint(self, target: int, shape: Shape, repetition: int) -> RunFigures:
         """As `Runner`."""
         watch, chosen = self.watch, self.targets[target]
         watch.title = f"{chosen.name}, {shape}, repetition {repetition + 1}"
@@ -47,16 +47,16 @@ class Workers:
     """Shares each stint between processes, and joins what they measured."""
 
     processes: Sequence[trio.Process]
-    watch: Watch
+    watch: RunMonitor
     targets: Sequence[str]
     """Names."""
     count: int | None
     """Requests of a stint, all processes together."""
 
-    async def stint(self, target: int, shape: Shape, repetition: int) -> Stint:
+    async def stint(self, target: int, shape: Shape, repetition: int) -> RunFigures:
         """As `Runner`; a share without load is left out."""
         self.watch.title = f"{self.targets[target]}, {shape}, repetition {repetition + 1}"
-        found: list[Stint] = []
+        found: list[RunFigures] = []
         shares = shape.share(len(self.processes))
         counts = shared(self.count, sum(share is not None for share in shares))
         async with trio.open_nursery() as nursery:
@@ -76,7 +76,7 @@ class Workers:
         return joined
 
     async def _order(
-        self, process: trio.Process, order: dict[str, Any], found: list[Stint]
+        self, process: trio.Process, order: dict[str, Any], found: list[RunFigures]
     ) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -91,7 +91,7 @@ class Workers:
         if self.watch.samples is not None:
             for target, load, sample in answer["samples"]:
                 self.watch.samples(target, load, order["repetition"], Sample(**sample))
-        found.append(Stint.unpacked(answer["stint"]))
+        found.append(RunFigures.unpacked(answer["stint"]))
 
 
 def shared(count: int | None, among: int) -> list[int | None]:
@@ -131,7 +131,7 @@ async def serve_orders(
 ) -> None:
     """A worker's life: stints as they are ordered on stdin, until it ends."""
     own = attrs.evolve(options, seed=options.seed + 7919 * (index + 1))
-    watch = Watch()
+    watch = RunMonitor()
     lines: list[tuple[str, str, dict[str, Any]]] = []
     if samples:
         watch.samples = lambda name, load, _, one: lines.append((name, load, one.line()))

@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from streamnursery.bench.terms import TIMES, Term
+from streamnursery.bench.terms import TIMES, Threshold
 from streamnursery.core.measure.histogram import Histogram
 
 OK, FAILED, CANCELLED = "ok", "failed", "cancelled"
@@ -105,7 +105,7 @@ class Tally:
     def requests(self) -> int:
         return sum(self.outcomes.values())
 
-    def add(self, sample: Sample, slo: tuple[Term, ...] = ()) -> None:
+    def add(self, sample: Sample, slo: tuple[Threshold, ...] = ()) -> None:
         """Count one request."""
         self.outcomes[sample.outcome] += 1
         if sample.outcome == FAILED:
@@ -193,7 +193,7 @@ class Tally:
         return tally
 
 
-def keeps(sample: Sample, times: Mapping[str, float], slo: tuple[Term, ...]) -> bool:
+def keeps(sample: Sample, times: Mapping[str, float], slo: tuple[Threshold, ...]) -> bool:
     """Whether one complete answer keeps every time of `slo` by itself.
 
     Of a time that each request has once, its own value is compared and the statistic is left

@@ -11,20 +11,20 @@ from typing import Protocol
 import attrs
 
 from streamnursery.bench.calibrate import Calibration, doubts
-from streamnursery.bench.figures import ALL, Stint, value_of
+from streamnursery.bench.figures import ALL, RunFigures, value_of
 from streamnursery.bench.plan import Options, Target
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Shape
-from streamnursery.bench.terms import Term
+from streamnursery.bench.terms import Threshold
 
 _PRECISION = 0.1
 """Of the highest load that keeps an SLO, as a share of it."""
 _MAX_STEPS = 20
 
 
-class Runner(Protocol):
+class LoadRunner(Protocol):
     """Runs one stint, here or in workers."""
 
-    async def stint(self, target: int, shape: Shape, repetition: int, /) -> Stint:
+    async def stint(self, target: int, shape: Shape, repetition: int, /) -> RunFigures:
         """Run target number `target` under `shape`."""
 
 
@@ -34,9 +34,9 @@ class Level:
 
     target: str
     shape: Shape
-    stints: tuple[Stint, ...]
+    stints: tuple[RunFigures, ...]
 
-    def keeps(self, slo: tuple[Term, ...]) -> list[tuple[Term, float | None, bool]]:
+    def keeps(self, slo: tuple[Threshold, ...]) -> list[tuple[Threshold, float | None, bool]]:
         """Every term, what was measured over all repetitions, and whether that holds. What was
         not measured does not hold."""
         joined = self.stints[0]
@@ -66,11 +66,11 @@ async def run_levels(
     targets: Sequence[Target],
     shapes: Sequence[Shape],
     options: Options,
-    runner: Runner,
-    on_level: Callable[[str, Shape, Stint], None],
+    runner: LoadRunner,
+    on_level: Callable[[str, Shape, RunFigures], None],
 ) -> list[Level]:
     """Every target at every level, `options.repetitions` times."""
-    found: dict[tuple[int, int], list[Stint]] = {}
+    found: dict[tuple[int, int], list[RunFigures]] = {}
     for repetition in range(options.repetitions):
         for level, shape in enumerate(shapes):
             for index, target in enumerate(targets):
@@ -89,8 +89,8 @@ async def find_highest(
     target: Target,
     first: Concurrency | Constant | Poisson,
     options: Options,
-    runner: Runner,
-    on_level: Callable[[str, Shape, Stint], None],
+    runner: LoadRunner,
+    on_level: Callable[[str, Shape, RunFigures], None],
 ) -> tuple[list[Level], Shape | None]:
     """The highest load of the kind of `first` that keeps `options.slo`, to within 10 %.
 

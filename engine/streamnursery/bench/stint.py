@@ -8,8 +8,8 @@ import attrs
 import trio
 
 from streamnursery.bench.costs import Costs
-from streamnursery.bench.figures import ALL, Stint
-from streamnursery.bench.load import Running, Stretch
+from streamnursery.bench.figures import ALL, RunFigures
+from streamnursery.bench.load import LoadPhase, Running
 from streamnursery.bench.plan import Options, Target
 from streamnursery.bench.samples import Sample, Tally
 from streamnursery.bench.shapes import Shape
@@ -25,7 +25,7 @@ _PROBE = 0.01
 _SETTLED_WITHIN = 1.0
 
 
-class Watch:
+class RunMonitor:
     """What whoever shows a benchmark may look at while it runs."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Watch:
         self.total = 0
         self.done = 0
         """Stretches, over all targets, levels and repetitions."""
-        self.broken_off: tuple[str, Shape, Stint] | None = None
+        self.broken_off: tuple[str, Shape, RunFigures] | None = None
         """Target, level and what there was of a stretch that was cancelled."""
         self.samples: Callable[[str, str, int, Sample], None] | None = None
         """Called with target, level, repetition and each request that counts."""
@@ -47,10 +47,10 @@ async def run_stint(
     shape: Shape,
     options: Options,
     repetition: int,
-    watch: Watch,
+    watch: RunMonitor,
     *,
     network: Network | None = None,
-) -> Stint:
+) -> RunFigures:
     """Run it and measure it; the engine is opened and closed around it."""
     tallies: dict[str, Tally] = {ALL: Tally()}
     watch.tally = tallies[ALL]
@@ -61,7 +61,7 @@ async def run_stint(
         if watch.samples is not None:
             watch.samples(target.name, str(shape), repetition, sample)
 
-    stretch = Stretch(
+    stretch = LoadPhase(
         shape,
         options.seconds,
         options.count,
@@ -80,8 +80,8 @@ async def run_stint(
         watch.running = running
         cpu, wall = time.process_time(), trio.current_time()
 
-        def measured() -> Stint:
-            return Stint(
+        def measured() -> RunFigures:
+            return RunFigures(
                 tallies,
                 running.measured_seconds,
                 time.process_time() - cpu,

@@ -57,12 +57,12 @@ def shown(seconds: float | None) -> str:
     return f"{seconds:.3g} s"
 
 
-class TermError(ValueError):
+class ThresholdError(ValueError):
     """What is wrong with an expression, one line a mistake."""
 
 
 @attrs.frozen
-class Term:
+class Threshold:
     """One comparison."""
 
     metric: str
@@ -95,7 +95,7 @@ def quantile_of(stat: str) -> float | None:
     return float(match[1]) / 100 if match else None
 
 
-def parse(text: str) -> tuple[Term, ...]:
+def parse(text: str) -> tuple[Threshold, ...]:
     """The terms of `text`, separated by commas.
 
     Raises:
@@ -111,35 +111,35 @@ def parse(text: str) -> tuple[Term, ...]:
     for part in parts[:MAX_TERMS]:
         try:
             terms.append(_term(part))
-        except TermError as error:
+        except ThresholdError as error:
             problems.append(f"{part!r:.60}: {error}")
     if problems:
-        raise TermError("\n".join(problems))
+        raise ThresholdError("\n".join(problems))
     return tuple(terms)
 
 
-def _term(part: str) -> Term:
+def _term(part: str) -> Threshold:
     match = _TERM.fullmatch(part)
     if match is None:
-        raise TermError("write METRIC.STATISTIC<VALUE, for example itl.p95<80ms or errors<1%")
+        raise ThresholdError("write METRIC.STATISTIC<VALUE, for example itl.p95<80ms or errors<1%")
     metric = _ALIASES.get(match["metric"], match["metric"])
     stat, unit = match["stat"] or "", match["unit"]
     if metric in TIMES:
         if stat not in ("mean", "min", "max") and quantile_of(stat) is None:
             msg = f"{metric} needs a statistic: {metric}.p50, .p99, .mean, .min or .max"
-            raise TermError(msg)
+            raise ThresholdError(msg)
         if unit == "%":
             msg = f"{metric} is a time; write it in s, ms or us"
-            raise TermError(msg)
+            raise ThresholdError(msg)
     elif metric in NUMBERS:
         if stat:
             msg = f"{metric} is one number and has no .{stat}"
-            raise TermError(msg)
+            raise ThresholdError(msg)
         if unit and unit != "%":
             msg = f"{metric} is no time; leave {unit!r} out"
-            raise TermError(msg)
+            raise ThresholdError(msg)
     else:
         known = ", ".join([*TIMES, *NUMBERS])
         msg = f"there is no metric {metric!r}; there is {known}"
-        raise TermError(msg)
-    return Term(metric, stat, match["op"], float(match["value"]) * _UNITS[unit], part)
+        raise ThresholdError(msg)
+    return Threshold(metric, stat, match["op"], float(match["value"]) * _UNITS[unit], part)

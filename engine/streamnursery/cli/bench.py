@@ -149,12 +149,12 @@ def _measure(
     checks: Any,
     simulator: str | None,
 ) -> int:
-    from streamnursery.bench.stint import Watch
+    from streamnursery.bench.stint import RunMonitor
     from streamnursery.cli.bench_output import Lines, finish
     from streamnursery.cli.bench_run import Work
     from streamnursery.cli.signals import run_trio
 
-    watch = Watch()
+    watch = RunMonitor()
     words = list(sys.argv[2:])
     if simulator is not None:
         words += ["--sim-url", simulator]

@@ -15,7 +15,7 @@ from streamnursery.bench.remarks import sentences, sequential
 from streamnursery.bench.report import SCHEMA, as_json, head, rows
 from streamnursery.bench.samples import OK, Sample
 from streamnursery.bench.session import Result
-from streamnursery.bench.terms import Term, shown
+from streamnursery.bench.terms import Threshold, shown
 from streamnursery.cli.console import data, note
 from streamnursery.cli.exits import CliError, Exit
 from streamnursery.cli.parser import PROGRAM
@@ -47,7 +47,11 @@ class Lines:
 
 
 def finish(
-    args: argparse.Namespace, result: Result | None, checks: tuple[Term, ...], *, interrupted: int
+    args: argparse.Namespace,
+    result: Result | None,
+    checks: tuple[Threshold, ...],
+    *,
+    interrupted: int,
 ) -> int:
     """Tell everything, and say whether the checks hold."""
     if result is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from streamnursery.bench.plan import SIMULATOR, Options, Target
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Ramp, Replay, Shape, levels
-from streamnursery.bench.terms import Term, TermError, parse
+from streamnursery.bench.terms import Threshold, ThresholdError, parse
 from streamnursery.bench.workload import (
     Given,
     Lengths,
@@ -129,13 +129,13 @@ def options(args: argparse.Namespace) -> Options:
     )
 
 
-def terms(flag: str, text: str | None) -> tuple[Term, ...]:
+def terms(flag: str, text: str | None) -> tuple[Threshold, ...]:
     """The terms of an expression; none without one."""
     if text is None:
         return ()
     try:
         return parse(text)
-    except TermError as error:
+    except ThresholdError as error:
         msg = f"{flag} cannot be read"
         raise CliError(msg, str(error), _HELP) from None
 

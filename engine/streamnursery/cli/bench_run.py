@@ -6,13 +6,20 @@ from collections.abc import Iterator, Sequence
 import trio
 
 from streamnursery.bench.calibrate import BenchError, Calibration, calibrate
-from streamnursery.bench.figures import ALL, Stint
+from streamnursery.bench.figures import ALL, RunFigures
 from streamnursery.bench.plan import Options, Target
-from streamnursery.bench.runners import Here, Workers, worker_processes
+from streamnursery.bench.runners import InProcess, Workers, worker_processes
 from streamnursery.bench.samples import OK
-from streamnursery.bench.session import Level, Result, Runner, all_doubts, find_highest, run_levels
+from streamnursery.bench.session import (
+    Level,
+    LoadRunner,
+    Result,
+    all_doubts,
+    find_highest,
+    run_levels,
+)
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Shape
-from streamnursery.bench.stint import Watch
+from streamnursery.bench.stint import RunMonitor
 from streamnursery.cli.bench_screen import Screen, screen_for
 from streamnursery.cli.exits import CliError, Exit
 
@@ -39,7 +46,7 @@ class Work:
         shapes: Sequence[Shape],
         options: Options,
         words: Sequence[str],
-        watch: Watch,
+        watch: RunMonitor,
     ) -> None:
         self._args = args
         self._targets = targets
@@ -47,7 +54,7 @@ class Work:
         self._options = options
         self._words = words
         self._watch = watch
-        self._stints: dict[tuple[str, Shape], list[Stint]] = {}
+        self._stints: dict[tuple[str, Shape], list[RunFigures]] = {}
         self._highest: dict[str, Shape | None] | None = None
         self._calibration: Calibration | None = None
         self._whole = False
@@ -108,13 +115,13 @@ class Work:
 
     async def _measure(self) -> None:
         if self._options.workers == 1:
-            await self._with(Here(self._targets, self._options, self._watch))
+            await self._with(InProcess(self._targets, self._options, self._watch))
             return
         async with worker_processes(self._words, self._options.workers) as processes:
             names = [target.name for target in self._targets]
             await self._with(Workers(processes, self._watch, names, self._options.count))
 
-    async def _with(self, runner: Runner) -> None:
+    async def _with(self, runner: LoadRunner) -> None:
         if not self._args.adaptive:
             await run_levels(self._targets, self._shapes, self._options, runner, self._on_level)
             return
@@ -129,5 +136,5 @@ class Work:
             )
             self._highest[target.name] = found
 
-    def _on_level(self, target: str, shape: Shape, stint: Stint) -> None:
+    def _on_level(self, target: str, shape: Shape, stint: RunFigures) -> None:
         self._stints.setdefault((target, shape), []).append(stint)

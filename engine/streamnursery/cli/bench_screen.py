@@ -4,7 +4,7 @@ import sys
 from typing import TYPE_CHECKING, Protocol
 
 from streamnursery.bench.samples import FAILED, OK, statistic
-from streamnursery.bench.stint import Watch
+from streamnursery.bench.stint import RunMonitor
 from streamnursery.bench.terms import shown
 from streamnursery.cli.console import can_redraw, note
 
@@ -17,14 +17,14 @@ _EVERY_LOOKS = 20
 class Screen(Protocol):
     """Shows a benchmark while it runs."""
 
-    def update(self, watch: Watch) -> None:
+    def update(self, watch: RunMonitor) -> None:
         """Show where it stands; called a few times a second."""
 
     def close(self) -> None:
         """Give the terminal back."""
 
 
-def screen_for(watch: Watch, *, quiet: bool, as_json: bool) -> Screen:
+def screen_for(watch: RunMonitor, *, quiet: bool, as_json: bool) -> Screen:
     """Live on a terminal, if rich is there; else lines on stderr, or nothing for JSON."""
     if quiet:
         return LineScreen(silent=True)
@@ -36,7 +36,7 @@ def screen_for(watch: Watch, *, quiet: bool, as_json: bool) -> Screen:
     return LineScreen(silent=as_json)
 
 
-def line(watch: Watch) -> str:
+def line(watch: RunMonitor) -> str:
     """Where the benchmark stands, in one line."""
     parts = [f"[{min(watch.done + 1, watch.total)}/{watch.total}] {watch.title}"]
     running = watch.running
@@ -55,7 +55,7 @@ def line(watch: Watch) -> str:
     return ", ".join(parts)
 
 
-def share(watch: Watch) -> float:
+def share(watch: RunMonitor) -> float:
     """How much of the benchmark is behind it, of 1; a running stretch by its time or its count."""
     done, running = float(watch.done), watch.running
     if running is not None:
@@ -72,7 +72,7 @@ class LineScreen:
         self._looks = 0
         self._silent = silent
 
-    def update(self, watch: Watch) -> None:
+    def update(self, watch: RunMonitor) -> None:
         """A line, if it is time for one."""
         self._looks += 1
         if self._looks % _EVERY_LOOKS == 1 and not self._silent:
@@ -85,7 +85,7 @@ class LineScreen:
 class LiveScreen:
     """In place, by rich."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: RunMonitor) -> None:
         from rich.console import Console
         from rich.live import Live
 
@@ -94,7 +94,7 @@ class LiveScreen:
         )
         self._live.start()
 
-    def update(self, watch: Watch) -> None:
+    def update(self, watch: RunMonitor) -> None:
         """Redraw."""
         self._live.update(_bar_and_line(watch), refresh=True)
 
@@ -102,7 +102,7 @@ class LiveScreen:
         self._live.stop()
 
 
-def _bar_and_line(watch: Watch) -> "Group":
+def _bar_and_line(watch: RunMonitor) -> "Group":
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.text import Text

@@ -10,7 +10,7 @@ from streamnursery.cli.exits import CliError, Exit
 from streamnursery.cli.parser import PROGRAM, Verbs, add_verb, whole
 
 if TYPE_CHECKING:
-    from streamnursery.testing.grade import Finding
+    from streamnursery.testing.grade import CaseResult
 
 _EXAMPLE = """\
 streamnursery grade                                       this engine
@@ -68,9 +68,9 @@ def run(args: argparse.Namespace) -> int:
     if not menu:
         step = f"{PROGRAM} grade runs them all"
         raise CliError("no case has that in its name", f"--only {args.only}", step)
-    findings: list[Finding] = []
+    findings: list[CaseResult] = []
 
-    def on_finding(found: "Finding") -> None:
+    def on_finding(found: "CaseResult") -> None:
         findings.append(found)
         if not args.quiet:
             place = f"[{len(findings)}/{len(menu) * len(commands)}] {found.client}: {found.case}"

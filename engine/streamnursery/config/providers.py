@@ -16,7 +16,7 @@ from streamnursery.config.report import Place, Report
 
 
 @attrs.frozen
-class Provider:
+class ProviderPreset:
     """A provider with an OpenAI-compatible address and the variables its own clients read."""
 
     name: str
@@ -31,7 +31,7 @@ class Provider:
 
 
 PROVIDERS = (
-    Provider(
+    ProviderPreset(
         "openai",
         "https://api.openai.com/v1",
         ("OPENAI_API_KEY",),
@@ -42,14 +42,14 @@ PROVIDERS = (
         ),
         max_tokens_field="max_completion_tokens",
     ),
-    Provider("anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
-    Provider(
+    ProviderPreset("anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
+    ProviderPreset(
         "gemini",
         "https://generativelanguage.googleapis.com/v1beta/openai",
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
     ),
-    Provider("deepseek", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",)),
-    Provider("openrouter", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
+    ProviderPreset("deepseek", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",)),
+    ProviderPreset("openrouter", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
 )
 
 DEFAULT = "openai"
@@ -88,7 +88,7 @@ def _set(name: str, environ: Mapping[str, str]) -> bool:
     return bool(environ.get(name, "").strip())
 
 
-def _read_provider(provider: Provider, layer: Layer, spot: Spot, report: Report) -> None:
+def _read_provider(provider: ProviderPreset, layer: Layer, spot: Spot, report: Report) -> None:
     own_url = bool(provider.url_variable) and _set(provider.url_variable, spot.environ)
     if own_url:
         here = attrs.evolve(spot.below("url"), origin=f"env {provider.url_variable}")
@@ -106,7 +106,7 @@ def _read_provider(provider: Provider, layer: Layer, spot: Spot, report: Report)
 
 
 def _read_key(
-    provider: Provider, layer: Layer, spot: Spot, report: Report, *, needed: bool
+    provider: ProviderPreset, layer: Layer, spot: Spot, report: Report, *, needed: bool
 ) -> None:
     name = next((name for name in provider.keys if _set(name, spot.environ)), None)
     here = attrs.evolve(spot.below("key"), origin=f"env {name}")

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from streamnursery.core.routing.route_plan import Plan
+from streamnursery.core.routing.route_plan import RoutePlan
 from streamnursery.core.routing.router import STRATEGIES, Decision
 from streamnursery.values.errors import RequestError
 from streamnursery.values.lifecycle import ModelChosen
@@ -42,7 +42,7 @@ class Choosing:
         """
         return self._decided(task, fields)[1]
 
-    def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> Plan:
+    def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> RoutePlan:
         """Where a request may go, in order; print it. Nothing is sent.
 
         Raises:

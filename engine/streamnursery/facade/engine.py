@@ -14,7 +14,7 @@ from typing import Any, TypeVar, TypeVarTuple
 import attrs
 import trio
 
-from streamnursery.core.routing.route_plan import Plan
+from streamnursery.core.routing.route_plan import RoutePlan
 from streamnursery.facade.assembly import (
     Outside,
     admission_of,
@@ -331,7 +331,7 @@ class Engine(Choosing, LimitVerbs):
             return max(1, self._admission.total.max_slots)
         return max_in_flight
 
-    def _find_simulator(self, plan: Plan) -> None:
+    def _find_simulator(self, plan: RoutePlan) -> None:
         if any(stop.endpoint == SIMULATOR_ENDPOINT for stop in plan.stops):
             self._have_simulator()
 

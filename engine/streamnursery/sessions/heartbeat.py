@@ -15,7 +15,7 @@ from streamnursery.core.sessions.heartbeat import Beat, WallWatch
 from streamnursery.values.errors import CallbackError, ConnectionLostError
 
 if TYPE_CHECKING:
-    from streamnursery.sessions.link import Link
+    from streamnursery.sessions.link import SessionLink
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at the wall clock."""
@@ -28,7 +28,7 @@ class Pulse:
     """Beats while its link lasts."""
 
     def __init__(
-        self, link: "Link", beat: Beat, watch: WallWatch, wall: Callable[[], float]
+        self, link: "SessionLink", beat: Beat, watch: WallWatch, wall: Callable[[], float]
     ) -> None:
         self.beats = 0
         self.missed = 0

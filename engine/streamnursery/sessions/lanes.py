@@ -26,7 +26,7 @@ from streamnursery.values.errors import (
 from streamnursery.wire.openai_responses_lane import Envelope
 
 if TYPE_CHECKING:
-    from streamnursery.sessions.link import Link
+    from streamnursery.sessions.link import SessionLink
 
 
 @attrs.define(eq=False)
@@ -41,7 +41,7 @@ class Permit:
 class Turn:
     """One answer under way on a link; filled by the link's reader, read by an attempt."""
 
-    def __init__(self, link: "Link", permit: Permit) -> None:
+    def __init__(self, link: "SessionLink", permit: Permit) -> None:
         self.link = link
         self.permit = permit
         self.name: str | None = None
@@ -107,7 +107,7 @@ class Turn:
         return True
 
 
-class Lanes:
+class TurnLanes:
     """Who may begin an answer, and whose an event is."""
 
     def __init__(self, max_in_flight: int, max_lanes: int) -> None:
@@ -216,12 +216,12 @@ class Lanes:
 
     # Turns. -----------------------------------------------------------------------------------
 
-    def begin(self, permit: Permit, link: "Link") -> Turn:
+    def begin(self, permit: Permit, link: "SessionLink") -> Turn:
         turn = permit.turn = Turn(link, permit)
         self._turns[permit.lane] = turn
         return turn
 
-    def find(self, link: "Link", envelope: Envelope) -> Turn | None:
+    def find(self, link: "SessionLink", envelope: Envelope) -> Turn | None:
         """Whose event it is; None: nobody's here."""
         if envelope.stream_id is not None:
             turn = self._turns.get(envelope.stream_id)
@@ -241,7 +241,7 @@ class Lanes:
         if turn.permit.over:
             self._free(turn.permit)
 
-    def link_ended(self, link: "Link", error: EngineError | None) -> None:
+    def link_ended(self, link: "SessionLink", error: EngineError | None) -> None:
         """Its answers will not go on."""
         lost = error or ConnectionLostError("the session's connection was ended")
         for turn in self.turns:
@@ -254,7 +254,7 @@ class Lanes:
             self.named = dict.fromkeys(self._permits)
         self._tell()
 
-    async def wait_done(self, link: "Link") -> None:
+    async def wait_done(self, link: "SessionLink") -> None:
         """Until no answer is under way on `link`."""
         while any(t.link is link and not (t.finished or t.left) for t in self.turns):
             if link.ended.is_set():

@@ -19,7 +19,7 @@ from streamnursery.core.sessions.outbox import Outbox
 from streamnursery.sessions.heartbeat import Pulse
 from streamnursery.transport.connect import Connector
 from streamnursery.transport.single_errors import bare_errors
-from streamnursery.transport.websocket import Ending, WebSocket, ending_error
+from streamnursery.transport.websocket import WebSocket, WebSocketEnd, ending_error
 from streamnursery.values.errors import ConnectTimeoutError, EngineError
 from streamnursery.values.http import Header, Peer
 from streamnursery.values.session import SessionSettings
@@ -31,13 +31,13 @@ class LinkOwner(Protocol):
     hook: Callable[[], Awaitable[object]] | None
     """Called with each beat."""
 
-    def received(self, link: "Link", message: str | bytes) -> None:
+    def received(self, link: "SessionLink", message: str | bytes) -> None:
         """Synchronous: whoever reads must go on reading."""
 
     def confirmed(self) -> None:
         """Messages were confirmed: there may be room for others."""
 
-    def link_ended(self, link: "Link") -> None:
+    def link_ended(self, link: "SessionLink") -> None:
         """It is over; its socket is closed."""
 
 
@@ -52,7 +52,7 @@ class Destination:
 
 
 @attrs.frozen
-class Means:
+class LinkDeps:
     """What links are made with."""
 
     connector: Connector
@@ -60,7 +60,7 @@ class Means:
     dice: Callable[[], float]
 
 
-class Link:
+class SessionLink:
     """Made, run once in a task of its own, and thrown away."""
 
     def __init__(
@@ -68,14 +68,14 @@ class Link:
         owner: LinkOwner,
         destination: Destination,
         settings: SessionSettings,
-        means: Means,
+        means: LinkDeps,
         outbox: Outbox,
     ) -> None:
         self.opened = trio.Event()
         """Set when it is usable, or never will be."""
         self.ended = trio.Event()
         self.error: EngineError | None = None
-        self.ending: Ending | None = None
+        self.ending: WebSocketEnd | None = None
         """How the other side closed it."""
         self.usable = False
         self.opened_at = 0.0

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import trio
 
-from streamnursery.core.sessions.outbox import Entry, Outbox
+from streamnursery.core.sessions.outbox import Outbox, OutboxMessage
 from streamnursery.values.errors import OverloadedError, RequestError
 from streamnursery.values.session import Pending, SendOutcome
 from streamnursery.wire.json_body import encode_body
@@ -20,12 +20,12 @@ from streamnursery.wire.openai_responses_lane import repeatable
 class Receipt:
     """What `send_nowait` gives: where the outcome will be known."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: OutboxMessage) -> None:
         self._entry = entry
         self._settled = trio.Event()
         entry.on_settled = self._tell
 
-    def _tell(self, _: Entry) -> None:
+    def _tell(self, _: OutboxMessage) -> None:
         self._settled.set()
 
     @property
@@ -45,7 +45,7 @@ class Receipt:
         return self._entry.outcome
 
 
-def make_entry(message: object, idempotent: bool | None) -> Entry:
+def make_entry(message: object, idempotent: bool | None) -> OutboxMessage:
     """`message` in its form on the wire.
 
     Raises:
@@ -60,7 +60,7 @@ def make_entry(message: object, idempotent: bool | None) -> Entry:
     data = encode_body(fields)
     if isinstance(data, str):
         raise RequestError(data)
-    return Entry(data, repeatable(fields) if idempotent is None else idempotent)
+    return OutboxMessage(data, repeatable(fields) if idempotent is None else idempotent)
 
 
 class Messages:
@@ -74,10 +74,10 @@ class Messages:
         self._policy = policy
         self._check_usable = check_usable
         self._look = look
-        self._room: deque[tuple[Entry, trio.Event]] = deque()
+        self._room: deque[tuple[OutboxMessage, trio.Event]] = deque()
         self._confirmed = trio.Event()
 
-    async def send(self, entry: Entry) -> SendOutcome:
+    async def send(self, entry: OutboxMessage) -> SendOutcome:
         """Its outcome, once that is known."""
         receipt = Receipt(entry)
         if self._policy.when_full == "wait":
@@ -91,7 +91,7 @@ class Messages:
             self.confirmed()
             raise
 
-    def send_nowait(self, entry: Entry) -> Receipt:
+    def send_nowait(self, entry: OutboxMessage) -> Receipt:
         receipt = Receipt(entry)
         self._accept(entry)
         return receipt
@@ -117,7 +117,7 @@ class Messages:
         while self._room:
             self._room.popleft()[1].set()
 
-    def _accept(self, entry: Entry) -> None:
+    def _accept(self, entry: OutboxMessage) -> None:
         self._check_usable()
         if self._room or not self.outbox.accept(entry):
             policy = self._policy
@@ -129,7 +129,7 @@ class Messages:
             raise OverloadedError(msg)
         self._look()
 
-    async def _accept_in_turn(self, entry: Entry) -> None:
+    async def _accept_in_turn(self, entry: OutboxMessage) -> None:
         """Wait for room, first come first served."""
         await trio.lowlevel.checkpoint()
         if not self._room and self.outbox.fits(len(entry.data)):

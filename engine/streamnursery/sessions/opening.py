@@ -14,7 +14,7 @@ from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.scheduler.run.calls import call_deadline
 from streamnursery.scheduler.run.catalogue import SIMULATED, SIMULATOR_ENDPOINT, Catalogue
 from streamnursery.scheduler.run.dispatcher import Dispatcher
-from streamnursery.sessions.link import Destination, Means
+from streamnursery.sessions.link import Destination, LinkDeps
 from streamnursery.sessions.session import Session
 from streamnursery.sessions.turns import TurnAdmission, TurnTransport
 from streamnursery.supervisor.course import Course
@@ -76,7 +76,7 @@ class Sessions:
             number=self._opened,
             destination=_destination(found, path),
             settings=settings or self.config.sessions,
-            means=Means(connector, self.wall, self.dice),
+            means=LinkDeps(connector, self.wall, self.dice),
             recorder=self.recorder,
             open_stream=opener.stream,
             hook=heartbeat,

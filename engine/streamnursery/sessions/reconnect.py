@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.core.sessions.reconnect import RETRYABLE_CODES, Enough, Restarts
-from streamnursery.sessions.link import Link
+from streamnursery.core.sessions.reconnect import RETRYABLE_CODES, Restarts, StopReconnecting
+from streamnursery.sessions.link import SessionLink
 from streamnursery.values.errors import ConnectionLostError, EngineError
 from streamnursery.values.lifecycle import ConnectionLost, Reconnected, Reconnecting, Record
 from streamnursery.values.session import SessionState
@@ -36,7 +36,7 @@ class Keeper:
         self.reconnects = 0
         self.renewals = 0
         self._broken = False
-        self._held: Link | None = None
+        self._held: SessionLink | None = None
         self._patience = trio.CancelScope()
 
     async def run(self) -> None:
@@ -58,7 +58,7 @@ class Keeper:
             if enough is not None:
                 raise self._given_up(enough, error)
 
-    async def _connect(self) -> Link:
+    async def _connect(self) -> SessionLink:
         """A usable link, in as many attempts as the policy has."""
         error: EngineError | None = None
         while True:
@@ -78,14 +78,14 @@ class Keeper:
     async def _wait(self, error: EngineError | None) -> None:
         asked = None if error is None else error.retry_after
         step = self._restarts.next_attempt(self._session.dice(), asked)
-        if isinstance(step, Enough):
+        if isinstance(step, StopReconnecting):
             raise self._given_up(step, error)
         session = self._session
         attempt, now = self._restarts.attempt, trio.current_time()
         self._tell(Reconnecting(now, session.number, session.endpoint, attempt, step.delay))
         await trio.sleep(step.delay)
 
-    def _opened(self, link: Link) -> None:
+    def _opened(self, link: SessionLink) -> None:
         session, attempts = self._session, self._restarts.attempt
         self._restarts.opened()
         if self._broken:
@@ -95,7 +95,7 @@ class Keeper:
         self._broken = True
         session.adopt(link)
 
-    async def _hold(self, link: Link) -> EngineError:
+    async def _hold(self, link: SessionLink) -> EngineError:
         """Until the session's connection breaks; why it did. It is renewed meanwhile."""
         renew_at = self._renewal(link)
         while True:
@@ -108,12 +108,12 @@ class Keeper:
             link = fresh or link
             renew_at = self._renewal(link) if fresh else trio.current_time() + _TRY_AGAIN_AFTER
 
-    def _renewal(self, link: Link) -> float:
+    def _renewal(self, link: SessionLink) -> float:
         """When to renew `link`: early enough, and not all sessions at once."""
         max_age = self._session.settings.max_age
         return link.opened_at + max_age * (RENEW_AT + 0.05 * self._session.dice())
 
-    async def _renew(self, old: Link) -> Link | None:
+    async def _renew(self, old: SessionLink) -> SessionLink | None:
         """Another link in the place of `old`; None if there is none to be had."""
         fresh = self._new_link()
         await fresh.opened.wait()
@@ -133,11 +133,11 @@ class Keeper:
         self._nursery.start_soon(self._retire, old)
         return fresh
 
-    async def _retire(self, old: Link) -> None:
+    async def _retire(self, old: SessionLink) -> None:
         await self._session.lanes.wait_done(old)
         await old.goodbye()
 
-    def _new_link(self) -> Link:
+    def _new_link(self) -> SessionLink:
         link = self._session.make_link()
         self.connections += 1
         self._nursery.start_soon(link.run)
@@ -146,7 +146,7 @@ class Keeper:
     def gave_up(self, error: EngineError) -> None:
         self._tell_lost(error, permanent=True)
 
-    def renew_now(self, link: Link) -> None:
+    def renew_now(self, link: SessionLink) -> None:
         """Do not wait for the date: `link` has no future."""
         if self._held is link:
             self._patience.deadline = trio.current_time()
@@ -156,7 +156,7 @@ class Keeper:
         why = error.category
         self._tell(ConnectionLost(now, session.number, session.endpoint, permanent, why))
 
-    def _given_up(self, enough: Enough, error: EngineError | None) -> EngineError:
+    def _given_up(self, enough: StopReconnecting, error: EngineError | None) -> EngineError:
         lost = ConnectionLostError(
             f"session with {self._session.endpoint}: {enough.why}; given up",
             retryable=False,
@@ -170,7 +170,7 @@ class Keeper:
         self._session.recorder.emit(record)
 
 
-def _may_return(link: Link, error: EngineError) -> bool:
+def _may_return(link: SessionLink, error: EngineError) -> bool:
     """Whether another connection could fare better than the one that ended."""
     if link.ending is None:
         return error.retryable

@@ -14,15 +14,15 @@ from typing import Any
 import msgspec
 import trio
 
-from streamnursery.core.sessions.state_machine import Signal, next_state
+from streamnursery.core.sessions.state_machine import SessionSignal, next_state
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.sessions.inbox import Inbox
-from streamnursery.sessions.lanes import Lanes, Turn
-from streamnursery.sessions.link import Destination, Link, Means
+from streamnursery.sessions.lanes import Turn, TurnLanes
+from streamnursery.sessions.link import Destination, LinkDeps, SessionLink
 from streamnursery.sessions.messages import Messages, Receipt, make_entry
 from streamnursery.sessions.reconnect import Keeper
-from streamnursery.sessions.statistics import Past, session_statistics
+from streamnursery.sessions.statistics import EndedLinks, session_statistics
 from streamnursery.sessions.typed import TypedEvents
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.transport.single_errors import bare_errors
@@ -63,7 +63,7 @@ class Session:
         number: int,
         destination: Destination,
         settings: SessionSettings,
-        means: Means,
+        means: LinkDeps,
         recorder: Recorder,
         open_stream: StreamOpener,
         hook: Callable[["Session"], Awaitable[object]] | None,
@@ -75,7 +75,7 @@ class Session:
         self.recorder = recorder
         self.error: EngineError | None = None
         """What it was lost by."""
-        self.lanes = Lanes(settings.max_in_flight, settings.max_lanes)
+        self.lanes = TurnLanes(settings.max_in_flight, settings.max_lanes)
         self.messages = Messages(settings.pending, self._check_usable, self._look)
         self.buffers = BufferTotal(settings.max_buffered_bytes)
         self.dice = means.dice
@@ -85,13 +85,13 @@ class Session:
         self._open_stream = open_stream
         self._state = SessionState.CONNECTING
         self.inbox = Inbox(settings.buffer_events, settings.buffer_bytes)
-        self.link: Link | None = None
-        self._links: dict[Link, None] = {}
+        self.link: SessionLink | None = None
+        self._links: dict[SessionLink, None] = {}
         self.keeper: Keeper | None = None
         self._nursery: trio.Nursery | None = None
         self._changed = trio.Event()
         self._scope = trio.CancelScope()
-        self.past = Past()
+        self.past = EndedLinks()
         self.done = trio.Event()
         """Its tasks are over."""
 
@@ -207,7 +207,7 @@ class Session:
     # For its tasks. ---------------------------------------------------------------------------
 
     @property
-    def links(self) -> tuple[Link, ...]:
+    def links(self) -> tuple[SessionLink, ...]:
         return tuple(self._links)
 
     @property
@@ -226,16 +226,16 @@ class Session:
                         await self.keeper.run()
                     except EngineError as error:
                         self.keeper.gave_up(error)
-                        self._end(Signal.GAVE_UP, error)
+                        self._end(SessionSignal.GAVE_UP, error)
                     nursery.cancel_scope.cancel()
         finally:
-            self._end(Signal.CLOSED, None)
+            self._end(SessionSignal.CLOSED, None)
             self.done.set()
 
     async def close(self, *, in_order: bool) -> None:
         """End it; with `in_order` the other side is told, and has a moment to answer."""
         link = self.link
-        self._end(Signal.CLOSED, None)
+        self._end(SessionSignal.CLOSED, None)
         if in_order and link is not None:
             await link.goodbye()
         self._scope.cancel()
@@ -243,31 +243,33 @@ class Session:
 
     def shut(self) -> None:
         """End it at once, because the engine ends."""
-        self._end(Signal.CLOSED, None)
+        self._end(SessionSignal.CLOSED, None)
         self._scope.cancel()
 
-    def make_link(self) -> Link:
-        link = Link(self, self._destination, self.settings, self._means, self.messages.outbox)
+    def make_link(self) -> SessionLink:
+        link = SessionLink(
+            self, self._destination, self.settings, self._means, self.messages.outbox
+        )
         self._links[link] = None
         return link
 
-    def adopt(self, link: Link) -> None:
+    def adopt(self, link: SessionLink) -> None:
         """`link` is the connection from now on."""
         self.link = link
         link.adopt()
-        self._move(Signal.OPENED)
+        self._move(SessionSignal.OPENED)
 
     def broke(self) -> None:
-        self._move(Signal.BROKE)
+        self._move(SessionSignal.BROKE)
 
-    def link_ended(self, link: Link) -> None:
+    def link_ended(self, link: SessionLink) -> None:
         """Called when a link is over, whoever used it."""
         self._links.pop(link, None)
         self.past.add(link)
         self.lanes.link_ended(link, link.error)
         self.confirmed()
 
-    def received(self, link: Link, message: str | bytes) -> None:
+    def received(self, link: SessionLink, message: str | bytes) -> None:
         data = message.encode() if isinstance(message, str) else message
         self.past.received += 1
         envelope = read_envelope(data)
@@ -285,12 +287,12 @@ class Session:
     def confirmed(self) -> None:
         self.messages.confirmed()
 
-    async def wait_confirmed(self, link: Link) -> None:
+    async def wait_confirmed(self, link: SessionLink) -> None:
         """Until nothing that was written on `link` is unconfirmed, or it ends."""
         while link.outbox.unconfirmed and not link.ended.is_set():
             await self.messages.wait_confirmed()
 
-    async def usable_link(self) -> Link:
+    async def usable_link(self) -> SessionLink:
         """The connection that answers may begin on; waits while there is none."""
         while True:
             if self.link is not None and self.link.usable and self.link.takes:
@@ -334,17 +336,17 @@ class Session:
         if self.link is not None:
             self.link.look()
 
-    def _worn_out(self, link: Link) -> None:
+    def _worn_out(self, link: SessionLink) -> None:
         link.worn_out = True
         if self.keeper is not None:
             self.keeper.renew_now(link)
 
-    def _move(self, signal: Signal) -> None:
+    def _move(self, signal: SessionSignal) -> None:
         self._state = next_state(self._state, signal)
         self._changed.set()
         self._changed = trio.Event()
 
-    def _end(self, signal: Signal, error: EngineError | None) -> None:
+    def _end(self, signal: SessionSignal, error: EngineError | None) -> None:
         if error is not None and self.error is None:
             self.error = error
         before = self._state

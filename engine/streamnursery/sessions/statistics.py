@@ -7,12 +7,12 @@ import attrs
 from streamnursery.values.session import SessionStatistics
 
 if TYPE_CHECKING:
-    from streamnursery.sessions.link import Link
+    from streamnursery.sessions.link import SessionLink
     from streamnursery.sessions.session import Session
 
 
 @attrs.define
-class Past:
+class EndedLinks:
     """What was received, and what links that are over have counted."""
 
     received: int = 0
@@ -20,13 +20,13 @@ class Past:
     missed: int = 0
     wall_jumps: int = 0
 
-    def add(self, link: "Link") -> None:
+    def add(self, link: "SessionLink") -> None:
         if link.pulse is not None:
             self.beats += link.pulse.beats
             self.missed += link.pulse.missed
             self.wall_jumps += link.pulse.wall_jumps
 
-    def with_links(self, links: "tuple[Link, ...]") -> "Past":
+    def with_links(self, links: "tuple[SessionLink, ...]") -> "EndedLinks":
         """Those of living links included."""
         whole = attrs.evolve(self)
         for link in links:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 import attrs
 import msgspec
 
-from streamnursery.sessions.lanes import Lanes, Permit, Turn
+from streamnursery.sessions.lanes import Permit, Turn, TurnLanes
 from streamnursery.supervisor.ports import Admission, AttemptLease
-from streamnursery.transport.ports import ByteSink, Phase, Progress
+from streamnursery.transport.ports import ByteSink, ConnectProgress, Phase
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import ConnectionLostError
 from streamnursery.values.http import HttpHead, HttpRequest
@@ -31,7 +31,7 @@ class TurnLease:
     """A lane and the engine's slots."""
 
     _inner: AttemptLease
-    _lanes: Lanes
+    _lanes: TurnLanes
     _permit: Permit
     _unused: deque[Permit]
 
@@ -57,7 +57,7 @@ class TurnLease:
 class TurnAdmission:
     """The engine's admission behind the session's lanes, for one request."""
 
-    def __init__(self, inner: Admission, lanes: Lanes, lane: str | None) -> None:
+    def __init__(self, inner: Admission, lanes: TurnLanes, lane: str | None) -> None:
         self.max_queued = inner.max_queued
         self.permits: deque[Permit] = deque()
         """Granted, and not yet used by an attempt."""
@@ -96,7 +96,7 @@ class TurnTransport:
         self._session = session
         self._admission = admission
 
-    async def open(self, request: HttpRequest, progress: Progress) -> "TurnResponse":
+    async def open(self, request: HttpRequest, progress: ConnectProgress) -> "TurnResponse":
         """Ask, and return when the first event of the answer is there.
 
         Raises:

@@ -20,11 +20,11 @@ from streamnursery.simulator.grammar import (
 from streamnursery.simulator.log import ProviderLog, RequestRecord
 from streamnursery.simulator.loopback import LoopbackServer, serve_loopback
 from streamnursery.simulator.pipe import PipeConnection, PipeStatistics, pipe
-from streamnursery.simulator.pipe_direction import Link, WayStatistics
+from streamnursery.simulator.pipe_direction import DirectionStatistics, Link
 from streamnursery.simulator.plan import Plan, Rule, When
 from streamnursery.simulator.profiles import PROFILES, Profile, parse_profiles
 from streamnursery.simulator.provider import Provider
-from streamnursery.simulator.reply import Call, Choice, Reply
+from streamnursery.simulator.reply import Reply, ReplyChoice, ReplyToolCall
 from streamnursery.simulator.script import (
     FAULTS,
     GARBAGE,
@@ -84,9 +84,7 @@ __all__ = [
     "BadJson",
     "BadUtf8",
     "BlackHole",
-    "Call",
     "CallTool",
-    "Choice",
     "CloseDelimited",
     "CloseIdle",
     "Comments",
@@ -94,6 +92,7 @@ __all__ = [
     "Cut",
     "CutUpload",
     "Delay",
+    "DirectionStatistics",
     "Drip",
     "End",
     "Exchange",
@@ -124,6 +123,8 @@ __all__ = [
     "Refuse",
     "RefuseConnect",
     "Reply",
+    "ReplyChoice",
+    "ReplyToolCall",
     "RequestRecord",
     "Reset",
     "ResetStream",
@@ -145,7 +146,6 @@ __all__ = [
     "Step",
     "UsageLie",
     "Wait",
-    "WayStatistics",
     "When",
     "WindowStall",
     "dump_plan",

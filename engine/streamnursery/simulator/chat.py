@@ -16,7 +16,7 @@ import msgspec
 
 from streamnursery.simulator.fault import Fault
 from streamnursery.simulator.question import Question
-from streamnursery.simulator.reply import Choice, Part, Reply
+from streamnursery.simulator.reply import Part, Reply, ReplyChoice
 from streamnursery.simulator.script import (
     BadJson,
     BadUtf8,
@@ -45,7 +45,7 @@ def first(script: Script, kind: type[F]) -> F | None:
 
 
 @attrs.frozen
-class Sheet:
+class AnswerSpec:
     """Everything that an answer is made from."""
 
     id: str
@@ -80,7 +80,7 @@ class Sheet:
         return None if not wanted or first(self.script, NoUsage) else _encode(self.usage)
 
 
-def completion(sheet: Sheet) -> bytes:
+def completion(sheet: AnswerSpec) -> bytes:
     """The body of an answer that is not streamed."""
     body = {
         "id": sheet.id,
@@ -102,7 +102,7 @@ def completion(sheet: Sheet) -> bytes:
     return text if usage is None else b'%b,"usage":%b}' % (text[:-1], usage)
 
 
-def _message(choice: Choice) -> dict[str, Any]:
+def _message(choice: ReplyChoice) -> dict[str, Any]:
     said = choice.text
     message: dict[str, Any] = {
         "role": "assistant",
@@ -123,7 +123,7 @@ def _message(choice: Choice) -> dict[str, Any]:
     return message
 
 
-def events(sheet: Sheet) -> Iterator[Step]:
+def events(sheet: AnswerSpec) -> Iterator[Step]:
     """The body of a streamed answer: one send per event, or large ones where nothing is paced."""
     steps = Events(sheet).steps()
     return steps if sheet.gap else batched(steps)
@@ -133,7 +133,7 @@ class Events:
     """The steps of a streamed answer with its faults; other APIs override what they word
     otherwise."""
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: AnswerSpec) -> None:
         self._sheet = sheet
         self._newline = b"\r\n" if first(sheet.script, Crlf) else b"\n"
         comments = first(sheet.script, Comments)

@@ -14,9 +14,9 @@ from math import inf
 import trio
 
 from streamnursery.simulator.exchange import Exchange
-from streamnursery.simulator.player import ByteStream, Pacer, Player, State, Ticket
+from streamnursery.simulator.player import PacedPlayer, Pacer, Player, ServerStream, State
 from streamnursery.simulator.provider import Provider
-from streamnursery.simulator.request_parser import ClientGoneError, Inbox, RefusedError
+from streamnursery.simulator.request_parser import ClientGoneError, RefusedError, RequestParser
 from streamnursery.simulator.steps import How, Step
 
 READ = 64 * 1024
@@ -32,7 +32,7 @@ class Conversation:
 
     def __init__(
         self,
-        stream: ByteStream,
+        stream: ServerStream,
         provider: Provider,
         pacer: Pacer,
         *,
@@ -52,7 +52,7 @@ class Conversation:
         self._idle = idle
         self._close_idle = close_idle
         self._between = idle
-        self._inbox = Inbox()
+        self._inbox = RequestParser()
         if early:
             self._inbox.feed(early)
         self._early = 0
@@ -188,7 +188,7 @@ class Conversation:
     async def _wait_for_time(self, player: Player) -> State:
         """Watch the client until the answer needs this task again."""
         with trio.CancelScope() as scope:
-            ticket = Ticket(player, scope)
+            ticket = PacedPlayer(player, scope)
             self._pacer.add(ticket)
             try:
                 await self._watch()

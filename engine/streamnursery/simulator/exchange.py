@@ -23,7 +23,7 @@ import msgspec
 
 from streamnursery.simulator import answers, chat, responses
 from streamnursery.simulator.answers import JSON
-from streamnursery.simulator.chat import Sheet, first
+from streamnursery.simulator.chat import AnswerSpec, first
 from streamnursery.simulator.grammar import ScriptError, parse_script
 from streamnursery.simulator.log import RequestRecord
 from streamnursery.simulator.profiles import Profile
@@ -60,7 +60,7 @@ _REALTIME = "/v1/realtime"
 
 
 @attrs.frozen
-class Voice:
+class Renderer:
     """How an API words an answer."""
 
     events: Callable[[], Iterator[Step]]
@@ -263,7 +263,7 @@ class Exchange:
         switch = Send(answers.head(101, (*headers, accepted)))
         return iter((switch, End(How.TALK, "socket")))
 
-    def sheet_for(self, question: Question, now: float) -> Sheet:
+    def sheet_for(self, question: Question, now: float) -> AnswerSpec:
         """The sheet of an answer on a WebSocket.
 
         Raises:
@@ -276,7 +276,7 @@ class Exchange:
         self.record.response_id = response_id = sheet.id.replace("chatcmpl-", "resp_")
         return attrs.evolve(sheet, id=response_id)
 
-    def _enter(self, question: Question, now: float) -> tuple[Sheet, list[tuple[str, str]]]:
+    def _enter(self, question: Question, now: float) -> tuple[AnswerSpec, list[tuple[str, str]]]:
         """Take up the question; what will be said, and headers about limits."""
         provider, record = self._provider, self.record
         profile = provider.profile(question.model)
@@ -296,7 +296,7 @@ class Exchange:
         return self._sheet(question, record.reply, profile, at_once, now), headers
 
     def _answered(
-        self, question: Question, now: float, voice: Callable[["Provider", Sheet], Voice]
+        self, question: Question, now: float, voice: Callable[["Provider", AnswerSpec], Renderer]
     ) -> Iterator[Step]:
         sheet, limits = self._enter(question, now)
         if first(sheet.script, CloseDelimited):
@@ -311,12 +311,12 @@ class Exchange:
 
     def _sheet(
         self, question: Question, reply: Reply, profile: Profile, at_once: int, now: float
-    ) -> Sheet:
+    ) -> AnswerSpec:
         delay = first(self.record.script, Delay) or Delay()
         wait = profile.first_token_after(self._provider.dice.random()) * profile.pressure(at_once)
         first_at = now + (wait if delay.first_token is None else delay.first_token)
         head_at = now if delay.first_byte is None else now + delay.first_byte
-        return Sheet(
+        return AnswerSpec(
             id=f"chatcmpl-{self._provider.name}-{self.record.number}",
             created=EPOCH + int(self._provider.elapsed(now)),
             question=question,
@@ -327,7 +327,9 @@ class Exchange:
             gap=profile.gap / question.n,
         )
 
-    def _said(self, sheet: Sheet, voice: Voice, headers: list[tuple[str, str]]) -> Iterator[Step]:
+    def _said(
+        self, sheet: AnswerSpec, voice: Renderer, headers: list[tuple[str, str]]
+    ) -> Iterator[Step]:
         garbage = first(sheet.script, Garbage)
         if garbage is not None:
             return answers.garbage(garbage, headers, voice.events())
@@ -348,16 +350,16 @@ class Exchange:
         )
 
 
-def _chat(_: "Provider", sheet: Sheet) -> Voice:
-    return Voice(partial(chat.events, sheet), partial(chat.completion, sheet))
+def _chat(_: "Provider", sheet: AnswerSpec) -> Renderer:
+    return Renderer(partial(chat.events, sheet), partial(chat.completion, sheet))
 
 
-def _new_response(provider: "Provider", sheet: Sheet) -> Voice:
+def _new_response(provider: "Provider", sheet: AnswerSpec) -> Renderer:
     sheet = attrs.evolve(sheet, id=sheet.id.replace("chatcmpl-", "resp_"))
     kept = Kept(sheet)
     if sheet.question.store:
         provider.responses.keep(kept)
-    return Voice(
+    return Renderer(
         partial(responses.events, kept, sheet.script),
         partial(responses.completion, kept, inf),
     )

@@ -44,7 +44,7 @@ def parse_script(text: str | bytes) -> Script:
     Raises:
         ScriptError: also for network faults, which a request cannot ask for.
     """
-    reader = Reader()
+    reader = ScriptReader()
     script = reader.script(reader.json(text), "script")
     reader.refuse_network_faults(script, "script")
     return reader.result(script)
@@ -56,7 +56,7 @@ def parse_plan(text: str | bytes) -> Plan:
     Raises:
         ScriptError: it cannot be read.
     """
-    reader = Reader()
+    reader = ScriptReader()
     value = reader.json(text)
     if isinstance(value, dict) and "rules" in value:
         return reader.result(reader.plan(value))
@@ -70,7 +70,7 @@ def split_model(model: str) -> tuple[str, Script]:
         ScriptError: the part after the question mark cannot be read.
     """
     name, _, query = model.partition("?")
-    reader = Reader()
+    reader = ScriptReader()
     script = reader.query(query)
     reader.refuse_network_faults(script, "model")
     return name.removeprefix("sim/"), reader.result(script)
@@ -132,7 +132,7 @@ def _shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-class Reader:
+class ScriptReader:
     """Collects mistakes while it builds what can be built."""
 
     def __init__(self) -> None:

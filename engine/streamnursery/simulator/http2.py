@@ -19,7 +19,7 @@ import trio
 
 from streamnursery.simulator.exchange import Exchange
 from streamnursery.simulator.http2_reply import Http2Reply
-from streamnursery.simulator.player import ByteStream, Pacer, Player, State, Ticket
+from streamnursery.simulator.player import PacedPlayer, Pacer, Player, ServerStream, State
 from streamnursery.simulator.provider import Provider
 from streamnursery.simulator.script_http2 import (
     ERROR_CODES,
@@ -42,7 +42,7 @@ class Http2Conversation:
 
     def __init__(
         self,
-        stream: ByteStream,
+        stream: ServerStream,
         provider: Provider,
         pacer: Pacer,
         *,
@@ -276,7 +276,7 @@ class Http2Conversation:
 
     async def _wait_for_time(self, player: Player) -> None:
         with trio.CancelScope() as scope:
-            ticket = Ticket(player, scope)
+            ticket = PacedPlayer(player, scope)
             self._pacer.add(ticket)
             try:
                 await trio.sleep_forever()

@@ -21,7 +21,7 @@ MAX_HEAD = 1024 * 1024
 _OF_CONNECTIONS = frozenset({"connection", "keep-alive", "transfer-encoding"})
 
 
-class Outlet(Protocol):
+class ReplyConnection(Protocol):
     """The connection, as its streams know it."""
 
     h2: h2.connection.H2Connection
@@ -37,7 +37,7 @@ class Outlet(Protocol):
 class Http2Reply:
     """One request and where its answer goes."""
 
-    def __init__(self, outlet: Outlet, stream_id: int, exchange: Exchange) -> None:
+    def __init__(self, outlet: ReplyConnection, stream_id: int, exchange: Exchange) -> None:
         self.id = stream_id
         self.exchange = exchange
         self.body = bytearray()

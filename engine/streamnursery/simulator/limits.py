@@ -8,7 +8,7 @@ from streamnursery.simulator.question import ApiError
 from streamnursery.simulator.script import RateLimit
 
 
-class _Bucket:
+class _LimitBucket:
     def __init__(self, per_minute: int, now: float) -> None:
         self.size = per_minute
         self._level = float(per_minute)
@@ -29,16 +29,16 @@ class _Bucket:
 
 
 @attrs.define
-class _Buckets:
-    requests: _Bucket | None
-    tokens: _Bucket | None
+class _LimitBuckets:
+    requests: _LimitBucket | None
+    tokens: _LimitBucket | None
 
 
 class RateLimits:
     """The buckets of all models and limits of one provider."""
 
     def __init__(self) -> None:
-        self._buckets: dict[tuple[RateLimit, str], _Buckets] = {}
+        self._buckets: dict[tuple[RateLimit, str], _LimitBuckets] = {}
 
     def admit(self, limit: RateLimit, model: str, tokens: int, now: float) -> list[tuple[str, str]]:
         """Take one request of `tokens` tokens, and return the headers that say what is left.
@@ -48,9 +48,9 @@ class RateLimits:
         """
         buckets = self._buckets.get((limit, model))
         if buckets is None:
-            buckets = self._buckets[limit, model] = _Buckets(
-                _Bucket(limit.rpm, now) if limit.rpm else None,
-                _Bucket(limit.tpm, now) if limit.tpm else None,
+            buckets = self._buckets[limit, model] = _LimitBuckets(
+                _LimitBucket(limit.rpm, now) if limit.rpm else None,
+                _LimitBucket(limit.tpm, now) if limit.tpm else None,
             )
         wanted = [(buckets.requests, "requests", 1.0), (buckets.tokens, "tokens", float(tokens))]
         asked = [(bucket, kind, amount) for bucket, kind, amount in wanted if bucket]
@@ -64,7 +64,7 @@ class RateLimits:
 
 
 def _refusal(
-    bucket: _Bucket,
+    bucket: _LimitBucket,
     kind: str,
     amount: float,
     wait: float,
@@ -81,7 +81,7 @@ def _refusal(
     return ApiError(429, message, code="rate_limit_exceeded", kind=kind, headers=(*headers, *after))
 
 
-def _headers(buckets: _Buckets, now: float) -> list[tuple[str, str]]:
+def _headers(buckets: _LimitBuckets, now: float) -> list[tuple[str, str]]:
     found = []
     for kind, bucket in (("requests", buckets.requests), ("tokens", buckets.tokens)):
         if bucket:

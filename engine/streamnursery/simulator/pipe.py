@@ -21,7 +21,7 @@ from typing import TypeAlias
 import attrs
 import trio
 
-from streamnursery.simulator.pipe_direction import Link, Way, WayStatistics
+from streamnursery.simulator.pipe_direction import DirectionStatistics, Link, PipeDirection
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
@@ -30,8 +30,8 @@ Buffer: TypeAlias = bytes | bytearray | memoryview
 class PipeStatistics:
     """A snapshot of one end."""
 
-    incoming: WayStatistics
-    outgoing: WayStatistics
+    incoming: DirectionStatistics
+    outgoing: DirectionStatistics
     closed: bool
 
 
@@ -39,7 +39,7 @@ class PipeConnection:
     """One end. One task may read while another one sends; a second of either kind that has to
     wait gets `trio.BusyResourceError`."""
 
-    def __init__(self, incoming: Way, outgoing: Way) -> None:
+    def __init__(self, incoming: PipeDirection, outgoing: PipeDirection) -> None:
         self._in = incoming
         self._out = outgoing
         self._closed = False
@@ -183,5 +183,5 @@ def pipe(
     """Two connected ends; `link` leads from the first to the second, `back` (by default the
     same) from the second to the first."""
     link = link or Link()
-    there, again = Way(link), Way(back or link)
+    there, again = PipeDirection(link), PipeDirection(back or link)
     return PipeConnection(again, there), PipeConnection(there, again)

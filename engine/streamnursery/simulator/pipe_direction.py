@@ -43,7 +43,7 @@ class Link:
 
 
 @attrs.frozen
-class WayStatistics:
+class DirectionStatistics:
     """One way of a pipe; `sent = received + discarded + current`, in bytes."""
 
     current_bytes: int
@@ -59,7 +59,7 @@ class WayStatistics:
     ended: Ending
 
 
-class Waiter:
+class Sleeper:
     """Where one task sleeps until it is woken or its time has come."""
 
     __slots__ = ("_task",)
@@ -95,13 +95,13 @@ class Waiter:
         await trio.lowlevel.wait_task_rescheduled(abort)
 
 
-class Way:
+class PipeDirection:
     """What travels in one direction."""
 
     def __init__(self, link: Link) -> None:
         self.link = link
-        self.reader = Waiter()
-        self.sender = Waiter()
+        self.reader = Sleeper()
+        self.sender = Sleeper()
         self.on_readable: Callable[[], None] | None = None
         self.reader_gone = False
         self.broken_at = inf
@@ -229,8 +229,8 @@ class Way:
         self._segments.clear()
         self._offset = 0
 
-    def statistics(self) -> WayStatistics:
-        return WayStatistics(
+    def statistics(self) -> DirectionStatistics:
+        return DirectionStatistics(
             current_bytes=self.nbytes,
             max_bytes=self.link.window,
             peak_bytes=self._peak,

@@ -25,7 +25,7 @@ TURN = 64 * 1024
 """Bytes that one answer sends before it lets others go on."""
 
 
-class ByteStream(Protocol):
+class ServerStream(Protocol):
     """The server's end of a connection."""
 
     def recv_nowait(self, max_bytes: int) -> bytes: ...
@@ -60,7 +60,7 @@ class State(Enum):
 class Player:
     """Sends one answer."""
 
-    def __init__(self, stream: ByteStream, exchange: Exchange, steps: Iterator[Step]) -> None:
+    def __init__(self, stream: ServerStream, exchange: Exchange, steps: Iterator[Step]) -> None:
         self.due = -inf
         self.state = State.TURN
         self.how: How | None = None
@@ -140,7 +140,7 @@ class Player:
         return not self._rest
 
 
-class Ticket:
+class PacedPlayer:
     """A player that waits for its time, and the scope to cancel when its task is needed."""
 
     __slots__ = ("player", "scope", "valid")
@@ -157,7 +157,7 @@ class Pacer:
     def __init__(self, nursery: trio.Nursery, tick: float = 0.0) -> None:
         self._nursery = nursery
         self._tick = tick
-        self._queue: list[tuple[float, int, Ticket]] = []
+        self._queue: list[tuple[float, int, PacedPlayer]] = []
         self._order = count()
         self._waiting = 0
         self._running = False
@@ -167,7 +167,7 @@ class Pacer:
     def waiting(self) -> int:
         return self._waiting
 
-    def add(self, ticket: Ticket) -> None:
+    def add(self, ticket: PacedPlayer) -> None:
         self._waiting += 1
         self._push(ticket)
         if not self._running:
@@ -176,14 +176,14 @@ class Pacer:
         elif self._asleep is not None:
             self._asleep.deadline = min(self._asleep.deadline, self._rounded(ticket.player.due))
 
-    def remove(self, ticket: Ticket) -> None:
+    def remove(self, ticket: PacedPlayer) -> None:
         if ticket.valid:
             ticket.valid = False
             self._waiting -= 1
             if not self._waiting and self._asleep is not None:
                 self._asleep.cancel()
 
-    def _push(self, ticket: Ticket) -> None:
+    def _push(self, ticket: PacedPlayer) -> None:
         heappush(self._queue, (ticket.player.due, next(self._order), ticket))
 
     def _rounded(self, due: float) -> float:

@@ -15,7 +15,7 @@ import attrs
 
 from streamnursery.simulator import fields
 from streamnursery.simulator.fields import of
-from streamnursery.simulator.grammar import Reader
+from streamnursery.simulator.grammar import ScriptReader
 
 _NORMAL = NormalDist()
 _Z95 = _NORMAL.inv_cdf(0.95)
@@ -102,7 +102,7 @@ def parse_profiles(text: str | bytes) -> dict[str, Profile]:
     Raises:
         ScriptError: listing every mistake.
     """
-    reader = Reader()
+    reader = ScriptReader()
     value = reader.json(text)
     if not isinstance(value, dict):
         reader.fail('profiles are an object like {"my-model": {"ttft_mean": 0.5}}')

@@ -46,7 +46,7 @@ WORDS = tuple(_TEXT.split())
 
 
 @attrs.frozen
-class Call:
+class ReplyToolCall:
     """A tool call, as text."""
 
     id: str
@@ -59,7 +59,7 @@ class Call:
 
 
 @attrs.frozen
-class Choice:
+class ReplyChoice:
     """One of the `n` answers, token by token."""
 
     finish: str
@@ -68,7 +68,7 @@ class Choice:
     """The words are a refusal."""
     reasoning: tuple[str, ...] = ()
     reasoning_field: Part = "reasoning_content"
-    calls: tuple[Call, ...] = ()
+    calls: tuple[ReplyToolCall, ...] = ()
 
     @property
     def text(self) -> str:
@@ -98,7 +98,7 @@ class Choice:
 class Reply:
     """All that a provider means to say to one request."""
 
-    choices: tuple[Choice, ...] = attrs.field(repr=False)
+    choices: tuple[ReplyChoice, ...] = attrs.field(repr=False)
     input_tokens: int
 
     @property
@@ -151,7 +151,9 @@ def _dice(root: bytes, index: int) -> Random:
     return Random(int.from_bytes(digest, "big"))
 
 
-def _choice(question: Question, script: Script, lengths: tuple[int, int], dice: Random) -> Choice:
+def _choice(
+    question: Question, script: Script, lengths: tuple[int, int], dice: Random
+) -> ReplyChoice:
     most = min(question.max_tokens or MAX_OUTPUT, MAX_OUTPUT)
     thinking = next((fault for fault in script if isinstance(fault, Reasoning)), None)
     reasoning = _words(dice, min(thinking.n, most)) if thinking else ()
@@ -162,14 +164,14 @@ def _choice(question: Question, script: Script, lengths: tuple[int, int], dice: 
         # A provider that runs out of tokens inside a tool call breaks off there.
         calls, cut = _shortened(calls, most)
         finish = "length" if cut else "tool_calls"
-        return Choice(finish, reasoning=reasoning, reasoning_field=field, calls=calls)
+        return ReplyChoice(finish, reasoning=reasoning, reasoning_field=field, calls=calls)
     answer = next((fault for fault in script if isinstance(fault, Respond)), Respond())
     words = _answer(answer, lengths, dice, most + len(question.prefix.split()))
     if question.prefix:
         words = _after(question.prefix, words, script)
     finish = "length" if len(words) > most else answer.finish
     words, stopped = _stopped(words[:most], question.stop)
-    return Choice(
+    return ReplyChoice(
         finish="stop" if stopped else finish,
         words=words,
         refused=any(isinstance(fault, Refuse) for fault in script),
@@ -220,8 +222,10 @@ def _stopped(words: Sequence[str], stops: tuple[str, ...]) -> tuple[tuple[str, .
     return tuple(kept), True
 
 
-def _shortened(calls: tuple[Call, ...], most: int) -> tuple[tuple[Call, ...], bool]:
-    kept: list[Call] = []
+def _shortened(
+    calls: tuple[ReplyToolCall, ...], most: int
+) -> tuple[tuple[ReplyToolCall, ...], bool]:
+    kept: list[ReplyToolCall] = []
     for call in calls:
         if most < 1:
             return tuple(kept), True
@@ -231,7 +235,7 @@ def _shortened(calls: tuple[Call, ...], most: int) -> tuple[tuple[Call, ...], bo
     return tuple(kept), most < 0
 
 
-def _calls(question: Question, script: Script, dice: Random) -> tuple[Call, ...]:
+def _calls(question: Question, script: Script, dice: Random) -> tuple[ReplyToolCall, ...]:
     wanted = [fault for fault in script if isinstance(fault, CallTool)] or _forced(question)
     return tuple(_call(fault, question, dice) for fault in wanted)
 
@@ -245,7 +249,7 @@ def _forced(question: Question) -> list[CallTool]:
     return []
 
 
-def _call(fault: CallTool, question: Question, dice: Random) -> Call:
+def _call(fault: CallTool, question: Question, dice: Random) -> ReplyToolCall:
     tools = [tool["function"] for tool in question.tools if isinstance(tool.get("function"), dict)]
     known = {str(tool.get("name")): tool for tool in tools}
     name = fault.function or next(iter(known), "function")
@@ -254,7 +258,7 @@ def _call(fault: CallTool, question: Question, dice: Random) -> Call:
         arguments = _arguments(known.get(name, {}).get("parameters"), dice)
     pieces = range(0, len(arguments), fault.fragment)
     fragments = tuple(arguments[at : at + fault.fragment] for at in pieces)
-    return Call(f"call_{dice.getrandbits(64):016x}", name, fragments)
+    return ReplyToolCall(f"call_{dice.getrandbits(64):016x}", name, fragments)
 
 
 def _arguments(schema: object, dice: Random) -> str:

@@ -36,7 +36,7 @@ class RequestHead:
         return self.version == "1.1" and not closes and self.method != "CONNECT"
 
 
-class Inbox:
+class RequestParser:
     """Fed with bytes, it gives one message after the other.
 
     `head` and `body` return None when more bytes are needed, and raise `RefusedError` for

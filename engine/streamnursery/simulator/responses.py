@@ -13,9 +13,9 @@ from typing import Any
 import attrs
 import msgspec
 
-from streamnursery.simulator.chat import Events, Sheet, first
+from streamnursery.simulator.chat import AnswerSpec, Events, first
 from streamnursery.simulator.question import ApiError
-from streamnursery.simulator.reply import Choice, Part
+from streamnursery.simulator.reply import Part, ReplyChoice
 from streamnursery.simulator.responses_question import Messages
 from streamnursery.simulator.script import (
     BadJson,
@@ -50,7 +50,7 @@ _SPOKEN: dict[Part, tuple[str, str, str]] = {
 class Kept:
     """A response that can be asked for again."""
 
-    sheet: Sheet
+    sheet: AnswerSpec
     cancelled_at: float | None = None
 
     @property
@@ -124,7 +124,7 @@ class _Item:
 class Telling:
     """One response, event by event."""
 
-    def __init__(self, sheet: Sheet) -> None:
+    def __init__(self, sheet: AnswerSpec) -> None:
         self._sheet = sheet
         self._number = 0
         self._item: _Item | None = None
@@ -143,7 +143,7 @@ class Telling:
         }
 
     @property
-    def choice(self) -> Choice:
+    def choice(self) -> ReplyChoice:
         return self._sheet.reply.choices[0]
 
     def opening(self) -> list[bytes]:
@@ -264,7 +264,7 @@ class Telling:
 class _StreamedEvents(Events):
     """As server-sent events, with their names."""
 
-    def __init__(self, kept: Kept, sheet: Sheet, behind: int) -> None:
+    def __init__(self, kept: Kept, sheet: AnswerSpec, behind: int) -> None:
         super().__init__(sheet)
         self._kept = kept
         self._telling = Telling(sheet)

@@ -14,7 +14,7 @@ import trio
 from streamnursery.simulator.conversation import READ, Conversation
 from streamnursery.simulator.fault import NetworkFault
 from streamnursery.simulator.http2 import PREFACE, Http2Conversation
-from streamnursery.simulator.player import ByteStream, Pacer
+from streamnursery.simulator.player import Pacer, ServerStream
 from streamnursery.simulator.provider import Provider
 from streamnursery.simulator.script import BlackHole, CloseIdle, RefuseConnect, SlowTls
 from streamnursery.simulator.tls import TlsStream
@@ -36,7 +36,7 @@ class ServiceStatistics:
 
 
 @attrs.define(eq=False)
-class _Guest:
+class _OpenConnection:
     scope: trio.CancelScope
     conversation: Conversation | Http2Conversation | None = None
 
@@ -65,7 +65,7 @@ class Service:
         self._idle = idle
         self._max_connections = max_connections
         self._http2 = http2
-        self._guests: dict[_Guest, None] = {}
+        self._guests: dict[_OpenConnection, None] = {}
         self._accepted = 0
         self._refused = 0
         self._stopping = False
@@ -73,7 +73,7 @@ class Service:
 
     def accept(
         self,
-        stream: ByteStream,
+        stream: ServerStream,
         provider: Provider,
         faults: tuple[NetworkFault, ...],
         tls: ssl.SSLContext | None = None,
@@ -85,14 +85,14 @@ class Service:
             stream.reset()
             return
         self._accepted += 1
-        guest = _Guest(trio.CancelScope())
+        guest = _OpenConnection(trio.CancelScope())
         self._guests[guest] = None
         self._nursery.start_soon(self._serve, guest, stream, provider, faults, tls)
 
     async def _serve(
         self,
-        guest: _Guest,
-        stream: ByteStream,
+        guest: _OpenConnection,
+        stream: ServerStream,
         provider: Provider,
         faults: tuple[NetworkFault, ...],
         tls: ssl.SSLContext | None,
@@ -110,8 +110,8 @@ class Service:
 
     async def _entertain(
         self,
-        guest: _Guest,
-        stream: ByteStream,
+        guest: _OpenConnection,
+        stream: ServerStream,
         provider: Provider,
         faults: tuple[NetworkFault, ...],
         tls: ssl.SSLContext | None,
@@ -185,7 +185,7 @@ def _seconds_of(faults: tuple[NetworkFault, ...]) -> float:
     return seconds
 
 
-async def _first_read(stream: ByteStream, patience: float) -> bytes:
+async def _first_read(stream: ServerStream, patience: float) -> bytes:
     """What the client says first; b"" if it says nothing in time, or leaves."""
     with trio.move_on_after(patience):
         while True:
@@ -197,13 +197,13 @@ async def _first_read(stream: ByteStream, patience: float) -> bytes:
     return b""
 
 
-def _speaks_http2(stream: ByteStream, early: bytes) -> bool:
+def _speaks_http2(stream: ServerStream, early: bytes) -> bool:
     """Whether it was agreed on with TLS, or begins without (RFC 9113 3.3)."""
     agreed = isinstance(stream, TlsStream) and stream.alpn == "h2"
     return agreed or early[: len(PREFACE)] == PREFACE
 
 
-async def _held_up(stream: ByteStream, seconds: float) -> bytes | None:
+async def _held_up(stream: ServerStream, seconds: float) -> bytes | None:
     """Say nothing for so long; what the client sent meanwhile, or None if it left."""
     early = b""
     if seconds:

@@ -13,7 +13,7 @@ from contextlib import suppress
 import trio
 
 from streamnursery.simulator.pipe import Buffer
-from streamnursery.simulator.player import ByteStream
+from streamnursery.simulator.player import ServerStream
 
 READ = 64 * 1024
 
@@ -21,7 +21,7 @@ READ = 64 * 1024
 class TlsStream:
     """The server's side."""
 
-    def __init__(self, stream: ByteStream, context: ssl.SSLContext) -> None:
+    def __init__(self, stream: ServerStream, context: ssl.SSLContext) -> None:
         self._stream = stream
         self._incoming = ssl.MemoryBIO()
         self._outgoing = ssl.MemoryBIO()

@@ -19,10 +19,10 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
 from wsproto.utilities import ProtocolError
 
-from streamnursery.simulator.chat import Sheet
+from streamnursery.simulator.chat import AnswerSpec
 from streamnursery.simulator.exchange import Exchange
 from streamnursery.simulator.fault import Fault
-from streamnursery.simulator.player import ByteStream
+from streamnursery.simulator.player import ServerStream
 from streamnursery.simulator.provider import Provider
 from streamnursery.simulator.question import ApiError
 from streamnursery.simulator.responses import Kept, Telling
@@ -46,7 +46,7 @@ _encode = msgspec.json.encode
 
 
 @attrs.define
-class _Lane:
+class _AnswerQueue:
     """Answers that come one after the other."""
 
     turn: trio.Lock = attrs.field(factory=trio.Lock)
@@ -57,7 +57,7 @@ class Talk:
     """One connection, from the handshake on."""
 
     def __init__(
-        self, stream: ByteStream, provider: Provider, exchange: Exchange, early: bytes
+        self, stream: ServerStream, provider: Provider, exchange: Exchange, early: bytes
     ) -> None:
         self._stream = stream
         self._provider = provider
@@ -69,7 +69,7 @@ class Talk:
         self._out = bytearray()
         self._work = trio.Event()
         self._empty = trio.Event()
-        self._lanes: dict[str, _Lane] = {}
+        self._lanes: dict[str, _AnswerQueue] = {}
         self._in_flight = 0
         self._kept: dict[str, Kept] = {}
         """Responses that this connection alone remembers."""
@@ -172,7 +172,7 @@ class Talk:
             return await self._limit("lanes", lane)
         if self._in_flight >= MAX_IN_FLIGHT:
             return await self._limit("responses in flight", lane)
-        here = self._lanes.setdefault(name, _Lane())
+        here = self._lanes.setdefault(name, _AnswerQueue())
         self._in_flight += 1
         self._nursery.start_soon(self._answer, here, dict(message), lane)
 
@@ -184,14 +184,16 @@ class Talk:
             )
         here.running.cancel()
 
-    async def _answer(self, here: _Lane, message: dict[str, Any], lane: str | None) -> None:
+    async def _answer(self, here: _AnswerQueue, message: dict[str, Any], lane: str | None) -> None:
         try:
             async with here.turn:
                 await self._answer_one(here, message, lane)
         finally:
             self._in_flight -= 1
 
-    async def _answer_one(self, here: _Lane, message: dict[str, Any], lane: str | None) -> None:
+    async def _answer_one(
+        self, here: _AnswerQueue, message: dict[str, Any], lane: str | None
+    ) -> None:
         now = trio.current_time()
         exchange = self._provider.begin("WS", self._path, (), now)
         try:
@@ -228,7 +230,7 @@ class Talk:
         return kept.messages if kept is not None else self._provider.responses.earlier(response_id)
 
     async def _play(
-        self, sheet: Sheet, telling: Telling, exchange: Exchange, lane: str | None
+        self, sheet: AnswerSpec, telling: Telling, exchange: Exchange, lane: str | None
     ) -> None:
         await trio.sleep_until(sheet.head_at)
         for data in telling.opening():
@@ -252,7 +254,7 @@ class Talk:
         exchange.ended("complete", trio.current_time())
 
     async def _happens(
-        self, count: int, sheet: Sheet, telling: Telling, exchange: Exchange, lane: str | None
+        self, count: int, sheet: AnswerSpec, telling: Telling, exchange: Exchange, lane: str | None
     ) -> float:
         """What comes before token `count`; seconds that it took of the model's time."""
         lost = 0.0

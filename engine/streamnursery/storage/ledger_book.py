@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable, Iterable
 from datetime import tzinfo
 
-from streamnursery.core.money.ledger import Account, Limits, Shortfall, accounts, shortfall
+from streamnursery.core.money.ledger import Account, BudgetLimits, Shortfall, accounts, shortfall
 from streamnursery.core.money.ledger_row import News, Posting, change, figures_of, posted
 from streamnursery.storage.owners import Owner
 from streamnursery.values.spending import Figures, Flag, LedgerRow, Payer, RowState
@@ -24,7 +24,7 @@ _ROW = (
 class Book:
     """Used between BEGIN and COMMIT, then thrown away."""
 
-    def __init__(self, connection: sqlite3.Connection, limits: Limits, zone: tzinfo) -> None:
+    def __init__(self, connection: sqlite3.Connection, limits: BudgetLimits, zone: tzinfo) -> None:
         self._connection = connection
         self._limits = limits
         self._zone = zone

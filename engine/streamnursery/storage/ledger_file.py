@@ -35,7 +35,7 @@ _RETRY_AFTER = (1.0, 30.0)
 
 
 @attrs.define(eq=False)
-class Entry:
+class LedgerJob:
     """What somebody wants written or read."""
 
     row: LedgerRow | None = None
@@ -79,8 +79,8 @@ class LedgerFile:
         """Called with a row and an amount that it was not extended by."""
         self._pid = os.getpid()
         self._connection: sqlite3.Connection | None = None
-        self._queue: list[Entry] = []
-        self._batch: list[Entry] = []
+        self._queue: list[LedgerJob] = []
+        self._batch: list[LedgerJob] = []
         """At the disk."""
         self._news = trio.Event()
         self._closing = False
@@ -94,22 +94,22 @@ class LedgerFile:
     # What the scheduler asks for. ------------------------------------------------------------
 
     async def reserve(self, row: LedgerRow) -> Shortfall | None:
-        entry = Entry(row)
+        entry = LedgerJob(row)
         await self._written(entry)
         return entry.short
 
     async def refresh(self) -> None:
         """Read what other processes have spent."""
-        await self._written(Entry())
+        await self._written(LedgerJob())
 
     def post(self, row: LedgerRow, change: Figures, posting: Posting) -> None:
         self._ledger.book(row, change)
-        self._put(Entry(row, change, posting))
+        self._put(LedgerJob(row, change, posting))
 
     def first_alert(self, key: str, tell: Callable[[], None]) -> None:
-        self._put(Entry(alert=key, tell=tell))
+        self._put(LedgerJob(alert=key, tell=tell))
 
-    async def _written(self, entry: Entry) -> None:
+    async def _written(self, entry: LedgerJob) -> None:
         if os.getpid() != self._pid:
             msg = f"the ledger {self.path} was opened before a fork; open an engine in this process"
             raise StorageError(msg)
@@ -130,7 +130,7 @@ class LedgerFile:
         if entry.error is not None:
             raise entry.error
 
-    def _put(self, entry: Entry) -> None:
+    def _put(self, entry: LedgerJob) -> None:
         self._queue.append(entry)
         self._news.set()
 
@@ -203,7 +203,7 @@ class LedgerFile:
             self._retry_after = _RETRY_AFTER[0]
             self._done(batch, fresh)
 
-    def _done(self, batch: list[Entry], fresh: dict[Account, Figures]) -> None:
+    def _done(self, batch: list[LedgerJob], fresh: dict[Account, Figures]) -> None:
         figures = self._ledger.figures
         figures.update(fresh)
         for entry in self._queue:  # left while the disk was busy
@@ -220,7 +220,7 @@ class LedgerFile:
                 entry.tell()
             self._answer(entry)
 
-    def _failed(self, batch: list[Entry], error: Exception) -> None:
+    def _failed(self, batch: list[LedgerJob], error: Exception) -> None:
         kept = []
         for entry in batch:
             if entry.posting is not None or entry.alert:
@@ -235,13 +235,13 @@ class LedgerFile:
         self._queue = kept + self._queue
         self._retry_after = min(2 * self._retry_after, _RETRY_AFTER[1])
 
-    def _answer(self, entry: Entry) -> None:
+    def _answer(self, entry: LedgerJob) -> None:
         if entry.done is not None:
             entry.done.set()
             if entry.left:
                 self._take_back(entry)
 
-    def _take_back(self, entry: Entry) -> None:
+    def _take_back(self, entry: LedgerJob) -> None:
         """Release what was reserved for somebody who is gone."""
         if entry.row is not None and entry.short is None and entry.error is None:
             release = _release(entry.row, booked=True)
@@ -255,7 +255,7 @@ class LedgerFile:
             'free the disk or mend the file, or keep no ledger with budgets.ledger = ""'
         )
 
-    def _accounts(self, batch: list[Entry]) -> set[Account]:
+    def _accounts(self, batch: list[LedgerJob]) -> set[Account]:
         """Those whose figures are looked at now, and those that `batch` changes."""
         ledger, wall = self._ledger, self._wall()
         found = [limit.account(now.key) for limit, now in ledger.current(ledger.limits.all, wall)]
@@ -265,7 +265,7 @@ class LedgerFile:
 
     # Inside of the disk's thread. --------------------------------------------------------------
 
-    def _commit(self, batch: list[Entry], accounts: set[Account]) -> dict[Account, Figures]:
+    def _commit(self, batch: list[LedgerJob], accounts: set[Account]) -> dict[Account, Figures]:
         connection = self._connection or self._connect()
         book = Book(connection, self._ledger.limits, self._ledger.zone)
         writes = any(entry.row is not None or entry.alert for entry in batch)
@@ -311,7 +311,7 @@ class LedgerFile:
             connection.close()
 
 
-def _release(row: LedgerRow, *, booked: bool) -> Entry:
+def _release(row: LedgerRow, *, booked: bool) -> LedgerJob:
     posting = Posting(row.id, News.RELEASE)
     after = posted(row, posting)
-    return Entry(after, change(row, after) if booked else None, posting)
+    return LedgerJob(after, change(row, after) if booked else None, posting)

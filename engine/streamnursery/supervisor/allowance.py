@@ -2,13 +2,13 @@
 
 import attrs
 
-from streamnursery.core.money.settlement import Ending, received_tokens
+from streamnursery.core.money.settlement import AttemptEnd, received_tokens
 from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.supervisor.ports import Reservation
 from streamnursery.values.errors import EngineError
 from streamnursery.values.records import AttemptState
 
-NOTHING_SENT = Ending(AttemptState.NOT_SENT)
+NOTHING_SENT = AttemptEnd(AttemptState.NOT_SENT)
 _FIRST_LOOK = 16
 """Content events before the text is looked at: one event may hold many tokens."""
 
@@ -45,5 +45,5 @@ class Allowance:
         characters = max(0, self.transcript.characters - self._before)
         return received_tokens(content_events, characters)
 
-    def settle(self, ending: Ending, content_events: int) -> None:
+    def settle(self, ending: AttemptEnd, content_events: int) -> None:
         self.reservation.settle(ending, self.received(content_events) if content_events else 0)

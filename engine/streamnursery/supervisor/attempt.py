@@ -19,7 +19,7 @@ import trio
 from streamnursery.core import buggify
 from streamnursery.core.measure.meter import Meter
 from streamnursery.core.recovery.patience import Clock, PatienceClock
-from streamnursery.core.routing.route_plan import Stop
+from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
 from streamnursery.supervisor.endpoint import Outlet
@@ -61,7 +61,7 @@ class Attempt:
     """One exchange; it is its own `Progress`."""
 
     number: int
-    stop: Stop
+    stop: PlannedRoute
     outlet: Outlet
     asking: Asking
     delivery: Delivery

@@ -8,9 +8,9 @@ Rule 2: an attempt has one record. A whole one is put down before its last event
 import attrs
 import trio
 
-from streamnursery.core.money.settlement import Ending
-from streamnursery.core.recovery.circuit_gate import Visit
-from streamnursery.core.routing.route_plan import Stop
+from streamnursery.core.money.settlement import AttemptEnd
+from streamnursery.core.recovery.circuit_gate import BreakerPermit
+from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
 from streamnursery.supervisor.attempt import Attempt
@@ -40,8 +40,8 @@ class Booking:
 
     number: int
     """Of the attempt within its request, from 1."""
-    stop: Stop
-    visit: Visit
+    stop: PlannedRoute
+    visit: BreakerPermit
     lease: AttemptLease
     allowance: Allowance
     delivery: Delivery
@@ -71,7 +71,7 @@ class Booking:
         record = attempt.record(now)
         self._settle(attempt, record)
         refused = isinstance(attempt.error, ProviderError)
-        ending = Ending(record.state, record.status, _reported(record), refused)
+        ending = AttemptEnd(record.state, record.status, _reported(record), refused)
         self.allowance.settle(ending, attempt.content_events)
         if _is_overload(attempt.error):
             self.lease.overloaded(now)

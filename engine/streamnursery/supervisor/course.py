@@ -4,7 +4,7 @@ import attrs
 
 from streamnursery.core.limits.token_estimate import TokenEstimates
 from streamnursery.core.measure.meter import Meter
-from streamnursery.core.routing.route_plan import Plan, Stop
+from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan
 from streamnursery.values.demand import Demand, Rank
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.usage import Usage
@@ -16,7 +16,7 @@ class Course:
 
     model: str
     """The name that limits and statistics go by."""
-    plan: Plan
+    plan: RoutePlan
     rank: Rank
     meter: Meter
     request: ChatRequest
@@ -29,7 +29,7 @@ class Course:
         """The request's number within its engine."""
         return self.rank[1]
 
-    def demand(self, stop: Stop, deadline: float) -> Demand:
+    def demand(self, stop: PlannedRoute, deadline: float) -> Demand:
         """What an attempt at `stop` asks of the admission."""
         tokens = self.estimates.tokens(stop.model, self.request, self.raw_tokens)
         return Demand(
@@ -42,6 +42,6 @@ class Course:
             output_tokens=tokens[1],
         )
 
-    def learn(self, stop: Stop, usage: Usage) -> None:
+    def learn(self, stop: PlannedRoute, usage: Usage) -> None:
         """An attempt at `stop` has used so much in all."""
         self.estimates.learn(stop.model, self.raw_tokens, usage)

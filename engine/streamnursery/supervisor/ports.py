@@ -7,8 +7,8 @@ passed in, so that the supervisor imports none of the layers that call it.
 from collections.abc import Sequence
 from typing import Protocol
 
-from streamnursery.core.money.settlement import Ending
-from streamnursery.transport.ports import ByteSink, HttpResponse, Phase, Progress
+from streamnursery.core.money.settlement import AttemptEnd
+from streamnursery.transport.ports import ByteSink, ConnectProgress, HttpResponse, Phase
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import EngineError
 from streamnursery.values.http import HttpRequest
@@ -22,11 +22,11 @@ __all__ = [
     "Admission",
     "AttemptLease",
     "ByteSink",
+    "ConnectProgress",
     "Hold",
     "HttpResponse",
     "Money",
     "Phase",
-    "Progress",
     "Recorder",
     "Reservation",
     "Transport",
@@ -34,7 +34,7 @@ __all__ = [
 
 
 class Transport(Protocol):
-    async def open(self, request: HttpRequest, progress: Progress) -> HttpResponse:
+    async def open(self, request: HttpRequest, progress: ConnectProgress) -> HttpResponse:
         """Send `request`, return when the final response head is there.
 
         Raises:
@@ -89,7 +89,7 @@ class Reservation(Protocol):
     def look_at(self) -> int:
         """Tokens at which `grow` wants to be asked."""
 
-    def settle(self, ending: Ending, received_tokens: int) -> None:
+    def settle(self, ending: AttemptEnd, received_tokens: int) -> None:
         """What became of the attempt; synchronous, and only the first one counts."""
 
 

@@ -17,7 +17,7 @@ import trio
 
 from streamnursery.core import buggify
 from streamnursery.core.measure.meter import Meter
-from streamnursery.core.recovery.circuit_gate import Closed, RouteGate, Visit
+from streamnursery.core.recovery.circuit_gate import BreakerPermit, CircuitGate, Closed
 from streamnursery.core.recovery.hedging import hedge_delay, hedge_stops
 from streamnursery.core.recovery.interruption import Usable
 from streamnursery.core.recovery.next_step import (
@@ -31,7 +31,7 @@ from streamnursery.core.recovery.next_step import (
 )
 from streamnursery.core.recovery.patience import PatienceClock
 from streamnursery.core.routing.downgrade import downgrade
-from streamnursery.core.routing.route_plan import Stop
+from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import NOTHING_SENT, Allowance
 from streamnursery.supervisor.attempt import Attempt
@@ -187,7 +187,7 @@ class RequestRun:
             usable=usable,
         )
 
-    async def _visit(self, stop: Stop) -> Unanswered | NextRoute | None:
+    async def _visit(self, stop: PlannedRoute) -> Unanswered | NextRoute | None:
         """Try the route once; None when the answer is whole, a step when its queue is too long."""
         supervisor, delivery = self.supervisor, self.delivery
         gate = supervisor.routes.gate(stop.route)
@@ -203,7 +203,7 @@ class RequestRun:
             hold.drop()
 
     async def _queue(
-        self, stop: Stop, gate: RouteGate, demand: Demand, hold: Hold
+        self, stop: PlannedRoute, gate: CircuitGate, demand: Demand, hold: Hold
     ) -> Unanswered | NextRoute | None:
         """Wait for a lease, and use it once the money is reserved."""
         supervisor, queued_at = self.supervisor, trio.current_time()
@@ -236,12 +236,12 @@ class RequestRun:
             lease.release()
 
     async def _queue_for_a_while(
-        self, stop: Stop, demand: Demand, seconds: float
+        self, stop: PlannedRoute, demand: Demand, seconds: float
     ) -> AttemptLease | NextRoute:
         """A lease, or where to go when the wait for `stop` gets too long."""
         request, deadline = self.delivery.request, self.delivery.deadline
 
-        def dearer(other: Stop) -> bool:
+        def dearer(other: PlannedRoute) -> bool:
             there = (self.course.demand(other, deadline), other.route)
             return self.supervisor.money.dearer(request, (demand, stop.route), there)
 
@@ -298,14 +298,14 @@ class RequestRun:
         return None
 
     async def _begin_hedge(
-        self, stop: Stop, hold: Hold, lease: AttemptLease, wanted: Callable[[], bool]
+        self, stop: PlannedRoute, hold: Hold, lease: AttemptLease, wanted: Callable[[], bool]
     ) -> Runner | None:
         runner, reservation = None, None
         try:
             reservation = await hold.reserve(self._begun + 1)
             now, routes = trio.current_time(), self.supervisor.routes
             visit = routes.gate(stop.route).enter(now) if wanted() else None
-            if isinstance(visit, Visit):
+            if isinstance(visit, BreakerPermit):
                 routes.budget(stop.endpoint).withdraw(now)
                 runner = self._runner(stop, visit, lease, reservation, hedge=True)
         except (AdmissionError, StorageError):
@@ -335,8 +335,8 @@ class RequestRun:
 
     def _runner(
         self,
-        stop: Stop,
-        visit: Visit,
+        stop: PlannedRoute,
+        visit: BreakerPermit,
         lease: AttemptLease,
         reservation: Reservation,
         *,

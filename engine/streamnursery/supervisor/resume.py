@@ -15,7 +15,7 @@ from typing import ClassVar, Protocol
 import attrs
 
 from streamnursery.core.recovery.overlap import Overlap
-from streamnursery.core.routing.route_plan import Stop
+from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.values.events import Restarted, Resumed
@@ -33,10 +33,12 @@ class Asking(Protocol):
     """Whether what comes before the first content may be lost with a failed attempt. The rest of
     a stream has no beginning: its first event, whatever it is, belongs to the answer."""
 
-    def http_request(self, outlet: Outlet, stop: Stop, extra: tuple[Header, ...]) -> HttpRequest:
+    def http_request(
+        self, outlet: Outlet, stop: PlannedRoute, extra: tuple[Header, ...]
+    ) -> HttpRequest:
         """Raises `RequestError` when the request cannot be encoded."""
 
-    def decoder(self, outlet: Outlet, stop: Stop) -> StreamDecoder: ...
+    def decoder(self, outlet: Outlet, stop: PlannedRoute) -> StreamDecoder: ...
 
     def mark(self, number: int, delivery: Delivery) -> Restarted | Resumed | None:
         """What attempt `number` puts before its first content, called just before that."""
@@ -53,10 +55,12 @@ class FromTheStart:
 
     hides_beginning: ClassVar[bool] = True
 
-    def http_request(self, outlet: Outlet, stop: Stop, extra: tuple[Header, ...]) -> HttpRequest:
+    def http_request(
+        self, outlet: Outlet, stop: PlannedRoute, extra: tuple[Header, ...]
+    ) -> HttpRequest:
         return outlet.http_request(self.request, stop.route.model, extra)
 
-    def decoder(self, outlet: Outlet, stop: Stop) -> StreamDecoder:  # noqa: ARG002
+    def decoder(self, outlet: Outlet, stop: PlannedRoute) -> StreamDecoder:  # noqa: ARG002
         return outlet.dialect.decoder(self.request)
 
     def mark(self, number: int, delivery: Delivery) -> Restarted | None:
@@ -76,10 +80,12 @@ class GoOnWith:
 
     hides_beginning: ClassVar[bool] = True
 
-    def http_request(self, outlet: Outlet, stop: Stop, extra: tuple[Header, ...]) -> HttpRequest:
+    def http_request(
+        self, outlet: Outlet, stop: PlannedRoute, extra: tuple[Header, ...]
+    ) -> HttpRequest:
         return outlet.http_request(self._continued(outlet, stop), stop.route.model, extra)
 
-    def decoder(self, outlet: Outlet, stop: Stop) -> StreamDecoder:
+    def decoder(self, outlet: Outlet, stop: PlannedRoute) -> StreamDecoder:
         inner = outlet.dialect.decoder(self._continued(outlet, stop))
         shown = self._shown(stop)
         return ContinuedStream(inner, Overlap(shown, tail=self.text[len(shown) :]))
@@ -88,11 +94,11 @@ class GoOnWith:
         delivery.spend(self.spent)
         return Resumed(number, len(self.text))
 
-    def _shown(self, stop: Stop) -> str:
+    def _shown(self, stop: PlannedRoute) -> str:
         # Servers that know no flag refuse a last message that ends in white space.
         return self.text.rstrip() if stop.assistant_prefix == "message" else self.text
 
-    def _continued(self, outlet: Outlet, stop: Stop) -> ChatRequest:
+    def _continued(self, outlet: Outlet, stop: PlannedRoute) -> ChatRequest:
         return outlet.dialect.continued(self.request, stop.assistant_prefix, self._shown(stop))
 
 
@@ -108,13 +114,15 @@ class AfterCursor:
 
     hides_beginning: ClassVar[bool] = False
 
-    def http_request(self, outlet: Outlet, stop: Stop, extra: tuple[Header, ...]) -> HttpRequest:
+    def http_request(
+        self, outlet: Outlet, stop: PlannedRoute, extra: tuple[Header, ...]
+    ) -> HttpRequest:
         dialect = outlet.dialect
         assert isinstance(dialect, ResumableDialect)
         asked = dialect.resume(self.request, outlet.endpoint, stop.route.model, self.cursor)
         return outlet.resumption(asked, extra)
 
-    def decoder(self, outlet: Outlet, stop: Stop) -> StreamDecoder:  # noqa: ARG002
+    def decoder(self, outlet: Outlet, stop: PlannedRoute) -> StreamDecoder:  # noqa: ARG002
         assert isinstance(outlet.dialect, ResumableDialect)
         return outlet.dialect.resumed(self.request, self.broken)
 

@@ -6,9 +6,9 @@ import random
 import attrs
 import trio
 
-from streamnursery.core.recovery.circuit_gate import Closed, RouteGate
+from streamnursery.core.recovery.circuit_gate import CircuitGate, Closed
 from streamnursery.core.recovery.retry_budget import RetryBudget
-from streamnursery.core.routing.route_plan import Plan, Stop
+from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan
 from streamnursery.values.errors import EngineError, OverloadedError, RateLimitedError, ServerError
 from streamnursery.values.settings import Route
 
@@ -18,18 +18,18 @@ class Routes:
     """Made as they are used."""
 
     dice: random.Random
-    gates: dict[Route, RouteGate] = attrs.field(factory=dict, init=False)
+    gates: dict[Route, CircuitGate] = attrs.field(factory=dict, init=False)
     budgets: dict[str, RetryBudget] = attrs.field(factory=dict, init=False)
     _silent: dict[str, tuple[EngineError, float, float]] = attrs.field(factory=dict, init=False)
     """Endpoints whose last heartbeat failed: why, when, and when the next one comes."""
     _at_gates: int = attrs.field(default=0, init=False)
 
-    def gate(self, route: Route) -> RouteGate:
+    def gate(self, route: Route) -> CircuitGate:
         if "?" in route.model:  # a simulated model with its script: one gate for all scripts
             route = attrs.evolve(route, model=route.model.partition("?")[0])
         gate = self.gates.get(route)
         if gate is None:
-            gate = self.gates[route] = RouteGate(offset=self.dice.random())
+            gate = self.gates[route] = CircuitGate(offset=self.dice.random())
             if route.endpoint in self._silent:
                 error, at, until = self._silent[route.endpoint]
                 gate.beat(error, at, until)
@@ -52,7 +52,7 @@ class Routes:
             budget = self.budgets[endpoint] = RetryBudget()
         return budget
 
-    def budget_left(self, plan: Plan, now: float) -> dict[str, float]:
+    def budget_left(self, plan: RoutePlan, now: float) -> dict[str, float]:
         """Retries left at every endpoint of `plan`, in tokens."""
         return {stop.endpoint: self.budget(stop.endpoint).level(now) for stop in plan.stops}
 
@@ -75,7 +75,7 @@ class Routes:
             self._at_gates -= 1
 
 
-def closed_error(stop: Stop, closed: Closed, now: float) -> EngineError:
+def closed_error(stop: PlannedRoute, closed: Closed, now: float) -> EngineError:
     """What a request is told that could not be sent anywhere."""
     wait = closed.opens_at - now
     if closed.paused:

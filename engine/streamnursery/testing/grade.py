@@ -72,7 +72,7 @@ _GOOD = {
 
 
 @attrs.frozen
-class Finding:
+class CaseResult:
     """One client in one case."""
 
     client: str
@@ -101,7 +101,7 @@ class Finding:
 class Grades:
     """All findings."""
 
-    findings: tuple[Finding, ...]
+    findings: tuple[CaseResult, ...]
     versions: Mapping[str, Mapping[str, str]] = attrs.field(factory=dict)
     """By client: of the programs it is made of, as it says itself; not of one that never ended."""
 
@@ -141,7 +141,7 @@ class Grades:
         }
 
 
-def _cell(found: Finding | None) -> str:
+def _cell(found: CaseResult | None) -> str:
     if found is None:
         return "-"
     asked = f", {found.requests} requests" if found.requests > 1 else ""
@@ -181,13 +181,13 @@ async def grade(
     *,
     menu: Sequence[Case] = MENU,
     at_once: int = 4,
-    on_finding: Callable[[Finding], object] | None = None,
+    on_finding: Callable[[CaseResult], object] | None = None,
 ) -> Grades:
     """Every case against every command; clients by name.
 
-    `on_finding` is called with each `Finding` as it is made.
+    `on_finding` is called with each `CaseResult` as it is made.
     """
-    found: dict[tuple[str, str], Finding] = {}
+    found: dict[tuple[str, str], CaseResult] = {}
     versions: dict[str, Mapping[str, str]] = {}
     places = trio.CapacityLimiter(at_once)
 
@@ -210,14 +210,14 @@ async def grade(
 
 async def _confront(
     client: str, command: Sequence[str], case: Case
-) -> tuple[Finding, Mapping[str, str]]:
+) -> tuple[CaseResult, Mapping[str, str]]:
     """What it made of the case, and the versions that it said it has."""
     provider = Provider(dice=random.Random(1), models={_MODEL: _PACE}, plan=case.plan)
     async with trio.open_nursery() as nursery:
         server = await serve_loopback(provider, nursery=nursery)
         started = trio.current_time()
         said, seconds, leaked = await _run(command, case, server)
-        finding = Finding(
+        finding = CaseResult(
             client,
             case.name,
             case.want,

@@ -51,7 +51,7 @@ class WorldMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._guest = _Guest(World(0, plan=self.plan), self.config)
+        self._guest = _SteppedRun(World(0, plan=self.plan), self.config)
 
     @property
     def world(self) -> World:
@@ -90,7 +90,7 @@ def in_world(
     return step
 
 
-class _Guest:
+class _SteppedRun:
     """A trio run that makes its steps when it is called."""
 
     def __init__(self, world: World, config: EngineConfig) -> None:

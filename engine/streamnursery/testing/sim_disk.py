@@ -71,7 +71,7 @@ class SimDisk:
         self.pass_by("CONNECT")
         self._anchor(path)
         connection = sqlite3.connect(
-            self._name(path), uri=True, isolation_level=None, factory=_Connection
+            self._name(path), uri=True, isolation_level=None, factory=_SimConnection
         )
         connection.disk = self
         return connection
@@ -105,7 +105,7 @@ class SimDisk:
         return self._anchors[path]
 
 
-class _Connection(sqlite3.Connection):
+class _SimConnection(sqlite3.Connection):
     disk: SimDisk
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:

@@ -23,10 +23,10 @@ from streamnursery.transport.http1 import Http1Exchange
 from streamnursery.transport.http1_message import check_request
 from streamnursery.transport.http2.connection import Http2Connection
 from streamnursery.transport.http2.exchange import Http2Exchange
-from streamnursery.transport.http2.pool import Http2Book
+from streamnursery.transport.http2.pool import Http2Pool
 from streamnursery.transport.network import Connection, Network, TrioNetwork
 from streamnursery.transport.pool import Pool, idle_seconds
-from streamnursery.transport.ports import Phase, Progress
+from streamnursery.transport.ports import ConnectProgress, Phase
 from streamnursery.transport.pump import Readers
 from streamnursery.values.errors import (
     ConnectionLostError,
@@ -81,7 +81,7 @@ class HttpTransport:
         self._readers = readers or Readers(nursery)
         self._connector = Connector(network or TrioNetwork(), trust_env=trust_env)
         self._pool = Pool(max_idle_per_peer=max_idle_per_peer, max_idle=max_idle)
-        self._book = Http2Book(
+        self._book = Http2Pool(
             self._connect,
             nursery,
             self._readers,
@@ -97,7 +97,7 @@ class HttpTransport:
         self._closed = False
         self._process = os.getpid()
 
-    async def open(self, request: HttpRequest, progress: Progress) -> Exchange:
+    async def open(self, request: HttpRequest, progress: ConnectProgress) -> Exchange:
         """Send `request`, return when the final response head is there.
 
         Raises:
@@ -111,7 +111,7 @@ class HttpTransport:
             raise refusal
         return exchange
 
-    async def exchange(self, request: HttpRequest, progress: Progress) -> Exchange:
+    async def exchange(self, request: HttpRequest, progress: ConnectProgress) -> Exchange:
         """As `open`, but an answer that redirects is returned like any other."""
         self._check_usable()
         check_request(request)
@@ -126,7 +126,7 @@ class HttpTransport:
         _refuse_encoded(exchange)
         return exchange
 
-    async def _over_http1(self, request: HttpRequest, progress: Progress) -> Http1Exchange:
+    async def _over_http1(self, request: HttpRequest, progress: ConnectProgress) -> Http1Exchange:
         exchange = await self._reuse(request, progress)
         if exchange is None:
             connection, _ = await self._connect(_http1_only(request.peer), progress)
@@ -134,7 +134,7 @@ class HttpTransport:
             await exchange.start(request)
         return exchange
 
-    async def _over_http2(self, request: HttpRequest, progress: Progress) -> Exchange | None:
+    async def _over_http2(self, request: HttpRequest, progress: ConnectProgress) -> Exchange | None:
         """None if the peer speaks HTTP/1.1."""
         refused = sent_on = 0
         while True:
@@ -167,7 +167,7 @@ class HttpTransport:
         again = exchange.unprocessed and not self._closed
         return not again or refused > _MAX_REFUSED or sent_on > _MAX_SENT_ON
 
-    async def _reuse(self, request: HttpRequest, progress: Progress) -> Http1Exchange | None:
+    async def _reuse(self, request: HttpRequest, progress: ConnectProgress) -> Http1Exchange | None:
         """The exchange on an idle connection; None if there is none, or it turned out dead."""
         connection = self._pool.checkout(request.peer)
         if connection is None:
@@ -183,7 +183,7 @@ class HttpTransport:
             return None
         return exchange
 
-    async def _connect(self, peer: Peer, progress: Progress) -> tuple[Connection, bool]:
+    async def _connect(self, peer: Peer, progress: ConnectProgress) -> tuple[Connection, bool]:
         """A fresh connection, and whether HTTP/2 is spoken on it."""
         progress.enter(Phase.CONNECTING)
         connection = await self._connector.connect(peer)
@@ -196,7 +196,7 @@ class HttpTransport:
         return connection, speaks_http2(peer, connection)
 
     def _begin(
-        self, connection: Connection, request: HttpRequest, progress: Progress
+        self, connection: Connection, request: HttpRequest, progress: ConnectProgress
     ) -> Http1Exchange:
         exchange = Http1Exchange(
             connection,

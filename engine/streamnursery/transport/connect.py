@@ -168,7 +168,7 @@ async def race(network: Network, addresses: Sequence[Address], host: str) -> Con
     if len(addresses) == 1:
         winner = await _try(network, addresses[0], failures)
     else:
-        winner = await _Race(network, addresses, failures).run()
+        winner = await _AddressRace(network, addresses, failures).run()
     if winner is not None:
         return winner
     tried = ", ".join(f"{ip} port {port}" for ip, port in addresses)
@@ -189,7 +189,7 @@ async def _try(network: Network, address: Address, failures: list[OSError]) -> C
         return None
 
 
-class _Race:
+class _AddressRace:
     """Staggered attempts, one task each; the first connection ends the race."""
 
     def __init__(

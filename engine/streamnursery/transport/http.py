@@ -123,7 +123,7 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         outgoing = await self._translate(request)
-        watch = _Watch(request.extensions.get("timeout", {}))
+        watch = _ResponseWatch(request.extensions.get("timeout", {}))
         exchange: Exchange | None = None
         failure: EngineError | None = None
         with watch.scope:
@@ -171,7 +171,7 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
         self._inner.close_idle()
 
 
-class _Watch:
+class _ResponseWatch:
     """httpx's timeouts for one request, as one scope that follows the phases."""
 
     def __init__(self, timeouts: dict[str, float | None]) -> None:

@@ -244,7 +244,7 @@ class Http1Exchange:
     async def drain(self, until: float = inf, *, blank: bool = False) -> None:
         """As `HttpResponse`; shielded."""
         if self._live:
-            rest = Rest(self.spoil if blank else None)
+            rest = DrainSink(self.spoil if blank else None)
             self._sink, self._paused = rest, False
             if self._reading is None:
                 self._read()
@@ -266,7 +266,7 @@ class Http1Exchange:
             self._give_up("it was closed before its end")
 
 
-class Rest:
+class DrainSink:
     """Takes what nobody wants, up to a bound."""
 
     def __init__(self, spoil: Callable[[], None] | None = None) -> None:

@@ -9,7 +9,7 @@ from streamnursery.values.http import HttpHead
 
 
 class Phase(Enum):
-    """How far an exchange has come; told to `Progress` as it happens."""
+    """How far an exchange has come; told to `ConnectProgress` as it happens."""
 
     CONNECTING = auto()
     CONNECTED = auto()
@@ -18,7 +18,7 @@ class Phase(Enum):
     """The next step may put bytes of the request on the wire."""
 
 
-class Progress(Protocol):
+class ConnectProgress(Protocol):
     def enter(self, phase: Phase) -> None:
         """Called synchronously. CONNECTED and SENDING alone for a reused connection; if that turns
         out dead, all three follow for a fresh one."""

@@ -25,7 +25,7 @@ from streamnursery.transport.readiness import (
     EpollReadiness,
     MemoryReadiness,
     Readiness,
-    Watch,
+    WatchedResponse,
 )
 
 EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOSPC})
@@ -46,7 +46,7 @@ class Pump:
         self.closed = False
         nursery.start_soon(self._run, name="pump")
 
-    def start(self, response: Readable) -> Watch:
+    def start(self, response: Readable) -> WatchedResponse:
         return self._readiness.add(response)
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Pump:
         if seconds and reads < MAX_READY:
             await trio.sleep(seconds)
 
-    def _read(self, watch: Watch) -> None:
+    def _read(self, watch: WatchedResponse) -> None:
         try:
             more = watch.response.on_readable()
             if more and buggify.world is not None and buggify.world.strikes("pump.woken"):

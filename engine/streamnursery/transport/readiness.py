@@ -30,7 +30,7 @@ MAX_READY = 64
 _STOPPED = -inf
 
 
-class Watch:
+class WatchedResponse:
     """A response that is watched; implements `Reading`."""
 
     __slots__ = ("active", "announces", "at", "connection", "fd", "response", "source")
@@ -54,22 +54,22 @@ class Watch:
 class Readiness(Protocol):
     """A source of news about connections; one task waits on it."""
 
-    def add(self, response: Readable) -> Watch:
+    def add(self, response: Readable) -> WatchedResponse:
         """Watch `response` until the watch is stopped."""
 
-    def remove(self, watch: Watch) -> None:
-        """What `Watch.stop` calls."""
+    def remove(self, watch: WatchedResponse) -> None:
+        """What `WatchedResponse.stop` calls."""
 
-    def again(self, watch: Watch) -> None:
+    def again(self, watch: WatchedResponse) -> None:
         """It was read once and wants to be read on; asked for only if it `announces`."""
 
     async def wait(self) -> None:
         """Return when `take` may have something; a checkpoint in any case."""
 
-    def take(self) -> list[Watch]:
+    def take(self) -> list[WatchedResponse]:
         """What is ready, each once. A watch may be stopped before its turn comes."""
 
-    def watches(self) -> list[Watch]:
+    def watches(self) -> list[WatchedResponse]:
         """All that are active."""
 
     def close(self) -> None:
@@ -83,14 +83,14 @@ class EpollReadiness:
         assert sys.platform == "linux"
         self._epoll = select.epoll()
         self._fd = self._epoll.fileno()
-        self._watches: dict[int, Watch] = {}
-        self._kept: dict[Watch, None] = {}
+        self._watches: dict[int, WatchedResponse] = {}
+        self._kept: dict[WatchedResponse, None] = {}
         """Those with bytes above their descriptor."""
 
-    def add(self, response: Readable) -> Watch:
+    def add(self, response: Readable) -> WatchedResponse:
         fd = response.connection.fileno()
         assert fd is not None, "closed connections are not watched"
-        watch = Watch(self, response, fd)
+        watch = WatchedResponse(self, response, fd)
         self._epoll.register(fd, select.EPOLLIN)
         self._watches[fd] = watch
         if watch.announces:
@@ -100,14 +100,14 @@ class EpollReadiness:
             trio.lowlevel.notify_closing(self._fd)
         return watch
 
-    def remove(self, watch: Watch) -> None:
+    def remove(self, watch: WatchedResponse) -> None:
         self._kept.pop(watch, None)
         if self._watches.get(watch.fd) is watch:
             del self._watches[watch.fd]
             with suppress(OSError, ValueError):  # closed by somebody else; all of us closed
                 self._epoll.unregister(watch.fd)
 
-    def again(self, watch: Watch) -> None:
+    def again(self, watch: WatchedResponse) -> None:
         if watch.active and cast("Announcing", watch.connection).readable_at < inf:
             self._kept[watch] = None
 
@@ -120,7 +120,7 @@ class EpollReadiness:
             except trio.ClosedResourceError:
                 return  # woken by `add`, or closed
 
-    def take(self) -> list[Watch]:
+    def take(self) -> list[WatchedResponse]:
         ready = []
         for fd, _ in self._epoll.poll(0, MAX_READY):
             watch = self._watches.get(fd)
@@ -131,7 +131,7 @@ class EpollReadiness:
             self._kept.clear()
         return ready
 
-    def watches(self) -> list[Watch]:
+    def watches(self) -> list[WatchedResponse]:
         return list(self._watches.values())
 
     def close(self) -> None:
@@ -144,25 +144,25 @@ class MemoryReadiness:
     """Connections that announce themselves, in the order in which they become readable."""
 
     def __init__(self) -> None:
-        self._watches: dict[Watch, None] = {}
-        self._due: list[tuple[float, int, Watch]] = []
+        self._watches: dict[WatchedResponse, None] = {}
+        self._due: list[tuple[float, int, WatchedResponse]] = []
         """A heap. An entry whose watch has another `at` by now is void."""
         self._numbers = count()
         self._task: trio.lowlevel.Task | None = None
 
-    def add(self, response: Readable) -> Watch:
-        watch = Watch(self, response)
+    def add(self, response: Readable) -> WatchedResponse:
+        watch = WatchedResponse(self, response)
         self._watches[watch] = None
         cast("Announcing", watch.connection).on_readable = partial(self.again, watch)
         self.again(watch)
         return watch
 
-    def remove(self, watch: Watch) -> None:
+    def remove(self, watch: WatchedResponse) -> None:
         watch.at = _STOPPED
         self._watches.pop(watch, None)
         cast("Announcing", watch.connection).on_readable = None
 
-    def again(self, watch: Watch) -> None:
+    def again(self, watch: WatchedResponse) -> None:
         at = cast("Announcing", watch.connection).readable_at
         if at < watch.at:
             watch.at = at
@@ -179,16 +179,16 @@ class MemoryReadiness:
                 with trio.CancelScope(deadline=at):
                     await self._park()
 
-    def take(self) -> list[Watch]:
+    def take(self) -> list[WatchedResponse]:
         now = trio.current_time()
-        ready: list[Watch] = []
+        ready: list[WatchedResponse] = []
         while self._next() <= now and len(ready) < MAX_READY:
             watch = heappop(self._due)[2]
             watch.at = inf
             ready.append(watch)
         return ready
 
-    def watches(self) -> list[Watch]:
+    def watches(self) -> list[WatchedResponse]:
         return list(self._watches)
 
     def close(self) -> None:

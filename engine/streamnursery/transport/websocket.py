@@ -41,7 +41,7 @@ TOO_BIG = 1009
 
 
 @attrs.frozen
-class Ending:
+class WebSocketEnd:
     """How a connection ended."""
 
     code: int
@@ -58,7 +58,7 @@ def require_websockets() -> None:
         raise ConfigError(msg) from None
 
 
-class ByteStream(trio.abc.Stream):
+class WebSocketStream(trio.abc.Stream):
     """What the protocol reads from and writes to."""
 
     def __init__(self, connection: Connection) -> None:
@@ -154,7 +154,7 @@ class WebSocket:
     """An open WebSocket; its tasks run in the nursery that it was opened in."""
 
     def __init__(self, nursery: trio.Nursery, connection: Connection) -> None:
-        self.stream = ByteStream(connection)
+        self.stream = WebSocketStream(connection)
         self._nursery = nursery
         self._socket: Any = None
         self._failure: Exception | None = None
@@ -245,12 +245,12 @@ class WebSocket:
             return False
         return True
 
-    def ending(self) -> Ending:
+    def ending(self) -> WebSocketEnd:
         """How it ended, once it has."""
         reason = self._socket.closed if self._socket is not None else None
         if reason is None:
-            return Ending(NO_CLOSE, "")
-        return Ending(int(reason.code), str(reason.reason or ""))
+            return WebSocketEnd(NO_CLOSE, "")
+        return WebSocketEnd(int(reason.code), str(reason.reason or ""))
 
     def close(self) -> None:
         """At once, without a goodbye."""
@@ -278,7 +278,7 @@ class _Guarded:
         self._owner._nursery.start_soon(self._owner.run_guarded, async_fn, *args)
 
 
-def ending_error(ending: Ending, origin: Origin) -> EngineError:
+def ending_error(ending: WebSocketEnd, origin: Origin) -> EngineError:
     """What whoever used the connection is told."""
     if ending.code == TOO_BIG:
         msg = f"{origin} sent a longer message than sessions.max_message_bytes allows; raise it"

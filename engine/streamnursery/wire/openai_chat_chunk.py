@@ -78,7 +78,7 @@ class NamedChunk(Chunk, gc=False):
     model: str | None = None
 
 
-class _TextDelta(msgspec.Struct, gc=False):
+class _PlainDelta(msgspec.Struct, gc=False):
     content: str
     reasoning_content: None = None
     reasoning: None = None
@@ -88,8 +88,8 @@ class _TextDelta(msgspec.Struct, gc=False):
     function_call: None = None
 
 
-class _TextChoice(msgspec.Struct, gc=False):
-    delta: _TextDelta
+class _PlainChoice(msgspec.Struct, gc=False):
+    delta: _PlainDelta
     index: Literal[0] = 0
     finish_reason: None = None
     error: None = None
@@ -99,7 +99,7 @@ class TextChunk(msgspec.Struct, gc=False):
     """A chunk that is a piece of choice 0's text and nothing else, as most are. Its types are
     the check: what decodes needs no look at the other fields."""
 
-    choices: tuple[_TextChoice]
+    choices: tuple[_PlainChoice]
     usage: None = None
     error: None = None
     x_groq: None = None

@@ -77,7 +77,7 @@ _PATH_WORD = re.compile(r"[A-Za-z0-9_-]{1,200}")
 _WELL = frozenset({"completed", "incomplete"})
 
 
-class _Call:
+class _ToolItem:
     """A tool call as far as it has been told."""
 
     __slots__ = ("has_arguments", "id", "index", "name")
@@ -120,7 +120,7 @@ class ResponsesTurn:
         """Number of the last event before a break; the answer goes on behind it."""
         self._counts = False
         """The last event had a higher number than the one before it."""
-        self._calls: dict[object, _Call] = {}
+        self._calls: dict[object, _ToolItem] = {}
         self._said: set[tuple[Said, object]] = set()
         """Which outputs have said something, of which kind."""
         self._places: set[tuple[str, object, object]] = set()
@@ -271,13 +271,13 @@ class ResponsesTurn:
             call.has_arguments = True
             events.append(ToolCallDelta(call.index, arguments=arguments))
 
-    def _call(self, key: object) -> _Call | None:
+    def _call(self, key: object) -> _ToolItem | None:
         call = self._calls.get(key)
         if call is None:
             if len(self._calls) >= MAX_TOOL_CALLS:
                 self.failure = _too_many("tool calls", MAX_TOOL_CALLS)
                 return None
-            call = self._calls[key] = _Call(len(self._calls))
+            call = self._calls[key] = _ToolItem(len(self._calls))
         return call
 
     # The response itself. ---------------------------------------------------------------------

@@ -17,7 +17,7 @@ _LEGACY = "function_call"
 
 
 @attrs.define
-class _Call:
+class _PendingCall:
     id: str | None = None
     name: str | None = None
 
@@ -28,7 +28,7 @@ class ToolCalls:
     __slots__ = ("_by_id", "_by_place", "_calls", "_next")
 
     def __init__(self) -> None:
-        self._calls: dict[int, _Call] = {}
+        self._calls: dict[int, _PendingCall] = {}
         self._by_id: dict[str, int] = {}
         self._by_place: dict[int, int] = {}
         self._next = 0
@@ -43,7 +43,7 @@ class ToolCalls:
         index = self._index(piece, function.name, place)
         call = self._calls.get(index)
         if call is None:
-            call = self._calls[index] = _Call()
+            call = self._calls[index] = _PendingCall()
             self._next = max(self._next, index + 1)
         new_id = piece.id if piece.id and not call.id else None
         new_name = function.name if function.name and not call.name else None

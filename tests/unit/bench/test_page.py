@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamnursery.bench.charts import Axis, Series, columns, linear, lines, logarithmic
-from streamnursery.bench.figures import ALL, Stint
+from streamnursery.bench.figures import ALL, RunFigures
 from streamnursery.bench.page import page
 from streamnursery.bench.plan import Options
 from streamnursery.bench.remarks import sentences, sequential
@@ -53,7 +53,7 @@ def report(
                         gaps=array("d", [0.4, 0.4]),
                     )
                 )
-            stint = Stint({ALL: tally, "m": tally}, 4.0, 3.9, 4.0, 0.2)
+            stint = RunFigures({ALL: tally, "m": tally}, 4.0, 3.9, 4.0, 0.2)
             levels.append(Level(target, Concurrency(load), (stint,)))
     options = Options(count=requests, slo=parse("ttft.p99<1s"))
     result = Result(tuple(levels), options, None, all_doubts(levels, 1))

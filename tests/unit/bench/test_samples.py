@@ -3,7 +3,7 @@ from array import array
 
 import pytest
 
-from streamnursery.bench.figures import ALL, Stint, numbers, spread, summary, value_of
+from streamnursery.bench.figures import ALL, RunFigures, numbers, spread, summary, value_of
 from streamnursery.bench.samples import CANCELLED, FAILED, OK, Sample, Tally, keeps
 from streamnursery.bench.terms import parse
 
@@ -94,8 +94,8 @@ def test_a_tally_survives_its_way_from_a_worker_and_merges() -> None:
 def test_stints_of_two_workers_are_one() -> None:
     tally = Tally()
     tally.add(sample())
-    one = Stint({ALL: tally, "a": tally}, 2.0, 1.0, 3.0, 0.001, 0.1, 4)
-    two = Stint.unpacked(json.loads(json.dumps(attrs_changed(one).packed())))
+    one = RunFigures({ALL: tally, "a": tally}, 2.0, 1.0, 3.0, 0.001, 0.1, 4)
+    two = RunFigures.unpacked(json.loads(json.dumps(attrs_changed(one).packed())))
     joined = one.joined(two)
     assert joined.tallies[ALL].requests == 2
     assert set(joined.tallies) == {ALL, "a", "b"}
@@ -103,8 +103,8 @@ def test_stints_of_two_workers_are_one() -> None:
     assert joined.lag_p99 == 0.001
 
 
-def attrs_changed(stint: Stint) -> Stint:
-    return Stint(
+def attrs_changed(stint: RunFigures) -> RunFigures:
+    return RunFigures(
         {ALL: stint.tallies[ALL], "b": stint.tallies["a"]},
         *(1.0, stint.cpu_seconds, stint.wall_seconds, None, 0.2, stint.connections_opened),
     )
@@ -129,7 +129,9 @@ def test_repetitions_say_how_sure_they_are() -> None:
 def test_a_summary_has_every_figure_and_is_json() -> None:
     tally = Tally()
     tally.add(sample())
-    found = json.loads(json.dumps(summary([Stint({ALL: tally}, 2.0), Stint({ALL: tally}, 4.0)])))
+    found = json.loads(
+        json.dumps(summary([RunFigures({ALL: tally}, 2.0), RunFigures({ALL: tally}, 4.0)]))
+    )
     assert found["requests"] == 2
     assert found["times"]["e2e"]["p50"] == pytest.approx(4.5)
     assert found["numbers"]["rps"]["ci95"] is not None

@@ -1,6 +1,6 @@
 import pytest
 
-from streamnursery.bench.terms import MAX_TERMS, TermError, parse
+from streamnursery.bench.terms import MAX_TERMS, ThresholdError, parse
 
 
 def test_terms_are_read_with_their_units() -> None:
@@ -46,11 +46,11 @@ def test_percentiles_may_have_a_fraction() -> None:
     ],
 )
 def test_what_cannot_be_read_says_what_would_be_right(text: str, says: str) -> None:
-    with pytest.raises(TermError, match=says):
+    with pytest.raises(ThresholdError, match=says):
         parse(text)
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    with pytest.raises(TermError) as caught:
+    with pytest.raises(ThresholdError) as caught:
         parse("ttft<1s,nope.p50<1s,rps>1")
     assert len(str(caught.value).splitlines()) == 2

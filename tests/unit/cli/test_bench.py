@@ -5,7 +5,7 @@ import json
 import pytest
 
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Ramp
-from streamnursery.bench.stint import Watch
+from streamnursery.bench.stint import RunMonitor
 from streamnursery.cli import bench_plan
 from streamnursery.cli.bench_screen import share
 from streamnursery.cli.entry import build_parser
@@ -123,7 +123,7 @@ def test_a_file_that_is_no_result_is_refused(command: Command, text: str) -> Non
 
 
 def test_the_bar_shows_how_much_is_behind() -> None:
-    watch = Watch()
+    watch = RunMonitor()
     assert share(watch) == 0
     watch.total, watch.done = 4, 1
     assert share(watch) == 0.25

@@ -4,10 +4,10 @@ from streamnursery.core.recovery.breaker import (
     TRANSITIONS,
     Breaker,
     BreakerPolicy,
+    BreakerSignal,
+    CallOutcome,
     Circuit,
     Generation,
-    Outcome,
-    Signal,
     verdict,
 )
 from streamnursery.values import errors
@@ -15,7 +15,12 @@ from streamnursery.values import errors
 POLICY = BreakerPolicy(
     window=10, min_calls=4, failure_rate=0.5, slow_rate=0.75, slow_after=2, open_for=5, probes=2
 )
-OK, SLOW, BAD, GONE = Outcome.SUCCESS, Outcome.SLOW, Outcome.FAILURE, Outcome.IGNORED
+OK, SLOW, BAD, GONE = (
+    CallOutcome.SUCCESS,
+    CallOutcome.SLOW,
+    CallOutcome.FAILURE,
+    CallOutcome.IGNORED,
+)
 
 
 def admitted(breaker: Breaker, now: float) -> Generation:
@@ -24,7 +29,7 @@ def admitted(breaker: Breaker, now: float) -> Generation:
     return generation
 
 
-def call(breaker: Breaker, *outcomes: Outcome, now: float = 0) -> None:
+def call(breaker: Breaker, *outcomes: CallOutcome, now: float = 0) -> None:
     for outcome in outcomes:
         breaker.report(admitted(breaker, now), outcome, now)
 
@@ -45,7 +50,7 @@ def half_open() -> Breaker:
 
 def test_every_circuit_can_be_left() -> None:
     assert {circuit for circuit, _ in TRANSITIONS} == set(Circuit) == set(TRANSITIONS.values())
-    assert {signal for _, signal in TRANSITIONS} == set(Signal)
+    assert {signal for _, signal in TRANSITIONS} == set(BreakerSignal)
 
 
 def test_half_of_the_calls_failing_opens_the_circuit() -> None:
@@ -235,7 +240,7 @@ def test_a_rate_is_a_share_and_not_a_percentage(value: float) -> None:
     ],
 )
 def test_an_error_says_something_about_its_route_or_nothing(
-    error: errors.EngineError | None, expected: Outcome
+    error: errors.EngineError | None, expected: CallOutcome
 ) -> None:
     assert verdict(POLICY, error, waited=1) is expected
 

@@ -1,29 +1,29 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.core.recovery.call_window import SLICES, CallWindow, Tally
+from streamnursery.core.recovery.call_window import SLICES, CallCounts, CallWindow
 
 
 def test_calls_of_the_last_seconds_are_counted() -> None:
     window = CallWindow(10)
     window.add(0.0, calls=1, failures=1)
     window.add(5.0, calls=1, slow=1)
-    assert window.tally(9.9) == Tally(2, 1, 1)
-    assert window.tally(10.0) == Tally(1, 0, 1)
-    assert window.tally(15.0) == Tally()
+    assert window.tally(9.9) == CallCounts(2, 1, 1)
+    assert window.tally(10.0) == CallCounts(1, 0, 1)
+    assert window.tally(15.0) == CallCounts()
 
 
 def test_a_long_silence_forgets_everything() -> None:
     window = CallWindow(10)
     window.add(0, calls=7)
-    assert window.tally(1e15) == Tally()
+    assert window.tally(1e15) == CallCounts()
 
 
 def test_a_cleared_window_is_empty() -> None:
     window = CallWindow(10)
     window.add(0, calls=7)
     window.clear()
-    assert window.tally(0) == Tally()
+    assert window.tally(0) == CallCounts()
 
 
 @given(
@@ -40,6 +40,6 @@ def test_the_window_remembers_what_a_list_of_all_calls_would(
         seen.append((now, failed, slow))
         window.add(float(now), calls=1, failures=failed, slow=slow)
         lately = [c for c in seen if c[0] // width > now // width - SLICES]
-        assert window.tally(float(now)) == Tally(
+        assert window.tally(float(now)) == CallCounts(
             len(lately), sum(c[1] for c in lately), sum(c[2] for c in lately)
         )

@@ -5,17 +5,17 @@ import pytest
 
 from streamnursery.core.recovery.next_step import Position
 from streamnursery.core.routing.downgrade import downgrade
-from streamnursery.core.routing.route_plan import Plan, Role, Stop
+from streamnursery.core.routing.route_plan import PlannedRoute, Role, RoutePlan
 from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.settings import Route
 
 
-def stop(name: str, model: str) -> Stop:
-    return Stop(Route(name, model), model, Role.PRIMARY, name, Retries(), Patience())
+def stop(name: str, model: str) -> PlannedRoute:
+    return PlannedRoute(Route(name, model), model, Role.PRIMARY, name, Retries(), Patience())
 
 
 FIRST, BACKUP, OTHER, THIRD = stop("a", "m"), stop("b", "m"), stop("c", "n"), stop("d", "o")
-PLAN = Plan("m", (FIRST, BACKUP, OTHER, THIRD))
+PLAN = RoutePlan("m", (FIRST, BACKUP, OTHER, THIRD))
 
 
 def test_the_next_model_is_asked_and_never_a_backup_of_the_same_one() -> None:
@@ -34,7 +34,7 @@ def test_the_next_model_is_asked_and_never_a_backup_of_the_same_one() -> None:
     ],
 )
 def test_dearer_models_and_barred_accounts_are_passed(
-    dearer: set[str], barred: set[str], goes: Stop | None
+    dearer: set[str], barred: set[str], goes: PlannedRoute | None
 ) -> None:
     position = Position(PLAN, barred=frozenset(barred))
     step = downgrade(position, lambda stop: stop.model in dearer)
@@ -42,7 +42,7 @@ def test_dearer_models_and_barred_accounts_are_passed(
 
 
 def test_a_model_may_allow_dearer_ones() -> None:
-    plan = Plan("m", (attrs.evolve(FIRST, downgrade_dearer=True), OTHER))
+    plan = RoutePlan("m", (attrs.evolve(FIRST, downgrade_dearer=True), OTHER))
     step = downgrade(Position(plan), lambda _: True)
     assert step is not None
     assert step.position.stop == OTHER

@@ -12,7 +12,7 @@ from streamnursery.core.recovery.hedging import (
     hedge_stops,
 )
 from streamnursery.core.recovery.next_step import Position
-from streamnursery.core.routing.route_plan import Plan, Role, Stop
+from streamnursery.core.routing.route_plan import PlannedRoute, Role, RoutePlan
 from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.settings import Route
 
@@ -84,13 +84,13 @@ def _p99(seconds: list[float]) -> float:
     return sorted(seconds)[int(0.99 * len(seconds))]
 
 
-def stop(name: str, model: str = "m") -> Stop:
-    return Stop(Route(name, model), model, Role.PRIMARY, name, Retries(), Patience())
+def stop(name: str, model: str = "m") -> PlannedRoute:
+    return PlannedRoute(Route(name, model), model, Role.PRIMARY, name, Retries(), Patience())
 
 
 def test_a_hedge_asks_the_same_model_further_on_and_then_here() -> None:
     here, spare, barred, other = stop("a"), stop("b"), stop("c"), stop("d", "other")
-    plan = Plan("m", (here, spare, barred, other))
+    plan = RoutePlan("m", (here, spare, barred, other))
     position = Position(plan, barred=frozenset(["c"]))
     assert list(hedge_stops(position)) == [spare, here]
     assert list(hedge_stops(position.at_stop(spare))) == [spare]
@@ -99,6 +99,6 @@ def test_a_hedge_asks_the_same_model_further_on_and_then_here() -> None:
 
 def test_a_position_knows_where_a_hedge_has_been() -> None:
     here, spare = stop("a"), stop("b")
-    position = Position(Plan("m", (here, spare)), attempts=2)
+    position = Position(RoutePlan("m", (here, spare)), attempts=2)
     assert position.having_visited("b").at_stop(spare).new_here is False
     assert position.at_stop(here) is position

@@ -19,11 +19,11 @@ from streamnursery.core.recovery.next_step import (
     GiveUp,
     NextRoute,
     Position,
+    RetryScope,
     Step,
     TryAgain,
-    Way,
 )
-from streamnursery.core.routing.route_plan import Plan, Role, Stop
+from streamnursery.core.routing.route_plan import PlannedRoute, Role, RoutePlan
 from streamnursery.values.completion import Choice, Partial, ToolCall
 from streamnursery.values.policy import AssistantPrefix, OnInterrupt, Patience, Retries, ladder
 from streamnursery.values.request import ChatRequest
@@ -31,13 +31,13 @@ from streamnursery.values.settings import Route
 from streamnursery.values.usage import Usage
 
 
-def stop(name: str, prefix: AssistantPrefix = "off") -> Stop:
-    return Stop(Route(name, "m"), "m", Role.PRIMARY, name, Retries(), Patience(), prefix)
+def stop(name: str, prefix: AssistantPrefix = "off") -> PlannedRoute:
+    return PlannedRoute(Route(name, "m"), "m", Role.PRIMARY, name, Retries(), Patience(), prefix)
 
 
 HERE, SPARE = stop("here"), stop("spare", "message")
-PLAN = Plan("m", (HERE, SPARE))
-LOST = Failure("ConnectionLostError", Way.BACKUP_FIRST, retryable=True)
+PLAN = RoutePlan("m", (HERE, SPARE))
+LOST = Failure("ConnectionLostError", RetryScope.BACKUP_FIRST, retryable=True)
 
 
 def broken(**changes: Any) -> Broken:
@@ -153,9 +153,9 @@ def test_reported_reasoning_counts_as_reasoning() -> None:
 
 
 def test_a_rung_is_given_up_when_the_question_itself_is_refused() -> None:
-    content = Failure("ContentError 400", Way.NOWHERE, retryable=False)
-    gone = Failure("ModelError 404", Way.HERE_FIRST, retryable=False)
-    busy = Failure("ServerError 503", Way.BACKUP_FIRST, retryable=True)
+    content = Failure("ContentError 400", RetryScope.NOWHERE, retryable=False)
+    gone = Failure("ModelError 404", RetryScope.HERE_FIRST, retryable=False)
+    busy = Failure("ServerError 503", RetryScope.BACKUP_FIRST, retryable=True)
     assert refused_for_good("restart", content)
     assert refused_for_good("resume", gone)
     assert not refused_for_good("continue", gone)

@@ -7,19 +7,19 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from streamnursery.core.sessions.outbox import Entry, Outbox
+from streamnursery.core.sessions.outbox import Outbox, OutboxMessage
 from streamnursery.values.session import Pending, SendOutcome
 
 D, R, U = SendOutcome.DELIVERED, SendOutcome.REFUSED, SendOutcome.UNKNOWN
 
 
-def entries(outbox: Outbox, *names: str, repeatable: bool = False) -> list[Entry]:
-    made = [Entry(name.encode(), repeatable) for name in names]
+def entries(outbox: Outbox, *names: str, repeatable: bool = False) -> list[OutboxMessage]:
+    made = [OutboxMessage(name.encode(), repeatable) for name in names]
     assert all(outbox.accept(entry) for entry in made)
     return made
 
 
-def write(outbox: Outbox, end: int) -> Entry:
+def write(outbox: Outbox, end: int) -> OutboxMessage:
     entry = outbox.take()
     assert entry is not None
     entry.end = end
@@ -83,9 +83,9 @@ def test_a_message_withdrawn_is_not_sent_and_one_under_way_stays() -> None:
 @pytest.mark.parametrize("policy", ["wait", "refuse", "drop_oldest"])
 def test_bounds_hold_in_number_and_bytes_and_a_large_one_has_its_turn(policy: str) -> None:
     outbox = Outbox(Pending(max_messages=3, max_bytes=10, when_full=policy))  # type: ignore[arg-type]
-    huge = Entry(b"x" * 50, False)
+    huge = OutboxMessage(b"x" * 50, False)
     assert outbox.accept(huge)
-    accepted = outbox.accept(Entry(b"y", False))
+    accepted = outbox.accept(OutboxMessage(b"y", False))
     assert accepted == (policy == "drop_oldest")
     assert huge.outcome is (R if accepted else None)
 
@@ -96,17 +96,17 @@ class OutboxMachine(RuleBasedStateMachine):
     @initialize(policy=st.sampled_from(("refuse", "drop_oldest")), most=st.integers(1, 6))
     def begin(self, policy: str, most: int) -> None:
         self.outbox = Outbox(Pending(max_messages=most, max_bytes=60, when_full=policy))  # type: ignore[arg-type]
-        self.made: list[Entry] = []
+        self.made: list[OutboxMessage] = []
         self.settled: Counter[int] = Counter()
-        self.sent: list[Entry] = []
+        self.sent: list[OutboxMessage] = []
         self.queued = 0
 
-    def _settled(self, entry: Entry) -> None:
+    def _settled(self, entry: OutboxMessage) -> None:
         self.settled[id(entry)] += 1
 
     @rule(size=st.integers(1, 30), repeatable=st.booleans())
     def send(self, size: int, repeatable: bool) -> None:
-        entry = Entry(b"x" * size, repeatable, self._settled)
+        entry = OutboxMessage(b"x" * size, repeatable, self._settled)
         if self.outbox.accept(entry):
             self.made.append(entry)
 

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from streamnursery.core.sessions.reconnect import (
     RETRYABLE_CODES,
-    Again,
-    Enough,
+    ConnectAgain,
     Restarts,
+    StopReconnecting,
     wait_before,
 )
 from streamnursery.values.session import Reconnect
@@ -40,16 +40,16 @@ def test_the_attempts_are_those_of_the_policy_and_begin_anew_with_a_connection()
     restarts = Restarts(Reconnect(attempts=3, jitter=0.0))
     for _ in range(2):
         delays = [restarts.next_attempt(0.5) for _ in range(3)]
-        assert delays == [Again(1.0), Again(2.0), Again(4.0)]
-        assert isinstance(restarts.next_attempt(0.5), Enough)
+        assert delays == [ConnectAgain(1.0), ConnectAgain(2.0), ConnectAgain(4.0)]
+        assert isinstance(restarts.next_attempt(0.5), StopReconnecting)
         restarts.opened()
 
 
 def test_what_a_server_asks_for_is_a_floor_up_to_a_cap() -> None:
     restarts = Restarts(Reconnect(jitter=0.0, retry_after_cap=60.0))
-    assert restarts.next_attempt(0.0, 20.0) == Again(20.0)
-    assert restarts.next_attempt(0.0, 0.5) == Again(2.0)
-    assert isinstance(restarts.next_attempt(0.0, 61.0), Enough)
+    assert restarts.next_attempt(0.0, 20.0) == ConnectAgain(20.0)
+    assert restarts.next_attempt(0.0, 0.5) == ConnectAgain(2.0)
+    assert isinstance(restarts.next_attempt(0.0, 61.0), StopReconnecting)
     assert restarts.attempt == 2
 
 

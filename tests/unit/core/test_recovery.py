@@ -13,7 +13,7 @@ from streamnursery.core.recovery.next_step import (
     TryAgain,
     next_step,
 )
-from streamnursery.core.routing.route_plan import Plan, Role, Stop
+from streamnursery.core.routing.route_plan import PlannedRoute, Role, RoutePlan
 from streamnursery.values import errors
 from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.settings import Route
@@ -22,17 +22,19 @@ RETRIES = Retries(attempts=3, base=1, cap=30, retry_after_cap=120)
 PLENTY = dict.fromkeys("abc", 100.0)
 
 
-def stop(place: str, model: str = "", account: str = "", retries: Retries = RETRIES) -> Stop:
+def stop(
+    place: str, model: str = "", account: str = "", retries: Retries = RETRIES
+) -> PlannedRoute:
     """`place` is written `endpoint/model`."""
     endpoint, _, wire = place.partition("/")
-    return Stop(
+    return PlannedRoute(
         Route(endpoint, wire), model or wire, Role.BACKUP, account or endpoint, retries, Patience()
     )
 
 
-def at(*places: str | Stop) -> Position:
+def at(*places: str | PlannedRoute) -> Position:
     stops = tuple(stop(place) if isinstance(place, str) else place for place in places)
-    return Position(Plan("m", stops))
+    return Position(RoutePlan("m", stops))
 
 
 def step(

@@ -3,19 +3,19 @@ from math import inf, nan
 import pytest
 
 from streamnursery.core.recovery.breaker import BreakerPolicy, Circuit
-from streamnursery.core.recovery.circuit_gate import MAX_PAUSE, Closed, RouteGate, Visit
+from streamnursery.core.recovery.circuit_gate import MAX_PAUSE, BreakerPermit, CircuitGate, Closed
 from streamnursery.values import errors
 
 POLICY = BreakerPolicy(min_calls=2, slow_after=2, slow_rate=0.5, open_for=5, probes=1)
 
 
-def visit(gate: RouteGate, now: float = 0) -> Visit:
+def visit(gate: CircuitGate, now: float = 0) -> BreakerPermit:
     entered = gate.enter(now)
-    assert isinstance(entered, Visit)
+    assert isinstance(entered, BreakerPermit)
     return entered
 
 
-def fail(gate: RouteGate, now: float = 0) -> None:
+def fail(gate: CircuitGate, now: float = 0) -> None:
     visit(gate, now).ended(errors.ConnectError(""), now)
 
 
@@ -23,26 +23,26 @@ def fail(gate: RouteGate, now: float = 0) -> None:
     "error", [errors.RateLimitedError("", retry_after=3), errors.ServerError("", retry_after=3)]
 )
 def test_a_provider_that_asks_for_a_pause_asks_it_of_everybody(error: errors.EngineError) -> None:
-    gate = RouteGate()
+    gate = CircuitGate()
     visit(gate).ended(error, now=1)
     assert gate.enter(2) == Closed(4, paused=True)
-    assert isinstance(gate.enter(4), Visit)
+    assert isinstance(gate.enter(4), BreakerPermit)
 
 
 def test_a_wait_that_other_errors_name_is_no_pause_of_the_route() -> None:
-    gate = RouteGate()
+    gate = CircuitGate()
     visit(gate).ended(errors.QuotaError("", retry_after=3), now=1)
-    assert isinstance(gate.enter(2), Visit)
+    assert isinstance(gate.enter(2), BreakerPermit)
 
 
 def test_a_429_without_a_date_pauses_nobody() -> None:
-    gate = RouteGate()
+    gate = CircuitGate()
     visit(gate).ended(errors.RateLimitedError(""), now=1)
-    assert isinstance(gate.enter(1), Visit)
+    assert isinstance(gate.enter(1), BreakerPermit)
 
 
 def test_a_pause_only_grows() -> None:
-    gate = RouteGate()
+    gate = CircuitGate()
     gate.pause(10, now=0)
     gate.pause(2, now=1)
     assert gate.paused_until == 10
@@ -50,20 +50,20 @@ def test_a_pause_only_grows() -> None:
 
 @pytest.mark.parametrize("seconds", [1e35, inf])
 def test_t20_an_absurd_header_does_not_close_a_route_for_good(seconds: float) -> None:
-    gate = RouteGate()
+    gate = CircuitGate()
     gate.pause(seconds, now=5)
     assert gate.paused_until == 5 + MAX_PAUSE
 
 
 @pytest.mark.parametrize("seconds", [nan, -5.0, 0.0])
 def test_t20_a_pause_of_nothing_is_none(seconds: float) -> None:
-    gate = RouteGate()
+    gate = CircuitGate()
     gate.pause(seconds, now=5)
-    assert isinstance(gate.enter(5), Visit)
+    assert isinstance(gate.enter(5), BreakerPermit)
 
 
 def test_an_open_breaker_closes_the_gate() -> None:
-    gate = RouteGate(POLICY)
+    gate = CircuitGate(POLICY)
     fail(gate)
     fail(gate)
     closed = gate.enter(1)
@@ -73,7 +73,7 @@ def test_an_open_breaker_closes_the_gate() -> None:
 
 
 def test_looking_in_is_not_entering() -> None:
-    gate = RouteGate(POLICY)
+    gate = CircuitGate(POLICY)
     assert gate.peek(0) is None
     fail(gate)
     fail(gate)
@@ -87,7 +87,7 @@ def test_looking_in_is_not_entering() -> None:
 
 
 def test_a_call_is_settled_at_its_first_token() -> None:
-    gate = RouteGate(POLICY)
+    gate = CircuitGate(POLICY)
     fail(gate)
     fail(gate)
     probe = visit(gate, 5)
@@ -99,14 +99,14 @@ def test_a_call_is_settled_at_its_first_token() -> None:
 
 
 def test_a_late_first_token_is_slow() -> None:
-    gate = RouteGate(POLICY)
+    gate = CircuitGate(POLICY)
     for _ in range(2):
         visit(gate).answered(2.5)
     assert gate.breaker.circuit is Circuit.OPEN
 
 
 def test_a_stream_that_breaks_after_its_first_token_is_a_failure() -> None:
-    gate = RouteGate(POLICY)
+    gate = CircuitGate(POLICY)
     streams = [visit(gate), visit(gate)]
     for stream in streams:
         stream.answered(1)
@@ -115,7 +115,7 @@ def test_a_stream_that_breaks_after_its_first_token_is_a_failure() -> None:
 
 
 def test_a_stream_that_we_left_after_its_first_token_stays_a_success() -> None:
-    gate = RouteGate(POLICY)
+    gate = CircuitGate(POLICY)
     stream = visit(gate)
     stream.answered(1)
     stream.ended(errors.StreamCancelledError(""), 2)
@@ -125,7 +125,7 @@ def test_a_stream_that_we_left_after_its_first_token_stays_a_success() -> None:
 
 
 def test_leaving_gives_the_probe_back_once() -> None:
-    gate = RouteGate(POLICY)
+    gate = CircuitGate(POLICY)
     fail(gate)
     fail(gate)
     probe = visit(gate, 5)
@@ -137,7 +137,7 @@ def test_leaving_gives_the_probe_back_once() -> None:
 
 
 def test_what_is_told_after_the_end_is_ignored() -> None:
-    gate = RouteGate(POLICY)
+    gate = CircuitGate(POLICY)
     call = visit(gate)
     call.ended(errors.ConnectError(""), 1)
     call.ended(errors.ConnectError(""), 1)
@@ -147,14 +147,14 @@ def test_what_is_told_after_the_end_is_ignored() -> None:
 
 
 def test_the_gate_hands_out_dice_that_do_not_repeat() -> None:
-    gate = RouteGate(offset=0.25)
+    gate = CircuitGate(offset=0.25)
     dice = [gate.dice() for _ in range(1000)]
     assert len(set(dice)) == 1000
     assert all(0 <= die < 1 for die in dice)
 
 
 def test_statistics_tell_pause_and_breaker() -> None:
-    gate = RouteGate()
+    gate = CircuitGate()
     assert gate.statistics(0).paused_until is None
     gate.pause(3, now=0)
     assert gate.statistics(1).paused_until == 3

@@ -1,6 +1,6 @@
 import pytest
 
-from streamnursery.core.routing.route_plan import Plan, Role, plan
+from streamnursery.core.routing.route_plan import Role, RoutePlan, plan
 from streamnursery.values.errors import ConfigError
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.policy import Patience, Retries
@@ -30,7 +30,7 @@ def config(*models: ModelSettings, endpoints: tuple[Endpoint, ...] = ()) -> Engi
     )
 
 
-def planned(settings: EngineConfig, name: str, request: ChatRequest | None = None) -> Plan:
+def planned(settings: EngineConfig, name: str, request: ChatRequest | None = None) -> RoutePlan:
     def routes(wanted: str) -> tuple[Route, ...]:
         known = settings.models.get(wanted)
         if known is not None:
@@ -47,7 +47,7 @@ def planned(settings: EngineConfig, name: str, request: ChatRequest | None = Non
     )
 
 
-def walk(it: Plan) -> list[str]:
+def walk(it: RoutePlan) -> list[str]:
     return [str(stop.route) for stop in it.stops]
 
 

@@ -12,7 +12,7 @@ from streamnursery.core.routing.router import (
     STRATEGIES,
     Candidate,
     Needs,
-    NobodyError,
+    NoCandidateError,
     choose,
     lacks,
 )
@@ -87,7 +87,7 @@ def test_unknown_figures_are_the_worst_and_unknown_quality_the_middle() -> None:
 
 
 def test_nobody_who_can_do_it_is_told_with_what_each_lacks() -> None:
-    with pytest.raises(NobodyError, match="all of its routes are down"):
+    with pytest.raises(NoCandidateError, match="all of its routes are down"):
         choose(PROMPT, [attrs.evolve(DEMO[0], available=False)])
 
 
@@ -136,7 +136,7 @@ def test_the_chosen_model_always_has_what_the_task_cannot_do_without(
     everybody = {c.name for c in crowd}
     able = {c.name for c in crowd if lacks(needs, c) is None}
     if not able:
-        with pytest.raises(NobodyError) as caught:
+        with pytest.raises(NoCandidateError) as caught:
             choose(needs, crowd)
         assert caught.value.left_out.keys() == everybody
         return
@@ -151,6 +151,6 @@ def test_the_chosen_model_always_has_what_the_task_cannot_do_without(
 def test_the_order_of_the_candidates_decides_nothing(needs: Needs, crowd: list[Candidate]) -> None:
     try:
         first = choose(needs, crowd)
-    except NobodyError:
+    except NoCandidateError:
         return
     assert choose(needs, crowd[::-1]).order == first.order

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from streamnursery.simulator.request_parser import (
     MAX_HEAD,
     ClientGoneError,
-    Inbox,
     RefusedError,
     RequestHead,
+    RequestParser,
 )
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n"
@@ -17,7 +17,7 @@ POST = b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\nX-Y:  z \r\n\r\
 CHUNKED = b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
 
 
-def receive(inbox: Inbox, chunks: list[bytes]) -> list[tuple[RequestHead, bytes]]:
+def receive(inbox: RequestParser, chunks: list[bytes]) -> list[tuple[RequestHead, bytes]]:
     """Every message in `chunks`."""
     found: list[tuple[RequestHead, bytes]] = []
     head, body = None, b""
@@ -43,7 +43,7 @@ def test_messages_do_not_depend_on_how_they_were_cut(data: st.DataObject) -> Non
     whole = POST + GET + CHUNKED
     cuts = sorted(data.draw(st.sets(st.integers(1, len(whole) - 1), max_size=10)))
     edges = zip([0, *cuts], [*cuts, len(whole)], strict=True)
-    found = receive(Inbox(), [whole[a:b] for a, b in edges])
+    found = receive(RequestParser(), [whole[a:b] for a, b in edges])
     assert [(head.method, head.target, body) for head, body in found] == [
         ("POST", "/v1/x", b"hello world"),
         ("GET", "/v1/models", b""),
@@ -56,7 +56,7 @@ def test_messages_do_not_depend_on_how_they_were_cut(data: st.DataObject) -> Non
 def test_any_bytes_are_requests_or_are_refused(junk: bytes) -> None:
     status = 200
     try:
-        receive(Inbox(), [junk])
+        receive(RequestParser(), [junk])
     except RefusedError as error:
         status = error.status
     assert status in (200, 400, 501)
@@ -75,7 +75,7 @@ def test_any_bytes_are_requests_or_are_refused(junk: bytes) -> None:
     ],
 )
 def test_nonsense_is_refused_with_its_status(request_bytes: bytes, status: int) -> None:
-    inbox = Inbox()
+    inbox = RequestParser()
     inbox.feed(request_bytes)
     with pytest.raises(RefusedError) as caught:
         inbox.head()
@@ -84,7 +84,7 @@ def test_nonsense_is_refused_with_its_status(request_bytes: bytes, status: int) 
 
 @pytest.mark.parametrize("begun", [b"", b"GET / HT", POST[:-3]])
 def test_a_client_that_ends_in_the_middle_is_gone(begun: bytes) -> None:
-    inbox = Inbox()
+    inbox = RequestParser()
     if begun:
         inbox.feed(begun)
     if inbox.head() is not None:
@@ -106,7 +106,7 @@ def test_a_client_that_ends_in_the_middle_is_gone(begun: bytes) -> None:
 def test_the_client_may_end_the_connection_with_its_message(
     version: str, header: str, keeps: bool
 ) -> None:
-    inbox = Inbox()
+    inbox = RequestParser()
     inbox.feed(f"GET / HTTP/{version}\r\nhost: a\r\n{header}\r\n\r\n".encode())
     head = inbox.head()
     assert head is not None
@@ -114,13 +114,13 @@ def test_the_client_may_end_the_connection_with_its_message(
 
 
 def test_a_head_shows_no_header_in_its_repr() -> None:
-    inbox = Inbox()
+    inbox = RequestParser()
     inbox.feed(b"GET /?key=canary HTTP/1.1\r\nhost: a\r\nauthorization: canary\r\n\r\n")
     assert "canary" not in repr(inbox.head())
 
 
 def test_a_client_may_wait_for_a_hundred() -> None:
-    inbox = Inbox()
+    inbox = RequestParser()
     inbox.feed(b"POST / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\ncontent-length: 2\r\n\r\n")
     assert inbox.head() is not None
     assert inbox.wants_continue

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from streamnursery.simulator import (
     CallTool,
-    Choice,
     Provider,
     Reasoning,
     Refuse,
     Reply,
+    ReplyChoice,
     Respond,
     Script,
 )
@@ -56,7 +56,7 @@ def reply(
     return make_reply(asked, faults, lengths, salt)
 
 
-def only(asked: Question, *script: Any, **options: Any) -> Choice:
+def only(asked: Question, *script: Any, **options: Any) -> ReplyChoice:
     (choice,) = reply(asked, *script, **options).choices
     return choice
 

@@ -4,7 +4,13 @@ import pytest
 import trio
 
 from streamnursery.simulator import Link, pipe
-from streamnursery.transport.websocket import BACKLOG, MAX_CONTROL, ByteStream, Ending, ending_error
+from streamnursery.transport.websocket import (
+    BACKLOG,
+    MAX_CONTROL,
+    WebSocketEnd,
+    WebSocketStream,
+    ending_error,
+)
 from streamnursery.values.errors import ConnectionLostError, TooLargeError
 from streamnursery.values.origin import Origin
 
@@ -15,7 +21,7 @@ async def test_what_was_handed_over_is_counted_and_never_too_low(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     ours, theirs = pipe(Link(window=1000))
-    stream = ByteStream(ours)
+    stream = WebSocketStream(ours)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.flush_forever)
         await stream.send_all(b"x" * 5000)
@@ -34,7 +40,7 @@ async def test_a_long_message_waits_for_its_peer_and_pongs_wait_behind_it(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     ours, _theirs = pipe()
-    stream = ByteStream(ours)
+    stream = WebSocketStream(ours)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.flush_forever)
         await stream.send_all(b"x" * 20_000_000)
@@ -51,7 +57,7 @@ async def test_a_peer_that_pings_and_never_reads_is_hung_up_on(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     ours, _theirs = pipe(Link(window=10))
-    stream = ByteStream(ours)
+    stream = WebSocketStream(ours)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(stream.flush_forever)
         with pytest.raises(trio.BrokenResourceError):
@@ -65,7 +71,7 @@ async def test_a_broken_connection_is_a_broken_stream(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     ours, theirs = pipe()
-    stream = ByteStream(ours)
+    stream = WebSocketStream(ours)
     theirs.reset()
     with pytest.raises(trio.BrokenResourceError):
         await stream.receive_some()
@@ -73,10 +79,10 @@ async def test_a_broken_connection_is_a_broken_stream(
 
 
 def test_endings_are_errors_that_say_why_and_keep_the_peers_words_apart() -> None:
-    lost = ending_error(Ending(1006, ""), ORIGIN)
+    lost = ending_error(WebSocketEnd(1006, ""), ORIGIN)
     assert isinstance(lost, ConnectionLostError)
     assert lost.retryable
-    told = ending_error(Ending(4000, "a prompt?"), ORIGIN)
+    told = ending_error(WebSocketEnd(4000, "a prompt?"), ORIGIN)
     assert (told.code, told.body) == ("4000", "a prompt?")
     assert "prompt" not in str(told)
-    assert isinstance(ending_error(Ending(1009, "x"), ORIGIN), TooLargeError)
+    assert isinstance(ending_error(WebSocketEnd(1009, "x"), ORIGIN), TooLargeError)

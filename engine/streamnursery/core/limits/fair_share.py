@@ -27,7 +27,7 @@ Weight: TypeAlias = Callable[[str], float]
 
 
 @attrs.define(eq=False)
-class Ticket:
+class QueueTicket:
     """A place in the queue. `rank` stays with a request through its retries."""
 
     lane: Hashable
@@ -70,14 +70,14 @@ class _Flow:
 
     tenant: str
     tag: float
-    heap: list[tuple[float, int, Ticket]] = attrs.field(factory=list)
+    heap: list[tuple[float, int, QueueTicket]] = attrs.field(factory=list)
     live: int = 0
 
-    def push(self, ticket: Ticket) -> None:
+    def push(self, ticket: QueueTicket) -> None:
         heapq.heappush(self.heap, (ticket.deadline, ticket.rank[1], ticket))
         self.live += 1
 
-    def head(self) -> Ticket:
+    def head(self) -> QueueTicket:
         """The next one; there is one."""
         while self.heap[0][2].cancelled:
             heapq.heappop(self.heap)
@@ -100,7 +100,7 @@ class FairQueue:
         self._heap: list[tuple[float, int, _Flow]] = []
         self._tags = Tags()
 
-    def push(self, ticket: Ticket) -> None:
+    def push(self, ticket: QueueTicket) -> None:
         flow = self._flows.get(ticket.tenant)
         if flow is None:
             flow = _Flow(ticket.tenant, self._tags.start(ticket.tenant))
@@ -109,7 +109,7 @@ class FairQueue:
         flow.push(ticket)
         self.live += 1
 
-    def head(self) -> Ticket:
+    def head(self) -> QueueTicket:
         """The next one; there is one."""
         while True:
             tag, _, flow = self._heap[0]
@@ -117,7 +117,7 @@ class FairQueue:
                 return flow.head()
             heapq.heappop(self._heap)
 
-    def pop(self, weight: Weight) -> Ticket:
+    def pop(self, weight: Weight) -> QueueTicket:
         """Serve the next one; there is one."""
         ticket = self.head()
         flow = self._flows[ticket.tenant]
@@ -133,7 +133,7 @@ class FairQueue:
             self._tags.forget(len(self._flows))
         return ticket
 
-    def cancel(self, ticket: Ticket) -> None:
+    def cancel(self, ticket: QueueTicket) -> None:
         """`ticket`, which is marked as cancelled, was waiting here."""
         flow = self._flows[ticket.tenant]
         flow.cancel()

@@ -26,7 +26,7 @@ _PERIOD = 60.0
 
 
 @attrs.define(eq=False)
-class Allowance:
+class RemainingQuota:
     """What is left of one limit of a provider."""
 
     limit: float
@@ -89,7 +89,7 @@ class LearnedRates:
     """The limits of one route, as its provider tells them."""
 
     def __init__(self) -> None:
-        self.buckets: dict[str, Allowance] = {}
+        self.buckets: dict[str, RemainingQuota] = {}
         self._requests = 0
         self._inputs = 0
         self._outputs = 0
@@ -107,7 +107,7 @@ class LearnedRates:
         underway = units(news.kind, self._inputs, self._outputs)
         if news.kind == "rpm":
             underway = self._requests
-        self.buckets[news.kind] = Allowance(
+        self.buckets[news.kind] = RemainingQuota(
             limit, max(0.0, news.remaining - underway), now, max(refill, limit / MAX_RESET)
         )
 

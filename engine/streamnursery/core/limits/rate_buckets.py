@@ -29,7 +29,7 @@ class Shortage:
 
 
 @attrs.frozen
-class Reservation:
+class RateReservation:
     """What a demand took from one bucket."""
 
     kind: str
@@ -54,7 +54,7 @@ class Reservation:
             self.bucket.correct(self.taken, used - self.units, now)
 
 
-class RateLimits:
+class RateBuckets:
     """Up to one bucket for requests, tokens, input tokens and output tokens."""
 
     def __init__(self, rates: Rates) -> None:
@@ -85,11 +85,11 @@ class RateLimits:
                 worst = Shortage(kind, bucket.limit, wanted, date)
         return worst
 
-    def reserve(self, demand: Demand, now: float) -> Iterator[Reservation]:
+    def reserve(self, demand: Demand, now: float) -> Iterator[RateReservation]:
         """Take what `demand` needs from every bucket."""
         for kind, bucket in self.buckets.items():
             wanted = units(kind, demand.input_tokens, demand.output_tokens)
-            yield Reservation(kind, bucket, bucket.take(wanted, now), wanted)
+            yield RateReservation(kind, bucket, bucket.take(wanted, now), wanted)
 
     def statistics(self, now: float) -> tuple[RateStatistics, ...]:
         return tuple(

@@ -20,7 +20,7 @@ from typing import TypeAlias
 
 import attrs
 
-from streamnursery.core.limits.fair_share import FairQueue, Ticket, Weight
+from streamnursery.core.limits.fair_share import FairQueue, QueueTicket, Weight
 from streamnursery.core.limits.lane_order import LaneOrder
 
 AGING = 10
@@ -73,14 +73,14 @@ class _LaneQueue:
         aged = self.turns.aged(self.queues)
         return self.priority if aged is None else aged
 
-    def head(self) -> Ticket:
+    def head(self) -> QueueTicket:
         return self.queues[self.next_priority()].head()
 
     def place(self) -> _Place:
         head = self.head()
         return (self.priority, head.tenant, head.rank[1])
 
-    def push(self, ticket: Ticket) -> None:
+    def push(self, ticket: QueueTicket) -> None:
         priority = ticket.rank[0]
         queue = self.queues.get(priority)
         if queue is None:
@@ -88,14 +88,14 @@ class _LaneQueue:
         queue.push(ticket)
         self.live += 1
 
-    def pop(self, weight: Weight) -> Ticket:
+    def pop(self, weight: Weight) -> QueueTicket:
         priority = self.next_priority()
         ticket = self.queues[priority].pop(weight)
         self.turns.served(priority, self.queues)
         self._left(priority)
         return ticket
 
-    def cancel(self, ticket: Ticket) -> None:
+    def cancel(self, ticket: QueueTicket) -> None:
         self.queues[ticket.rank[0]].cancel(ticket)
         self._left(ticket.rank[0])
 
@@ -119,7 +119,7 @@ class ReadyQueue:
         self.live = 0
         """Tickets waiting, cancelled ones not counted."""
 
-    def push(self, ticket: Ticket) -> None:
+    def push(self, ticket: QueueTicket) -> None:
         queue = self._queues.setdefault(ticket.lane, _LaneQueue())
         queue.push(ticket)
         self.live += 1
@@ -128,7 +128,7 @@ class ReadyQueue:
         if queue.head() is ticket or (offered is not None and ticket.rank[0] < offered[0]):
             self._offer(ticket.lane, queue)
 
-    def cancel(self, ticket: Ticket) -> None:
+    def cancel(self, ticket: QueueTicket) -> None:
         """Take a waiting ticket out; it must not have been popped."""
         ticket.cancelled = True
         self._queues[ticket.lane].cancel(ticket)
@@ -145,7 +145,7 @@ class ReadyQueue:
         else:
             del self._queues[lane]
 
-    def pop(self, has_room: Callable[[Ticket], bool]) -> Ticket | None:
+    def pop(self, has_room: Callable[[QueueTicket], bool]) -> QueueTicket | None:
         """The next ticket that `has_room` lets through; asked of the heads of lanes only.
 
         A lane without room leaves the list of runnable lanes until `wake` names it.
@@ -162,7 +162,7 @@ class ReadyQueue:
                     return ticket
         return None
 
-    def head(self, lane: Hashable) -> Ticket | None:
+    def head(self, lane: Hashable) -> QueueTicket | None:
         """Who goes next in the lane."""
         queue = self._queues.get(lane)
         return queue.head() if queue is not None else None
@@ -176,7 +176,7 @@ class ReadyQueue:
         """Live tickets of one tenant."""
         return self._tenants[tenant]
 
-    def _pop(self, priority: int, has_room: Callable[[Ticket], bool]) -> Ticket | None:
+    def _pop(self, priority: int, has_room: Callable[[QueueTicket], bool]) -> QueueTicket | None:
         order = self._runnable[priority]
         while (found := order.pop()) is not None:
             lane, tenant, number = found
@@ -194,7 +194,7 @@ class ReadyQueue:
             return head
         return None
 
-    def _gone(self, ticket: Ticket) -> None:
+    def _gone(self, ticket: QueueTicket) -> None:
         self.live -= 1
         self._tenants[ticket.tenant] -= 1
         if not self._tenants[ticket.tenant]:

@@ -25,7 +25,7 @@ FiguresOf: TypeAlias = Callable[[Account], Figures]
 
 
 @attrs.frozen
-class Limit:
+class BudgetLimit:
     """What one budget allows in each of its windows."""
 
     scope: Scope
@@ -46,7 +46,7 @@ class Limit:
 class Shortfall:
     """Why an amount does not fit: the first limit without room for it."""
 
-    limit: Limit
+    limit: BudgetLimit
     window: Window
     figures: Figures
     held: int
@@ -74,25 +74,25 @@ class Shortfall:
         )
 
 
-class Limits:
+class BudgetLimits:
     """The limits of a configuration, found by payer."""
 
     def __init__(self, budgets: Budgets) -> None:
-        self.all: tuple[Limit, ...] = tuple(_limits(budgets))
-        self._by_name: dict[tuple[Scope, str], list[Limit]] = {}
+        self.all: tuple[BudgetLimit, ...] = tuple(_limits(budgets))
+        self._by_name: dict[tuple[Scope, str], list[BudgetLimit]] = {}
         for limit in self.all:
             self._by_name.setdefault((limit.scope, limit.name), []).append(limit)
 
-    def of(self, payer: Payer) -> list[Limit]:
+    def of(self, payer: Payer) -> list[BudgetLimit]:
         """Those that `payer` is under, the widest first."""
-        found: list[Limit] = []
+        found: list[BudgetLimit] = []
         if self.all:
             for scope in SCOPES:
                 found += self._by_name.get((scope, payer.name(scope)), ())
         return found
 
 
-def _limits(budgets: Budgets) -> Iterator[Limit]:
+def _limits(budgets: Budgets) -> Iterator[BudgetLimit]:
     own = Budget(budgets.daily, budgets.monthly, budgets.mode)
     yield from _of_budget("all", "", own, budgets.mode)
     scopes: tuple[tuple[Scope, Mapping[str, Budget]], ...] = (
@@ -105,10 +105,10 @@ def _limits(budgets: Budgets) -> Iterator[Limit]:
             yield from _of_budget(scope, name, budget, budgets.mode)
 
 
-def _of_budget(scope: Scope, name: str, budget: Budget, mode: BudgetMode) -> Iterator[Limit]:
+def _of_budget(scope: Scope, name: str, budget: Budget, mode: BudgetMode) -> Iterator[BudgetLimit]:
     for span, amount in (("daily", budget.daily), ("monthly", budget.monthly)):
         if amount is not None:
-            yield Limit(scope, name, span, amount, budget.mode or mode)  # type: ignore[arg-type]
+            yield BudgetLimit(scope, name, span, amount, budget.mode or mode)  # type: ignore[arg-type]
 
 
 def accounts(row: LedgerRow) -> list[Account]:
@@ -117,12 +117,12 @@ def accounts(row: LedgerRow) -> list[Account]:
 
 
 def shortfall(
-    limits: Iterable[Limit],
+    limits: Iterable[BudgetLimit],
     amount: int,
     wall: float,
     zone: tzinfo,
     figures_of: FiguresOf,
-    held: Callable[[Limit], int],
+    held: Callable[[BudgetLimit], int],
 ) -> Shortfall | None:
     """The first of `limits` that has no room for `amount` now; None when all have."""
     windows: dict[Span, Window] = {}
@@ -140,7 +140,7 @@ class Ledger:
     """The holds of this process, and the figures of the accounts as far as it knows them."""
 
     def __init__(self, budgets: Budgets, zone: tzinfo) -> None:
-        self.limits = Limits(budgets)
+        self.limits = BudgetLimits(budgets)
         self.zone = zone
         self.figures: dict[Account, Figures] = {}
         """Of accounts that something was booked into and that may still be asked about."""
@@ -213,7 +213,9 @@ class Ledger:
         scopes = self._scopes(row.payer)
         return [(*scope, key) for key in (day, month) for scope in scopes]
 
-    def current(self, limits: Iterable[Limit], wall: float) -> list[tuple[Limit, Window]]:
+    def current(
+        self, limits: Iterable[BudgetLimit], wall: float
+    ) -> list[tuple[BudgetLimit, Window]]:
         """Each limit with its window of now."""
         windows = {span: window(span, wall, self.zone) for span in SPANS}
         return [(limit, windows[limit.span]) for limit in limits]
@@ -226,7 +228,7 @@ class Ledger:
             self._forget(today.key)
         return today.key
 
-    def standing(self, limit: Limit | None, now: Window, wall: float) -> BudgetStanding:
+    def standing(self, limit: BudgetLimit | None, now: Window, wall: float) -> BudgetStanding:
         """Where a limit stands in a window; of None, everything together without a limit."""
         scope, name = (limit.scope, limit.name) if limit is not None else _EVERYTHING
         figures = self.figures_of((scope, name, now.key))
@@ -263,7 +265,7 @@ class Ledger:
             kept = {*keep, *(a for a in self.figures if a[2] in (day, day[:7]))}
             self.figures = {account: self.figures[account] for account in kept}
 
-    def _held_by(self, limit: Limit) -> int:
+    def _held_by(self, limit: BudgetLimit) -> int:
         return self._held.get((limit.scope, limit.name), 0)
 
     def _add_held(self, payer: Payer, amount: int) -> None:

@@ -43,7 +43,7 @@ class Expected:
 
 
 @attrs.frozen
-class Ending:
+class AttemptEnd:
     """How an attempt ended."""
 
     state: AttemptState
@@ -63,7 +63,7 @@ class Settlement:
     flags: frozenset[Flag] = frozenset()
 
 
-def settlement(ending: Ending, price: Price | None, expected: Expected) -> Settlement:
+def settlement(ending: AttemptEnd, price: Price | None, expected: Expected) -> Settlement:
     """`price` None counts as free, and is flagged."""
     unpriced = frozenset({Flag.UNPRICED}) if price is None else frozenset()
     if _refused(ending):
@@ -75,14 +75,14 @@ def settlement(ending: Ending, price: Price | None, expected: Expected) -> Settl
     return Settlement(News.SETTLE, amount, usage, flags | unpriced)
 
 
-def _refused(ending: Ending) -> bool:
+def _refused(ending: AttemptEnd) -> bool:
     if ending.state is AttemptState.NOT_SENT:
         return True
     sent_nothing_back = ending.state is AttemptState.MAYBE_SENT
     return sent_nothing_back and ending.status is not None and not 200 <= ending.status < 300
 
 
-def counted(ending: Ending, expected: Expected) -> tuple[Usage, frozenset[Flag]]:
+def counted(ending: AttemptEnd, expected: Expected) -> tuple[Usage, frozenset[Flag]]:
     """The usage that is paid, and what is to be said about it."""
     told = ending.usage or _NO_USAGE
     flags: set[Flag] = set()

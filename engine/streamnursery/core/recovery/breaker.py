@@ -58,21 +58,21 @@ class Circuit(Enum):
     HALF_OPEN = "half open"
 
 
-class Signal(Enum):
+class BreakerSignal(Enum):
     TRIPPED = "tripped"
     COOLED = "cooled"
     PROVED = "proved"
 
 
 TRANSITIONS = {
-    (Circuit.CLOSED, Signal.TRIPPED): Circuit.OPEN,
-    (Circuit.OPEN, Signal.COOLED): Circuit.HALF_OPEN,
-    (Circuit.HALF_OPEN, Signal.TRIPPED): Circuit.OPEN,
-    (Circuit.HALF_OPEN, Signal.PROVED): Circuit.CLOSED,
+    (Circuit.CLOSED, BreakerSignal.TRIPPED): Circuit.OPEN,
+    (Circuit.OPEN, BreakerSignal.COOLED): Circuit.HALF_OPEN,
+    (Circuit.HALF_OPEN, BreakerSignal.TRIPPED): Circuit.OPEN,
+    (Circuit.HALF_OPEN, BreakerSignal.PROVED): Circuit.CLOSED,
 }
 
 
-class Outcome(Enum):
+class CallOutcome(Enum):
     """What a call says about its route."""
 
     SUCCESS = "success"
@@ -147,25 +147,25 @@ class Breaker:
         if self.retry_at(now) > now:
             return None
         if self.circuit is Circuit.OPEN:
-            self._move(Signal.COOLED, now)
+            self._move(BreakerSignal.COOLED, now)
         if self.circuit is Circuit.HALF_OPEN:
             if now >= self._since + self.policy.open_for:
                 self._since, self._probing = now, 0
             self._probing += 1
         return self.generation
 
-    def report(self, generation: Generation, outcome: Outcome, now: float) -> None:
+    def report(self, generation: Generation, outcome: CallOutcome, now: float) -> None:
         """The call had its first token, or ended without."""
         if generation != self.generation:
             return
         if self.circuit is Circuit.HALF_OPEN:
             self._prove(outcome, now)
-        elif outcome is not Outcome.IGNORED:
+        elif outcome is not CallOutcome.IGNORED:
             self._count(
                 now,
                 calls=1,
-                failures=int(outcome is Outcome.FAILURE),
-                slow=int(outcome is Outcome.SLOW),
+                failures=int(outcome is CallOutcome.FAILURE),
+                slow=int(outcome is CallOutcome.SLOW),
             )
 
     def broke(self, generation: Generation, now: float) -> None:
@@ -173,15 +173,15 @@ class Breaker:
         if generation != self.generation:
             return
         if self.circuit is Circuit.HALF_OPEN:
-            self._move(Signal.TRIPPED, now)
+            self._move(BreakerSignal.TRIPPED, now)
         else:
             self._count(now, failures=1)
 
-    def beat(self, outcome: Outcome, now: float, until: float) -> None:
+    def beat(self, outcome: CallOutcome, now: float, until: float) -> None:
         """What a heartbeat found; its silence holds until the date of the next one."""
-        if outcome is Outcome.FAILURE:
+        if outcome is CallOutcome.FAILURE:
             if self.circuit is not Circuit.OPEN:
-                self._move(Signal.TRIPPED, now)
+                self._move(BreakerSignal.TRIPPED, now)
             self._silent_until = until
         else:
             self._silent_until = -inf
@@ -213,20 +213,20 @@ class Breaker:
             tally.failures >= policy.failure_rate * tally.calls
             or tally.slow >= policy.slow_rate * tally.calls
         ):
-            self._move(Signal.TRIPPED, now)
+            self._move(BreakerSignal.TRIPPED, now)
 
-    def _prove(self, outcome: Outcome, now: float) -> None:
+    def _prove(self, outcome: CallOutcome, now: float) -> None:
         self._probing = max(0, self._probing - 1)
-        if outcome is Outcome.FAILURE:
-            self._move(Signal.TRIPPED, now)
-        elif outcome is not Outcome.IGNORED:
+        if outcome is CallOutcome.FAILURE:
+            self._move(BreakerSignal.TRIPPED, now)
+        elif outcome is not CallOutcome.IGNORED:
             self._proved += 1
-            self._slow += outcome is Outcome.SLOW
+            self._slow += outcome is CallOutcome.SLOW
             if self._proved >= self.policy.probes:
                 slow = self._slow >= self.policy.slow_rate * self._proved
-                self._move(Signal.TRIPPED if slow else Signal.PROVED, now)
+                self._move(BreakerSignal.TRIPPED if slow else BreakerSignal.PROVED, now)
 
-    def _move(self, signal: Signal, now: float) -> None:
+    def _move(self, signal: BreakerSignal, now: float) -> None:
         self.circuit = TRANSITIONS[self.circuit, signal]
         self.generation = Generation(self.generation + 1)
         self._since = now
@@ -236,37 +236,37 @@ class Breaker:
 
 # The nearest class in an error's ancestry decides. A rate limit is answered with a pause of the
 # route, not with its breaker; the total clock and the deadline are the request's size and wish.
-_VERDICTS: dict[type, Outcome] = {
-    EngineError: Outcome.IGNORED,
-    NetworkError: Outcome.FAILURE,
-    DescriptorsExhaustedError: Outcome.IGNORED,
-    PatienceError: Outcome.FAILURE,
-    TotalTimeoutError: Outcome.IGNORED,
-    DeadlineError: Outcome.IGNORED,
-    ProtocolError: Outcome.FAILURE,
-    TruncatedStreamError: Outcome.FAILURE,
-    ProviderError: Outcome.FAILURE,
-    RateLimitedError: Outcome.IGNORED,
+_VERDICTS: dict[type, CallOutcome] = {
+    EngineError: CallOutcome.IGNORED,
+    NetworkError: CallOutcome.FAILURE,
+    DescriptorsExhaustedError: CallOutcome.IGNORED,
+    PatienceError: CallOutcome.FAILURE,
+    TotalTimeoutError: CallOutcome.IGNORED,
+    DeadlineError: CallOutcome.IGNORED,
+    ProtocolError: CallOutcome.FAILURE,
+    TruncatedStreamError: CallOutcome.FAILURE,
+    ProviderError: CallOutcome.FAILURE,
+    RateLimitedError: CallOutcome.IGNORED,
     # A provider that refuses a key, a model or a prompt is alive.
-    QuotaError: Outcome.SUCCESS,
-    AuthError: Outcome.SUCCESS,
-    ModelError: Outcome.SUCCESS,
-    ContentError: Outcome.SUCCESS,
+    QuotaError: CallOutcome.SUCCESS,
+    AuthError: CallOutcome.SUCCESS,
+    ModelError: CallOutcome.SUCCESS,
+    ContentError: CallOutcome.SUCCESS,
 }
 
 
-def verdict(policy: BreakerPolicy, error: EngineError | None, waited: float) -> Outcome:
+def verdict(policy: BreakerPolicy, error: EngineError | None, waited: float) -> CallOutcome:
     """What a call says about its route.
 
     `error` is None for one that had its first token or completed; `waited` is the seconds to the
     first token, or to the end when none came. A deadline that ends a wait longer than
     `slow_after` is the provider's slowness all the same.
     """
-    outcome = Outcome.SUCCESS
+    outcome = CallOutcome.SUCCESS
     if error is not None:
         outcome = next(_VERDICTS[kind] for kind in type(error).__mro__ if kind in _VERDICTS)
     if waited > policy.slow_after and (
-        outcome is Outcome.SUCCESS or isinstance(error, DeadlineError)
+        outcome is CallOutcome.SUCCESS or isinstance(error, DeadlineError)
     ):
-        return Outcome.SLOW
+        return CallOutcome.SLOW
     return outcome

@@ -11,7 +11,7 @@ SLICES = 10
 
 
 @attrs.frozen
-class Tally:
+class CallCounts:
     calls: int = 0
     failures: int = 0
     slow: int = 0
@@ -20,36 +20,38 @@ class Tally:
 @attrs.define(eq=False)
 class CallWindow:
     seconds: float
-    _slices: list[Tally] = attrs.field(factory=lambda: [Tally()] * SLICES, init=False)
+    _slices: list[CallCounts] = attrs.field(factory=lambda: [CallCounts()] * SLICES, init=False)
     _current: int = attrs.field(default=0, init=False)
     """Number of the slice that runs now, counted from time 0."""
-    _sum: Tally = attrs.field(factory=Tally, init=False)
+    _sum: CallCounts = attrs.field(factory=CallCounts, init=False)
     """Of all slices."""
 
     def add(self, now: float, *, calls: int = 0, failures: int = 0, slow: int = 0) -> None:
         self._advance(now)
         place = self._current % SLICES
         old = self._slices[place]
-        self._slices[place] = Tally(old.calls + calls, old.failures + failures, old.slow + slow)
+        self._slices[place] = CallCounts(
+            old.calls + calls, old.failures + failures, old.slow + slow
+        )
         all_ = self._sum
-        self._sum = Tally(all_.calls + calls, all_.failures + failures, all_.slow + slow)
+        self._sum = CallCounts(all_.calls + calls, all_.failures + failures, all_.slow + slow)
 
-    def tally(self, now: float) -> Tally:
+    def tally(self, now: float) -> CallCounts:
         self._advance(now)
         return self._sum
 
     def clear(self) -> None:
-        self._slices = [Tally()] * SLICES
-        self._sum = Tally()
+        self._slices = [CallCounts()] * SLICES
+        self._sum = CallCounts()
 
     def _advance(self, now: float) -> None:
         current = int(now * SLICES // self.seconds)
         if current <= self._current:
             return
         for number in range(max(self._current + 1, current - SLICES + 1), current + 1):
-            self._slices[number % SLICES] = Tally()
+            self._slices[number % SLICES] = CallCounts()
         self._current = current
-        self._sum = Tally(
+        self._sum = CallCounts(
             sum(s.calls for s in self._slices),
             sum(s.failures for s in self._slices),
             sum(s.slow for s in self._slices),

@@ -16,8 +16,8 @@ from streamnursery.core.recovery.breaker import (
     Breaker,
     BreakerPolicy,
     BreakerStatistics,
+    CallOutcome,
     Generation,
-    Outcome,
     verdict,
 )
 from streamnursery.values.errors import EngineError, RateLimitedError, ServerError
@@ -48,10 +48,10 @@ class GateStatistics:
 
 
 @attrs.define(eq=False)
-class Visit:
+class BreakerPermit:
     """One call let through a gate. What becomes of it is told once; the rest is ignored."""
 
-    _gate: "RouteGate"
+    _gate: "CircuitGate"
     _generation: Generation
     _entered_at: float
     _answered: bool = attrs.field(default=False, init=False)
@@ -74,21 +74,21 @@ class Visit:
         outcome = verdict(gate.breaker.policy, error, now - self._entered_at)
         if not self._answered:
             self._report(outcome, now)
-        elif outcome is Outcome.FAILURE:
+        elif outcome is CallOutcome.FAILURE:
             gate.breaker.broke(self._generation, now)
 
     def left(self, now: float) -> None:
         """We went away; for a `finally`, since it changes nothing after `ended`."""
         if not self._answered and not self._over:
-            self._report(Outcome.IGNORED, now)
+            self._report(CallOutcome.IGNORED, now)
         self._over = True
 
-    def _report(self, outcome: Outcome, now: float) -> None:
+    def _report(self, outcome: CallOutcome, now: float) -> None:
         self._gate.breaker.report(self._generation, outcome, now)
 
 
 @attrs.define(eq=False)
-class RouteGate:
+class CircuitGate:
     """Pause and breaker of one route, and the turns of those who come back to it."""
 
     policy: BreakerPolicy = attrs.field(factory=BreakerPolicy)
@@ -101,14 +101,14 @@ class RouteGate:
     def __attrs_post_init__(self) -> None:
         self.breaker = Breaker(self.policy)
 
-    def enter(self, now: float) -> Visit | Closed:
+    def enter(self, now: float) -> BreakerPermit | Closed:
         """Let a call through, or say when to come back; add jitter from `dice` to that date."""
         if now < self.paused_until:
             return Closed(self.paused_until, paused=True)
         generation = self.breaker.admit(now)
         if generation is None:
             return Closed(self.breaker.retry_at(now), paused=False)
-        return Visit(self, generation, now)
+        return BreakerPermit(self, generation, now)
 
     def peek(self, now: float) -> Closed | None:
         """What `enter` would say, without entering; None: come in."""

@@ -16,7 +16,7 @@ import attrs
 
 from streamnursery.core.measure.histogram import Histogram
 from streamnursery.core.recovery.next_step import Position
-from streamnursery.core.routing.route_plan import Stop
+from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.values.policy import HedgeAfter
 
 ENOUGH = 20
@@ -56,7 +56,7 @@ def hedge_delay(hedge_after: HedgeAfter, lately: FirstTokens) -> float | None:
     return lately.p95() if hedge_after == "p95" else hedge_after
 
 
-def hedge_stops(position: Position) -> Sequence[Stop]:
+def hedge_stops(position: Position) -> Sequence[PlannedRoute]:
     """Where an attempt at `position` may be hedged, in order."""
     here = position.stop
     further = [

@@ -18,13 +18,20 @@ from typing import TypeAlias
 
 import attrs
 
-from streamnursery.core.recovery.next_step import Failure, GiveUp, NextRoute, Step, TryAgain, Way
-from streamnursery.core.routing.route_plan import Stop
+from streamnursery.core.recovery.next_step import (
+    Failure,
+    GiveUp,
+    NextRoute,
+    RetryScope,
+    Step,
+    TryAgain,
+)
+from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.values.completion import Partial
 from streamnursery.values.policy import OnInterrupt
 from streamnursery.values.request import ChatRequest
 
-Usable: TypeAlias = Callable[[Stop], bool]
+Usable: TypeAlias = Callable[[PlannedRoute], bool]
 """Whether an attempt of a certain kind can be made at a stop."""
 
 
@@ -33,7 +40,7 @@ class Broken:
     """A stream that broke: what may be needed to go on with it."""
 
     failure: Failure
-    stop: Stop
+    stop: PlannedRoute
     uncontinuable: str | None
     """Why its text cannot be handed to a model; None when it can."""
     resumable: bool
@@ -97,7 +104,7 @@ def refused_for_good(how: OnInterrupt, failure: Failure) -> bool:
     """Whether asking in this way again would not help: the failure speaks of the question."""
     if failure.refused is not None:
         return False
-    return failure.way is Way.NOWHERE or (how == "resume" and not failure.retryable)
+    return failure.way is RetryScope.NOWHERE or (how == "resume" and not failure.retryable)
 
 
 def uncontinuable(request: ChatRequest, partial: Partial, said: int) -> str | None:

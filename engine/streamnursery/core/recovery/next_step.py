@@ -24,7 +24,7 @@ import attrs
 
 from streamnursery.core.recovery import backoff
 from streamnursery.core.recovery.circuit_gate import Closed
-from streamnursery.core.routing.route_plan import Plan, Stop
+from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan
 from streamnursery.values.errors import (
     AuthError,
     DeadlineError,
@@ -44,7 +44,7 @@ from streamnursery.values.errors import (
 )
 
 
-class Way(Enum):
+class RetryScope(Enum):
     """Where a failed request may go, and where first."""
 
     NOWHERE = "nowhere"
@@ -56,22 +56,22 @@ class Way(Enum):
 
 
 # The nearest class in an error's ancestry decides.
-WAYS: Mapping[type, Way] = {
-    EngineError: Way.NOWHERE,
-    NetworkError: Way.BACKUP_FIRST,
-    DescriptorsExhaustedError: Way.HERE_FIRST,
-    TlsError: Way.OTHER_KEY,
-    PatienceError: Way.BACKUP_FIRST,
-    TotalTimeoutError: Way.NOWHERE,
-    DeadlineError: Way.NOWHERE,
-    ProtocolError: Way.BACKUP_FIRST,
-    TruncatedStreamError: Way.BACKUP_FIRST,
-    ProviderError: Way.NOWHERE,
-    ServerError: Way.BACKUP_FIRST,
-    RateLimitedError: Way.HERE_FIRST,
-    ModelError: Way.HERE_FIRST,
-    QuotaError: Way.OTHER_KEY,
-    AuthError: Way.OTHER_KEY,
+WAYS: Mapping[type, RetryScope] = {
+    EngineError: RetryScope.NOWHERE,
+    NetworkError: RetryScope.BACKUP_FIRST,
+    DescriptorsExhaustedError: RetryScope.HERE_FIRST,
+    TlsError: RetryScope.OTHER_KEY,
+    PatienceError: RetryScope.BACKUP_FIRST,
+    TotalTimeoutError: RetryScope.NOWHERE,
+    DeadlineError: RetryScope.NOWHERE,
+    ProtocolError: RetryScope.BACKUP_FIRST,
+    TruncatedStreamError: RetryScope.BACKUP_FIRST,
+    ProviderError: RetryScope.NOWHERE,
+    ServerError: RetryScope.BACKUP_FIRST,
+    RateLimitedError: RetryScope.HERE_FIRST,
+    ModelError: RetryScope.HERE_FIRST,
+    QuotaError: RetryScope.OTHER_KEY,
+    AuthError: RetryScope.OTHER_KEY,
 }
 
 # A timeout holds its slot longest; botocore charges it double too (`retries/quota.py`).
@@ -84,7 +84,7 @@ class Failure:
 
     what: str
     """For the reader; holds no text of provider or caller."""
-    way: Way
+    way: RetryScope
     retryable: bool
     committed: bool = False
     retry_after: float | None = None
@@ -113,7 +113,7 @@ class Failure:
         """A route that may not be used now."""
         return cls(
             what=str(closed),
-            way=Way.HERE_FIRST if closed.paused else Way.ONWARDS_FIRST,
+            way=RetryScope.HERE_FIRST if closed.paused else RetryScope.ONWARDS_FIRST,
             retryable=True,
             retry_after=closed.opens_at - now,
             refused=closed,
@@ -124,7 +124,7 @@ class Failure:
 class Position:
     """Where a request stands on its plan. Begin with `Position(plan)`."""
 
-    plan: Plan
+    plan: RoutePlan
     at: int = 0
     attempts: int = 0
     """Exchanges made on this route."""
@@ -136,7 +136,7 @@ class Position:
     """Accounts not to be used again."""
 
     @property
-    def stop(self) -> Stop:
+    def stop(self) -> PlannedRoute:
         return self.plan.stops[self.at]
 
     @property
@@ -154,7 +154,7 @@ class Position:
         """The same, after something was sent to `endpoint` as well."""
         return attrs.evolve(self, visited=self.visited | {endpoint})
 
-    def at_stop(self, stop: Stop) -> "Position":
+    def at_stop(self, stop: PlannedRoute) -> "Position":
         """At a stop of this plan, on which nothing has been counted unless it is this one."""
         at = self.plan.stops.index(stop)
         return self if at == self.at else self.moved_to(at, self.barred)
@@ -212,7 +212,7 @@ def next_step(
     deadline: float,
     dice: float,
     budget_left: Mapping[str, float],
-    usable: Callable[[Stop], bool] = lambda _: True,
+    usable: Callable[[PlannedRoute], bool] = lambda _: True,
 ) -> Step:
     """The step after `failure` of the attempt at `position.stop`.
 
@@ -224,8 +224,8 @@ def next_step(
         return GiveUp(f"{what}, after content was delivered")
     if now >= deadline:
         return GiveUp(f"{what}; the deadline has passed")
-    if failure.way in (Way.BACKUP_FIRST, Way.ONWARDS_FIRST):
-        same_model = failure.way is Way.BACKUP_FIRST
+    if failure.way in (RetryScope.BACKUP_FIRST, RetryScope.ONWARDS_FIRST):
+        same_model = failure.way is RetryScope.BACKUP_FIRST
         step = _onwards(failure, position, budget_left, usable, what, same_model=same_model)
         if step is not None:
             return step
@@ -275,16 +275,16 @@ def _onwards(
     failure: Failure,
     position: Position,
     budget_left: Mapping[str, float],
-    usable: Callable[[Stop], bool],
+    usable: Callable[[PlannedRoute], bool],
     why: str,
     *,
     same_model: bool = False,
 ) -> NextRoute | None:
     """To the next stop that may be used, if there is one."""
-    if failure.way is Way.NOWHERE:
+    if failure.way is RetryScope.NOWHERE:
         return None
     here, barred = position.stop, position.barred
-    if failure.way is Way.OTHER_KEY:
+    if failure.way is RetryScope.OTHER_KEY:
         barred |= {here.account}
     for at in range(position.at + 1, len(position.plan.stops)):
         stop = position.plan.stops[at]

@@ -8,12 +8,12 @@ Rule 3: only before anything was delivered. Another model gives another answer.
 from collections.abc import Callable
 
 from streamnursery.core.recovery.next_step import NextRoute, Position
-from streamnursery.core.routing.route_plan import Stop
+from streamnursery.core.routing.route_plan import PlannedRoute
 
 WHY = "queue"
 
 
-def downgrade(position: Position, dearer: Callable[[Stop], bool]) -> NextRoute | None:
+def downgrade(position: Position, dearer: Callable[[PlannedRoute], bool]) -> NextRoute | None:
     """The step to the first stop of another model that may be used; None: there is none."""
     here = position.stop
     for at in range(position.at + 1, len(position.plan.stops)):

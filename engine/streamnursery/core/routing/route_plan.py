@@ -34,7 +34,7 @@ class Role(Enum):
 
 
 @attrs.frozen
-class Stop:
+class PlannedRoute:
     """A route on a plan, with the policies that hold there."""
 
     route: Route
@@ -66,11 +66,11 @@ class Stop:
 
 
 @attrs.frozen
-class Plan:
+class RoutePlan:
     """All that may be tried for one request; printable."""
 
     model: str
-    stops: tuple[Stop, ...]
+    stops: tuple[PlannedRoute, ...]
     """Never empty."""
     left_out: tuple[str, ...] = ()
     """What the configuration names and the plan does not take, with the reason."""
@@ -98,14 +98,14 @@ def plan(
     *,
     routes: Callable[[str], tuple[Route, ...]],
     name: Callable[[str], str],
-) -> Plan:
+) -> RoutePlan:
     """The plan for `request`.
 
     `routes` says where a model is served, primary first, and raises if nowhere; `name` what its
     settings, limits and statistics call it.
     """
     models, left_out = _models(request.model, config, name)
-    stops: dict[Route, Stop] = {}
+    stops: dict[Route, PlannedRoute] = {}
     accounts: dict[str, frozenset[Secret]] = {}
     for model in models:
         settings = config.models.get(name(model)) or ModelSettings(name(model))
@@ -114,7 +114,7 @@ def plan(
             if route in stops:
                 left_out.append(f"{route} for {model}: already on the plan")
                 continue
-            stops[route] = Stop(
+            stops[route] = PlannedRoute(
                 route,
                 settings.name,
                 role,
@@ -128,7 +128,7 @@ def plan(
             )
             role = Role.BACKUP
     own = config.models.get(name(request.model)) or ModelSettings(name(request.model))
-    return Plan(
+    return RoutePlan(
         request.model,
         tuple(stops.values()),
         tuple(left_out),

@@ -89,7 +89,7 @@ class RoutingPolicy(Protocol):
         The default puts the better ones first."""
 
 
-class NobodyError(Exception):
+class NoCandidateError(Exception):
     """No candidate can do the task; `left_out` says what each lacks."""
 
     def __init__(self, left_out: Mapping[str, str]) -> None:
@@ -109,7 +109,7 @@ def choose(
     left_out = {c.name: why for c in candidates if (why := lacks(needs, c)) is not None}
     able = [c for c in candidates if c.name not in left_out]
     if not able:
-        raise NobodyError(left_out)
+        raise NoCandidateError(left_out)
     if policy is not None:
         name, why = policy(needs, able)
         chosen = next((c for c in able if c.name == name), None)

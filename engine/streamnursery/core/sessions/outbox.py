@@ -18,13 +18,13 @@ from streamnursery.values.session import Pending, SendOutcome
 
 
 @attrs.define(eq=False)
-class Entry:
+class OutboxMessage:
     """One message."""
 
     data: bytes
     repeatable: bool
     """Sending it twice does what sending it once does."""
-    on_settled: Callable[["Entry"], None] | None = None
+    on_settled: Callable[["OutboxMessage"], None] | None = None
     maybe_sent: bool = attrs.field(default=False, init=False)
     """A connection broke under it that may have brought it there."""
     end: int = attrs.field(default=0, init=False)
@@ -40,8 +40,8 @@ class Outbox:
 
     def __init__(self, policy: Pending) -> None:
         self._policy = policy
-        self._waiting: deque[Entry] = deque()
-        self._written: deque[Entry] = deque()
+        self._waiting: deque[OutboxMessage] = deque()
+        self._written: deque[OutboxMessage] = deque()
         self._size = 0
         self.nbytes = 0
         self.outcomes: dict[SendOutcome, int] = dict.fromkeys(SendOutcome, 0)
@@ -65,7 +65,7 @@ class Outbox:
             return True
         return self._size < policy.max_messages and self.nbytes + nbytes <= policy.max_bytes
 
-    def accept(self, entry: Entry) -> bool:
+    def accept(self, entry: OutboxMessage) -> bool:
         """Take `entry`, by the policy; False: there is no room for it."""
         if self._policy.when_full == "drop_oldest":
             while not self.fits(len(entry.data)):
@@ -79,19 +79,19 @@ class Outbox:
         self.add(entry)
         return True
 
-    def add(self, entry: Entry) -> None:
+    def add(self, entry: OutboxMessage) -> None:
         """Take `entry` whatever there is."""
         self._waiting.append(entry)
         self._size += 1
         self.nbytes += len(entry.data)
 
-    def withdraw(self, entry: Entry) -> None:
+    def withdraw(self, entry: OutboxMessage) -> None:
         """Whoever gave it has lost interest: it is not sent, or not again."""
         if entry in self._waiting:
             self._waiting.remove(entry)
             self._settle(entry, _unsent(entry))
 
-    def take(self) -> Entry | None:
+    def take(self) -> OutboxMessage | None:
         """The next entry, which is about to be written; `end` stays unknown until it is."""
         if not self._waiting:
             return None
@@ -107,7 +107,7 @@ class Outbox:
 
     def broke(self, flushed: int) -> None:
         """The connection is gone; the network has taken `flushed` bytes of it."""
-        again: list[Entry] = []
+        again: list[OutboxMessage] = []
         for entry in self._written:
             entry.maybe_sent = entry.maybe_sent or entry.end <= flushed
             if entry.repeatable or not entry.maybe_sent:
@@ -126,7 +126,7 @@ class Outbox:
         self._written.clear()
         self._waiting.clear()
 
-    def _settle(self, entry: Entry, outcome: SendOutcome) -> None:
+    def _settle(self, entry: OutboxMessage, outcome: SendOutcome) -> None:
         entry.outcome = outcome
         self._size -= 1
         self.nbytes -= len(entry.data)
@@ -135,5 +135,5 @@ class Outbox:
             entry.on_settled(entry)
 
 
-def _unsent(entry: Entry) -> SendOutcome:
+def _unsent(entry: OutboxMessage) -> SendOutcome:
     return SendOutcome.UNKNOWN if entry.maybe_sent else SendOutcome.REFUSED

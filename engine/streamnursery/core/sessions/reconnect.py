@@ -20,14 +20,14 @@ a gateway's bad peer, TLS. What is not here - 1000 and 1008, 4000 and their kin 
 
 
 @attrs.frozen
-class Again:
+class ConnectAgain:
     """Connect again after so many seconds."""
 
     delay: float
 
 
 @attrs.frozen
-class Enough:
+class StopReconnecting:
     """Give up."""
 
     why: str
@@ -54,28 +54,30 @@ class Restarts:
         """A connection stands."""
         self.attempt = 0
 
-    def broke(self, now: float) -> Enough | None:
+    def broke(self, now: float) -> StopReconnecting | None:
         """A connection that stood has broken."""
         policy = self._policy
         while self._breaks and self._breaks[0] <= now - policy.period:
             self._breaks.popleft()
         self._breaks.append(now)
         if len(self._breaks) > policy.max_restarts:
-            return Enough(
+            return StopReconnecting(
                 f"{len(self._breaks)} connections broke within {policy.period:g} s; "
                 f"reconnect.max_restarts = {policy.max_restarts}"
             )
         return None
 
-    def next_attempt(self, dice: float, retry_after: float | None = None) -> Again | Enough:
+    def next_attempt(
+        self, dice: float, retry_after: float | None = None
+    ) -> ConnectAgain | StopReconnecting:
         """What to do now that there is no connection."""
         policy = self._policy
         if self.attempt >= policy.attempts:
-            return Enough(f"no connection in {self.attempt} attempts")
+            return StopReconnecting(f"no connection in {self.attempt} attempts")
         if retry_after is not None and retry_after > policy.retry_after_cap:
-            return Enough(
+            return StopReconnecting(
                 f"the server asks for a wait of {retry_after:g} s; "
                 f"reconnect.retry_after_cap = {policy.retry_after_cap:g}"
             )
         self.attempt += 1
-        return Again(max(wait_before(policy, self.attempt, dice), retry_after or 0.0))
+        return ConnectAgain(max(wait_before(policy, self.attempt, dice), retry_after or 0.0))

@@ -5,7 +5,7 @@ from enum import Enum, auto
 from streamnursery.values.session import SessionState
 
 
-class Signal(Enum):
+class SessionSignal(Enum):
     """What can happen to a session."""
 
     OPENED = auto()
@@ -17,19 +17,19 @@ class Signal(Enum):
 
 
 _S = SessionState
-TRANSITIONS: dict[tuple[SessionState, Signal], SessionState] = {
-    (_S.CONNECTING, Signal.OPENED): _S.OPEN,
-    (_S.CONNECTING, Signal.GAVE_UP): _S.LOST,
-    (_S.CONNECTING, Signal.CLOSED): _S.CLOSED,
-    (_S.OPEN, Signal.BROKE): _S.RECONNECTING,
-    (_S.OPEN, Signal.GAVE_UP): _S.LOST,
-    (_S.OPEN, Signal.CLOSED): _S.CLOSED,
-    (_S.RECONNECTING, Signal.OPENED): _S.OPEN,
-    (_S.RECONNECTING, Signal.GAVE_UP): _S.LOST,
-    (_S.RECONNECTING, Signal.CLOSED): _S.CLOSED,
+TRANSITIONS: dict[tuple[SessionState, SessionSignal], SessionState] = {
+    (_S.CONNECTING, SessionSignal.OPENED): _S.OPEN,
+    (_S.CONNECTING, SessionSignal.GAVE_UP): _S.LOST,
+    (_S.CONNECTING, SessionSignal.CLOSED): _S.CLOSED,
+    (_S.OPEN, SessionSignal.BROKE): _S.RECONNECTING,
+    (_S.OPEN, SessionSignal.GAVE_UP): _S.LOST,
+    (_S.OPEN, SessionSignal.CLOSED): _S.CLOSED,
+    (_S.RECONNECTING, SessionSignal.OPENED): _S.OPEN,
+    (_S.RECONNECTING, SessionSignal.GAVE_UP): _S.LOST,
+    (_S.RECONNECTING, SessionSignal.CLOSED): _S.CLOSED,
 }
 
 
-def next_state(state: SessionState, signal: Signal) -> SessionState:
+def next_state(state: SessionState, signal: SessionSignal) -> SessionState:
     """Where `signal` leads; news that come too late lead nowhere."""
     return TRANSITIONS.get((state, signal), state)

@@ -14,11 +14,11 @@ import trio
 
 from streamnursery.core import buggify
 from streamnursery.core.limits.learned_rates import LearnedRates
-from streamnursery.core.limits.rate_buckets import RateLimits
+from streamnursery.core.limits.rate_buckets import RateBuckets
 from streamnursery.scheduler.admission.explain import explain, limit_snapshot
-from streamnursery.scheduler.admission.lane import Blocked, Lane, Lanes, Limit
+from streamnursery.scheduler.admission.lane import Blocked, Lane, LaneLimit, LaneTable
 from streamnursery.scheduler.admission.lease import Lease
-from streamnursery.scheduler.admission.queue import Line, Waiter
+from streamnursery.scheduler.admission.queue import AdmissionQueue, QueuedDemand
 from streamnursery.scheduler.admission.slots import Slots
 from streamnursery.values.admission import AdmissionOutcome, Explanation
 from streamnursery.values.demand import Demand, Rank
@@ -54,7 +54,7 @@ class Admission:
     ) -> None:
         self.total = Slots(max_streams)
         self.max_queued = max_queued
-        self.lanes = Lanes(
+        self.lanes = LaneTable(
             default_max_streams=default_max_streams,
             model_max_streams=model_max_streams,
             endpoint_max_streams=endpoint_max_streams or {},
@@ -68,7 +68,7 @@ class Admission:
         self._refused: Counter[AdmissionOutcome] = Counter()
         self.on_refused: Callable[[Demand, AdmissionOutcome, float], None] = _nobody
         """Told of every demand that was not dispatched, with the seconds it waited."""
-        self._line = Line(self.total, self._take, lambda name: self.tenant(name).weight)
+        self._line = AdmissionQueue(self.total, self._take, lambda name: self.tenant(name).weight)
         self._sequence = 0
         self._closed: str | None = None
         self._bug: BaseException | None = None
@@ -191,7 +191,7 @@ class Admission:
     ) -> None:
         """Change the limits per minute of a model or an endpoint under load."""
         limit = self.limit(model, endpoint)
-        assert isinstance(limit.rates, RateLimits)
+        assert isinstance(limit.rates, RateBuckets)
         limit.rates.change(rates, trio.current_time())
         for waiter in tuple(self._line.waiters):
             if waiter.lease is None and limit in waiter.path.limits:
@@ -201,7 +201,7 @@ class Admission:
         self._line.wake(limit)
         self._line.hand_out()
 
-    def limit(self, model: str | None, endpoint: str | None) -> Limit:
+    def limit(self, model: str | None, endpoint: str | None) -> LaneLimit:
         """The limits of the model, or of the endpoint where there is no model."""
         if model is not None:
             return self.lanes.model(model)
@@ -331,7 +331,7 @@ class Admission:
             rejected = outcome.REJECTED_DEADLINE if late else outcome.REJECTED_CAPACITY
             self.refused(demand, rejected, 0.0)
             raise
-        waiter = Waiter.of(demand, lane)
+        waiter = QueuedDemand.of(demand, lane)
         try:
             await self._line.wait(waiter)
             return self._outcome(waiter)
@@ -341,7 +341,7 @@ class Admission:
             self._evicted(waiter, error)
             raise
 
-    def _outcome(self, waiter: Waiter) -> Lease:
+    def _outcome(self, waiter: QueuedDemand) -> Lease:
         if waiter.lease is not None:
             return waiter.lease
         if waiter.refusal is not None:
@@ -350,7 +350,7 @@ class Admission:
             raise EngineClosedError(self._closed or "the engine was closed") from self._bug
         raise QueueDeadlineError(self.deadline_message(waiter.demand))
 
-    def _evicted(self, waiter: Waiter, error: BaseException) -> None:
+    def _evicted(self, waiter: QueuedDemand, error: BaseException) -> None:
         outcome, now = AdmissionOutcome.EVICTED_CANCELLED, trio.current_time()
         if isinstance(error, EngineClosedError):
             outcome = AdmissionOutcome.REJECTED_CLOSED

@@ -4,15 +4,15 @@ from math import inf
 
 import trio
 
-from streamnursery.scheduler.admission.lane import Lane, Limit
-from streamnursery.scheduler.admission.queue import Line
+from streamnursery.scheduler.admission.lane import Lane, LaneLimit
+from streamnursery.scheduler.admission.queue import AdmissionQueue
 from streamnursery.scheduler.admission.slots import UNLIMITED, Slots
 from streamnursery.values.admission import Explanation
 from streamnursery.values.demand import Demand
 from streamnursery.values.snapshot import LimitSnapshot
 
 
-def explain(demand: Demand, lane: Lane, line: Line, total: Slots) -> Explanation:
+def explain(demand: Demand, lane: Lane, line: AdmissionQueue, total: Slots) -> Explanation:
     """Of a demand that waits, or of a new one like it."""
     limit, date = _binding(demand, lane, line, total)
     now = trio.current_time()
@@ -27,7 +27,9 @@ def explain(demand: Demand, lane: Lane, line: Line, total: Slots) -> Explanation
     )
 
 
-def _binding(demand: Demand, lane: Lane, line: Line, total: Slots) -> tuple[str | None, float]:
+def _binding(
+    demand: Demand, lane: Lane, line: AdmissionQueue, total: Slots
+) -> tuple[str | None, float]:
     now = trio.current_time()
     blocked = lane.blocked_by(demand, now)
     if blocked is not None:
@@ -44,7 +46,9 @@ def _binding(demand: Demand, lane: Lane, line: Line, total: Slots) -> tuple[str 
     return f"{behind}, the first of whom waits for {first}", first.date
 
 
-def limit_snapshot(limit: Limit, lanes: list[Lane], line: Line, total: Slots) -> LimitSnapshot:
+def limit_snapshot(
+    limit: LaneLimit, lanes: list[Lane], line: AdmissionQueue, total: Slots
+) -> LimitSnapshot:
     """One limit, and those who wait in the `lanes` that lead through it."""
     slots, waits_for = limit.slots, None
     heads = [(lane, head) for lane in lanes if (head := line.head(lane)) is not None]

@@ -17,7 +17,7 @@ import trio
 
 from streamnursery.core.limits.adaptive import AdaptiveLimit
 from streamnursery.core.limits.learned_rates import LearnedRates, Underway
-from streamnursery.core.limits.rate_buckets import RateLimits, Reservation, Shortage
+from streamnursery.core.limits.rate_buckets import RateBuckets, RateReservation, Shortage
 from streamnursery.scheduler.admission.slots import UNLIMITED, Slots
 from streamnursery.values.demand import Demand
 from streamnursery.values.policy import Adaptive
@@ -28,13 +28,13 @@ LaneKey: TypeAlias = tuple[str, str | None]
 
 
 @attrs.define(eq=False)
-class Limit:
+class LaneLimit:
     """What one model or one endpoint allows, and the lanes that wait for it."""
 
     name: str
     """In words: "of model 'x'"."""
     slots: Slots
-    rates: RateLimits | LearnedRates
+    rates: RateBuckets | LearnedRates
     parked: dict["Lane", None] = attrs.field(factory=dict)
     adaptive: AdaptiveLimit | None = None
     """What the slots follow; of routes only."""
@@ -50,7 +50,7 @@ class Limit:
 class Blocked:
     """Why a demand cannot have what it needs now."""
 
-    limit: Limit
+    limit: LaneLimit
     shortage: Shortage | None = None
     """Units per minute that are missing; None: a slot is, or another lane has a claim."""
 
@@ -73,9 +73,9 @@ class Lane:
     """The limits that hold for one model at one endpoint, the global one apart."""
 
     key: LaneKey
-    limits: tuple[Limit, ...]
+    limits: tuple[LaneLimit, ...]
     """The model's, the endpoint's, and those of the two together."""
-    route: Limit | None = None
+    route: LaneLimit | None = None
     """The last of them, which is learned; None where there is no endpoint."""
     claims: bool = attrs.field(default=False, init=False)
     """Whether it has a claim at one of its limits."""
@@ -103,7 +103,7 @@ class Lane:
             limit.claimant, limit.claim_priority = self, demand.rank[0]
             self.claims = True
 
-    def unclaim(self) -> list[Limit]:
+    def unclaim(self) -> list[LaneLimit]:
         """Give up every claim; the limits at which others may pass now."""
         mine = [limit for limit in self.limits if limit.claimant is self]
         for limit in mine:
@@ -113,10 +113,10 @@ class Lane:
 
     def take(
         self, holder: object, demand: Demand, now: float
-    ) -> tuple[list[Slots], list[Reservation | Underway]]:
+    ) -> tuple[list[Slots], list[RateReservation | Underway]]:
         """All that `demand` needs, after `blocked_by` said None in the same task step."""
         slots: list[Slots] = []
-        reserved: list[Reservation | Underway] = []
+        reserved: list[RateReservation | Underway] = []
         for limit in self.limits:
             if limit is not self.route or limit.adaptive is not None:
                 limit.slots.take_nowait(holder, now)
@@ -126,7 +126,7 @@ class Lane:
         return slots, reserved
 
 
-class Lanes:
+class LaneTable:
     """Every lane that was used, and the limits that they share."""
 
     def __init__(
@@ -168,7 +168,7 @@ class Lanes:
         if endpoint is None:
             return Lane(key, (self.model(model),))
         name = f"that endpoint {endpoint!r} states for model {model!r}"
-        route = Limit(name, Slots(UNLIMITED), LearnedRates())
+        route = LaneLimit(name, Slots(UNLIMITED), LearnedRates())
         adapt(route, self._adaptive.get(model))
         return Lane(key, (self.model(model), self.endpoint(endpoint), route), route)
 
@@ -191,14 +191,14 @@ class Lanes:
         """The lanes that lead to `model`; only those that were used."""
         return self._of.get(model, [])
 
-    def model(self, name: str) -> Limit:
+    def model(self, name: str) -> LaneLimit:
         """The model's limits; a model nobody has named gets the default slots and no rates."""
         limit = self._models.get(name)
         if limit is None:
             limit = self._models[name] = _limit("model", name, self.default_max_streams, Rates())
         return limit
 
-    def endpoint(self, name: str) -> Limit:
+    def endpoint(self, name: str) -> LaneLimit:
         """The endpoint's limits; there is no end of its slots unless somebody set one."""
         limit = self._endpoints.get(name)
         if limit is None:
@@ -218,24 +218,24 @@ class Lanes:
     def endpoints(self) -> tuple[str, ...]:
         return tuple(self._endpoints)
 
-    def all(self) -> list[Limit]:
+    def all(self) -> list[LaneLimit]:
         """Every limit of models and endpoints, and of their routes where those are learned."""
         learned = [r for lane in self._lanes.values() if (r := lane.route) and r.rates.buckets]
         return [*self._models.values(), *self._endpoints.values(), *learned]
 
-    def through(self, limit: Limit) -> list[Lane]:
+    def through(self, limit: LaneLimit) -> list[Lane]:
         """The lanes that lead through `limit`."""
         return [lane for lane in self._lanes.values() if limit in lane.limits]
 
 
-def adapt(route: Limit, policy: Adaptive | None) -> None:
+def adapt(route: LaneLimit, policy: Adaptive | None) -> None:
     """Slots that follow the provider from now on, or that have no end."""
     route.adaptive = None if policy is None else AdaptiveLimit(policy, trio.current_time())
     route.slots.max_slots = UNLIMITED if route.adaptive is None else route.adaptive.limit
 
 
-def _limit(kind: str, name: str, max_streams: int, rates: Rates) -> Limit:
-    return Limit(f"of {kind} {name!r}", Slots(max_streams), RateLimits(rates))
+def _limit(kind: str, name: str, max_streams: int, rates: Rates) -> LaneLimit:
+    return LaneLimit(f"of {kind} {name!r}", Slots(max_streams), RateBuckets(rates))
 
 
 def _both(slots: Mapping[str, int], rates: Mapping[str, Rates]) -> dict[str, Rates]:

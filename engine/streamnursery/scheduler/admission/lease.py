@@ -6,7 +6,7 @@ from typing import Protocol
 import attrs
 
 from streamnursery.core.limits.learned_rates import Underway
-from streamnursery.core.limits.rate_buckets import Reservation
+from streamnursery.core.limits.rate_buckets import RateReservation
 from streamnursery.scheduler.admission.lane import Lane
 from streamnursery.scheduler.admission.slots import Slots
 from streamnursery.values.demand import Demand
@@ -30,7 +30,7 @@ class Lease:
     demand: Demand
     lane: Lane
     slots: Sequence[Slots]
-    reserved: Sequence[Reservation | Underway]
+    reserved: Sequence[RateReservation | Underway]
     _lessor: Lessor
     since: float
     released: bool = attrs.field(default=False, init=False)

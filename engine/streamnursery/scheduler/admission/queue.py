@@ -14,9 +14,9 @@ import trio
 
 from streamnursery.core import buggify
 from streamnursery.core.limits.dates import Dates
-from streamnursery.core.limits.fair_share import Ticket, Weight
+from streamnursery.core.limits.fair_share import QueueTicket, Weight
 from streamnursery.core.limits.ready_queue import ReadyQueue
-from streamnursery.scheduler.admission.lane import Lane, Limit
+from streamnursery.scheduler.admission.lane import Lane, LaneLimit
 from streamnursery.scheduler.admission.lease import Lease
 from streamnursery.scheduler.admission.slots import Slots
 from streamnursery.values.demand import Demand
@@ -24,7 +24,7 @@ from streamnursery.values.errors import AdmissionError
 
 
 @attrs.define(eq=False, kw_only=True)
-class Waiter(Ticket):
+class QueuedDemand(QueueTicket):
     """One that waits for its lease."""
 
     demand: Demand
@@ -39,27 +39,27 @@ class Waiter(Ticket):
     """What it sleeps in: to its deadline, or to a date that it looks at for everybody."""
 
     @classmethod
-    def of(cls, demand: Demand, lane: Lane) -> "Waiter":
+    def of(cls, demand: Demand, lane: Lane) -> "QueuedDemand":
         waiter = cls(lane, demand.rank, demand.tenant, demand.deadline, demand=demand, path=lane)
         waiter.scope.deadline = demand.deadline
         return waiter
 
 
-class Line:
+class AdmissionQueue:
     """Everybody who waits, in the order of the ready queue."""
 
     def __init__(
         self, total: Slots, take: Callable[[Demand, Lane, float], Lease], weight: Weight
     ) -> None:
         """`take` makes the lease of a demand that has been found to have room."""
-        self.waiters: dict[Waiter, None] = {}
+        self.waiters: dict[QueuedDemand, None] = {}
         self.shut = False
         """Nobody gets anything any more."""
         self._total = total
         self._take = take
         self._queue = ReadyQueue(weight)
         self._dates: Dates[Lane] = Dates()
-        self._alarm: Waiter | None = None
+        self._alarm: QueuedDemand | None = None
         """Who sleeps to the earliest of the dates."""
 
     @property
@@ -77,13 +77,13 @@ class Line:
     def waiting_of(self, tenant: str) -> int:
         return self._queue.waiting_of(tenant)
 
-    def head(self, lane: Lane) -> Waiter | None:
+    def head(self, lane: Lane) -> QueuedDemand | None:
         """Who goes next in the lane."""
         head = self._queue.head(lane)
-        assert head is None or isinstance(head, Waiter)
+        assert head is None or isinstance(head, QueuedDemand)
         return head
 
-    async def wait(self, waiter: Waiter) -> None:
+    async def wait(self, waiter: QueuedDemand) -> None:
         """Stand in the line until granted or refused, or until the deadline has passed."""
         self.waiters[waiter] = None
         self._queue.push(waiter)
@@ -104,7 +104,7 @@ class Line:
             del self.waiters[waiter]
 
     @trio.lowlevel.enable_ki_protection
-    def leave(self, waiter: Waiter) -> None:
+    def leave(self, waiter: QueuedDemand) -> None:
         """Out of the line, if it still stands there."""
         if waiter.lease is not None or waiter.cancelled:
             return
@@ -115,13 +115,13 @@ class Line:
                 self._leave_dates(lane)
             self.hand_out()
 
-    def refuse(self, waiter: Waiter, error: AdmissionError | None) -> None:
+    def refuse(self, waiter: QueuedDemand, error: AdmissionError | None) -> None:
         """End its wait without a lease."""
         waiter.refusal = error
         self.leave(waiter)
         waiter.granted.set()
 
-    def wake(self, limit: Limit) -> None:
+    def wake(self, limit: LaneLimit) -> None:
         """The limit may have room: the lanes parked there are looked at again."""
         if limit.parked and limit.slots.free:
             for lane in limit.parked:
@@ -134,14 +134,14 @@ class Line:
             waiter = self._queue.pop(self._has_room)
             if waiter is None:
                 break
-            assert isinstance(waiter, Waiter)
+            assert isinstance(waiter, QueuedDemand)
             waiter.lease = self._take(waiter.demand, waiter.path, trio.current_time())
             waiter.granted.set()
         if self._alarm is not None or len(self._dates):
             self._set_alarm()
 
     @trio.lowlevel.enable_ki_protection
-    def _ring(self, waiter: Waiter) -> None:
+    def _ring(self, waiter: QueuedDemand) -> None:
         """A date has come."""
         waiter.scope = trio.CancelScope(deadline=waiter.demand.deadline)
         self._alarm = None
@@ -153,9 +153,9 @@ class Line:
             earliest = self._dates.earliest()
         self.hand_out()
 
-    def _has_room(self, ticket: Ticket) -> bool:
+    def _has_room(self, ticket: QueueTicket) -> bool:
         """Whether its lane lets it pass; parked at the limit that does not otherwise."""
-        assert isinstance(ticket, Waiter)
+        assert isinstance(ticket, QueuedDemand)
         lane, now = ticket.path, trio.current_time()
         blocked = lane.blocked_by(ticket.demand, now)
         if blocked is not None:

@@ -15,7 +15,7 @@ import attrs
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.core.money.ledger import Limit, Shortfall
+from streamnursery.core.money.ledger import BudgetLimit, Shortfall
 from streamnursery.values.demand import Demand, Rank
 from streamnursery.values.errors import OverloadedError
 
@@ -24,7 +24,7 @@ _LOOK_EVERY = 1.0
 
 
 @attrs.define(order=True)
-class _Waiter:
+class _BudgetWaiter:
     rank: Rank
     number: int
     woken: trio.Event = attrs.field(factory=trio.Event, order=False)
@@ -46,7 +46,7 @@ class BudgetQueue:
         self._max = max_waiting
         self._wall = wall
         self._refresh = refresh
-        self._queues: dict[Limit, list[_Waiter]] = {}
+        self._queues: dict[BudgetLimit, list[_BudgetWaiter]] = {}
         self._numbers = count()
 
     async def wait(
@@ -92,7 +92,7 @@ class BudgetQueue:
 
     async def _turn(self, short: Shortfall, rank: Rank, until: float) -> bool:
         """Wait to be woken or for the window to end; False when the time is up."""
-        waiter = _Waiter(rank, next(self._numbers))
+        waiter = _BudgetWaiter(rank, next(self._numbers))
         queue = self._queues.setdefault(short.limit, [])
         if len(queue) > 2 * self.waiting:
             queue[:] = [other for other in queue if not other.gone]
@@ -114,7 +114,7 @@ class BudgetQueue:
             waiter.gone = True
         return trio.current_time() < until
 
-    def _wake_next(self, limit: Limit) -> None:
+    def _wake_next(self, limit: BudgetLimit) -> None:
         queue = self._queues.get(limit, [])
         while queue:
             waiter = heapq.heappop(queue)

@@ -17,7 +17,7 @@ from streamnursery.core.measure.meter import Meter
 from streamnursery.core.money.ledger import Ledger, Shortfall
 from streamnursery.core.money.ledger_row import News, Posting, change, posted
 from streamnursery.core.money.pricing import cost, worst_usage
-from streamnursery.core.money.settlement import Ending, Expected, settlement
+from streamnursery.core.money.settlement import AttemptEnd, Expected, settlement
 from streamnursery.core.money.totals import Totals
 from streamnursery.scheduler.money.budget_queue import BudgetQueue
 from streamnursery.scheduler.money.ledger_store import LedgerStore
@@ -325,7 +325,7 @@ class AttemptReservation:
         self._refused = self._spending.refusal(short)
         self.look_at = 0
 
-    def settle(self, ending: Ending, received_tokens: int) -> None:
+    def settle(self, ending: AttemptEnd, received_tokens: int) -> None:
         if self.row.id not in self._spending.open:
             return
         expected = Expected(self.bid.expected_input, self.covered, received_tokens)

@@ -7,7 +7,7 @@ import attrs
 
 from streamnursery.core.limits.token_estimate import TokenEstimates, input_tokens
 from streamnursery.core.measure.meter import Meter
-from streamnursery.core.routing.route_plan import Plan, is_usual, plan
+from streamnursery.core.routing.route_plan import RoutePlan, is_usual, plan
 from streamnursery.scheduler.run.balancer import Balancer
 from streamnursery.supervisor.course import Course
 from streamnursery.values.errors import ConfigError
@@ -37,7 +37,7 @@ class Catalogue:
         endpoints = {SIMULATOR_ENDPOINT: SIMULATOR, **config.endpoints}
         self.config = attrs.evolve(config, endpoints=endpoints)
         self.balancer.go_by(config.models)
-        self._plans: dict[str, Plan] = {}
+        self._plans: dict[str, RoutePlan] = {}
 
     @property
     def meters(self) -> dict[str, Meter]:
@@ -56,7 +56,7 @@ class Catalogue:
         return model.partition("?")[0] if model.startswith(SIMULATED) else model
 
     def course(
-        self, request: ChatRequest, rank: tuple[int, int], given: Plan | None = None
+        self, request: ChatRequest, rank: tuple[int, int], given: RoutePlan | None = None
     ) -> Course:
         """What `request` may do; with a plan that was `given`, where it is to go.
 
@@ -74,7 +74,7 @@ class Catalogue:
             raw_tokens=input_tokens(request),
         )
 
-    def _plan(self, request: ChatRequest) -> Plan:
+    def _plan(self, request: ChatRequest) -> RoutePlan:
         """Made once for each model of the configuration, where neither load nor request matter."""
         if self.balancer or not is_usual(request) or request.model not in self.config.models:
             return plan(request, self.config, routes=self._ordered, name=self.name)
@@ -83,7 +83,7 @@ class Catalogue:
             made = self._plans[request.model] = self.plan(request)
         return made
 
-    def plan(self, request: ChatRequest) -> Plan:
+    def plan(self, request: ChatRequest) -> RoutePlan:
         """Every route that may be tried, in order."""
         return plan(request, self.config, routes=self.routes, name=self.name)
 

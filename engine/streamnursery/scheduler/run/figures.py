@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 import trio
 
 from streamnursery.core.measure.meter import Meter
-from streamnursery.core.recovery.circuit_gate import RouteGate
+from streamnursery.core.recovery.circuit_gate import CircuitGate
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.transport.client import HttpTransport
@@ -23,7 +23,7 @@ def engine_statistics(
     *,
     admission: Admission,
     meters: Mapping[str, Meter],
-    gates: Mapping[Route, RouteGate],
+    gates: Mapping[Route, CircuitGate],
     transports: Sequence[HttpTransport],
     buffers: BufferTotal,
     streams: int,
@@ -67,12 +67,12 @@ def engine_statistics(
     )
 
 
-def route_statistics(gates: Mapping[Route, RouteGate], now: float) -> dict[str, RouteStatistics]:
+def route_statistics(gates: Mapping[Route, CircuitGate], now: float) -> dict[str, RouteStatistics]:
     """The health of every route that was used, by `endpoint/model`."""
     return {str(route): _route(gate, now) for route, gate in gates.items()}
 
 
-def _route(gate: RouteGate, now: float) -> RouteStatistics:
+def _route(gate: CircuitGate, now: float) -> RouteStatistics:
     health = gate.statistics(now)
     return RouteStatistics(
         circuit=health.breaker.circuit,

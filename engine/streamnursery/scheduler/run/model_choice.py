@@ -6,12 +6,12 @@ from typing import TypeVar
 import attrs
 
 from streamnursery.core.limits.token_estimate import input_tokens
-from streamnursery.core.recovery.circuit_gate import RouteGate
+from streamnursery.core.recovery.circuit_gate import CircuitGate
 from streamnursery.core.routing.router import (
     Candidate,
     Decision,
     Needs,
-    NobodyError,
+    NoCandidateError,
     RoutingPolicy,
     choose,
 )
@@ -41,7 +41,7 @@ class ModelChoice:
     config: EngineConfig
     catalogue: Catalogue
     spending: Spending
-    gate: Callable[[Route], RouteGate]
+    gate: Callable[[Route], CircuitGate]
     now: Callable[[], float]
     policy: RoutingPolicy | None = None
 
@@ -64,7 +64,7 @@ class ModelChoice:
         needs = self.needs(task, request)
         try:
             return choose(needs, candidates, self.policy)
-        except NobodyError as error:
+        except NoCandidateError as error:
             msg = f"no model can do this: {error}"
             raise RequestError(msg) from None
         except Exception as error:

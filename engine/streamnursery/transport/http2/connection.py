@@ -21,7 +21,7 @@ from streamnursery.transport.http2.exchange import Http2Exchange
 from streamnursery.transport.http2.state import Http2State
 from streamnursery.transport.http2.stream import Http2Stream
 from streamnursery.transport.network import READ_SIZE, Connection, without_frames
-from streamnursery.transport.ports import Phase, Progress
+from streamnursery.transport.ports import ConnectProgress, Phase
 from streamnursery.transport.pump import Readers
 from streamnursery.values.errors import ConnectionLostError, EngineError
 from streamnursery.values.http import HttpRequest, Peer
@@ -108,7 +108,7 @@ class Http2Connection:
     def needs_http1(self) -> bool:
         return self._state.needs_http1
 
-    def begin(self, request: HttpRequest, progress: Progress) -> Http2Exchange | None:
+    def begin(self, request: HttpRequest, progress: ConnectProgress) -> Http2Exchange | None:
         """Use a place that was promised. None if there is none any more."""
         self.reserved -= 1
         if self.closed or not self._state.room:

@@ -12,14 +12,14 @@ from typing import Protocol
 
 import trio
 
-from streamnursery.transport.http1 import DRAIN_SECONDS, Rest
+from streamnursery.transport.http1 import DRAIN_SECONDS, DrainSink
 from streamnursery.transport.http2.stream import Http2Stream
 from streamnursery.transport.ports import ByteSink
 from streamnursery.values.errors import ConnectionLostError
 from streamnursery.values.http import HttpHead, Peer
 
 
-class Line(Protocol):
+class ExchangeConnection(Protocol):
     """The connection, as its exchanges know it."""
 
     peer: Peer
@@ -33,7 +33,7 @@ class Line(Protocol):
 class Http2Exchange:
     """Made by `Http2Connection.begin`; implements `HttpResponse` once `start` has returned."""
 
-    def __init__(self, stream: Http2Stream, line: Line) -> None:
+    def __init__(self, stream: Http2Stream, line: ExchangeConnection) -> None:
         self.peer = line.peer
         self._stream = stream
         self._line = line
@@ -163,7 +163,7 @@ class Http2Exchange:
     async def drain(self, until: float = inf, *, blank: bool = False) -> None:  # noqa: ARG002
         """As `HttpResponse`; shielded. A stream that ends by itself needs no reset."""
         if not self._stream.ended:
-            rest = Rest()
+            rest = DrainSink()
             self._sink = rest
             self._go_on()
             if not rest.ended.is_set():

@@ -21,12 +21,12 @@ import trio
 
 from streamnursery.transport.http2.connection import Http2Connection
 from streamnursery.transport.network import Connection
-from streamnursery.transport.ports import Phase, Progress
+from streamnursery.transport.ports import ConnectProgress, Phase
 from streamnursery.transport.pump import Readers
 from streamnursery.values.http import Peer
 from streamnursery.values.http2 import Http2Settings
 
-Connect: TypeAlias = Callable[[Peer, Progress], Awaitable[tuple[Connection, bool]]]
+Connect: TypeAlias = Callable[[Peer, ConnectProgress], Awaitable[tuple[Connection, bool]]]
 """Makes a connection; True if HTTP/2 is spoken on it."""
 
 _EXPECTED = 100
@@ -34,7 +34,7 @@ _EXPECTED = 100
 _MAX_PLAIN = 1024
 
 
-class _Turn(Enum):
+class _Grant(Enum):
     """What a waiting request gets, unless it is a place on a connection."""
 
     OPEN = auto()
@@ -44,13 +44,13 @@ class _Turn(Enum):
 
 
 @attrs.define(eq=False)
-class _Waiter:
+class _StreamWaiter:
     granted: trio.Event = attrs.field(factory=trio.Event)
-    what: Http2Connection | _Turn | None = None
+    what: Http2Connection | _Grant | None = None
 
 
 @attrs.define(eq=False)
-class _Shelf:
+class _PeerConnections:
     """One peer."""
 
     lines: list[Http2Connection] = attrs.field(factory=list)
@@ -61,7 +61,7 @@ class _Shelf:
     known: bool = False
     """The peer has spoken HTTP/2."""
     expected: int = _EXPECTED
-    waiting: OrderedDict[_Waiter, None] = attrs.field(factory=OrderedDict)
+    waiting: OrderedDict[_StreamWaiter, None] = attrs.field(factory=OrderedDict)
 
     @property
     def unused(self) -> bool:
@@ -79,7 +79,7 @@ class _Shelf:
         return not coming or (self.known and len(self.waiting) >= coming * self.expected)
 
 
-class Http2Book:
+class Http2Pool:
     """The HTTP/2 connections of a transport."""
 
     def __init__(
@@ -96,7 +96,7 @@ class Http2Book:
         self._readers = readers
         self._settings = settings
         self._max_idle = max_idle
-        self._shelves: dict[Peer, _Shelf] = {}
+        self._shelves: dict[Peer, _PeerConnections] = {}
         self._plain: OrderedDict[Peer, None] = OrderedDict()
         """Peers that were found to speak HTTP/1.1, of late."""
 
@@ -104,7 +104,9 @@ class Http2Book:
     def lines(self) -> list[Http2Connection]:
         return [line for s in self._shelves.values() for line in (*s.lines, *s.old)]
 
-    async def take(self, peer: Peer, progress: Progress) -> Http2Connection | Connection | None:
+    async def take(
+        self, peer: Peer, progress: ConnectProgress
+    ) -> Http2Connection | Connection | None:
         """A connection with a place promised; or a fresh one of HTTP/1.1, which the peer turned
         out to speak; or None if that is known of it.
 
@@ -114,19 +116,19 @@ class Http2Book:
         if peer in self._plain:
             self._plain.move_to_end(peer)
             return None
-        shelf = self._shelves.setdefault(peer, _Shelf())
-        turn: Http2Connection | _Turn | None = None
+        shelf = self._shelves.setdefault(peer, _PeerConnections())
+        turn: Http2Connection | _Grant | None = None
         if not shelf.waiting:
             turn = self._next_turn(shelf)
         if turn is None:
             turn = await self._wait(peer, shelf, progress)
-        if turn is _Turn.PLAIN:
+        if turn is _Grant.PLAIN:
             return None
-        if turn is _Turn.OPEN:
+        if turn is _Grant.OPEN:
             return await self._open(peer, shelf, progress)
         return turn
 
-    def _next_turn(self, shelf: _Shelf) -> Http2Connection | _Turn | None:
+    def _next_turn(self, shelf: _PeerConnections) -> Http2Connection | _Grant | None:
         """What the next request gets now; None if it has to wait."""
         line = shelf.free_line()
         if line is not None:
@@ -134,13 +136,13 @@ class Http2Book:
             return line
         if shelf.may_open(self._settings.max_connections):
             shelf.opening += 1
-            return _Turn.OPEN
+            return _Grant.OPEN
         return None
 
-    def _deal(self, peer: Peer, shelf: _Shelf) -> None:
+    def _deal(self, peer: Peer, shelf: _PeerConnections) -> None:
         """Give out what there is, in turn."""
         while shelf.waiting:
-            turn = _Turn.PLAIN if peer in self._plain else self._next_turn(shelf)
+            turn = _Grant.PLAIN if peer in self._plain else self._next_turn(shelf)
             if turn is None:
                 return
             waiter = shelf.waiting.popitem(last=False)[0]
@@ -149,9 +151,11 @@ class Http2Book:
         if shelf.unused and self._shelves.get(peer) is shelf:
             del self._shelves[peer]
 
-    async def _wait(self, peer: Peer, shelf: _Shelf, progress: Progress) -> Http2Connection | _Turn:
+    async def _wait(
+        self, peer: Peer, shelf: _PeerConnections, progress: ConnectProgress
+    ) -> Http2Connection | _Grant:
         progress.enter(Phase.CONNECTING)
-        waiter = _Waiter()
+        waiter = _StreamWaiter()
         shelf.waiting[waiter] = None
         # One more waits: that may be what makes a further connection worth while.
         self._deal(peer, shelf)
@@ -165,15 +169,15 @@ class Http2Book:
         assert waiter.what is not None
         return waiter.what
 
-    def _put_back(self, shelf: _Shelf, turn: Http2Connection | _Turn | None) -> None:
+    def _put_back(self, shelf: _PeerConnections, turn: Http2Connection | _Grant | None) -> None:
         """Granted and cancelled in the same instant."""
-        if turn is _Turn.OPEN:
+        if turn is _Grant.OPEN:
             shelf.opening -= 1
         elif isinstance(turn, Http2Connection):
             turn.reserved -= 1
 
     async def _open(
-        self, peer: Peer, shelf: _Shelf, progress: Progress
+        self, peer: Peer, shelf: _PeerConnections, progress: ConnectProgress
     ) -> Http2Connection | Connection:
         try:
             connection, speaks_http2 = await self._connect(peer, progress)

@@ -20,7 +20,7 @@ TURN = 64 * 1024
 """Bytes that one write takes, about."""
 
 
-class Outbox:
+class SendQueue:
     """Frames to send, and bodies that become frames."""
 
     def __init__(self) -> None:

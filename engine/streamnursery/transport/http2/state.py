@@ -17,10 +17,10 @@ from streamnursery.transport.http2 import frames
 from streamnursery.transport.http2.frames import BrokenRuleError, ErrorCode, broken, code_name
 from streamnursery.transport.http2.headers import MAX_LIST, request_block
 from streamnursery.transport.http2.incoming import FrameReader, HeaderBlocks
-from streamnursery.transport.http2.send_queue import Outbox
+from streamnursery.transport.http2.send_queue import SendQueue
 from streamnursery.transport.http2.settings import PeerSettings
 from streamnursery.transport.http2.stream import Http2Stream
-from streamnursery.transport.http2.windows import Patience, ReceiveWindow
+from streamnursery.transport.http2.windows import FloodGuard, ReceiveWindow
 from streamnursery.values.errors import EngineError, ProtocolError, TooLargeError
 from streamnursery.values.http import HttpRequest
 from streamnursery.values.http2 import Http2Settings
@@ -36,7 +36,7 @@ class Http2State:
     def __init__(self, where: str, settings: Http2Settings) -> None:
         self.streams: dict[int, Http2Stream] = {}
         """Streams that are not over."""
-        self.outbox = Outbox()
+        self.outbox = SendQueue()
         self.draining = ""
         """Why no stream is opened any more; empty while they are."""
         self.failure: EngineError | None = None
@@ -58,7 +58,7 @@ class Http2State:
         self._encoder = Encoder()
         self._frames = FrameReader()
         self._blocks = HeaderBlocks()
-        self._patience = Patience()
+        self._patience = FloodGuard()
         self._now = 0.0
         self._news: dict[Http2Stream, None] = {}
         self._on = {
@@ -234,7 +234,7 @@ class Http2State:
 
     def _strain(self) -> None:
         if self._patience.strain(self._now):
-            what = f"flooded the connection: over {Patience.MOST} frames that carry nothing"
+            what = f"flooded the connection: over {FloodGuard.MOST} frames that carry nothing"
             broken(what, ErrorCode.ENHANCE_YOUR_CALM)
         if len(self.outbox.control) > _MAX_UNSENT:
             broken("asks for replies and does not read them", ErrorCode.ENHANCE_YOUR_CALM)

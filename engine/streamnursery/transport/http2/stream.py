@@ -34,7 +34,7 @@ _MAX_PARTS = 256
 _NO_CONTENT = (204, 304)
 
 
-class Owner(Protocol):
+class StreamListener(Protocol):
     """Whoever has to be told of news."""
 
     def on_news(self) -> None: ...
@@ -77,7 +77,7 @@ class Http2Stream:
         """It failed, and the peer says that it has done nothing with the request."""
         self.racing = False
         """It is the first one after a pause in which the connection may have died."""
-        self.owner: Owner | None = None
+        self.owner: StreamListener | None = None
         self.window = ReceiveWindow(window)
         self.send_window = send_window
         self.unsent = memoryview(body)

@@ -37,7 +37,7 @@ class ReceiveWindow:
         return increment
 
 
-class Patience:
+class FloodGuard:
     """Counts frames that carry nothing, forgives ten a second, and all of them for data.
 
     1,000 of them without data in between are a flood; a server that asks for a PING every second

@@ -12,7 +12,7 @@ from hpack import Encoder
 from streamnursery.transport.http2 import frames
 from streamnursery.transport.http2.frames import ErrorCode, frame
 from streamnursery.transport.http2.incoming import MAX_CONTINUATIONS
-from streamnursery.transport.http2.windows import Patience
+from streamnursery.transport.http2.windows import FloodGuard
 from streamnursery.values.errors import ProtocolError, TooLargeError
 from streamnursery.values.http2 import Http2Settings
 from tests.support.http2 import OK, Pair, header_block, raw_data, raw_headers
@@ -194,7 +194,7 @@ def test_t14_a_flood_ends_the_connection_at_little_cost(make: Callable[[int], by
     flood = b"".join(map(make, range(1_000)))
     for _ in range(100):
         pair.client.receive(flood, pair.now)
-    assert len(looked_at) <= Patience.MOST + 2
+    assert len(looked_at) <= FloodGuard.MOST + 2
     assert type(stream.failure) is ProtocolError and "flooded" in str(stream.failure)
     assert len(pair.client.output()) < 64 * 1024
     assert pair.client.receive(flood, 0.0) == []
@@ -213,7 +213,7 @@ def test_t14_a_peer_that_asks_once_a_second_is_no_flood() -> None:
 def test_t14_a_long_upload_is_no_flood() -> None:
     client = Pair().client
     client.receive(frames.settings({frames.INITIAL_WINDOW_SIZE: 1_000}), 0.0)
-    stream = client.open(http_request(body=bytes(Patience.MOST * 3_000)))
+    stream = client.open(http_request(body=bytes(FloodGuard.MOST * 3_000)))
     while stream.unsent and stream.failure is None:
         client.output()
         client.receive(frames.window_update(1, 1_000) + frames.window_update(0, 1_000), 0.0)

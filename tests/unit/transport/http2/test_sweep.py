@@ -7,7 +7,7 @@ from streamnursery.transport.http2.frames import frame
 from streamnursery.transport.http2.incoming import FrameReader
 from streamnursery.transport.http2.state import Http2State
 from streamnursery.transport.http2.stream import MAX_TAKE, Http2Stream
-from streamnursery.transport.http2.windows import Patience
+from streamnursery.transport.http2.windows import FloodGuard
 from streamnursery.values.http2 import Http2Settings
 from tests.support.http2 import Pair, raw_data, raw_headers
 from tests.support.transport import http_request
@@ -95,7 +95,7 @@ def test_a_body_before_any_settings_is_no_http2() -> None:
 
 
 def test_a_body_pays_for_the_frames_that_carry_nothing(pair: Pair, stream: Http2Stream) -> None:
-    most = PING * (Patience.MOST - 50)
+    most = PING * (FloodGuard.MOST - 50)
     for data in (most, raw_data(1, b"x"), most, raw_data(1, b"x") + most):
         pair.to_client(data)
     assert pair.client.failure is None
