@@ -132,7 +132,7 @@ async def _memory(waiting: int = 5000) -> float:
 
     crowd = Crowd()
     first = crowd.admission.acquire_nowait(crowd.demand())
-    lane, line = first.lane, crowd.admission._line
+    lane, line = first.lane, crowd.admission._queue
     gc.collect()
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]

@@ -62,7 +62,7 @@ class Model:
                 bad = slow >= POLICY.slow_rate
                 self.turn(Circuit.OPEN if bad else Circuit.CLOSED, now)
 
-    def broke(self, now: float) -> None:
+    def on_stream_failed(self, now: float) -> None:
         if self.circuit is Circuit.CLOSED:
             self.calls.append((now, "failure"))
             self.judge(now)
@@ -124,8 +124,8 @@ class BreakerMachine(RuleBasedStateMachine):
     def break_after_answer(self, which: int) -> None:
         generation = self.answered.pop(which % len(self.answered))
         if generation == self.model.generation:
-            self.model.broke(self.now)
-        self.breaker.broke(generation, self.now)
+            self.model.on_stream_failed(self.now)
+        self.breaker.on_stream_failed(generation, self.now)
 
     @invariant()
     def they_agree(self) -> None:

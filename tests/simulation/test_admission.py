@@ -312,7 +312,7 @@ def test_slots_are_never_lost_nor_exceeded_and_the_limiter_is_work_conserving(
             await trio.sleep(10)
             for model in "abc":
                 admission.set_limit(1, model=model)
-            assert len(admission._line._dates) <= admission.queued
+            assert len(admission._queue._dates) <= admission.queued
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
     assert admission.total.taken == 0

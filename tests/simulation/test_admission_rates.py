@@ -107,7 +107,7 @@ async def test_a_model_without_units_costs_another_nothing(autojump_clock: MockC
         assert trio.current_time() == 0
         nursery.cancel_scope.cancel()
     assert admission.queued == 0
-    assert len(admission._line._dates) == 0
+    assert len(admission._queue._dates) == 0
 
 
 async def test_what_was_not_used_is_given_back_and_starts_the_next(

@@ -40,7 +40,7 @@ def sink_of(delivered: Any) -> StreamSink:
         first_token=lambda _: None,
         before_finish=lambda: None,
         allowance=SimpleNamespace(look_at=inf),  # type: ignore[arg-type]
-        spoil=lambda: None,
+        mark_unreusable=lambda: None,
     )
 
 

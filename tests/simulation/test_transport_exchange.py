@@ -439,7 +439,7 @@ async def test_a_sink_can_spoil_the_connection_in_the_read_that_ends_the_message
 
     class Strict(Collector):
         def feed(self, data: bytes) -> bool:
-            response.spoil()
+            response.mark_unreusable()
             return super().feed(data)
 
     rig.serve(handler)

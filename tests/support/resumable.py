@@ -148,7 +148,7 @@ class KeptResponse:
             ):
                 return
 
-    def spoil(self) -> None:
+    def mark_unreusable(self) -> None:
         """The connection is nobody else's."""
 
     async def drain(self, until: float = inf, *, blank: bool = False) -> None:

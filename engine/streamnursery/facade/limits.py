@@ -169,7 +169,7 @@ class LimitVerbs:
         # What is gone stays: a request that was planned before may still go there.
         self._outlets.update(outlets)
         self._config = new
-        self._catalogue.go_by(new)
+        self._catalogue.apply_config(new)
         self._hear_loads()
         self._choice = attrs.evolve(self._choice, config=new)
         apply_limits(self._admission, new)

@@ -96,7 +96,7 @@ class Pulse:
         self._beaten.set()
         self._beaten = trio.Event()
         at_beat = trio.current_time() >= beat.due_at
-        self.round_trip = beat.answered(trio.current_time())
+        self.round_trip = beat.on_answer(trio.current_time())
         if link.carries:
             link.outbox.confirmed(end)
             link.confirmed()

@@ -158,7 +158,7 @@ class SessionLink:
                 self._socket.close()
                 if self.carries:
                     self.carries = False
-                    self.outbox.broke(self._socket.stream.flushed)
+                    self.outbox.on_connection_lost(self._socket.stream.flushed)
             self.opened.set()
             self.ended.set()
             self._owner.link_ended(self)

@@ -100,7 +100,7 @@ class Sessions:
     def close(self) -> None:
         """End all at once."""
         for session in list(self.live):
-            session.shut()
+            session.mark_closed()
 
 
 class _Opener:

@@ -51,8 +51,8 @@ class Keeper:
             if self._session.state is SessionState.CLOSED:
                 return
             self._tell_lost(error, permanent=False)
-            self._session.broke()
-            enough = self._restarts.broke(trio.current_time())
+            self._session.on_connection_lost()
+            enough = self._restarts.on_connection_lost(trio.current_time())
             if not _may_return(link, error):
                 raise error
             if enough is not None:

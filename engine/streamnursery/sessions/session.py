@@ -241,7 +241,7 @@ class Session:
         self._scope.cancel()
         await self.done.wait()
 
-    def shut(self) -> None:
+    def mark_closed(self) -> None:
         """End it at once, because the engine ends."""
         self._end(SessionSignal.CLOSED, None)
         self._scope.cancel()
@@ -259,7 +259,7 @@ class Session:
         link.adopt()
         self._move(SessionSignal.OPENED)
 
-    def broke(self) -> None:
+    def on_connection_lost(self) -> None:
         self._move(SessionSignal.BROKE)
 
     def link_ended(self, link: SessionLink) -> None:

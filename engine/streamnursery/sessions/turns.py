@@ -35,14 +35,14 @@ class TurnLease:
     _permit: Permit
     _unused: deque[Permit]
 
-    def heard(self, news: Sequence[RateNews], now: float) -> None:
-        self._inner.heard(news, now)
+    def on_rate_headers(self, news: Sequence[RateNews], now: float) -> None:
+        self._inner.on_rate_headers(news, now)
 
-    def answered(self, now: float) -> None:
-        self._inner.answered(now)
+    def on_first_token(self, now: float) -> None:
+        self._inner.on_first_token(now)
 
-    def overloaded(self, now: float) -> None:
-        self._inner.overloaded(now)
+    def on_overload(self, now: float) -> None:
+        self._inner.on_overload(now)
 
     def settle(self, usage: Usage | None) -> None:
         self._inner.settle(usage)
@@ -144,7 +144,7 @@ class TurnResponse:
     def resume(self) -> None:
         self._turn.resume()
 
-    def spoil(self) -> None:
+    def mark_unreusable(self) -> None:
         """As `HttpResponse`: the connection is the session's."""
 
     async def drain(self, until: float = inf, *, blank: bool = False) -> None:  # noqa: ARG002 - nothing is left to read

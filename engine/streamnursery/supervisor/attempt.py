@@ -71,7 +71,7 @@ class Attempt:
     """Unix time at the start, for dates in headers."""
     first_token: Callable[[float], None]
     """Called with the time at which the first content arrived."""
-    heard: Callable[[Sequence[RateNews], float], None]
+    on_rate_headers: Callable[[Sequence[RateNews], float], None]
     """Called when the head of the answer has come, with what it says of the provider's limits."""
     allowance: Allowance
     headers: tuple[Header, ...] = ()
@@ -137,7 +137,7 @@ class Attempt:
             response = await self._open()
             try:
                 now = trio.current_time()
-                self.clock.answered(now)
+                self.clock.on_head(now)
                 await self._check(response, now)
                 if buggify.world is not None:
                     await buggify.world.pause("attempt.opened")
@@ -207,7 +207,7 @@ class Attempt:
         self.request_id = request_id(head)
         if not self.lost:
             self.delivery.request_id = self.request_id
-        self.heard(self._news(head, now), now)
+        self.on_rate_headers(self._news(head, now), now)
         dialect = self.outlet.dialect
         if not 200 <= head.status < 300 or not dialect.check_head(head):
             body = await _error_body(response)
@@ -224,7 +224,7 @@ class Attempt:
             first_token=self.first_token,
             before_finish=self._finish,
             allowance=self.allowance,
-            spoil=response.spoil,
+            mark_unreusable=response.mark_unreusable,
         )
         self._waits_for(f"content from {self.outlet.endpoint.name}")
         try:

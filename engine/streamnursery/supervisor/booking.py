@@ -56,8 +56,8 @@ class Booking:
             )
 
     def first_token(self, now: float) -> None:
-        self.visit.answered(now)
-        self.lease.answered(now)
+        self.visit.on_first_token(now)
+        self.lease.on_first_token(now)
         if self.recorder.listening:
             course, ttft = self.course, now - self.delivery.started_at
             self.recorder.emit(FirstToken(now, course.number, course.model, self.number, ttft))
@@ -74,7 +74,7 @@ class Booking:
         ending = AttemptEnd(record.state, record.status, _reported(record), refused)
         self.allowance.settle(ending, attempt.content_events)
         if _is_overload(attempt.error):
-            self.lease.overloaded(now)
+            self.lease.on_overload(now)
         if not attempt.done:
             self.delivery.attempts.append(record)
         if self.recorder.listening:

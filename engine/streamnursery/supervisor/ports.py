@@ -43,13 +43,13 @@ class Transport(Protocol):
 
 
 class AttemptLease(Protocol):
-    def heard(self, news: Sequence[RateNews], now: float) -> None:
+    def on_rate_headers(self, news: Sequence[RateNews], now: float) -> None:
         """The head of the answer came; `news` is what it says is left of the provider's limits."""
 
-    def answered(self, now: float) -> None:
+    def on_first_token(self, now: float) -> None:
         """The first token came."""
 
-    def overloaded(self, now: float) -> None:
+    def on_overload(self, now: float) -> None:
         """The route refused for want of capacity, or let the attempt wait for too long."""
 
     def settle(self, usage: Usage | None) -> None:

@@ -370,7 +370,7 @@ class RequestRun:
             meter=meter,
             wall_time=supervisor.wall(),
             first_token=booking.first_token,
-            heard=booking.lease.heard,
+            on_rate_headers=booking.lease.on_rate_headers,
             allowance=booking.allowance,
             headers=(self._keys.fresh() if hedge else self._keys.of(stop.route),),
             hedge=hedge,

@@ -32,10 +32,10 @@ class Routes:
             gate = self.gates[route] = CircuitGate(offset=self.dice.random())
             if route.endpoint in self._silent:
                 error, at, until = self._silent[route.endpoint]
-                gate.beat(error, at, until)
+                gate.on_heartbeat(error, at, until)
         return gate
 
-    def beat(self, endpoint: str, error: EngineError | None, now: float, until: float) -> None:
+    def on_heartbeat(self, endpoint: str, error: EngineError | None, now: float, until: float) -> None:
         """What a heartbeat of `endpoint` found, for all of its routes; the next one comes at
         `until`."""
         if error is None:
@@ -44,7 +44,7 @@ class Routes:
             self._silent[endpoint] = error, now, until
         for route, gate in self.gates.items():
             if route.endpoint == endpoint:
-                gate.beat(error, now, until)
+                gate.on_heartbeat(error, now, until)
 
     def budget(self, endpoint: str) -> RetryBudget:
         budget = self.budgets.get(endpoint)

@@ -41,7 +41,7 @@ class StreamSink:
         "_held_bytes",
         "_hold",
         "_meter",
-        "_spoil",
+        "_mark_unreusable",
         "_time",
         "_waited_for",
         "body_ended",
@@ -69,9 +69,9 @@ class StreamSink:
         first_token: Callable[[float], None],
         before_finish: Callable[[], None],
         allowance: Allowance,
-        spoil: Callable[[], None],
+        mark_unreusable: Callable[[], None],
     ) -> None:
-        """`spoil` is called when more came than the answer."""
+        """`mark_unreusable` is called when more came than the answer."""
         self.ended = False
         """The attempt is over, well or not."""
         self.decoder = decoder
@@ -98,7 +98,7 @@ class StreamSink:
         self._first_token = first_token
         self._before_finish = before_finish
         self._allowance = allowance
-        self._spoil = spoil
+        self._mark_unreusable = mark_unreusable
         self._held: list[StreamEvent] | None = None
         self._held_bytes = 0
         self._waited_for: str | Callable[[], str] | None = None
@@ -112,7 +112,7 @@ class StreamSink:
             return False
         if self.decoder.done or self.decoder.failure is not None:
             if self.decoder.trailing:
-                self._spoil()
+                self._mark_unreusable()
             self._over(self.decoder.failure)
             return False
         return room

@@ -244,7 +244,7 @@ class Http1Exchange:
     async def drain(self, until: float = inf, *, blank: bool = False) -> None:
         """As `HttpResponse`; shielded."""
         if self._live:
-            rest = DrainSink(self.spoil if blank else None)
+            rest = DrainSink(self.mark_unreusable if blank else None)
             self._sink, self._paused = rest, False
             if self._reading is None:
                 self._read()
@@ -255,7 +255,7 @@ class Http1Exchange:
                     await rest.ended.wait()
         self.close()
 
-    def spoil(self) -> None:
+    def mark_unreusable(self) -> None:
         self._spoiled = True
         if not self._live:  # it went back with the last byte, before anybody looked at it
             self._unfit(self)
@@ -269,16 +269,16 @@ class Http1Exchange:
 class DrainSink:
     """Takes what nobody wants, up to a bound."""
 
-    def __init__(self, spoil: Callable[[], None] | None = None) -> None:
-        """`spoil` is called when more comes than blank lines."""
-        self._spoil = spoil
+    def __init__(self, mark_unreusable: Callable[[], None] | None = None) -> None:
+        """`mark_unreusable` is called when more comes than blank lines."""
+        self._mark_unreusable = mark_unreusable
         self.ended = trio.Event()
         self._left = DRAIN_BYTES
 
     def feed(self, data: bytes) -> bool:
         self._left -= len(data)
-        if self._spoil is not None and data.strip():
-            self._spoil()
+        if self._mark_unreusable is not None and data.strip():
+            self._mark_unreusable()
         if self._left < 0:
             self.ended.set()
         return self._left >= 0

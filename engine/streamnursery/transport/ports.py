@@ -54,14 +54,14 @@ class HttpResponse(Protocol):
     def resume(self) -> None:
         """Read again after `feed` returned False; nothing happens otherwise."""
 
-    def spoil(self) -> None:
+    def mark_unreusable(self) -> None:
         """What came was more than the answer: its connection is not used again. While the answer
         has a stream of its own on a shared connection, nothing happens."""
 
     async def drain(self, until: float = inf, *, blank: bool = False) -> None:
         """Read what is left, at most 64 KiB or 50 ms and not beyond `until` on trio's clock, so
         that the connection can be reused; then as `close`. The sink gets nothing more. With `blank`
-        more than blank lines spoil the connection."""
+        more than blank lines mark_unreusable the connection."""
 
     def close(self) -> None:
         """Synchronous and idempotent. The connection goes back to the pool if the message has

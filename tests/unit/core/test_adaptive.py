@@ -76,16 +76,16 @@ def test_bounds_are_never_left() -> None:
     server.run(600)
     assert max(server.limits) == 30
     for n in range(200):
-        server.limit.overloaded(server.now + n, server.now + n)
+        server.limit.on_overload(server.now + n, server.now + n)
     assert server.limit.limit == 7
 
 
 def test_an_overload_counts_once_for_all_that_were_admitted_before() -> None:
     limit = AdaptiveLimit(Adaptive(start=100), 0.0)
     for n in range(50):
-        limit.overloaded(0.0, 1.0 + n)
+        limit.on_overload(0.0, 1.0 + n)
     assert limit.limit == 90
-    limit.overloaded(5.0, 6.0)
+    limit.on_overload(5.0, 6.0)
     assert limit.limit == 81
 
 

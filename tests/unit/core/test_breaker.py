@@ -98,9 +98,9 @@ def test_a_call_that_breaks_after_its_first_token_becomes_a_failure() -> None:
     call(breaker, OK, OK, OK)
     generation = admitted(breaker, 0)
     breaker.report(generation, OK, 0)
-    breaker.broke(generation, 0)
+    breaker.on_stream_failed(generation, 0)
     assert breaker.circuit is Circuit.CLOSED
-    breaker.broke(generation, 0)
+    breaker.on_stream_failed(generation, 0)
     assert (breaker.circuit, breaker.statistics(0).generation) == (Circuit.OPEN, 1)
 
 
@@ -153,7 +153,7 @@ def test_a_probe_that_breaks_after_its_first_token_opens_the_circuit_again() -> 
     breaker = half_open()
     generation = admitted(breaker, 5)
     breaker.report(generation, OK, 5)
-    breaker.broke(generation, 6)
+    breaker.on_stream_failed(generation, 6)
     assert breaker.circuit is Circuit.OPEN
 
 
@@ -190,10 +190,10 @@ def test_late_news_is_ignored() -> None:
     before = admitted(breaker, 0)
     call(breaker, BAD, BAD, BAD, BAD)
     breaker.report(before, OK, 5)
-    breaker.broke(before, 5)
+    breaker.on_stream_failed(before, 5)
     call(breaker, GONE, now=5)
     breaker.report(before, BAD, 5)
-    breaker.broke(before, 5)
+    breaker.on_stream_failed(before, 5)
     assert breaker.circuit is Circuit.HALF_OPEN
 
 

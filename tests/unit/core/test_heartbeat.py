@@ -13,7 +13,7 @@ def test_the_first_beat_is_jittered_and_the_others_follow_the_answers() -> None:
     beat = Beat(POLICY, 100.0, 0.0)
     beat.sent(115.0)
     assert beat.deadline == 120.0
-    assert beat.answered(116.5) == 1.5
+    assert beat.on_answer(116.5) == 1.5
     assert beat.due_at == 146.5
     assert beat.sent_at is None
 

@@ -47,7 +47,7 @@ def test_news_takes_the_place_of_what_was_thought_both_ways() -> None:
 def test_requests_under_way_may_be_missing_in_the_news() -> None:
     rates = LearnedRates()
     first, *others = [rates.reserve(ASK, 0.0)[0] for _ in range(5)]
-    first.heard([RateNews("rpm", 10, 9, 6.0)], 0.0)
+    first.on_rate_headers([RateNews("rpm", 10, 9, 6.0)], 0.0)
     assert rates.buckets["rpm"].left(0.0) == 5
     assert rates.underway == 4
     for other in others:

@@ -40,7 +40,7 @@ def test_half_a_message_is_none_and_a_whole_one_may_have_arrived() -> None:
     whole, half, later = entries(outbox, "a", "b", "c")
     write(outbox, 10)
     write(outbox, 20)
-    outbox.broke(flushed=15)
+    outbox.on_connection_lost(flushed=15)
     assert (whole.outcome, half.outcome, later.outcome) == (U, None, None)
     assert outbox.take() is half
     assert outbox.take() is later
@@ -51,7 +51,7 @@ def test_one_that_was_being_written_when_the_connection_broke_was_not_sent() -> 
     (entry,) = entries(outbox, "a")
     assert outbox.take() is entry
     outbox.confirmed(10**9)
-    outbox.broke(flushed=10**9)
+    outbox.on_connection_lost(flushed=10**9)
     assert not entry.maybe_sent
     assert outbox.take() is entry
 
@@ -61,10 +61,10 @@ def test_a_repeatable_message_goes_again_before_those_that_never_went() -> None:
     (again,) = entries(outbox, "a", repeatable=True)
     (new,) = entries(outbox, "b")
     write(outbox, 10)
-    outbox.broke(flushed=10)
+    outbox.on_connection_lost(flushed=10)
     assert again.maybe_sent
     assert outbox.take() is again
-    outbox.broke(flushed=0)  # of the next connection
+    outbox.on_connection_lost(flushed=0)  # of the next connection
     outbox.close()
     assert (again.outcome, new.outcome) == (U, R)
 
@@ -124,7 +124,7 @@ class OutboxMachine(RuleBasedStateMachine):
 
     @rule(share=st.floats(0, 1))
     def break_connection(self, share: float) -> None:
-        self.outbox.broke(int(self.queued * share))
+        self.outbox.on_connection_lost(int(self.queued * share))
         self.queued = 0
 
     @rule(number=st.integers(0, 50))

@@ -20,7 +20,7 @@ def test_each_phase_has_its_own_clock() -> None:
     assert (it.deadline, it.expired(1)) == (1, Clock.CONNECT)
     it.connected(now=0.5)
     assert (it.deadline, it.expired(2.5)) == (2.5, Clock.FIRST_BYTE)
-    it.answered(now=1)
+    it.on_head(now=1)
     assert (it.deadline, it.expired(4)) == (4, Clock.FIRST_TOKEN)
     assert it.content(now=2)
     assert (it.deadline, it.expired(6)) == (6, Clock.IDLE)
@@ -32,7 +32,7 @@ def test_the_total_clock_starts_with_the_answer() -> None:
     it = clock()
     it.connecting(now=0)
     it.connected(now=5)
-    it.answered(now=6)
+    it.on_head(now=6)
     for now in (8.0, 11.0, 14.0):
         it.content(now)
     assert it.deadline == 16
@@ -41,7 +41,7 @@ def test_the_total_clock_starts_with_the_answer() -> None:
 
 def test_of_two_clocks_that_end_together_the_narrower_is_named() -> None:
     it = clock(total=4)
-    it.answered(now=0)
+    it.on_head(now=0)
     it.content(now=0)
     assert it.deadline == 4
     assert it.expired(4) is Clock.IDLE
@@ -49,7 +49,7 @@ def test_of_two_clocks_that_end_together_the_narrower_is_named() -> None:
 
 def test_while_paused_no_clock_runs() -> None:
     it = clock()
-    it.answered(now=0)
+    it.on_head(now=0)
     it.content(now=1)
     it.pause(now=2)
     it.pause(now=3)
@@ -65,7 +65,7 @@ def test_none_switches_a_clock_off() -> None:
     it = clock(Patience(connect=None, first_byte=None, first_token=None, idle=None), inf)
     it.connecting(0)
     assert it.deadline == inf
-    it.answered(0)
+    it.on_head(0)
     assert it.deadline == inf
     assert it.expired(1e12) is None
 
@@ -73,7 +73,7 @@ def test_none_switches_a_clock_off() -> None:
 @given(pauses=st.lists(st.tuples(st.floats(0, 5), st.floats(0, 50)), max_size=8))
 def test_pauses_move_the_total_by_exactly_their_length(pauses: list[tuple[float, float]]) -> None:
     it = clock(Patience(idle=None, first_token=None), total=100)
-    it.answered(now=0)
+    it.on_head(now=0)
     now = away = 0.0
     for running, paused in pauses:
         now += running

@@ -62,7 +62,7 @@ def test_breaks_are_counted_within_their_period(
     for now in sorted(times):
         seen.append(now)
         within = [t for t in seen if t > now - period]
-        assert (restarts.broke(now) is not None) == (len(within) > most)
+        assert (restarts.on_connection_lost(now) is not None) == (len(within) > most)
 
 
 def test_codes_of_our_own_mistakes_and_of_applications_are_final() -> None:

@@ -91,9 +91,9 @@ def test_a_call_is_settled_at_its_first_token() -> None:
     fail(gate)
     fail(gate)
     probe = visit(gate, 5)
-    probe.answered(6)
+    probe.on_first_token(6)
     assert gate.breaker.circuit is Circuit.CLOSED
-    probe.answered(7)
+    probe.on_first_token(7)
     probe.ended(None, 60)
     assert gate.breaker.statistics(60).calls == 0
 
@@ -101,7 +101,7 @@ def test_a_call_is_settled_at_its_first_token() -> None:
 def test_a_late_first_token_is_slow() -> None:
     gate = CircuitGate(POLICY)
     for _ in range(2):
-        visit(gate).answered(2.5)
+        visit(gate).on_first_token(2.5)
     assert gate.breaker.circuit is Circuit.OPEN
 
 
@@ -109,7 +109,7 @@ def test_a_stream_that_breaks_after_its_first_token_is_a_failure() -> None:
     gate = CircuitGate(POLICY)
     streams = [visit(gate), visit(gate)]
     for stream in streams:
-        stream.answered(1)
+        stream.on_first_token(1)
     streams[0].ended(errors.ConnectionLostError(""), 2)
     assert gate.breaker.circuit is Circuit.OPEN
 
@@ -117,7 +117,7 @@ def test_a_stream_that_breaks_after_its_first_token_is_a_failure() -> None:
 def test_a_stream_that_we_left_after_its_first_token_stays_a_success() -> None:
     gate = CircuitGate(POLICY)
     stream = visit(gate)
-    stream.answered(1)
+    stream.on_first_token(1)
     stream.ended(errors.StreamCancelledError(""), 2)
     stream.left(2)
     assert gate.breaker.statistics(2).calls == 1
@@ -141,7 +141,7 @@ def test_what_is_told_after_the_end_is_ignored() -> None:
     call = visit(gate)
     call.ended(errors.ConnectError(""), 1)
     call.ended(errors.ConnectError(""), 1)
-    call.answered(1)
+    call.on_first_token(1)
     call.left(1)
     assert gate.breaker.statistics(1).calls == 1
 

@@ -90,7 +90,7 @@ class AdaptiveLimit:
             self._close(window)
             self._open(now)
 
-    def overloaded(self, admitted_at: float, now: float) -> None:
+    def on_overload(self, admitted_at: float, now: float) -> None:
         """The route refused a stream, or let it wait for too long."""
         if admitted_at < self._window.since:
             return

@@ -61,7 +61,7 @@ class Underway:
     _demand: Demand
     _open: bool = attrs.field(default=True, init=False)
 
-    def heard(self, news: Sequence[RateNews], now: float) -> None:
+    def on_rate_headers(self, news: Sequence[RateNews], now: float) -> None:
         """The head of the answer came, with or without news."""
         self._close()
         for item in news:

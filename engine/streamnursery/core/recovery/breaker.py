@@ -168,7 +168,7 @@ class Breaker:
                 slow=int(outcome is CallOutcome.SLOW),
             )
 
-    def broke(self, generation: Generation, now: float) -> None:
+    def on_stream_failed(self, generation: Generation, now: float) -> None:
         """A call reported as answered has failed after all."""
         if generation != self.generation:
             return
@@ -177,7 +177,7 @@ class Breaker:
         else:
             self._count(now, failures=1)
 
-    def beat(self, outcome: CallOutcome, now: float, until: float) -> None:
+    def on_heartbeat(self, outcome: CallOutcome, now: float, until: float) -> None:
         """What a heartbeat found; its silence holds until the date of the next one."""
         if outcome is CallOutcome.FAILURE:
             if self.circuit is not Circuit.OPEN:

@@ -57,7 +57,7 @@ class BreakerPermit:
     _answered: bool = attrs.field(default=False, init=False)
     _over: bool = attrs.field(default=False, init=False)
 
-    def answered(self, now: float) -> None:
+    def on_first_token(self, now: float) -> None:
         """The first token arrived."""
         if not self._answered and not self._over:
             self._answered = True
@@ -75,7 +75,7 @@ class BreakerPermit:
         if not self._answered:
             self._report(outcome, now)
         elif outcome is CallOutcome.FAILURE:
-            gate.breaker.broke(self._generation, now)
+            gate.breaker.on_stream_failed(self._generation, now)
 
     def left(self, now: float) -> None:
         """We went away; for a `finally`, since it changes nothing after `ended`."""
@@ -117,12 +117,12 @@ class CircuitGate:
         opens_at = self.breaker.retry_at(now)
         return Closed(opens_at, paused=False) if opens_at > now else None
 
-    def beat(self, error: EngineError | None, now: float, until: float) -> None:
+    def on_heartbeat(self, error: EngineError | None, now: float, until: float) -> None:
         """A heartbeat of the route's endpoint was answered (None), or failed; the next one comes
         at `until`."""
         if isinstance(error, RateLimitedError | ServerError) and error.retry_after is not None:
             self.pause(error.retry_after, now)
-        self.breaker.beat(verdict(self.policy, error, 0.0), now, until)
+        self.breaker.on_heartbeat(verdict(self.policy, error, 0.0), now, until)
 
     def pause(self, seconds: float, now: float) -> None:
         self.paused_until = max(self.paused_until, now + min(seconds, MAX_PAUSE))

@@ -47,7 +47,7 @@ class EndpointPulse:
         """It is busy: ask later."""
         self._due_at = now + self._wait(dice)
 
-    def beat(self, began_at: float, now: float, dice: float, *, alive: bool) -> float:
+    def on_heartbeat(self, began_at: float, now: float, dice: float, *, alive: bool) -> float:
         """A beat is over; when the next one is due."""
         self._beats += 1
         if alive:

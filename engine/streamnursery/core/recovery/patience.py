@@ -48,7 +48,7 @@ class PatienceClock:
     def connected(self, now: float) -> None:
         self._start(Clock.FIRST_BYTE, self.patience.first_byte, now)
 
-    def answered(self, now: float) -> None:
+    def on_head(self, now: float) -> None:
         """The response head is there: the first-token and total clocks start."""
         self._start(Clock.FIRST_TOKEN, self.patience.first_token, now)
         self._total_at = now + self.total

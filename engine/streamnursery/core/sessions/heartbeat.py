@@ -37,7 +37,7 @@ class Beat:
         self.sent_at = now
         self._behind_since = None
 
-    def answered(self, now: float) -> float:
+    def on_answer(self, now: float) -> float:
         """Seconds that the round trip took."""
         sent_at = now if self.sent_at is None else self.sent_at
         self.sent_at = None

@@ -105,7 +105,7 @@ class Outbox:
         while self._written and self._written[0].end <= end:
             self._settle(self._written.popleft(), SendOutcome.DELIVERED)
 
-    def broke(self, flushed: int) -> None:
+    def on_connection_lost(self, flushed: int) -> None:
         """The connection is gone; the network has taken `flushed` bytes of it."""
         again: list[OutboxMessage] = []
         for entry in self._written:

@@ -54,7 +54,7 @@ class Restarts:
         """A connection stands."""
         self.attempt = 0
 
-    def broke(self, now: float) -> StopReconnecting | None:
+    def on_connection_lost(self, now: float) -> StopReconnecting | None:
         """A connection that stood has broken."""
         policy = self._policy
         while self._breaks and self._breaks[0] <= now - policy.period:

@@ -68,7 +68,7 @@ class Admission:
         self._refused: Counter[AdmissionOutcome] = Counter()
         self.on_refused: Callable[[Demand, AdmissionOutcome, float], None] = _nobody
         """Told of every demand that was not dispatched, with the seconds it waited."""
-        self._line = AdmissionQueue(self.total, self._take, lambda name: self.tenant(name).weight)
+        self._queue = AdmissionQueue(self.total, self._take, lambda name: self.tenant(name).weight)
         self._sequence = 0
         self._closed: str | None = None
         self._bug: BaseException | None = None
@@ -95,13 +95,13 @@ class Admission:
 
     @property
     def queued(self) -> int:
-        return self._line.length
+        return self._queue.length
 
     def queued_for(self, model: str) -> int:
-        return sum(self._line.waiting(lane) for lane in self.lanes.of_model(model))
+        return sum(self._queue.waiting(lane) for lane in self.lanes.of_model(model))
 
     def queued_in(self, lane: Lane) -> int:
-        return self._line.waiting(lane)
+        return self._queue.waiting(lane)
 
     def acquire_nowait(self, demand: Demand) -> Lease:
         """Everything now, or `trio.WouldBlock`. Does not pass those who wait in the same lane.
@@ -109,10 +109,10 @@ class Admission:
         Raises:
             EngineClosedError: the engine is closed.
         """
-        if self._line.shut:
+        if self._queue.closed:
             self.check_open()
         lane = self.lanes.lane(demand.model, demand.endpoint)
-        if self.total.taken >= self.total.limit or (self._line.length and self._line.waiting(lane)):
+        if self.total.taken >= self.total.limit or (self._queue.length and self._queue.waiting(lane)):
             raise trio.WouldBlock
         now = trio.current_time()
         if lane.blocked_by(demand, now) is not None:
@@ -149,10 +149,10 @@ class Admission:
         for slots in lease.slots:
             slots.give_back(lease)
         self.total.give_back(lease)
-        if self._line.length:
+        if self._queue.length:
             for limit in lease.lane.limits:
-                self._line.wake(limit)
-            self._line.hand_out()
+                self._queue.wake(limit)
+            self._queue.hand_out()
         else:
             self._tell_idle()
 
@@ -164,8 +164,8 @@ class Admission:
         if route.adaptive is not None and route.adaptive.limit != route.slots.max_slots:
             route.slots.max_slots = route.adaptive.limit
         if route.parked:
-            self._line.wake(route)
-            self._line.hand_out()
+            self._queue.wake(route)
+            self._queue.hand_out()
 
     def max_streams(self, model: str) -> int:
         """The model's slots; where they follow the provider, those of its routes together."""
@@ -183,8 +183,8 @@ class Admission:
         else:
             limit = self.limit(model, endpoint)
             limit.slots.max_slots = max_streams
-            self._line.wake(limit)
-        self._line.hand_out()
+            self._queue.wake(limit)
+        self._queue.hand_out()
 
     def set_rates(
         self, rates: Rates, *, model: str | None = None, endpoint: str | None = None
@@ -193,13 +193,13 @@ class Admission:
         limit = self.limit(model, endpoint)
         assert isinstance(limit.rates, RateBuckets)
         limit.rates.change(rates, trio.current_time())
-        for waiter in tuple(self._line.waiters):
+        for waiter in tuple(self._queue.waiters):
             if waiter.lease is None and limit in waiter.path.limits:
                 refusal = _too_large(waiter.path, waiter.demand)
                 if refusal is not None:
-                    self._line.refuse(waiter, refusal)
-        self._line.wake(limit)
-        self._line.hand_out()
+                    self._queue.refuse(waiter, refusal)
+        self._queue.wake(limit)
+        self._queue.hand_out()
 
     def limit(self, model: str | None, endpoint: str | None) -> LaneLimit:
         """The limits of the model, or of the endpoint where there is no model."""
@@ -212,12 +212,12 @@ class Admission:
         """Accept nothing new. What was accepted goes on, its retries included, unless
         `waiting_too` turns away whoever has no slots yet."""
         self._closed = why
-        self._line.shut = self._line.shut or waiting_too
+        self._queue.closed = self._queue.closed or waiting_too
         self._bug = bug
         if waiting_too:
-            for waiter in tuple(self._line.waiters):
+            for waiter in tuple(self._queue.waiters):
                 if waiter.lease is None:
-                    self._line.refuse(waiter, None)
+                    self._queue.refuse(waiter, None)
             self._tell_idle()
 
     def check_open(self) -> None:
@@ -233,7 +233,7 @@ class Admission:
 
     async def wait_idle(self) -> None:
         """Until no slot is taken and nobody waits."""
-        while self.total.taken or self._line.length:
+        while self.total.taken or self._queue.length:
             if self._idle is None:
                 self._idle = trio.Event()
             await self._idle.wait()
@@ -241,7 +241,7 @@ class Admission:
     def explain(self, demand: Demand) -> Explanation:
         """What `demand` waits for, or a new request like it would wait for."""
         lane = self.lanes.lane(demand.model, demand.endpoint)
-        return explain(demand, lane, self._line, self.total)
+        return explain(demand, lane, self._queue, self.total)
 
     def binding_limit(self, demand: Demand) -> str:
         """The same in words, for one that waits."""
@@ -250,7 +250,7 @@ class Admission:
     def limit_of(self, model: str) -> str | None:
         """What those who wait for `model` wait for; None: nobody does."""
         for lane in self.lanes.of_model(model):
-            head = self._line.head(lane)
+            head = self._queue.head(lane)
             if head is not None:
                 return self.explain(head.demand).limit
         return None
@@ -262,7 +262,7 @@ class Admission:
         return (
             whole,
             *(
-                limit_snapshot(limit, lanes.through(limit), self._line, self.total)
+                limit_snapshot(limit, lanes.through(limit), self._queue, self.total)
                 for limit in lanes.all()
             ),
         )
@@ -272,7 +272,7 @@ class Admission:
         lanes = self.lanes.used
         underway = [lane.route.rates for lane in lanes if lane.route is not None]
         return {
-            "lanes that wait for a date": self._line.dates,
+            "lanes that wait for a date": self._queue.dates,
             "claims on limits per minute": sum(lane.claims for lane in lanes),
             "requests that a provider has not answered": sum(
                 rates.underway for rates in underway if isinstance(rates, LearnedRates)
@@ -283,7 +283,7 @@ class Admission:
         """What to tell a request whose deadline passed in the queue."""
         return (
             f"the deadline passed while the request waited for {self.binding_limit(demand)}; "
-            f"{self._line.length} requests are waiting. Allow more time or raise the limit"
+            f"{self._queue.length} requests are waiting. Allow more time or raise the limit"
         )
 
     @trio.lowlevel.enable_ki_protection
@@ -296,14 +296,14 @@ class Admission:
 
     def _check_queueing(self, demand: Demand, lane: Lane) -> None:
         """Refuse at once who cannot wait, or would wait in vain."""
-        if self._line.length >= self.max_queued:
+        if self._queue.length >= self.max_queued:
             msg = (
-                f"{self._line.length} requests wait already, the limit is max_queued = "
+                f"{self._queue.length} requests wait already, the limit is max_queued = "
                 f"{self.max_queued}; send fewer at once, or raise it"
             )
             raise OverloadedError(msg)
         most = self.tenant(demand.tenant).max_queued
-        if most is not None and self._line.waiting_of(demand.tenant) >= most:
+        if most is not None and self._queue.waiting_of(demand.tenant) >= most:
             msg = (
                 f"{most} requests of tenant {demand.tenant!r} wait already, which is its "
                 f"max_queued; send fewer at once, or raise it"
@@ -333,7 +333,7 @@ class Admission:
             raise
         waiter = QueuedDemand.of(demand, lane)
         try:
-            await self._line.wait(waiter)
+            await self._queue.wait(waiter)
             return self._outcome(waiter)
         except BaseException as error:
             if waiter.lease is not None:
@@ -361,7 +361,7 @@ class Admission:
         self._tell_idle()
 
     def _tell_idle(self) -> None:
-        if self._idle is not None and not self.total.taken and not self._line.length:
+        if self._idle is not None and not self.total.taken and not self._queue.length:
             self._idle.set()
             self._idle = None
 

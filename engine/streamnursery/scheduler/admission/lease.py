@@ -39,26 +39,26 @@ class Lease:
     usage: Usage | None = attrs.field(default=None, init=False)
     """What it really used; None: not known."""
 
-    def heard(self, news: Sequence[RateNews], now: float) -> None:
+    def on_rate_headers(self, news: Sequence[RateNews], now: float) -> None:
         """The head of the answer came; `news` is what it says is left of the provider's limits."""
         for reservation in self.reserved:
             if isinstance(reservation, Underway):
-                reservation.heard(news, now)
+                reservation.on_rate_headers(news, now)
         if news:
             self._lessor.learned(self)
 
-    def answered(self, now: float) -> None:
+    def on_first_token(self, now: float) -> None:
         """The first token came."""
         route = self.lane.route
         if route is not None and route.adaptive is not None:
             route.adaptive.first_token(self.since, now, route.slots.taken)
             self._lessor.learned(self)
 
-    def overloaded(self, now: float) -> None:
+    def on_overload(self, now: float) -> None:
         """The route refused, or its first token did not come in time."""
         route = self.lane.route
         if route is not None and route.adaptive is not None:
-            route.adaptive.overloaded(self.since, now)
+            route.adaptive.on_overload(self.since, now)
             self._lessor.learned(self)
 
     def settle(self, usage: Usage | None) -> None:

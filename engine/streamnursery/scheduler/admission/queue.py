@@ -53,7 +53,7 @@ class AdmissionQueue:
     ) -> None:
         """`take` makes the lease of a demand that has been found to have room."""
         self.waiters: dict[QueuedDemand, None] = {}
-        self.shut = False
+        self.closed = False
         """Nobody gets anything any more."""
         self._total = total
         self._take = take
@@ -130,7 +130,7 @@ class AdmissionQueue:
 
     def hand_out(self) -> None:
         """Give what is free to whose turn it is, until nothing is free or nobody can take it."""
-        while self._total.free and not self.shut:
+        while self._total.free and not self.closed:
             waiter = self._queue.pop(self._has_room)
             if waiter is None:
                 break

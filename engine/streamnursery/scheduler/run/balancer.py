@@ -23,7 +23,7 @@ class Balancer:
         self._dice = dice
         self._waiting: dict[tuple[int, int], tuple[str, float]] = {}
 
-    def go_by(self, models: Mapping[str, ModelSettings]) -> None:
+    def apply_config(self, models: Mapping[str, ModelSettings]) -> None:
         """Balance these from now on; what is known of routes that stay is kept."""
         self._balanced = {
             name for name, model in models.items() if model.balance == "p2c" and model.routes

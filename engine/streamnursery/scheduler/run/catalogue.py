@@ -28,15 +28,15 @@ class Catalogue:
 
     def __init__(self, config: EngineConfig, dice: Callable[[], float]) -> None:
         self.balancer = Balancer(dice)
-        self.go_by(config)
+        self.apply_config(config)
         self._meters: dict[str, Meter] = {}
         self.estimates = TokenEstimates()
 
-    def go_by(self, config: EngineConfig) -> None:
+    def apply_config(self, config: EngineConfig) -> None:
         """What is planned from now on goes by this configuration."""
         endpoints = {SIMULATOR_ENDPOINT: SIMULATOR, **config.endpoints}
         self.config = attrs.evolve(config, endpoints=endpoints)
-        self.balancer.go_by(config.models)
+        self.balancer.apply_config(config.models)
         self._plans: dict[str, RoutePlan] = {}
 
     @property

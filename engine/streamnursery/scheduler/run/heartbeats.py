@@ -86,8 +86,8 @@ class Heartbeats:
                 continue
             error = await self._ask(self._outlets[name], pulse.timeout)
             ended = trio.current_time()
-            until = pulse.beat(now, ended, self._dice(), alive=error is None)
-            self._routes.beat(name, error, ended, until + pulse.timeout)
+            until = pulse.on_heartbeat(now, ended, self._dice(), alive=error is None)
+            self._routes.on_heartbeat(name, error, ended, until + pulse.timeout)
 
     async def _ask(self, outlet: Outlet, patience: float) -> EngineError | None:
         """None: it lives."""

@@ -112,7 +112,7 @@ class Http2Exchange:
         if self._paused:
             self._go_on()
 
-    def spoil(self) -> None:
+    def mark_unreusable(self) -> None:
         """As `HttpResponse`: the connection is not this answer's alone."""
 
     def _go_on(self) -> None:
