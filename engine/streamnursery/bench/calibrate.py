@@ -13,11 +13,11 @@ from math import inf
 import attrs
 import trio
 
-from streamnursery.bench.figures import ALL, RunFigures
+from streamnursery.bench.load_run import RunMonitor, measure_load
 from streamnursery.bench.plan import Options, Target
+from streamnursery.bench.run_summary import ALL, LoadRun
 from streamnursery.bench.samples import OK, statistic
 from streamnursery.bench.shapes import Concurrency
-from streamnursery.bench.stint import RunMonitor, run_stint
 from streamnursery.bench.workload import Lengths, Synthetic
 from streamnursery.config import config_from_mapping
 
@@ -82,15 +82,15 @@ async def calibrate(*, requests: int = _REQUESTS, tokens: int = _TOKENS) -> Cali
         workload = Synthetic({"null": 1.0}, Lengths(16), None)
         target = Target.of("null", config, workload, max_streams=None, attempts=1)
         warm = Options(count=_AT_ONCE * 2, seed=1)
-        await run_stint(target, Concurrency(_AT_ONCE), warm, 0, RunMonitor())
-        stint = await run_stint(
+        await measure_load(target, Concurrency(_AT_ONCE), warm, 0, RunMonitor())
+        load_run = await measure_load(
             target, Concurrency(_AT_ONCE), attrs.evolve(warm, count=requests), 1, RunMonitor()
         )
-    tally = stint.tallies[ALL]
+    tally = load_run.tallies[ALL]
     done = max(1, tally.outcomes[OK])
     return Calibration(
-        cpu_us_per_token=stint.cpu_seconds / (done * tokens) * 1e6,
-        cpu_ms_per_request=stint.cpu_seconds / done * 1e3,
+        cpu_us_per_token=load_run.cpu_seconds / (done * tokens) * 1e6,
+        cpu_ms_per_request=load_run.cpu_seconds / done * 1e3,
         added_ttft_p50=statistic(tally.times["ttft_send"], "p50") or 0.0,
         added_ttft_p99=statistic(tally.times["ttft_send"], "p99") or 0.0,
         requests=tally.outcomes[OK],
@@ -107,11 +107,11 @@ class Doubt:
     text: str
 
 
-def doubts(stint: RunFigures, workers: int) -> list[Doubt]:
-    """Why the figures of a stretch may be the client's own; empty where nothing says so."""
+def doubts(load_run: LoadRun, workers: int) -> list[Doubt]:
+    """Why the figures of a phase may be the client's own; empty where nothing says so."""
     found = []
-    wall = stint.wall_seconds or inf
-    busy = stint.cpu_seconds / (wall * workers)
+    wall = load_run.wall_seconds or inf
+    busy = load_run.cpu_seconds / (wall * workers)
     if busy > BUSY:
         each = " each" if workers > 1 else ""
         text = (
@@ -119,8 +119,8 @@ def doubts(stint: RunFigures, workers: int) -> list[Doubt]:
             "or a lower load"
         )
         found.append(Doubt("cpu", busy, text))
-    times = stint.tallies[ALL].times
-    lag = stint.lag_p99 or 0.0
+    times = load_run.tallies[ALL].times
+    lag = load_run.lag_p99 or 0.0
     for name in ("ttft_send", "itl_read"):
         measured = statistic(times[name], "p50")
         if measured and lag > max(LATE * measured, LATE_FLOOR):
@@ -130,13 +130,13 @@ def doubts(stint: RunFigures, workers: int) -> list[Doubt]:
             )
             found.append(Doubt("timers", lag, text))
             break
-    if stint.max_lateness > 1.0:
+    if load_run.max_lateness > 1.0:
         text = (
-            f"the client began requests up to {stint.max_lateness:.1f} s after their dates; "
+            f"the client began requests up to {load_run.max_lateness:.1f} s after their dates; "
             "ttft counts from the dates"
         )
-        found.append(Doubt("dates", stint.max_lateness, text))
-    for leak in stint.leaks:
+        found.append(Doubt("dates", load_run.max_lateness, text))
+    for leak in load_run.leaks:
         text = f"a leak: {leak} a second after the load had ended"
         found.append(Doubt(f"leak {leak}", 1.0, text))
     return found

@@ -1,10 +1,10 @@
-"""Runs one stretch of load through an engine and measures every request.
+"""Runs one phase of load through an engine and measures every request.
 
 Rule 1: a request of an open loop starts on its date, whatever became of those before it. It is
         never dropped: what the client cannot start in time shows as its own lateness.
 Rule 2: what was intended before the end of the warm-up or after the end of the load is run and
         not counted.
-Rule 3: a stretch ends when its requests have; those that are not over after `grace` are
+Rule 3: a phase ends when its requests have; those that are not over after `grace` are
         cancelled, and counted as such.
 """
 
@@ -32,7 +32,7 @@ _MAX_WORDS = 300
 
 @attrs.frozen
 class LoadPhase:
-    """One stretch of load, as a value."""
+    """One phase of load, as a value."""
 
     shape: Shape
     seconds: float = inf
@@ -54,15 +54,15 @@ class LoadPhase:
     def __attrs_post_init__(self) -> None:
         ends = self.seconds < inf or self.count is not None
         if not ends and not isinstance(self.shape, Replay):
-            raise ValueError("a stretch of load needs a duration or a number of requests")
+            raise ValueError("a phase of load needs a duration or a number of requests")
 
 
 @attrs.define(eq=False)
 class Running:
-    """A stretch while it runs; what is here afterwards holds, also when it was cancelled."""
+    """A phase while it runs; what is here afterwards holds, also when it was cancelled."""
 
     engine: Engine
-    stretch: LoadPhase
+    phase: LoadPhase
     workload: Workload
     seed: int
     on_sample: Callable[[Sample], None]
@@ -86,13 +86,13 @@ class Running:
         self._habits = random.Random(f"habits {self.seed}")
         self._requests = self.workload.requests(random.Random(f"requests {self.seed}"))
         self._started_at = trio.current_time()
-        shape = self.stretch.shape
+        shape = self.phase.shape
         try:
             # Not by a deadline of the scope: requests would take it for one of their own.
             async with trio.open_nursery() as timer:
                 async with trio.open_nursery() as nursery:
                     if isinstance(shape, Concurrency):
-                        timer.start_soon(self._give_up, nursery, self.stretch.seconds)
+                        timer.start_soon(self._give_up, nursery, self.phase.seconds)
                         for _ in range(shape.users):
                             nursery.start_soon(self._user)
                     else:
@@ -100,7 +100,7 @@ class Running:
                         timer.start_soon(self._give_up, nursery, self.now)
                 timer.cancel_scope.cancel()
         finally:
-            self.measured_seconds = max(0.0, self._last_end - self.stretch.warmup)
+            self.measured_seconds = max(0.0, self._last_end - self.phase.warmup)
 
     @property
     def now(self) -> float:
@@ -109,8 +109,8 @@ class Running:
 
     def _goes_on(self, at: float) -> bool:
         """Whether a request may be intended for `at`."""
-        count = self.stretch.count
-        return at < self.stretch.seconds and (count is None or self.counted < count)
+        count = self.phase.count
+        return at < self.phase.seconds and (count is None or self.counted < count)
 
     async def _open(self, nursery: trio.Nursery, shape: OpenLoop) -> None:
         for at in shape.dates(random.Random(f"dates {self.seed}")):
@@ -122,7 +122,7 @@ class Running:
 
     async def _give_up(self, nursery: trio.Nursery, end: float) -> None:
         """Cancel what still runs `grace` seconds after the load has ended."""
-        await trio.sleep_until(self._started_at + end + self.stretch.grace)
+        await trio.sleep_until(self._started_at + end + self.phase.grace)
         nursery.cancel_scope.cancel()
 
     async def _user(self) -> None:
@@ -132,7 +132,7 @@ class Running:
 
     def _next(self, at: float) -> tuple[Sample, ChatRequest, bool]:
         request = next(self._requests)
-        counts = at >= self.stretch.warmup
+        counts = at >= self.phase.warmup
         sample = Sample(self.begun, request.model, at, self.now)
         self.begun += 1
         self.counted += counts
@@ -140,11 +140,11 @@ class Running:
 
     async def _one(self, sample: Sample, request: ChatRequest, counts: bool) -> None:
         dice = self._habits
-        leave_after = dice.randrange(1, 16) if dice.random() < self.stretch.cancel_rate else None
-        pause = self.stretch.slow_pause if dice.random() < self.stretch.slow_rate else 0.0
+        leave_after = dice.randrange(1, 16) if dice.random() < self.phase.cancel_rate else None
+        pause = self.phase.slow_pause if dice.random() < self.phase.slow_rate else 0.0
         self.in_flight += 1
         try:
-            async with self.engine.stream(request, timeout=self.stretch.timeout) as stream:
+            async with self.engine.stream(request, timeout=self.phase.timeout) as stream:
                 try:
                     sample.outcome = await self._read(stream, sample, leave_after, pause)
                 except EngineError as error:

@@ -5,11 +5,11 @@ from html import escape
 from typing import Any
 
 from streamnursery.bench.charts import Series, columns, linear, lines, logarithmic
-from streamnursery.bench.figures import ALL
 from streamnursery.bench.remarks import sentences
 from streamnursery.bench.report import dollars, head, rows
+from streamnursery.bench.run_summary import ALL
 from streamnursery.bench.style import CSS
-from streamnursery.bench.terms import shown
+from streamnursery.bench.thresholds import shown
 
 _MAX_LINES = 8
 """Curves in one chart; more than that nobody can tell apart."""

@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Ramp, Replay, Shape
-from streamnursery.bench.terms import Threshold
+from streamnursery.bench.thresholds import Threshold
 from streamnursery.bench.workload import Workload
 from streamnursery.values.policy import Retries
 from streamnursery.values.settings import EngineConfig, ModelSettings
@@ -61,7 +61,7 @@ def _measured(settings: ModelSettings, retries: Retries) -> ModelSettings:
 
 @attrs.frozen
 class Options:
-    """What holds for every stretch."""
+    """What holds for every phase."""
 
     seconds: float = inf
     count: int | None = None
@@ -81,7 +81,7 @@ class Options:
         return {
             **attrs.asdict(self, filter=attrs.filters.exclude("slo", "seconds")),
             "seconds": None if self.seconds == inf else self.seconds,
-            "slo": ", ".join(term.text for term in self.slo),
+            "slo": ", ".join(threshold.text for threshold in self.slo),
         }
 
 

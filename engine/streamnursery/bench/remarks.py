@@ -3,9 +3,9 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from streamnursery.bench.figures import ALL
 from streamnursery.bench.plan import SIMULATOR
-from streamnursery.bench.terms import shown
+from streamnursery.bench.run_summary import ALL
+from streamnursery.bench.thresholds import shown
 
 
 def sentences(report: dict[str, Any]) -> list[str]:
@@ -92,9 +92,9 @@ def _costs(target: dict[str, Any]) -> bool:
 
 
 def _slo(target: dict[str, Any]) -> Iterator[str]:
-    """A line for each term: where it was kept, and what it was where it was not."""
+    """A line for each threshold: where it was kept, and what it was where it was not."""
     levels = target["levels"]
-    for place, term in enumerate(found["term"] for found in levels[0]["slo"]):
+    for place, threshold in enumerate(found["threshold"] for found in levels[0]["slo"]):
         kept, broken = list[str](), list[str]()
         for level in levels:
             found = level["slo"][place]
@@ -104,4 +104,4 @@ def _slo(target: dict[str, Any]) -> Iterator[str]:
             kept = ["every load"]
         verdicts = [("kept", kept), ("NOT kept", broken)]
         text = "; ".join(f"{verdict} at {', '.join(at)}" for verdict, at in verdicts if at)
-        yield f"{target['name']}: {term} {text}"
+        yield f"{target['name']}: {threshold} {text}"

@@ -7,11 +7,11 @@ from typing import Any
 import attrs
 
 from streamnursery._version import __version__
-from streamnursery.bench.figures import ALL, summary
 from streamnursery.bench.plan import pack_shape
+from streamnursery.bench.run_summary import ALL, summary
 from streamnursery.bench.samples import FAILED, OK, SLOT
 from streamnursery.bench.session import Level, Result
-from streamnursery.bench.terms import Threshold, shown
+from streamnursery.bench.thresholds import Threshold, shown
 
 SCHEMA = "streamnursery.bench/1"
 """Changes with every change that could break a reader."""
@@ -47,48 +47,48 @@ def as_json(result: Result, *, started: str, command: str) -> dict[str, Any]:
 
 
 def _level(level: Level, slo: tuple[Threshold, ...]) -> dict[str, Any]:
-    models = dict.fromkeys(name for stint in level.stints for name in stint.tallies)
+    models = dict.fromkeys(name for load_run in level.runs for name in load_run.tallies)
     return {
         "load": str(level.shape),
         "level": level.shape.level,
         "shape": _short(pack_shape(level.shape)),
         "slo": [
             {
-                "term": term.text,
+                "threshold": threshold.text,
                 "measured": value,
                 "kept": kept,
-                "said": None if value is None else term.said(value),
+                "said": None if value is None else threshold.said(value),
             }
-            for term, value, kept in level.keeps(slo)
+            for threshold, value, kept in level.keeps(slo)
         ],
         "repetitions": [
             {
-                "seconds": round(stint.seconds, 6),
-                "cpu_seconds": round(stint.cpu_seconds, 6),
-                "client_lag_p99": stint.lag_p99,
-                "max_lateness": round(stint.max_lateness, 6),
-                "connections_opened": stint.connections_opened,
+                "seconds": round(load_run.seconds, 6),
+                "cpu_seconds": round(load_run.cpu_seconds, 6),
+                "client_lag_p99": load_run.lag_p99,
+                "max_lateness": round(load_run.max_lateness, 6),
+                "connections_opened": load_run.connections_opened,
                 "requests_per_connection": _per(
-                    stint.tallies[ALL].counts["attempts"], stint.connections_opened
+                    load_run.tallies[ALL].counts["attempts"], load_run.connections_opened
                 ),
-                "leaks": list(stint.leaks),
+                "leaks": list(load_run.leaks),
             }
-            for stint in level.stints
+            for load_run in level.runs
         ],
         "over_time": _over_time(level),
-        ALL: summary(level.stints),
-        "models": {name: summary(level.stints, name) for name in models if name != ALL},
+        ALL: summary(level.runs),
+        "models": {name: summary(level.runs, name) for name in models if name != ALL},
     }
 
 
 def _over_time(level: Level) -> list[dict[str, float]]:
     """What ended in each slot of the load, on average over the repetitions."""
     whole = {name: Counter[str]() for name in (OK, FAILED, "tokens")}
-    for stint in level.stints:
-        for name, slots in stint.tallies[ALL].ends.items():
+    for load_run in level.runs:
+        for name, slots in load_run.tallies[ALL].ends.items():
             whole[name].update(slots)
     last = max((int(slot) for slots in whole.values() for slot in slots), default=-1)
-    share = 1 / (SLOT * len(level.stints))
+    share = 1 / (SLOT * len(level.runs))
     return [
         {"at": slot * SLOT, **{name: whole[name][str(slot)] * share for name in whole}}
         for slot in range(last + 1)

@@ -1,8 +1,8 @@
-"""Where stints run: in this process, or spread over worker processes.
+"""Where runs run: in this process, or spread over worker processes.
 
 A worker is the same command line once more, so that keys come to it as they came to us, from
-files and environment, and never through a pipe. It reads one JSON line per stint and answers with
-one.
+files and environment, and never through a pipe. It reads one JSON line per run and answers
+with one.
 """
 
 import json
@@ -16,47 +16,47 @@ import attrs
 import trio
 
 from streamnursery.bench.calibrate import BenchError
-from streamnursery.bench.figures import RunFigures
+from streamnursery.bench.load_run import RunMonitor, measure_load
 from streamnursery.bench.plan import Options, Target, pack_shape, unpack_shape
+from streamnursery.bench.run_summary import LoadRun
 from streamnursery.bench.samples import Sample
 from streamnursery.bench.shapes import Shape
-from streamnursery.bench.stint import RunMonitor, run_stint
 
 _MAX_LINE = 64 * 1024 * 1024
 
 
 @attrs.frozen
 class InProcess:
-    """Runs stints in this process."""
+    """Runs runs in this process."""
 
     targets: Sequence[Target]
     options: Options
     watch: RunMonitor
 
-    async def stint(self, target: int, shape: Shape, repetition: int) -> RunFigures:
+    async def load_run(self, target: int, shape: Shape, repetition: int) -> LoadRun:
         """As `Runner`."""
         watch, chosen = self.watch, self.targets[target]
         watch.title = f"{chosen.name}, {shape}, repetition {repetition + 1}"
-        stint = await run_stint(chosen, shape, self.options, repetition, watch)
+        load_run = await measure_load(chosen, shape, self.options, repetition, watch)
         watch.done += 1
-        return stint
+        return load_run
 
 
 @attrs.define(eq=False)
 class Workers:
-    """Shares each stint between processes, and joins what they measured."""
+    """Shares each load_run between processes, and joins what they measured."""
 
     processes: Sequence[trio.Process]
     watch: RunMonitor
     targets: Sequence[str]
     """Names."""
     count: int | None
-    """Requests of a stint, all processes together."""
+    """Requests of a load_run, all processes together."""
 
-    async def stint(self, target: int, shape: Shape, repetition: int) -> RunFigures:
+    async def load_run(self, target: int, shape: Shape, repetition: int) -> LoadRun:
         """As `Runner`; a share without load is left out."""
         self.watch.title = f"{self.targets[target]}, {shape}, repetition {repetition + 1}"
-        found: list[RunFigures] = []
+        found: list[LoadRun] = []
         shares = shape.share(len(self.processes))
         counts = shared(self.count, sum(share is not None for share in shares))
         async with trio.open_nursery() as nursery:
@@ -71,12 +71,12 @@ class Workers:
                     nursery.start_soon(self._order, process, order, found)
         self.watch.done += 1
         joined = found[0]
-        for stint in found[1:]:
-            joined = joined.joined(stint)
+        for load_run in found[1:]:
+            joined = joined.joined(load_run)
         return joined
 
     async def _order(
-        self, process: trio.Process, order: dict[str, Any], found: list[RunFigures]
+        self, process: trio.Process, order: dict[str, Any], found: list[LoadRun]
     ) -> None:
         assert process.stdin is not None
         assert process.stdout is not None
@@ -91,7 +91,7 @@ class Workers:
         if self.watch.samples is not None:
             for target, load, sample in answer["samples"]:
                 self.watch.samples(target, load, order["repetition"], Sample(**sample))
-        found.append(RunFigures.unpacked(answer["stint"]))
+        found.append(LoadRun.unpacked(answer["load_run"]))
 
 
 def shared(count: int | None, among: int) -> list[int | None]:
@@ -129,7 +129,7 @@ async def worker_processes(words: Sequence[str], count: int) -> AsyncIterator[li
 async def serve_orders(
     targets: Sequence[Target], options: Options, index: int, samples: bool
 ) -> None:
-    """A worker's life: stints as they are ordered on stdin, until it ends."""
+    """A worker's life: runs as they are ordered on stdin, until it ends."""
     own = attrs.evolve(options, seed=options.seed + 7919 * (index + 1))
     watch = RunMonitor()
     lines: list[tuple[str, str, dict[str, Any]]] = []
@@ -144,6 +144,6 @@ async def serve_orders(
         shape = unpack_shape(order["shape"])
         ordered = attrs.evolve(own, count=order["count"])
         target, repetition = targets[order["target"]], order["repetition"]
-        stint = await run_stint(target, shape, ordered, repetition, watch)
-        print(json.dumps({"stint": stint.packed(), "samples": lines}), flush=True)
+        load_run = await measure_load(target, shape, ordered, repetition, watch)
+        print(json.dumps({"load_run": load_run.packed(), "samples": lines}), flush=True)
         lines.clear()

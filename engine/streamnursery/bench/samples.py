@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from streamnursery.bench.terms import TIMES, Threshold
+from streamnursery.bench.thresholds import TIMES, Threshold
 from streamnursery.core.measure.histogram import Histogram
 
 OK, FAILED, CANCELLED = "ok", "failed", "cancelled"
@@ -62,7 +62,7 @@ class Sample:
         return self.content_events if self.output_tokens is None else self.output_tokens
 
     def times(self) -> dict[str, float]:
-        """The single times that are known, in seconds, by the names of `terms.TIMES`."""
+        """The single times that are known, in seconds, by the names of `thresholds.TIMES`."""
         since = {"queue": self.admitted_at, "ttft": self.first_at, "second": self.second_at}
         found = {name: at - self.intended_at for name, at in since.items() if at is not None}
         if self.first_at is not None and self.sent_at is not None:
@@ -83,7 +83,7 @@ class Sample:
 
 
 class Tally:
-    """The samples of one model, or of all, in one stretch of load."""
+    """The samples of one model, or of all, in one phase of load."""
 
     def __init__(self) -> None:
         self.times = {name: Histogram() for name in TIMES}
@@ -199,19 +199,19 @@ def keeps(sample: Sample, times: Mapping[str, float], slo: tuple[Threshold, ...]
     Of a time that each request has once, its own value is compared and the statistic is left
     aside; of gaps, the statistic over its own. Terms that are no times do not speak of a request.
     """
-    for term in slo:
-        if term.metric in ("itl", "itl_read"):
+    for threshold in slo:
+        if threshold.metric in ("itl", "itl_read"):
             gaps = Histogram()
             for gap in sample.gaps:
                 gaps.add(gap)
-            if term.metric == "itl" and sample.content_events > sample.reads:
+            if threshold.metric == "itl" and sample.content_events > sample.reads:
                 gaps.add(0.0, sample.content_events - sample.reads)
-            found = statistic(gaps, term.stat)
-        elif term.metric in TIMES:
-            found = times.get(term.metric)
+            found = statistic(gaps, threshold.stat)
+        elif threshold.metric in TIMES:
+            found = times.get(threshold.metric)
         else:
             continue
-        if found is not None and not term.holds(found):
+        if found is not None and not threshold.holds(found):
             return False
     return True
 

@@ -2,7 +2,7 @@
 
 Rule 1: targets take turns within a level, and levels within a repetition, so that whatever the
         machine or the network does meanwhile touches all of them.
-Rule 2: a stint opens an engine of its own: no target inherits connections or statistics.
+Rule 2: a load_run opens an engine of its own: no target inherits connections or statistics.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,10 +11,10 @@ from typing import Protocol
 import attrs
 
 from streamnursery.bench.calibrate import Calibration, doubts
-from streamnursery.bench.figures import ALL, RunFigures, value_of
 from streamnursery.bench.plan import Options, Target
+from streamnursery.bench.run_summary import ALL, LoadRun, value_of
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Shape
-from streamnursery.bench.terms import Threshold
+from streamnursery.bench.thresholds import Threshold
 
 _PRECISION = 0.1
 """Of the highest load that keeps an SLO, as a share of it."""
@@ -22,9 +22,9 @@ _MAX_STEPS = 20
 
 
 class LoadRunner(Protocol):
-    """Runs one stint, here or in workers."""
+    """Runs one load_run, here or in workers."""
 
-    async def stint(self, target: int, shape: Shape, repetition: int, /) -> RunFigures:
+    async def load_run(self, target: int, shape: Shape, repetition: int, /) -> LoadRun:
         """Run target number `target` under `shape`."""
 
 
@@ -34,17 +34,22 @@ class Level:
 
     target: str
     shape: Shape
-    stints: tuple[RunFigures, ...]
+    runs: tuple[LoadRun, ...]
 
     def keeps(self, slo: tuple[Threshold, ...]) -> list[tuple[Threshold, float | None, bool]]:
-        """Every term, what was measured over all repetitions, and whether that holds. What was
+        """Every threshold, what was measured over all repetitions, and whether that holds. What was
         not measured does not hold."""
-        joined = self.stints[0]
-        for stint in self.stints[1:]:
-            joined = joined.joined(stint)
-        seconds = sum(stint.seconds for stint in self.stints)
-        found = [(term, value_of(term, joined.tallies[ALL], seconds)) for term in slo]
-        return [(term, value, value is not None and term.holds(value)) for term, value in found]
+        joined = self.runs[0]
+        for load_run in self.runs[1:]:
+            joined = joined.joined(load_run)
+        seconds = sum(run.seconds for run in self.runs)
+        found = [
+            (threshold, value_of(threshold, joined.tallies[ALL], seconds)) for threshold in slo
+        ]
+        return [
+            (threshold, value, value is not None and threshold.holds(value))
+            for threshold, value in found
+        ]
 
 
 @attrs.frozen
@@ -67,16 +72,16 @@ async def run_levels(
     shapes: Sequence[Shape],
     options: Options,
     runner: LoadRunner,
-    on_level: Callable[[str, Shape, RunFigures], None],
+    on_level: Callable[[str, Shape, LoadRun], None],
 ) -> list[Level]:
     """Every target at every level, `options.repetitions` times."""
-    found: dict[tuple[int, int], list[RunFigures]] = {}
+    found: dict[tuple[int, int], list[LoadRun]] = {}
     for repetition in range(options.repetitions):
         for level, shape in enumerate(shapes):
             for index, target in enumerate(targets):
-                stint = await runner.stint(index, shape, repetition)
-                found.setdefault((index, level), []).append(stint)
-                on_level(target.name, shape, stint)
+                load_run = await runner.load_run(index, shape, repetition)
+                found.setdefault((index, level), []).append(load_run)
+                on_level(target.name, shape, load_run)
     return [
         Level(target.name, shape, tuple(found[index, level]))
         for index, target in enumerate(targets)
@@ -90,7 +95,7 @@ async def find_highest(
     first: Concurrency | Constant | Poisson,
     options: Options,
     runner: LoadRunner,
-    on_level: Callable[[str, Shape, RunFigures], None],
+    on_level: Callable[[str, Shape, LoadRun], None],
 ) -> tuple[list[Level], Shape | None]:
     """The highest load of the kind of `first` that keeps `options.slo`, to within 10 %.
 
@@ -100,9 +105,9 @@ async def find_highest(
 
     async def holds(load: float) -> bool:
         shape = _with_level(first, load)
-        stint = await runner.stint(index, shape, len(levels))
-        on_level(target.name, shape, stint)
-        levels.append(Level(target.name, shape, (stint,)))
+        load_run = await runner.load_run(index, shape, len(levels))
+        on_level(target.name, shape, load_run)
+        levels.append(Level(target.name, shape, (load_run,)))
         return all(kept for _, _, kept in levels[-1].keeps(options.slo))
 
     good, bad = 0.0, first.level
@@ -137,8 +142,8 @@ def all_doubts(levels: Sequence[Level], workers: int) -> tuple[str, ...]:
     doubt the worst, and at how many levels more."""
     found: dict[tuple[str, str], list[tuple[float, Level, str]]] = {}
     for level in levels:
-        for stint in level.stints:
-            for doubt in doubts(stint, workers):
+        for load_run in level.runs:
+            for doubt in doubts(load_run, workers):
                 entry = (doubt.weight, level, doubt.text)
                 found.setdefault((level.target, doubt.about), []).append(entry)
     said = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb, number, seconds, whole
 
 if TYPE_CHECKING:
-    from streamnursery.cli.answers import Answer
+    from streamnursery.cli.ask_screen import Answer
     from streamnursery.values.settings import EngineConfig
 
 _EXAMPLE = """\
@@ -62,8 +62,8 @@ def run(args: argparse.Namespace) -> int:
     loaded = load(args)
     models = chosen_models(args.model, loaded)
 
-    from streamnursery.cli.answers import Answer, Plain, Show, Silent, ask_all
-    from streamnursery.cli.answers_json import Lines
+    from streamnursery.cli.ask_json import Lines
+    from streamnursery.cli.ask_screen import Answer, Plain, Show, Silent, ask_all
     from streamnursery.cli.console import Output
     from streamnursery.cli.signals import run_trio
 
@@ -100,7 +100,7 @@ def _fields(args: argparse.Namespace, prompt: str) -> dict[str, object]:
 
 
 def _print_objects(answers: "list[Answer]") -> None:
-    from streamnursery.cli.answers_json import answer_object, dumped
+    from streamnursery.cli.ask_json import answer_object, dumped
     from streamnursery.cli.console import data
 
     objects = [answer_object(answer) for answer in answers]

@@ -115,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
 
     asked, dates = bench_plan.workload(args, models)
     options, shapes = bench_plan.options(args), bench_plan.shapes(args, dates)
-    checks = bench_plan.terms("--check", args.check)
+    checks = bench_plan.thresholds("--check", args.check)
     check_writable([args.save, args.jsonl, args.html])
 
     from streamnursery.cli.processes import sim_process
@@ -149,7 +149,7 @@ def _measure(
     checks: Any,
     simulator: str | None,
 ) -> int:
-    from streamnursery.bench.stint import RunMonitor
+    from streamnursery.bench.load_run import RunMonitor
     from streamnursery.cli.bench_output import Lines, finish
     from streamnursery.cli.bench_run import Work
     from streamnursery.cli.signals import run_trio

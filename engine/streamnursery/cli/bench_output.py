@@ -9,13 +9,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from streamnursery.bench.figures import ALL
 from streamnursery.bench.page import page
 from streamnursery.bench.remarks import sentences, sequential
 from streamnursery.bench.report import SCHEMA, as_json, head, rows
+from streamnursery.bench.run_summary import ALL
 from streamnursery.bench.samples import OK, Sample
 from streamnursery.bench.session import Result
-from streamnursery.bench.terms import Threshold, shown
+from streamnursery.bench.thresholds import Threshold, shown
 from streamnursery.cli.console import data, note
 from streamnursery.cli.exits import CliError, Exit
 from streamnursery.cli.parser import PROGRAM
@@ -60,19 +60,19 @@ def finish(
     started = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     report = as_json(result, started=started, command=" ".join([PROGRAM, *sys.argv[1:]]))
     verdicts = [
-        (level, term, value, kept)
+        (level, threshold, value, kept)
         for level in result.levels
-        for term, value, kept in level.keeps(checks)
+        for threshold, value, kept in level.keeps(checks)
     ]
     report["checks"] = [
         {
             "target": level.target,
             "load": str(level.shape),
-            "term": term.text,
+            "threshold": threshold.text,
             "measured": value,
             "kept": kept,
         }
-        for level, term, value, kept in verdicts
+        for level, threshold, value, kept in verdicts
     ]
     if args.json:
         data(json.dumps(report))
@@ -84,14 +84,15 @@ def finish(
         _write(args.save, json.dumps(report))
     if args.html:
         _write(args.html, page(report))
-    for level, term, value, kept in verdicts:
+    for level, threshold, value, kept in verdicts:
         if not kept:
-            found = "was not measured" if value is None else f"is {term.said(value)}"
-            note(f"check not met: {term.text}: {level.target} at {level.shape}, where it {found}")
+            found = "was not measured" if value is None else f"is {threshold.said(value)}"
+            place = f"{level.target} at {level.shape}"
+            note(f"check not met: {threshold.text}: {place}, where it {found}")
     if interrupted:
         return interrupted
     nothing = not any(
-        stint.tallies[ALL].outcomes[OK] for lv in result.levels for stint in lv.stints
+        load_run.tallies[ALL].outcomes[OK] for lv in result.levels for load_run in lv.runs
     )
     unmet = any(not kept for *_, kept in verdicts)
     return Exit.SOME_FAILED if unmet or nothing else Exit.OK

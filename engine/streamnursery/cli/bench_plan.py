@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from streamnursery.bench.plan import SIMULATOR, Options, Target
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Ramp, Replay, Shape, levels
-from streamnursery.bench.terms import Threshold, ThresholdError, parse
+from streamnursery.bench.thresholds import Threshold, ThresholdError, parse
 from streamnursery.bench.workload import (
     Given,
     Lengths,
@@ -106,7 +106,7 @@ def _seconds(args: argparse.Namespace) -> float:
 
 
 def options(args: argparse.Namespace) -> Options:
-    """What holds for every stretch of load."""
+    """What holds for every phase of load."""
     seconds = _seconds(args)
     if seconds <= args.warmup:
         why = f"the load lasts {seconds:g} s, the warm-up {args.warmup:g} s of them"
@@ -125,12 +125,12 @@ def options(args: argparse.Namespace) -> Options:
         repetitions=args.repetitions,
         workers=args.workers,
         seed=args.seed,
-        slo=terms("--slo", args.slo),
+        slo=thresholds("--slo", args.slo),
     )
 
 
-def terms(flag: str, text: str | None) -> tuple[Threshold, ...]:
-    """The terms of an expression; none without one."""
+def thresholds(flag: str, text: str | None) -> tuple[Threshold, ...]:
+    """The thresholds of an expression; none without one."""
     if text is None:
         return ()
     try:

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 import trio
 
 from streamnursery.bench.calibrate import BenchError, Calibration, calibrate
-from streamnursery.bench.figures import ALL, RunFigures
+from streamnursery.bench.load_run import RunMonitor
 from streamnursery.bench.plan import Options, Target
+from streamnursery.bench.run_summary import ALL, LoadRun
 from streamnursery.bench.runners import InProcess, Workers, worker_processes
 from streamnursery.bench.samples import OK
 from streamnursery.bench.session import (
@@ -19,7 +20,6 @@ from streamnursery.bench.session import (
     run_levels,
 )
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Shape
-from streamnursery.bench.stint import RunMonitor
 from streamnursery.cli.bench_screen import Screen, screen_for
 from streamnursery.cli.exits import CliError, Exit
 
@@ -54,7 +54,7 @@ class Work:
         self._options = options
         self._words = words
         self._watch = watch
-        self._stints: dict[tuple[str, Shape], list[RunFigures]] = {}
+        self._stints: dict[tuple[str, Shape], list[LoadRun]] = {}
         self._highest: dict[str, Shape | None] | None = None
         self._calibration: Calibration | None = None
         self._whole = False
@@ -62,16 +62,16 @@ class Work:
 
     @property
     def result(self) -> Result | None:
-        """None before anything was measured; of a stretch that was broken off what there was."""
-        stints = {place: list(found) for place, found in self._stints.items()}
+        """None before anything was measured; of a phase that was broken off what there was."""
+        runs = {place: list(found) for place, found in self._stints.items()}
         if self._watch.broken_off is not None:
-            name, shape, stint = self._watch.broken_off
-            if stint.tallies[ALL].outcomes[OK]:
-                stints.setdefault((name, shape), []).append(stint)
-        if not stints:
+            name, shape, load_run = self._watch.broken_off
+            if load_run.tallies[ALL].outcomes[OK]:
+                runs.setdefault((name, shape), []).append(load_run)
+        if not runs:
             return None
         order = {target.name: index for index, target in enumerate(self._targets)}
-        levels = [Level(name, shape, tuple(s)) for (name, shape), s in stints.items()]
+        levels = [Level(name, shape, tuple(s)) for (name, shape), s in runs.items()]
         levels.sort(key=lambda level: (order[level.target], level.shape.level))
         doubts = all_doubts(levels, self._options.workers)
         return Result(
@@ -136,5 +136,5 @@ class Work:
             )
             self._highest[target.name] = found
 
-    def _on_level(self, target: str, shape: Shape, stint: RunFigures) -> None:
-        self._stints.setdefault((target, shape), []).append(stint)
+    def _on_level(self, target: str, shape: Shape, load_run: LoadRun) -> None:
+        self._stints.setdefault((target, shape), []).append(load_run)

@@ -3,9 +3,9 @@
 import sys
 from typing import TYPE_CHECKING, Protocol
 
+from streamnursery.bench.load_run import RunMonitor
 from streamnursery.bench.samples import FAILED, OK, statistic
-from streamnursery.bench.stint import RunMonitor
-from streamnursery.bench.terms import shown
+from streamnursery.bench.thresholds import shown
 from streamnursery.cli.console import can_redraw, note
 
 if TYPE_CHECKING:
@@ -56,12 +56,12 @@ def line(watch: RunMonitor) -> str:
 
 
 def share(watch: RunMonitor) -> float:
-    """How much of the benchmark is behind it, of 1; a running stretch by its time or its count."""
+    """How much of the benchmark is behind it, of 1; a running phase by its time or its count."""
     done, running = float(watch.done), watch.running
     if running is not None:
-        stretch = running.stretch
-        by_count = running.counted / stretch.count if stretch.count else 0.0
-        done += min(1.0, max(by_count, running.now / stretch.seconds))
+        phase = running.phase
+        by_count = running.counted / phase.count if phase.count else 0.0
+        done += min(1.0, max(by_count, running.now / phase.seconds))
     return min(1.0, done / max(1, watch.total))
 
 

@@ -21,10 +21,10 @@ from urllib.parse import parse_qsl, unquote
 import attrs
 import msgspec
 
-from streamnursery.simulator import answers, chat, responses
-from streamnursery.simulator.answers import JSON
+from streamnursery.simulator import chat, http1_steps, responses
 from streamnursery.simulator.chat import AnswerSpec, first
 from streamnursery.simulator.grammar import ScriptError, parse_script
+from streamnursery.simulator.http1_steps import JSON
 from streamnursery.simulator.log import RequestRecord
 from streamnursery.simulator.profiles import Profile
 from streamnursery.simulator.question import ApiError, Question, read_question
@@ -111,7 +111,9 @@ class Exchange:
         status = first(self.record.script, Status)
         if status is not None and status.early:
             self._keep_alive = False
-            self.early = self._finished(answers.error_status(status, self._headers(), keep=False))
+            self.early = self._finished(
+                http1_steps.error_status(status, self._headers(), keep=False)
+            )
 
     def answer(self, body: bytes, now: float) -> Iterator[Step]:
         """The steps of the answer to a request whose body has arrived."""
@@ -162,7 +164,7 @@ class Exchange:
     def _refused(self, error: ApiError) -> Iterator[Step]:
         headers = self._headers(JSON, *error.headers)
         end = End(How.KEEP, "bad request" if error.status < 429 else "status")
-        return answers.whole(error.status, error.body, headers, end=end)
+        return http1_steps.whole(error.status, error.body, headers, end=end)
 
     def _finished(self, steps: Iterator[Step]) -> Iterator[Step]:
         """With the faults that touch any answer, and the end that the client asked for."""
@@ -219,7 +221,7 @@ class Exchange:
             plain = name.removeprefix("sim/")
             self._provider.profile(plain)
             content = shown[list(self._provider.models).index(plain)] | {"id": name}
-        return answers.whole(200, msgspec.json.encode(content), self._headers(JSON))
+        return http1_steps.whole(200, msgspec.json.encode(content), self._headers(JSON))
 
     def _response(self, name: str, method: str, body: bytes, now: float) -> Iterator[Step]:
         memory = self._provider.responses
@@ -237,7 +239,7 @@ class Exchange:
             query = dict(parse_qsl(self._query))
             if query.get("stream") == "true":
                 return self._resumed(kept, query.get("starting_after", "-1"))
-        return answers.whole(200, responses.completion(kept, now), self._headers(JSON))
+        return http1_steps.whole(200, responses.completion(kept, now), self._headers(JSON))
 
     def _resumed(self, kept: Kept, after: str) -> Iterator[Step]:
         if not kept.sheet.question.background:
@@ -255,12 +257,12 @@ class Exchange:
             raise ApiError(501, "WebSockets need the extra 'ws'.", code="not_implemented")
         for fault in self.record.script:
             if isinstance(fault, Status):
-                return answers.error_status(fault, self._headers(), keep=self._keep_alive)
+                return http1_steps.error_status(fault, self._headers(), keep=self._keep_alive)
             if isinstance(fault, Redirect):
-                return answers.redirect(fault, self._headers())
+                return http1_steps.redirect(fault, self._headers())
         headers = (("upgrade", "websocket"), ("connection", "Upgrade"), *self._headers())
         accepted = ("sec-websocket-accept", _accept(key))
-        switch = Send(answers.head(101, (*headers, accepted)))
+        switch = Send(http1_steps.head(101, (*headers, accepted)))
         return iter((switch, End(How.TALK, "socket")))
 
     def sheet_for(self, question: Question, now: float) -> AnswerSpec:
@@ -304,9 +306,9 @@ class Exchange:
         headers = [*self._headers(), *limits]
         for fault in sheet.script:
             if isinstance(fault, Status):
-                return answers.error_status(fault, headers, keep=self._keep_alive)
+                return http1_steps.error_status(fault, headers, keep=self._keep_alive)
             if isinstance(fault, Redirect):
-                return answers.redirect(fault, headers)
+                return http1_steps.redirect(fault, headers)
         return self._said(sheet, voice(self._provider, sheet), headers)
 
     def _sheet(
@@ -332,18 +334,18 @@ class Exchange:
     ) -> Iterator[Step]:
         garbage = first(sheet.script, Garbage)
         if garbage is not None:
-            return answers.garbage(garbage, headers, voice.events())
+            return http1_steps.garbage(garbage, headers, voice.events())
         if not sheet.question.stream:
             at = sheet.first_at + max(0, sheet.reply.output_tokens - 1) * sheet.gap
-            return answers.whole(200, voice.completion(), (*headers, JSON), at=at)
+            return http1_steps.whole(200, voice.completion(), (*headers, JSON), at=at)
         return self._streamed(voice.events(), headers, sheet.head_at)
 
     def _streamed(
         self, steps: Iterator[Step], headers: list[tuple[str, str]], at: float
     ) -> Iterator[Step]:
-        return answers.streamed(
+        return http1_steps.streamed(
             steps,
-            (*headers, answers.EVENTS, ("cache-control", "no-cache")),
+            (*headers, http1_steps.EVENTS, ("cache-control", "no-cache")),
             at=at,
             chunks=self._chunks,
             script=self.record.script,
@@ -366,7 +368,7 @@ def _new_response(provider: "Provider", sheet: AnswerSpec) -> Renderer:
 
 
 def _told_error(fault: Status) -> ApiError:
-    error = answers.error_of(fault)
+    error = http1_steps.error_of(fault)
     wait = fault.retry_after
     return ApiError(
         fault.code,

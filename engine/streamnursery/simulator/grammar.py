@@ -22,7 +22,7 @@ import attrs
 import msgspec
 
 from streamnursery.simulator.fault import Fault, NetworkFault
-from streamnursery.simulator.fields import as_tuple
+from streamnursery.simulator.field_checks import as_tuple
 from streamnursery.simulator.plan import Plan, Rule, When
 from streamnursery.simulator.script import FAULTS, Script
 

@@ -15,9 +15,9 @@ from random import Random
 
 import attrs
 
-from streamnursery.simulator import fields
+from streamnursery.simulator import field_checks
 from streamnursery.simulator.fault import Fault, NetworkFault
-from streamnursery.simulator.fields import of
+from streamnursery.simulator.field_checks import of
 from streamnursery.simulator.script import ResolveFail, Script
 
 
@@ -25,17 +25,19 @@ from streamnursery.simulator.script import ResolveFail, Script
 class When:
     """The conditions of a rule; by default it always matches."""
 
-    requests: tuple[int, ...] | None = of(fields.or_none(fields.numbers), None, many=True)
+    requests: tuple[int, ...] | None = of(
+        field_checks.or_none(field_checks.numbers), None, many=True
+    )
     """Only the requests of these numbers."""
-    every: int | None = of(fields.or_none(fields.positive), None)
+    every: int | None = of(field_checks.or_none(field_checks.positive), None)
     """Only each n-th request: 3 means the third, the sixth, ..."""
-    model: str | None = of(fields.or_none(fields.text), None)
+    model: str | None = of(field_checks.or_none(field_checks.text), None)
     """Only models like this pattern (`*`, `?`, `[...]`), compared without the `sim/` before it
     and the query behind it."""
-    since: float = of(fields.seconds, 0.0)
-    until: float | None = of(fields.or_none(fields.seconds), None)
+    since: float = of(field_checks.seconds, 0.0)
+    until: float | None = of(field_checks.or_none(field_checks.seconds), None)
     """Only from `since` to before `until`, in seconds from the provider's start."""
-    probability: float = of(fields.share, 1.0)
+    probability: float = of(field_checks.share, 1.0)
 
     def holds(self, number: int, elapsed: float, dice: Random) -> bool:
         """Whether all conditions but the model's hold."""

@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 import attrs
 
-from streamnursery.simulator import fields
-from streamnursery.simulator.fields import of
+from streamnursery.simulator import field_checks
+from streamnursery.simulator.field_checks import of
 from streamnursery.simulator.grammar import ScriptReader
 
 _NORMAL = NormalDist()
@@ -37,14 +37,14 @@ def _fit(mean: float, p95: float) -> tuple[float, float]:
 class Profile:
     """The pace of one model and the length of its answers."""
 
-    ttft_mean: float = of(fields.seconds, 0.0)
+    ttft_mean: float = of(field_checks.seconds, 0.0)
     """Seconds from the request to its first token, on average; 0 for no delay."""
-    ttft_p95: float = of(fields.seconds, 0.0)
-    tokens_per_second: float | None = of(fields.or_none(fields.rate), None)
+    ttft_p95: float = of(field_checks.seconds, 0.0)
+    tokens_per_second: float | None = of(field_checks.or_none(field_checks.rate), None)
     """None: all at once."""
-    output_tokens: tuple[int, int] = of(fields.span, (32, 96), many=True)
+    output_tokens: tuple[int, int] = of(field_checks.span, (32, 96), many=True)
     """Shortest and longest answer, in tokens of text."""
-    knee: int | None = of(fields.or_none(fields.positive), None)
+    knee: int | None = of(field_checks.or_none(field_checks.positive), None)
     """Requests at once from which on the first token takes longer in proportion; None: never."""
 
     def __attrs_post_init__(self) -> None:

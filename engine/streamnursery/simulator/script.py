@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 
 import attrs
 
-from streamnursery.simulator import fields
+from streamnursery.simulator import field_checks
 from streamnursery.simulator.fault import Fault, NetworkFault
-from streamnursery.simulator.fields import of
+from streamnursery.simulator.field_checks import of
 from streamnursery.simulator.script_http2 import (
     Goaway,
     PingSilence,
@@ -35,17 +35,17 @@ from streamnursery.simulator.script_http2 import (
 class Respond(Fault):
     """Answer with `text`, or with `tokens` tokens of the usual text."""
 
-    tokens: int | None = of(fields.or_none(fields.count), None)
-    text: str | None = of(fields.or_none(fields.text), None)
-    finish: str = of(fields.text, "stop")
+    tokens: int | None = of(field_checks.or_none(field_checks.count), None)
+    text: str | None = of(field_checks.or_none(field_checks.text), None)
+    finish: str = of(field_checks.text, "stop")
 
 
 @attrs.frozen
 class Reasoning(Fault):
     """Send `n` reasoning tokens before the text; they count as output."""
 
-    n: int = of(fields.positive, 16)
-    field: str = of(fields.one_of("reasoning_content", "reasoning"), "reasoning_content")
+    n: int = of(field_checks.positive, 16)
+    field: str = of(field_checks.one_of("reasoning_content", "reasoning"), "reasoning_content")
 
 
 @attrs.frozen
@@ -56,9 +56,9 @@ class CallTool(Fault):
     of `fragment` characters, each of which counts as a token, as does the opening delta.
     """
 
-    function: str | None = of(fields.or_none(fields.text), None)
-    arguments: str | None = of(fields.or_none(fields.text), None)
-    fragment: int = of(fields.positive, 8)
+    function: str | None = of(field_checks.or_none(field_checks.text), None)
+    arguments: str | None = of(field_checks.or_none(field_checks.text), None)
+    fragment: int = of(field_checks.positive, 8)
 
 
 @attrs.frozen
@@ -70,7 +70,7 @@ class Refuse(Fault):
 class Restate(Fault):
     """When asked to go on with a text, repeat its last `n` words first; None: all of them."""
 
-    n: int | None = of(fields.or_none(fields.positive), None)
+    n: int | None = of(field_checks.or_none(field_checks.positive), None)
 
 
 # Time. --------------------------------------------------------------------------------------
@@ -80,32 +80,32 @@ class Restate(Fault):
 class Delay(Fault):
     """Fixed times from the request's end to the head and to the first token."""
 
-    first_token: float | None = of(fields.or_none(fields.seconds), None)
-    first_byte: float | None = of(fields.or_none(fields.seconds), None)
+    first_token: float | None = of(field_checks.or_none(field_checks.seconds), None)
+    first_byte: float | None = of(field_checks.or_none(field_checks.seconds), None)
 
 
 @attrs.frozen
 class Stall(Fault):
     """Send nothing for `seconds`; with `pings`, a comment every so many seconds."""
 
-    at: int = of(fields.count)
-    seconds: float | None = of(fields.or_none(fields.seconds), None)
-    pings: float | None = of(fields.or_none(fields.seconds), None)
+    at: int = of(field_checks.count)
+    seconds: float | None = of(field_checks.or_none(field_checks.seconds), None)
+    pings: float | None = of(field_checks.or_none(field_checks.seconds), None)
 
 
 @attrs.frozen
 class Drip(Fault):
     """Send the body `bytes` at a time, one piece every `every` seconds."""
 
-    bytes: int = of(fields.positive, 1)
-    every: float = of(fields.seconds, 0.01)
+    bytes: int = of(field_checks.positive, 1)
+    every: float = of(field_checks.seconds, 0.01)
 
 
 @attrs.frozen
 class HangAfterDone(Fault):
     """Keep the answer open after the end mark: the last HTTP chunk comes `seconds` late."""
 
-    seconds: float | None = of(fields.or_none(fields.seconds), None)
+    seconds: float | None = of(field_checks.or_none(field_checks.seconds), None)
 
 
 @attrs.frozen
@@ -113,7 +113,7 @@ class CloseIdle(NetworkFault):
     """Close the connection with FIN once it is idle for `after` seconds. As part of a request's
     script it takes effect with the end of its answer; the answer does not announce it."""
 
-    after: float = of(fields.seconds, 0.0)
+    after: float = of(field_checks.seconds, 0.0)
 
 
 # How it is broken off. ------------------------------------------------------------------------
@@ -127,17 +127,17 @@ class Cut(Fault):
     always FIN, and any answer can be cut.
     """
 
-    at: int = of(fields.count)
-    how: str = of(fields.one_of("fin", "end"), "fin")
-    unit: str = of(fields.one_of("tokens", "bytes"), "tokens")
+    at: int = of(field_checks.count)
+    how: str = of(field_checks.one_of("fin", "end"), "fin")
+    unit: str = of(field_checks.one_of("tokens", "bytes"), "tokens")
 
 
 @attrs.frozen
 class Reset(Fault):
     """Break off with RST; units as for `Cut`. Bytes not yet read are lost on the way."""
 
-    at: int = of(fields.count)
-    unit: str = of(fields.one_of("tokens", "bytes"), "tokens")
+    at: int = of(field_checks.count)
+    unit: str = of(field_checks.one_of("tokens", "bytes"), "tokens")
 
 
 @attrs.frozen
@@ -145,7 +145,7 @@ class CutUpload(Fault):
     """RST once `after` bytes of the request's body were read. Only in the request's header or
     in a rule without `model`: the model is not known by then."""
 
-    after: int = of(fields.count, 0)
+    after: int = of(field_checks.count, 0)
 
 
 @attrs.frozen
@@ -156,12 +156,12 @@ class InStreamError(Fault):
     the end mark after it, as vLLM does.
     """
 
-    at: int = of(fields.count, 0)
+    at: int = of(field_checks.count, 0)
     code: str | int | None = attrs.field(default="server_error")
-    message: str = of(fields.text, "The server had an error while processing your request.")
-    type: str = of(fields.text, "server_error")
-    shape: str = of(fields.one_of("openai", "openrouter"), "openai")
-    done: bool = of(fields.flag, False)
+    message: str = of(field_checks.text, "The server had an error while processing your request.")
+    type: str = of(field_checks.text, "server_error")
+    shape: str = of(field_checks.one_of("openai", "openrouter"), "openai")
+    done: bool = of(field_checks.flag, False)
 
 
 # What is wrong in the bytes. ------------------------------------------------------------------
@@ -171,14 +171,14 @@ class InStreamError(Fault):
 class Split(Fault):
     """Cut the body into network segments of these sizes in bytes, over and over."""
 
-    sizes: tuple[int, ...] = of(fields.numbers, many=True)
+    sizes: tuple[int, ...] = of(field_checks.numbers, many=True)
 
 
 @attrs.frozen
 class Comments(Fault):
     """`n` comment lines before every event."""
 
-    n: int = of(fields.positive, 1)
+    n: int = of(field_checks.positive, 1)
 
 
 @attrs.frozen
@@ -190,14 +190,14 @@ class Crlf(Fault):
 class BadJson(Fault):
     """The event of token `at` breaks off in the middle of its JSON."""
 
-    at: int = of(fields.count, 0)
+    at: int = of(field_checks.count, 0)
 
 
 @attrs.frozen
 class BadUtf8(Fault):
     """The event of token `at` holds half a character."""
 
-    at: int = of(fields.count, 0)
+    at: int = of(field_checks.count, 0)
 
 
 @attrs.frozen
@@ -258,7 +258,7 @@ class Garbage(Fault):
     `many_headers`: 1,000; what is endless goes on as fast as it is read.
     """
 
-    kind: str = of(fields.one_of(*GARBAGE), "html")
+    kind: str = of(field_checks.one_of(*GARBAGE), "html")
 
 
 SOCKET = ("close", "drop", "silence", "no_pong", "no_lanes", "duplicate")
@@ -274,11 +274,11 @@ class Socket(Fault):
     `after` seconds of a connection, or before token `at` of an answer.
     """
 
-    kind: str = of(fields.one_of(*SOCKET), "close")
-    after: float | None = of(fields.or_none(fields.seconds), None)
-    at: int | None = of(fields.or_none(fields.count), None)
-    code: int = of(fields.close_code, 1011)
-    reason: str = of(fields.text, "")
+    kind: str = of(field_checks.one_of(*SOCKET), "close")
+    after: float | None = of(field_checks.or_none(field_checks.seconds), None)
+    at: int | None = of(field_checks.or_none(field_checks.count), None)
+    code: int = of(field_checks.close_code, 1011)
+    reason: str = of(field_checks.text, "")
 
 
 # Answers in place of the stream. --------------------------------------------------------------
@@ -293,21 +293,21 @@ class Status(Fault):
     of the request is read and closes; it works where `CutUpload` does.
     """
 
-    code: int = of(fields.status)
-    retry_after: str | float | None = of(fields.or_none(fields.header_value), None)
-    error: str | None = of(fields.or_none(fields.text), None)
+    code: int = of(field_checks.status)
+    retry_after: str | float | None = of(field_checks.or_none(field_checks.header_value), None)
+    error: str | None = of(field_checks.or_none(field_checks.text), None)
     """The error object's own code, such as "insufficient_quota"."""
     body: Any = attrs.field(default=None)
-    headers: tuple[tuple[str, str], ...] = of(fields.headers, (), many=True)
-    early: bool = of(fields.flag, False)
+    headers: tuple[tuple[str, str], ...] = of(field_checks.headers, (), many=True)
+    early: bool = of(field_checks.flag, False)
 
 
 @attrs.frozen
 class Redirect(Fault):
     """Redirect to `location`."""
 
-    location: str = of(fields.header_text)
-    status: int = of(fields.status, 307)
+    location: str = of(field_checks.header_text)
+    status: int = of(field_checks.status, 307)
 
 
 @attrs.frozen
@@ -315,16 +315,16 @@ class RateLimit(Fault):
     """Requests and tokens per minute, as buckets that refill steadily; beyond them 429 with
     Retry-After. Requests with an equal RateLimit and model share one pair of buckets."""
 
-    rpm: int | None = of(fields.or_none(fields.positive), None)
-    tpm: int | None = of(fields.or_none(fields.positive), None)
+    rpm: int | None = of(field_checks.or_none(field_checks.positive), None)
+    tpm: int | None = of(field_checks.or_none(field_checks.positive), None)
 
 
 @attrs.frozen
 class Overload(Fault):
     """Answer 503 while more than `beyond` requests to the model are in progress."""
 
-    beyond: int = of(fields.count)
-    retry_after: float | None = of(fields.or_none(fields.seconds), None)
+    beyond: int = of(field_checks.count)
+    retry_after: float | None = of(field_checks.or_none(field_checks.seconds), None)
 
 
 # The network. ---------------------------------------------------------------------------------
@@ -340,21 +340,21 @@ class RefuseConnect(NetworkFault):
     """The connection is refused; on loopback it is reset at once. `address`: only the host's
     address of that index."""
 
-    address: int | None = of(fields.or_none(fields.count), None)
+    address: int | None = of(field_checks.or_none(field_checks.count), None)
 
 
 @attrs.frozen
 class BlackHole(NetworkFault):
     """Connecting never ends; on loopback the connection is never served. `address` as above."""
 
-    address: int | None = of(fields.or_none(fields.count), None)
+    address: int | None = of(field_checks.or_none(field_checks.count), None)
 
 
 @attrs.frozen
 class SlowTls(NetworkFault):
     """The TLS handshake begins `seconds` late. Without TLS the first answer does."""
 
-    seconds: float | None = of(fields.or_none(fields.seconds), None)
+    seconds: float | None = of(field_checks.or_none(field_checks.seconds), None)
 
 
 Script: TypeAlias = tuple[Fault, ...]

@@ -2,9 +2,9 @@
 
 import attrs
 
-from streamnursery.simulator import fields
+from streamnursery.simulator import field_checks
 from streamnursery.simulator.fault import Fault
-from streamnursery.simulator.fields import of
+from streamnursery.simulator.field_checks import of
 
 ERROR_CODES = {
     "NO_ERROR": 0,
@@ -24,8 +24,8 @@ ERROR_CODES = {
 class ResetStream(Fault):
     """Reset the stream with `code`, in place of an answer or, with `at`, as `Reset` does."""
 
-    code: str = of(fields.one_of(*ERROR_CODES), "INTERNAL_ERROR")
-    at: int | None = of(fields.or_none(fields.count), None)
+    code: str = of(field_checks.one_of(*ERROR_CODES), "INTERNAL_ERROR")
+    at: int | None = of(field_checks.or_none(field_checks.count), None)
 
 
 @attrs.frozen
@@ -33,8 +33,8 @@ class Goaway(Fault):
     """Send GOAWAY before the answer. Streams up to `last_id`, by default this one, are answered
     to their end, later ones are not looked at; then the connection ends."""
 
-    last_id: int | None = of(fields.or_none(fields.count), None)
-    code: str = of(fields.one_of(*ERROR_CODES), "NO_ERROR")
+    last_id: int | None = of(field_checks.or_none(field_checks.count), None)
+    code: str = of(field_checks.one_of(*ERROR_CODES), "NO_ERROR")
 
 
 @attrs.frozen
@@ -42,8 +42,8 @@ class Settings(Fault):
     """Change the settings of the connection when the request arrives: streams that the client may
     have open at once, and bytes of a request's body that it may send ahead."""
 
-    max_streams: int | None = of(fields.or_none(fields.count), None)
-    window: int | None = of(fields.or_none(fields.count), None)
+    max_streams: int | None = of(field_checks.or_none(field_checks.count), None)
+    window: int | None = of(field_checks.or_none(field_checks.count), None)
 
 
 @attrs.frozen

@@ -35,7 +35,9 @@ class Routes:
                 gate.on_heartbeat(error, at, until)
         return gate
 
-    def on_heartbeat(self, endpoint: str, error: EngineError | None, now: float, until: float) -> None:
+    def on_heartbeat(
+        self, endpoint: str, error: EngineError | None, now: float, until: float
+    ) -> None:
         """What a heartbeat of `endpoint` found, for all of its routes; the next one comes at
         `until`."""
         if error is None:

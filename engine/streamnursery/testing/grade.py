@@ -4,7 +4,7 @@
     print(report.as_markdown())
 
 Rule 1: the truth is the provider's log: what it meant to say, what it sent, how often it was asked.
-Rule 2: each case has a provider and a process of its own, so that no case can mark_unreusable another.
+Rule 2: each case has a provider and a process of its own, so that no case can spoil another.
 Rule 3: a client is judged by what its user sees: the outcome, the text, the error's class.
 """
 

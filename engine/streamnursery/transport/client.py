@@ -1,7 +1,7 @@
 """Requests over pooled connections: the transport that the engine uses.
 
 Rule 1: over HTTP/1.1 a request takes an idle connection or makes a new one, and never waits for
-        another request; over HTTP/2 it takes a stream where the book finds room.
+        another request; over HTTP/2 it takes a stream where the pool finds room.
 Rule 2: a reused connection that dies before the first byte of an answer is the keep-alive race,
         and costs one silent second try, on a fresh connection. What a server says it has not
         looked at is sent again as silently. Everything later is the supervisor's business.
@@ -81,7 +81,7 @@ class HttpTransport:
         self._readers = readers or Readers(nursery)
         self._connector = Connector(network or TrioNetwork(), trust_env=trust_env)
         self._pool = Pool(max_idle_per_peer=max_idle_per_peer, max_idle=max_idle)
-        self._book = Http2Pool(
+        self._http2 = Http2Pool(
             self._connect,
             nursery,
             self._readers,
@@ -138,27 +138,27 @@ class HttpTransport:
         """None if the peer speaks HTTP/1.1."""
         refused = sent_on = 0
         while True:
-            line = await self._book.take(request.peer, progress)
-            if line is None:
+            connection = await self._http2.take(request.peer, progress)
+            if connection is None:
                 return None
-            if not isinstance(line, Http2Connection):
-                first = self._begin(line, request, progress)
+            if not isinstance(connection, Http2Connection):
+                first = self._begin(connection, request, progress)
                 await first.start(request)
                 return first
-            exchange = line.begin(request, progress)
+            exchange = connection.begin(request, progress)
             if exchange is None:
                 continue
             try:
                 await exchange.start()
             except ConnectionLostError:
-                if line.said_goodbye:
+                if connection.said_goodbye:
                     sent_on += 1
                 else:
                     refused += 1
                 if self._is_final(exchange, refused, sent_on):
                     raise
-                if line.needs_http1 and request.peer.http == "auto":
-                    self._book.call_plain(request.peer)
+                if connection.needs_http1 and request.peer.http == "auto":
+                    self._http2.call_plain(request.peer)
             else:
                 return exchange
 
@@ -250,20 +250,20 @@ class HttpTransport:
         return self._connector
 
     def statistics(self) -> TransportStatistics:
-        lines = self._book.lines
-        idle = sum(line.idle for line in lines)
+        shared = self._http2.connections
+        idle = sum(c.idle for c in shared)
         return TransportStatistics(
             idle=len(self._pool) + idle,
-            busy=len(self._busy) + len(lines) - idle,
+            busy=len(self._busy) + len(shared) - idle,
             opened=self._opened,
             max_idle=self._pool.max_idle,
-            http2_streams=sum(line.streams for line in lines),
+            http2_streams=sum(c.streams for c in shared),
         )
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
         self._pool.close()
-        self._book.close_idle()
+        self._http2.close_idle()
         if self._reaper is not None:
             self._reaper.cancel()
             self._reaper = None
@@ -273,7 +273,7 @@ class HttpTransport:
         self._closed = True
         for exchange in list(self._busy):
             exchange.abandon("the transport was closed")
-        self._book.close()
+        self._http2.close()
         self._readers.close()
         self.close_idle()
 

@@ -61,7 +61,7 @@ class HttpResponse(Protocol):
     async def drain(self, until: float = inf, *, blank: bool = False) -> None:
         """Read what is left, at most 64 KiB or 50 ms and not beyond `until` on trio's clock, so
         that the connection can be reused; then as `close`. The sink gets nothing more. With `blank`
-        more than blank lines mark_unreusable the connection."""
+        more than blank lines make the connection unusable for another request."""
 
     def close(self) -> None:
         """Synchronous and idempotent. The connection goes back to the pool if the message has

@@ -11,15 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamnursery.bench.charts import Axis, Series, columns, linear, lines, logarithmic
-from streamnursery.bench.figures import ALL, RunFigures
 from streamnursery.bench.page import page
 from streamnursery.bench.plan import Options
 from streamnursery.bench.remarks import sentences, sequential
 from streamnursery.bench.report import as_json, dollars, head, rows
+from streamnursery.bench.run_summary import ALL, LoadRun
 from streamnursery.bench.samples import FAILED, OK, Sample, Tally
 from streamnursery.bench.session import Level, Result, all_doubts
 from streamnursery.bench.shapes import Concurrency
-from streamnursery.bench.terms import parse
+from streamnursery.bench.thresholds import parse
 
 HOSTILE = '<script>alert("x")</script>&'
 VOID = ("meta", "line", "circle", "rect", "path", "br")
@@ -53,8 +53,8 @@ def report(
                         gaps=array("d", [0.4, 0.4]),
                     )
                 )
-            stint = RunFigures({ALL: tally, "m": tally}, 4.0, 3.9, 4.0, 0.2)
-            levels.append(Level(target, Concurrency(load), (stint,)))
+            load_run = LoadRun({ALL: tally, "m": tally}, 4.0, 3.9, 4.0, 0.2)
+            levels.append(Level(target, Concurrency(load), (load_run,)))
     options = Options(count=requests, slo=parse("ttft.p99<1s"))
     result = Result(tuple(levels), options, None, all_doubts(levels, 1))
     made = as_json(result, started="2026-01-01T00:00:00Z", command="streamnursery bench")

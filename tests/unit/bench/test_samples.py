@@ -3,9 +3,9 @@ from array import array
 
 import pytest
 
-from streamnursery.bench.figures import ALL, RunFigures, numbers, spread, summary, value_of
+from streamnursery.bench.run_summary import ALL, LoadRun, numbers, spread, summary, value_of
 from streamnursery.bench.samples import CANCELLED, FAILED, OK, Sample, Tally, keeps
-from streamnursery.bench.terms import parse
+from streamnursery.bench.thresholds import parse
 
 
 def sample(**changes: object) -> Sample:
@@ -94,8 +94,8 @@ def test_a_tally_survives_its_way_from_a_worker_and_merges() -> None:
 def test_stints_of_two_workers_are_one() -> None:
     tally = Tally()
     tally.add(sample())
-    one = RunFigures({ALL: tally, "a": tally}, 2.0, 1.0, 3.0, 0.001, 0.1, 4)
-    two = RunFigures.unpacked(json.loads(json.dumps(attrs_changed(one).packed())))
+    one = LoadRun({ALL: tally, "a": tally}, 2.0, 1.0, 3.0, 0.001, 0.1, 4)
+    two = LoadRun.unpacked(json.loads(json.dumps(attrs_changed(one).packed())))
     joined = one.joined(two)
     assert joined.tallies[ALL].requests == 2
     assert set(joined.tallies) == {ALL, "a", "b"}
@@ -103,10 +103,10 @@ def test_stints_of_two_workers_are_one() -> None:
     assert joined.lag_p99 == 0.001
 
 
-def attrs_changed(stint: RunFigures) -> RunFigures:
-    return RunFigures(
-        {ALL: stint.tallies[ALL], "b": stint.tallies["a"]},
-        *(1.0, stint.cpu_seconds, stint.wall_seconds, None, 0.2, stint.connections_opened),
+def attrs_changed(load_run: LoadRun) -> LoadRun:
+    return LoadRun(
+        {ALL: load_run.tallies[ALL], "b": load_run.tallies["a"]},
+        *(1.0, load_run.cpu_seconds, load_run.wall_seconds, None, 0.2, load_run.connections_opened),
     )
 
 
@@ -130,7 +130,7 @@ def test_a_summary_has_every_figure_and_is_json() -> None:
     tally = Tally()
     tally.add(sample())
     found = json.loads(
-        json.dumps(summary([RunFigures({ALL: tally}, 2.0), RunFigures({ALL: tally}, 4.0)]))
+        json.dumps(summary([LoadRun({ALL: tally}, 2.0), LoadRun({ALL: tally}, 4.0)]))
     )
     assert found["requests"] == 2
     assert found["times"]["e2e"]["p50"] == pytest.approx(4.5)

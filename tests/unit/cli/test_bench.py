@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from streamnursery.bench.load_run import RunMonitor
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Ramp
-from streamnursery.bench.stint import RunMonitor
 from streamnursery.cli import bench_plan
 from streamnursery.cli.bench_screen import share
 from streamnursery.cli.entry import build_parser

@@ -5,7 +5,7 @@ for each model that follows the counts the provider returns. The shares are thos
 vocabularies of 100,000 to 200,000 entries on running text; what they miss, the factor learns.
 
 Rule 1: linear in the text and without a step per character: an estimate is made for every request.
-Rule 2: a factor moves slowly and within bounds: one odd count does not mark_unreusable the next estimates.
+Rule 2: a factor moves slowly and within bounds: one odd count does not spoil the next estimates.
 """
 
 from collections.abc import Mapping

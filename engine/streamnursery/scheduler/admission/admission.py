@@ -112,7 +112,9 @@ class Admission:
         if self._queue.closed:
             self.check_open()
         lane = self.lanes.lane(demand.model, demand.endpoint)
-        if self.total.taken >= self.total.limit or (self._queue.length and self._queue.waiting(lane)):
+        if self.total.taken >= self.total.limit or (
+            self._queue.length and self._queue.waiting(lane)
+        ):
             raise trio.WouldBlock
         now = trio.current_time()
         if lane.blocked_by(demand, now) is not None:

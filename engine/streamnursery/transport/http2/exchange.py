@@ -33,10 +33,10 @@ class ExchangeConnection(Protocol):
 class Http2Exchange:
     """Made by `Http2Connection.begin`; implements `HttpResponse` once `start` has returned."""
 
-    def __init__(self, stream: Http2Stream, line: ExchangeConnection) -> None:
-        self.peer = line.peer
+    def __init__(self, stream: Http2Stream, connection: ExchangeConnection) -> None:
+        self.peer = connection.peer
         self._stream = stream
-        self._line = line
+        self._connection = connection
         self._sink: ByteSink | None = None
         self._paused = False
         self._held = 0
@@ -97,7 +97,7 @@ class Http2Exchange:
             await self._wait_for_news()
         data = stream.take()
         if data:
-            self._line.consumed(stream, len(data))
+            self._connection.consumed(stream, len(data))
         else:
             self._check_failure()
         return data
@@ -119,7 +119,7 @@ class Http2Exchange:
         self._paused = False
         held, self._held = self._held, 0
         if held:
-            self._line.consumed(self._stream, held)
+            self._connection.consumed(self._stream, held)
         self._deliver()
 
     def _deliver(self) -> None:
@@ -142,7 +142,7 @@ class Http2Exchange:
         if self._paused:
             self._held += len(data)
         else:
-            self._line.consumed(self._stream, len(data))
+            self._connection.consumed(self._stream, len(data))
 
     # The end. -------------------------------------------------------------------------------
 
@@ -151,14 +151,14 @@ class Http2Exchange:
         error.__cause__ = cause
         self._stream.forget_body()
         self._stream.fail(error)
-        self._line.cancel(self._stream)
+        self._connection.cancel(self._stream)
 
     def skip_body(self) -> None:
         """Take the head for the whole answer."""
         self._stream.forget_body()
         if not self._stream.ended:
             self._stream.complete = True
-        self._line.cancel(self._stream)
+        self._connection.cancel(self._stream)
 
     async def drain(self, until: float = inf, *, blank: bool = False) -> None:  # noqa: ARG002
         """As `HttpResponse`; shielded. A stream that ends by itself needs no reset."""

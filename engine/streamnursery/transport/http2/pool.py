@@ -53,7 +53,7 @@ class _StreamWaiter:
 class _PeerConnections:
     """One peer."""
 
-    lines: list[Http2Connection] = attrs.field(factory=list)
+    connections: list[Http2Connection] = attrs.field(factory=list)
     """Connections that take new streams."""
     old: list[Http2Connection] = attrs.field(factory=list)
     """Those whose last streams run on."""
@@ -65,17 +65,17 @@ class _PeerConnections:
 
     @property
     def unused(self) -> bool:
-        return not (self.lines or self.old or self.opening or self.waiting)
+        return not (self.connections or self.old or self.opening or self.waiting)
 
-    def free_line(self) -> Http2Connection | None:
-        with_room = (line for line in self.lines if line.room > 0)
-        return min(with_room, key=lambda line: line.load, default=None)
+    def free_connection(self) -> Http2Connection | None:
+        with_room = (connection for connection in self.connections if connection.room > 0)
+        return min(with_room, key=lambda connection: connection.load, default=None)
 
     def may_open(self, most: int) -> bool:
         """Whether a further connection would be of use, for one more request."""
-        if len(self.lines) + self.opening >= most:
+        if len(self.connections) + self.opening >= most:
             return False
-        coming = self.opening + sum(not line.settled for line in self.lines)
+        coming = self.opening + sum(not connection.settled for connection in self.connections)
         return not coming or (self.known and len(self.waiting) >= coming * self.expected)
 
 
@@ -96,13 +96,13 @@ class Http2Pool:
         self._readers = readers
         self._settings = settings
         self._max_idle = max_idle
-        self._shelves: dict[Peer, _PeerConnections] = {}
+        self._peers: dict[Peer, _PeerConnections] = {}
         self._plain: OrderedDict[Peer, None] = OrderedDict()
         """Peers that were found to speak HTTP/1.1, of late."""
 
     @property
-    def lines(self) -> list[Http2Connection]:
-        return [line for s in self._shelves.values() for line in (*s.lines, *s.old)]
+    def connections(self) -> list[Http2Connection]:
+        return [connection for s in self._peers.values() for connection in (*s.connections, *s.old)]
 
     async def take(
         self, peer: Peer, progress: ConnectProgress
@@ -116,123 +116,127 @@ class Http2Pool:
         if peer in self._plain:
             self._plain.move_to_end(peer)
             return None
-        shelf = self._shelves.setdefault(peer, _PeerConnections())
+        pooled = self._peers.setdefault(peer, _PeerConnections())
         turn: Http2Connection | _Grant | None = None
-        if not shelf.waiting:
-            turn = self._next_turn(shelf)
+        if not pooled.waiting:
+            turn = self._next_turn(pooled)
         if turn is None:
-            turn = await self._wait(peer, shelf, progress)
+            turn = await self._wait(peer, pooled, progress)
         if turn is _Grant.PLAIN:
             return None
         if turn is _Grant.OPEN:
-            return await self._open(peer, shelf, progress)
+            return await self._open(peer, pooled, progress)
         return turn
 
-    def _next_turn(self, shelf: _PeerConnections) -> Http2Connection | _Grant | None:
+    def _next_turn(self, pooled: _PeerConnections) -> Http2Connection | _Grant | None:
         """What the next request gets now; None if it has to wait."""
-        line = shelf.free_line()
-        if line is not None:
-            line.reserved += 1
-            return line
-        if shelf.may_open(self._settings.max_connections):
-            shelf.opening += 1
+        connection = pooled.free_connection()
+        if connection is not None:
+            connection.reserved += 1
+            return connection
+        if pooled.may_open(self._settings.max_connections):
+            pooled.opening += 1
             return _Grant.OPEN
         return None
 
-    def _deal(self, peer: Peer, shelf: _PeerConnections) -> None:
+    def _deal(self, peer: Peer, pooled: _PeerConnections) -> None:
         """Give out what there is, in turn."""
-        while shelf.waiting:
-            turn = _Grant.PLAIN if peer in self._plain else self._next_turn(shelf)
+        while pooled.waiting:
+            turn = _Grant.PLAIN if peer in self._plain else self._next_turn(pooled)
             if turn is None:
                 return
-            waiter = shelf.waiting.popitem(last=False)[0]
+            waiter = pooled.waiting.popitem(last=False)[0]
             waiter.what = turn
             waiter.granted.set()
-        if shelf.unused and self._shelves.get(peer) is shelf:
-            del self._shelves[peer]
+        if pooled.unused and self._peers.get(peer) is pooled:
+            del self._peers[peer]
 
     async def _wait(
-        self, peer: Peer, shelf: _PeerConnections, progress: ConnectProgress
+        self, peer: Peer, pooled: _PeerConnections, progress: ConnectProgress
     ) -> Http2Connection | _Grant:
         progress.enter(Phase.CONNECTING)
         waiter = _StreamWaiter()
-        shelf.waiting[waiter] = None
+        pooled.waiting[waiter] = None
         # One more waits: that may be what makes a further connection worth while.
-        self._deal(peer, shelf)
+        self._deal(peer, pooled)
         try:
             await waiter.granted.wait()
         except BaseException:
-            shelf.waiting.pop(waiter, None)
-            self._put_back(shelf, waiter.what)
-            self._deal(peer, shelf)
+            pooled.waiting.pop(waiter, None)
+            self._put_back(pooled, waiter.what)
+            self._deal(peer, pooled)
             raise
         assert waiter.what is not None
         return waiter.what
 
-    def _put_back(self, shelf: _PeerConnections, turn: Http2Connection | _Grant | None) -> None:
+    def _put_back(self, pooled: _PeerConnections, turn: Http2Connection | _Grant | None) -> None:
         """Granted and cancelled in the same instant."""
         if turn is _Grant.OPEN:
-            shelf.opening -= 1
+            pooled.opening -= 1
         elif isinstance(turn, Http2Connection):
             turn.reserved -= 1
 
     async def _open(
-        self, peer: Peer, shelf: _PeerConnections, progress: ConnectProgress
+        self, peer: Peer, pooled: _PeerConnections, progress: ConnectProgress
     ) -> Http2Connection | Connection:
         try:
-            connection, speaks_http2 = await self._connect(peer, progress)
+            plain, speaks_http2 = await self._connect(peer, progress)
         except BaseException:
-            shelf.opening -= 1
-            self._deal(peer, shelf)
+            pooled.opening -= 1
+            self._deal(peer, pooled)
             raise
-        shelf.opening -= 1
+        pooled.opening -= 1
         if not speaks_http2:
             self.call_plain(peer)
-            return connection
-        line = Http2Connection(connection, peer, self._settings, self._changed)
-        line.reserved = 1
-        shelf.known = True
-        self._shelves.setdefault(peer, shelf).lines.append(line)
-        line.start(self._nursery, self._readers)
-        self._deal(peer, shelf)
-        return line
+            return plain
+        connection = Http2Connection(plain, peer, self._settings, self._changed)
+        connection.reserved = 1
+        pooled.known = True
+        self._peers.setdefault(peer, pooled).connections.append(connection)
+        connection.start(self._nursery, self._readers)
+        self._deal(peer, pooled)
+        return connection
 
     def call_plain(self, peer: Peer) -> None:
         """The peer wants HTTP/1.1."""
         self._plain[peer] = None
         if len(self._plain) > _MAX_PLAIN:
             self._plain.popitem(last=False)
-        shelf = self._shelves.get(peer)
-        if shelf is not None:
-            self._deal(peer, shelf)
+        pooled = self._peers.get(peer)
+        if pooled is not None:
+            self._deal(peer, pooled)
 
-    def _changed(self, line: Http2Connection) -> None:
+    def _changed(self, connection: Http2Connection) -> None:
         """A connection has more room, or less, or is closed."""
-        shelf = self._shelves.get(line.peer)
-        if shelf is None:
+        pooled = self._peers.get(connection.peer)
+        if pooled is None:
             return
-        if line.draining and line in shelf.lines:
-            shelf.lines.remove(line)
-            shelf.old.append(line)
-        if line.closed:
-            shelf.old.remove(line)
-        elif line.settled:
-            shelf.expected = max(1, line.room + line.load)
-        self._deal(line.peer, shelf)
-        if line.idle and not line.draining:
+        if connection.draining and connection in pooled.connections:
+            pooled.connections.remove(connection)
+            pooled.old.append(connection)
+        if connection.closed:
+            pooled.old.remove(connection)
+        elif connection.settled:
+            pooled.expected = max(1, connection.room + connection.load)
+        self._deal(connection.peer, pooled)
+        if connection.idle and not connection.draining:
             self._limit_idle()
 
     def _limit_idle(self) -> None:
-        idle = [line for line in self.lines if line.idle and not line.draining]
-        for line in idle[: max(0, len(idle) - self._max_idle)]:
-            line.close()
+        idle = [
+            connection
+            for connection in self.connections
+            if connection.idle and not connection.draining
+        ]
+        for connection in idle[: max(0, len(idle) - self._max_idle)]:
+            connection.close()
 
     def close_idle(self) -> None:
         """Close the connections that nobody uses."""
-        for line in self.lines:
-            if line.idle:
-                line.close()
+        for connection in self.connections:
+            if connection.idle:
+                connection.close()
 
     def close(self) -> None:
-        for line in self.lines:
-            line.close()
+        for connection in self.connections:
+            connection.close()

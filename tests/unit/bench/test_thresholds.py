@@ -1,6 +1,6 @@
 import pytest
 
-from streamnursery.bench.terms import MAX_TERMS, ThresholdError, parse
+from streamnursery.bench.thresholds import MAX_TERMS, ThresholdError, parse
 
 
 def test_terms_are_read_with_their_units() -> None:

@@ -1,4 +1,4 @@
-"""One stretch of load in this process: an engine of its own, and what it cost the client."""
+"""One phase of load in this process: an engine of its own, and what it cost the client."""
 
 import datetime
 import time
@@ -8,9 +8,9 @@ import attrs
 import trio
 
 from streamnursery.bench.costs import Costs
-from streamnursery.bench.figures import ALL, RunFigures
 from streamnursery.bench.load import LoadPhase, Running
 from streamnursery.bench.plan import Options, Target
+from streamnursery.bench.run_summary import ALL, LoadRun
 from streamnursery.bench.samples import Sample, Tally
 from streamnursery.bench.shapes import Shape
 from streamnursery.core.measure.histogram import Histogram
@@ -32,17 +32,17 @@ class RunMonitor:
         self.title = ""
         self.running: Running | None = None
         self.tally = Tally()
-        """Of the running stretch."""
+        """Of the running phase."""
         self.total = 0
         self.done = 0
         """Stretches, over all targets, levels and repetitions."""
-        self.broken_off: tuple[str, Shape, RunFigures] | None = None
-        """Target, level and what there was of a stretch that was cancelled."""
+        self.broken_off: tuple[str, Shape, LoadRun] | None = None
+        """Target, level and what there was of a phase that was cancelled."""
         self.samples: Callable[[str, str, int, Sample], None] | None = None
         """Called with target, level, repetition and each request that counts."""
 
 
-async def run_stint(
+async def measure_load(
     target: Target,
     shape: Shape,
     options: Options,
@@ -50,7 +50,7 @@ async def run_stint(
     watch: RunMonitor,
     *,
     network: Network | None = None,
-) -> RunFigures:
+) -> LoadRun:
     """Run it and measure it; the engine is opened and closed around it."""
     tallies: dict[str, Tally] = {ALL: Tally()}
     watch.tally = tallies[ALL]
@@ -61,7 +61,7 @@ async def run_stint(
         if watch.samples is not None:
             watch.samples(target.name, str(shape), repetition, sample)
 
-    stretch = LoadPhase(
+    phase = LoadPhase(
         shape,
         options.seconds,
         options.count,
@@ -76,12 +76,12 @@ async def run_stint(
     costs = Costs(target.config, datetime.datetime.now(datetime.UTC).date())
     seed = options.seed * 1_000 + repetition
     async with open_engine(target.config, seed=seed, network=network) as eng:
-        running = Running(eng, stretch, target.workload, seed, on_sample, costs)
+        running = Running(eng, phase, target.workload, seed, on_sample, costs)
         watch.running = running
         cpu, wall = time.process_time(), trio.current_time()
 
-        def measured() -> RunFigures:
-            return RunFigures(
+        def measured() -> LoadRun:
+            return LoadRun(
                 tallies,
                 running.measured_seconds,
                 time.process_time() - cpu,
@@ -102,8 +102,8 @@ async def run_stint(
             watch.running = None
             if not whole:
                 watch.broken_off = (target.name, shape, measured())
-        stint = measured()
-        return attrs.evolve(stint, leaks=await _leaks(eng))
+        load_run = measured()
+        return attrs.evolve(load_run, leaks=await _leaks(eng))
 
 
 async def _probe(lag: Histogram) -> None:

@@ -1,7 +1,7 @@
 """What an SLO or a check says: `ttft.p99<1s, errors<1%`. Parsed once, every mistake reported.
 
-A term is METRIC.STATISTIC for a distribution, METRIC alone for a number, then one of < <= > >=,
-then a value with its unit: s, ms, us for times, % or none for shares.
+A threshold is METRIC.STATISTIC for a distribution, METRIC alone for a number, then one of
+< <= > >=, then a value with its unit: s, ms, us for times, % or none for shares.
 """
 
 import operator
@@ -96,7 +96,7 @@ def quantile_of(stat: str) -> float | None:
 
 
 def parse(text: str) -> tuple[Threshold, ...]:
-    """The terms of `text`, separated by commas.
+    """The thresholds of `text`, separated by commas.
 
     Raises:
         TermError: every mistake, and what would be right.
@@ -106,16 +106,16 @@ def parse(text: str) -> tuple[Threshold, ...]:
     if not parts:
         problems.append("is empty; for example ttft.p99<1s")
     if len(parts) > MAX_TERMS:
-        problems.append(f"has {len(parts)} terms, at most {MAX_TERMS} are taken")
-    terms = []
+        problems.append(f"has {len(parts)} thresholds, at most {MAX_TERMS} are taken")
+    thresholds = []
     for part in parts[:MAX_TERMS]:
         try:
-            terms.append(_term(part))
+            thresholds.append(_term(part))
         except ThresholdError as error:
             problems.append(f"{part!r:.60}: {error}")
     if problems:
         raise ThresholdError("\n".join(problems))
-    return tuple(terms)
+    return tuple(thresholds)
 
 
 def _term(part: str) -> Threshold:

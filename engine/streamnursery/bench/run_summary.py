@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 
 from streamnursery.bench.samples import CANCELLED, FAILED, OK, Tally, statistic
-from streamnursery.bench.terms import NUMBERS, TIMES, Threshold
+from streamnursery.bench.thresholds import NUMBERS, TIMES, Threshold
 
 STATS = ("mean", "p50", "p90", "p95", "p99", "p99.9", "min", "max")
 # Two-sided 95 % of Student's t, by degrees of freedom; 1.96 beyond.
@@ -17,15 +17,15 @@ ALL = "all"
 
 
 @attrs.frozen
-class RunFigures:
-    """One repetition of one stretch of load against one target, measured."""
+class LoadRun:
+    """One repetition of one phase of load against one target, measured."""
 
     tallies: Mapping[str, Tally]
     """By model, and `ALL`."""
     seconds: float
     """From the end of the warm-up to the end of the last request that counts."""
     cpu_seconds: float = 0.0
-    """Of the client, over the whole stretch."""
+    """Of the client, over the whole phase."""
     wall_seconds: float = 0.0
     lag_p99: float | None = None
     """Seconds by which the client's own timers fired late."""
@@ -34,8 +34,8 @@ class RunFigures:
     leaks: tuple[str, ...] = ()
     """What was still held when everything had ended."""
 
-    def joined(self, other: "RunFigures") -> "RunFigures":
-        """Two workers' shares of the same stretch as one."""
+    def joined(self, other: "LoadRun") -> "LoadRun":
+        """Two workers' shares of the same phase as one."""
         tallies = {}
         for name in dict.fromkeys([*self.tallies, *other.tallies]):
             tallies[name] = Tally()
@@ -43,7 +43,7 @@ class RunFigures:
                 if name in part.tallies:
                     tallies[name].merge(part.tallies[name])
         opened = [s.connections_opened for s in (self, other) if s.connections_opened is not None]
-        return RunFigures(
+        return LoadRun(
             tallies,
             max(self.seconds, other.seconds),
             self.cpu_seconds + other.cpu_seconds,
@@ -60,14 +60,14 @@ class RunFigures:
         return {**own, "tallies": {name: t.packed() for name, t in self.tallies.items()}}
 
     @classmethod
-    def unpacked(cls, packed: Mapping[str, Any]) -> "RunFigures":
+    def unpacked(cls, packed: Mapping[str, Any]) -> "LoadRun":
         """The inverse of `packed`."""
         tallies = {name: Tally.unpacked(t) for name, t in packed["tallies"].items()}
         return cls(**{**packed, "tallies": tallies, "leaks": tuple(packed["leaks"])})
 
 
 def numbers(tally: Tally, seconds: float) -> dict[str, float | None]:
-    """The metrics of `terms.NUMBERS`; None where there is nothing to divide by."""
+    """The metrics of `thresholds.NUMBERS`; None where there is nothing to divide by."""
     ended = tally.outcomes[OK] + tally.outcomes[FAILED]
     rate = 1 / seconds if seconds > 0 else None
     speed = tally.stream_speed.mean
@@ -82,11 +82,11 @@ def numbers(tally: Tally, seconds: float) -> dict[str, float | None]:
     }
 
 
-def value_of(term: Threshold, tally: Tally, seconds: float) -> float | None:
-    """What a term speaks of, measured; None where it was not."""
-    if term.metric in TIMES:
-        return statistic(tally.times[term.metric], term.stat)
-    return numbers(tally, seconds)[term.metric]
+def value_of(threshold: Threshold, tally: Tally, seconds: float) -> float | None:
+    """What a threshold speaks of, measured; None where it was not."""
+    if threshold.metric in TIMES:
+        return statistic(tally.times[threshold.metric], threshold.stat)
+    return numbers(tally, seconds)[threshold.metric]
 
 
 @attrs.frozen
@@ -113,13 +113,13 @@ def spread(values: Sequence[float]) -> Spread | None:
     return Spread(middle, middle - half, middle + half)
 
 
-def summary(stints: Sequence[RunFigures], model: str = ALL) -> dict[str, Any]:
-    """Every figure of one model over the repetitions of a stretch, as JSON values.
+def summary(runs: Sequence[LoadRun], model: str = ALL) -> dict[str, Any]:
+    """Every figure of one model over the repetitions of a phase, as JSON values.
 
     Distributions are over all repetitions together; `ci95` is of the repetitions' own values.
     """
     whole = Tally()
-    found = [(s.tallies[model], s.seconds) for s in stints if model in s.tallies]
+    found = [(s.tallies[model], s.seconds) for s in runs if model in s.tallies]
     for tally, _ in found:
         whole.merge(tally)
     return {

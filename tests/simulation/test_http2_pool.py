@@ -159,7 +159,7 @@ async def test_a_failed_connect_is_everybodys_own(autojump_clock: MockClock) -> 
 
 async def test_idle_connections_are_bounded_with_the_others(autojump_clock: MockClock) -> None:
     async with rigged(max_streams=1, echo=True) as rig:
-        rig.transport._book._max_idle = 3
+        rig.transport._http2._max_idle = 3
         results: list[object] = []
         rig.start(8, results)
         await trio.sleep(1)

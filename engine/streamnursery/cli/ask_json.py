@@ -10,7 +10,7 @@ import attrs
 import msgspec
 import trio
 
-from streamnursery.cli.answers import Answer
+from streamnursery.cli.ask_screen import Answer
 from streamnursery.cli.console import Output
 from streamnursery.cli.exits import exit_code
 from streamnursery.values.errors import EngineError
