@@ -159,14 +159,14 @@ MUTANTS = (
         "core/recovery/next_step.py",
         "    if failure.committed:\n",
         "    if False:\n",
-        CORE + "test_recovery.py",
+        CORE + "test_next_step.py",
     ),
     _mutant(
         "Retry-After is ignored",
         "core/recovery/next_step.py",
         "failure.retry_after or 0.0, turn, dice",
         "0.0, turn, dice",
-        CORE + "test_recovery.py",
+        CORE + "test_next_step.py",
     ),
     _mutant(
         "a date in the past is a negative wait",
