@@ -25,9 +25,9 @@ from streamnursery.storage.disk import RealDisk
 from streamnursery.storage.ledger_file import LedgerFile
 from streamnursery.values.budgets import Budget, Budgets
 from streamnursery.values.demand import Demand
+from streamnursery.values.errors import AttemptState
 from streamnursery.values.money import Money
 from streamnursery.values.prices import BUILT_IN, Price
-from streamnursery.values.records import AttemptState
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import Route
 from streamnursery.values.usage import Usage

@@ -21,13 +21,13 @@ from streamnursery.transport.http2 import frames
 from streamnursery.transport.http2.state import Http2State
 from streamnursery.transport.http2.stream import Http2Stream
 from streamnursery.values.budgets import Budgets
+from streamnursery.values.errors import AttemptState
 from streamnursery.values.events import TextDelta
 from streamnursery.values.http import HttpRequest, Peer
 from streamnursery.values.http2 import Http2Settings
 from streamnursery.values.money import Money
 from streamnursery.values.origin import Origin
 from streamnursery.values.prices import BUILT_IN
-from streamnursery.values.records import AttemptState
 from streamnursery.values.spending import LedgerRow, Payer
 from streamnursery.values.usage import Usage
 from streamnursery.wire.openai_chat_stream import OpenAIChatStream

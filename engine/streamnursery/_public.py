@@ -19,9 +19,11 @@ from streamnursery.sessions.typed import TypedEvents
 from streamnursery.transport.http import open_transport
 from streamnursery.values.admission import AdmissionOutcome, Explanation
 from streamnursery.values.budgets import Budget, Budgets
-from streamnursery.values.completion import Choice, Completion, Outcome, Partial, ToolCall
+from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.errors import (
     AdmissionError,
+    AttemptRecord,
+    AttemptState,
     AuthError,
     BudgetExceededError,
     CallbackError,
@@ -95,10 +97,10 @@ from streamnursery.values.lifecycle import (
 )
 from streamnursery.values.money import Money
 from streamnursery.values.origin import BaseUrl
+from streamnursery.values.partial import Choice, Partial, ToolCall
 from streamnursery.values.policy import Patience, Priority, Retries
 from streamnursery.values.prices import Price, Tier, TokenRates
 from streamnursery.values.rates import Rates
-from streamnursery.values.records import AttemptRecord, AttemptState, Timings
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.secret import Secret
 from streamnursery.values.session import (
@@ -125,6 +127,7 @@ from streamnursery.values.statistics import (
 )
 from streamnursery.values.task import TaskProfile
 from streamnursery.values.tenant import Tenant
+from streamnursery.values.timings import Timings
 from streamnursery.values.usage import Usage
 
 __all__ = [

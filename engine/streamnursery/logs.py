@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 
+from streamnursery.values.errors import AttemptRecord
 from streamnursery.values.lifecycle import (
     AttemptEnded,
     BudgetAlert,
@@ -22,7 +23,6 @@ from streamnursery.values.lifecycle import (
     StreamEnded,
 )
 from streamnursery.values.money import dollars
-from streamnursery.values.records import AttemptRecord
 from streamnursery.values.spending import BudgetStanding
 
 _LEVELS: dict[type[LifecycleRecord], int] = {

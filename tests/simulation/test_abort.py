@@ -8,8 +8,8 @@ from streamnursery import StreamCancelledError
 from streamnursery.simulator import Cut, Profile, Stall
 from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 from streamnursery.testing.quiescence import remains
+from streamnursery.values.errors import AttemptState
 from streamnursery.values.lifecycle import AttemptEnded
-from streamnursery.values.records import AttemptState
 from tests.support.scene import always, once, scene, virtual
 
 POINTS = {"test": 15, "proof": 50, "soak": None}

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from streamnursery.scheduler.run import bulk
-from streamnursery.values.completion import Choice, Completion
+from streamnursery.values.completion import Completion
 from streamnursery.values.errors import RequestError, ServerError
-from streamnursery.values.records import Timings
+from streamnursery.values.partial import Choice
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.timings import Timings
 
 
 def request(number: int) -> ChatRequest:

@@ -14,8 +14,8 @@ from streamnursery.core.recovery.retry_budget import RetryBudget
 from streamnursery.simulator import Delay, Fault, Plan, Profile, Reset, Rule, Status, When
 from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 from streamnursery.testing.sweeps import fail_at_every_io
+from streamnursery.values.errors import AttemptRecord, AttemptState
 from streamnursery.values.lifecycle import AttemptEnded, Hedged
-from streamnursery.values.records import AttemptRecord, AttemptState
 from streamnursery.values.settings import EngineConfig, ModelSettings, Route
 from tests.conftest import TIER
 from tests.support.scene import AT_ONCE, PACED, always, ask, once, scene, virtual

@@ -9,7 +9,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from streamnursery.logs import JsonFormatter, log_observer, record_fields
 from streamnursery.scheduler.run.observers import ObserverBlocked, ObserverFailed, Observers
-from streamnursery.values.errors import ServerError
+from streamnursery.values.errors import AttemptRecord, AttemptState, ServerError
 from streamnursery.values.lifecycle import (
     Admitted,
     AttemptEnded,
@@ -17,7 +17,6 @@ from streamnursery.values.lifecycle import (
     Retrying,
     StreamEnded,
 )
-from streamnursery.values.records import AttemptRecord, AttemptState
 
 
 def admitted(number: int) -> Admitted:

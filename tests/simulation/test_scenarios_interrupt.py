@@ -27,10 +27,10 @@ from streamnursery.simulator import (
     When,
 )
 from streamnursery.simulator import Plan as Faults
+from streamnursery.values.errors import AttemptState
 from streamnursery.values.events import TextDelta
 from streamnursery.values.lifecycle import Interrupted
 from streamnursery.values.policy import OnInterrupt
-from streamnursery.values.records import AttemptState
 from tests.support.scene import AT_ONCE, PACED, always, ask, once, scene, virtual
 
 PREFIXED = {"assistant_prefix": "message"}

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from streamnursery.config.prices import price_source
 from streamnursery.core.money.pricing import cost
+from streamnursery.values.errors import AttemptRecord, AttemptState
 from streamnursery.values.money import NANOS_PER_DOLLAR
-from streamnursery.values.records import AttemptRecord, AttemptState
 from streamnursery.values.settings import EngineConfig, Route
 
 

@@ -15,7 +15,7 @@ from streamnursery.cli.console import Output
 from streamnursery.cli.exits import exit_code
 from streamnursery.values.errors import EngineError
 from streamnursery.values.events import StreamEvent
-from streamnursery.values.records import Timings
+from streamnursery.values.timings import Timings
 from streamnursery.values.usage import Usage
 
 

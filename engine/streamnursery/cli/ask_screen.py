@@ -11,9 +11,10 @@ import trio
 from streamnursery.cli.console import Output
 from streamnursery.facade import Engine, open_engine
 from streamnursery.pipeline.stream import TokenStream
-from streamnursery.values.completion import Completion, Partial
+from streamnursery.values.completion import Completion
 from streamnursery.values.errors import EngineError
 from streamnursery.values.events import RefusalDelta, StreamEvent, TextDelta
+from streamnursery.values.partial import Partial
 from streamnursery.values.request import ChatRequest, make_request
 from streamnursery.values.settings import EngineConfig
 

@@ -31,9 +31,7 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print it."""
-    from streamnursery.cli.entry import build_parser
-
-    parser = build_parser()
+    parser: Parser = args.whole_parser
     data(_fish(parser) if args.shell == "fish" else _by_shtab(parser, args.shell))
     note(f"where it belongs: {PROGRAM} completion --help")
     return 0

@@ -58,6 +58,7 @@ def build_parser() -> Parser:
     )
     for module in _VERBS:
         module.add(verbs)
+    parser.set_defaults(whole_parser=parser)  # `completion` describes all of it
     return parser
 
 

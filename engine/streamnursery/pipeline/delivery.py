@@ -15,12 +15,18 @@ import trio
 
 from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.pipeline.channel import Channel
-from streamnursery.values.completion import Completion, Partial
-from streamnursery.values.errors import EngineClosedError, EngineError, StreamCancelledError
+from streamnursery.values.completion import Completion
+from streamnursery.values.errors import (
+    AttemptRecord,
+    EngineClosedError,
+    EngineError,
+    StreamCancelledError,
+)
 from streamnursery.values.events import Finished, StreamEvent
+from streamnursery.values.partial import Partial
 from streamnursery.values.policy import OnInterrupt
-from streamnursery.values.records import AttemptRecord, Timings
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.timings import Timings
 from streamnursery.values.usage import Usage
 
 

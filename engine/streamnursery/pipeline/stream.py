@@ -9,11 +9,17 @@ import trio
 from streamnursery.pipeline.broadcast import REPLAY_BYTES, Broadcast
 from streamnursery.pipeline.channel import ChannelStatistics
 from streamnursery.pipeline.delivery import Delivery, StreamOutcome
-from streamnursery.values.completion import Completion, Partial
-from streamnursery.values.errors import EngineError, RequestError, StreamCancelledError
+from streamnursery.values.completion import Completion
+from streamnursery.values.errors import (
+    AttemptRecord,
+    EngineError,
+    RequestError,
+    StreamCancelledError,
+)
 from streamnursery.values.events import Finished, StreamEvent, TextDelta
-from streamnursery.values.records import AttemptRecord, Timings
+from streamnursery.values.partial import Partial
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.timings import Timings
 from streamnursery.values.usage import Usage
 
 _NOTHING: Iterator[StreamEvent] = iter(())

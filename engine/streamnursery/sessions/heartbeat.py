@@ -7,15 +7,15 @@ Rule 3: before a verdict everything that has arrived is read (see `core/sessions
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import trio
 
 from streamnursery.core.sessions.heartbeat import Beat, WallWatch
-from streamnursery.values.errors import CallbackError, ConnectionLostError
-
-if TYPE_CHECKING:
-    from streamnursery.sessions.link import SessionLink
+from streamnursery.core.sessions.outbox import Outbox
+from streamnursery.transport.websocket import WebSocket
+from streamnursery.values.errors import CallbackError, ConnectionLostError, EngineError
+from streamnursery.values.session import SessionSettings
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at the wall clock."""
@@ -24,11 +24,30 @@ _PASSES = 3
 _AGAIN_AFTER = 0.1
 
 
+class PulseLink(Protocol):
+    """What a pulse needs of its link."""
+
+    carries: bool
+    outbox: Outbox
+    settings: SessionSettings
+    hook: Callable[[], Awaitable[object]] | None
+
+    @property
+    def socket(self) -> WebSocket:
+        """The connection that is asked."""
+
+    def confirmed(self) -> None:
+        """Messages were confirmed."""
+
+    def fail(self, error: EngineError) -> None:
+        """End the link at once."""
+
+
 class Pulse:
     """Beats while its link lasts."""
 
     def __init__(
-        self, link: "SessionLink", beat: Beat, watch: WallWatch, wall: Callable[[], float]
+        self, link: PulseLink, beat: Beat, watch: WallWatch, wall: Callable[[], float]
     ) -> None:
         self.beats = 0
         self.missed = 0

@@ -6,29 +6,56 @@ Rule 2: a connection that grows old is renewed before the server ends it. The ne
 Rule 3: giving up is one typed error, which everybody who waits on the session gets.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Protocol
 
 import trio
 
 from streamnursery.core import buggify
 from streamnursery.core.sessions.reconnect import RETRYABLE_CODES, Restarts, StopReconnecting
+from streamnursery.sessions.lanes import TurnLanes
 from streamnursery.sessions.link import SessionLink
+from streamnursery.supervisor.ports import Recorder
 from streamnursery.values.errors import ConnectionLostError, EngineError
 from streamnursery.values.lifecycle import ConnectionLost, Reconnected, Reconnecting, Record
-from streamnursery.values.session import SessionState
-
-if TYPE_CHECKING:
-    from streamnursery.sessions.session import Session
+from streamnursery.values.session import SessionSettings, SessionState
 
 RENEW_AT = 0.9
 """The share of `max_age` after which a connection is renewed, and up to a twentieth later."""
 _TRY_AGAIN_AFTER = 30.0
 
 
+class KeptSession(Protocol):
+    """What a keeper needs of its session."""
+
+    number: int
+    endpoint: str
+    settings: SessionSettings
+    recorder: Recorder
+    lanes: TurnLanes
+    dice: Callable[[], float]
+
+    @property
+    def state(self) -> SessionState:
+        """CLOSED ends the keeper."""
+
+    def make_link(self) -> SessionLink:
+        """A link that was not run yet."""
+
+    def adopt(self, link: SessionLink) -> None:
+        """`link` is the connection from now on."""
+
+    def on_connection_lost(self) -> None:
+        """There is no connection now."""
+
+    async def wait_confirmed(self, link: SessionLink) -> None:
+        """Until every message written on `link` was confirmed, or it ends."""
+
+
 class Keeper:
     """The supervisor of a session's connections; one task."""
 
-    def __init__(self, session: "Session", nursery: trio.Nursery) -> None:
+    def __init__(self, session: KeptSession, nursery: trio.Nursery) -> None:
         self._session = session
         self._nursery = nursery
         self._restarts = Restarts(session.settings.reconnect)

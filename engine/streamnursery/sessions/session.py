@@ -199,7 +199,14 @@ class Session:
 
     def statistics(self) -> SessionStatistics:
         """A snapshot."""
-        return session_statistics(self)
+        return session_statistics(
+            self._state,
+            self.link,
+            self.keeper,
+            self.past.with_links(self.links),
+            (self.messages.outbox, self.inbox, self.lanes),
+            self.buffers.current_bytes,
+        )
 
     def __repr__(self) -> str:
         return f"<Session {self.number} with {self.endpoint} {self._state.value}>"

@@ -4,11 +4,14 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from streamnursery.values.session import SessionStatistics
+from streamnursery.values.session import SessionState, SessionStatistics
 
 if TYPE_CHECKING:
+    from streamnursery.core.sessions.outbox import Outbox
+    from streamnursery.sessions.inbox import Inbox
+    from streamnursery.sessions.lanes import TurnLanes
     from streamnursery.sessions.link import SessionLink
-    from streamnursery.sessions.session import Session
+    from streamnursery.sessions.reconnect import Keeper
 
 
 @attrs.define
@@ -34,28 +37,34 @@ class EndedLinks:
         return whole
 
 
-def session_statistics(session: "Session") -> SessionStatistics:
-    """A snapshot."""
-    link, keeper, outbox = session.link, session.keeper, session.messages.outbox
+def session_statistics(
+    state: SessionState,
+    link: "SessionLink | None",
+    keeper: "Keeper | None",
+    counted: EndedLinks,
+    queues: "tuple[Outbox, Inbox, TurnLanes]",
+    buffered_bytes: int,
+) -> SessionStatistics:
+    """A snapshot. `counted` covers living links too; `buffered_bytes` are those of the answers."""
+    outbox, inbox, lanes = queues
     usable = link is not None and link.usable
     pulse = link.pulse if link is not None else None
-    past = session.past.with_links(session.links)
     return SessionStatistics(
-        state=session.state,
+        state=state,
         connections=keeper.connections if keeper else 0,
         reconnects=keeper.reconnects if keeper else 0,
         renewals=keeper.renewals if keeper else 0,
-        beats=past.beats,
-        missed_beats=past.missed,
-        wall_jumps=past.wall_jumps,
+        beats=counted.beats,
+        missed_beats=counted.missed,
+        wall_jumps=counted.wall_jumps,
         round_trip=pulse.round_trip if pulse else None,
         connected_at=link.opened_at if link is not None and usable else None,
         pending_messages=len(outbox),
         pending_bytes=outbox.nbytes,
         outcomes={o.value: n for o, n in outbox.outcomes.items()},
-        received=past.received,
-        buffered_events=len(session.inbox),
-        buffered_bytes=session.inbox.nbytes + session.buffers.current_bytes,
-        streams=session.lanes.in_flight,
-        lanes=len(session.lanes.named),
+        received=counted.received,
+        buffered_events=len(inbox),
+        buffered_bytes=inbox.nbytes + buffered_bytes,
+        streams=lanes.in_flight,
+        lanes=len(lanes.named),
     )

@@ -1,14 +1,12 @@
 """A session's events as stream events, for dialogues whose answers nobody asked for by `stream`."""
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator
+from typing import Any
 
 from streamnursery.values.events import Failed, Finished, StreamEvent
 from streamnursery.wire.openai_responses_event import Event
 from streamnursery.wire.openai_responses_turn import ResponsesTurn
-
-if TYPE_CHECKING:
-    from streamnursery.sessions.session import Session
 
 _BEGINS = "response.created"
 
@@ -17,8 +15,8 @@ class TypedEvents:
     """One answer after the other, each ended by `Finished` or `Failed`. Events that say nothing of
     an answer are passed over."""
 
-    def __init__(self, session: "Session") -> None:
-        self._session = session
+    def __init__(self, events: AsyncIterator[dict[str, Any]]) -> None:
+        self._events = events
         self._turn = ResponsesTurn()
         self._ready: list[StreamEvent | Failed] = []
 
@@ -27,7 +25,7 @@ class TypedEvents:
 
     async def __anext__(self) -> StreamEvent | Failed:
         while not self._ready:
-            self._take(await self._session.__anext__())
+            self._take(await self._events.__anext__())
         return self._ready.pop(0)
 
     def _take(self, raw: dict[str, object]) -> None:

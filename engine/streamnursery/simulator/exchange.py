@@ -15,7 +15,6 @@ from hashlib import sha1
 from importlib.util import find_spec
 from itertools import chain
 from math import inf
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, unquote
 
 import attrs
@@ -27,6 +26,7 @@ from streamnursery.simulator.grammar import ScriptError, parse_script
 from streamnursery.simulator.http1_steps import JSON
 from streamnursery.simulator.log import RequestRecord
 from streamnursery.simulator.profiles import Profile
+from streamnursery.simulator.provider_state import ProviderState
 from streamnursery.simulator.question import ApiError, Question, read_question
 from streamnursery.simulator.reply import Reply
 from streamnursery.simulator.responses import Kept
@@ -46,9 +46,6 @@ from streamnursery.simulator.script import (
     Status,
 )
 from streamnursery.simulator.steps import End, How, Send, Step, broken_off, close_delimited
-
-if TYPE_CHECKING:
-    from streamnursery.simulator.provider import Provider
 
 EPOCH = 1_767_225_600
 """Unix time of the start of every simulated provider: 2026-01-01."""
@@ -72,7 +69,7 @@ class Exchange:
 
     def __init__(
         self,
-        provider: "Provider",
+        provider: ProviderState,
         record: RequestRecord,
         headers: Mapping[str, str],
         script: Script,
@@ -298,7 +295,7 @@ class Exchange:
         return self._sheet(question, record.reply, profile, at_once, now), headers
 
     def _answered(
-        self, question: Question, now: float, voice: Callable[["Provider", AnswerSpec], Renderer]
+        self, question: Question, now: float, voice: Callable[[ProviderState, AnswerSpec], Renderer]
     ) -> Iterator[Step]:
         sheet, limits = self._enter(question, now)
         if first(sheet.script, CloseDelimited):
@@ -352,11 +349,11 @@ class Exchange:
         )
 
 
-def _chat(_: "Provider", sheet: AnswerSpec) -> Renderer:
+def _chat(_: ProviderState, sheet: AnswerSpec) -> Renderer:
     return Renderer(partial(chat.events, sheet), partial(chat.completion, sheet))
 
 
-def _new_response(provider: "Provider", sheet: AnswerSpec) -> Renderer:
+def _new_response(provider: ProviderState, sheet: AnswerSpec) -> Renderer:
     sheet = attrs.evolve(sheet, id=sheet.id.replace("chatcmpl-", "resp_"))
     kept = Kept(sheet)
     if sheet.question.store:

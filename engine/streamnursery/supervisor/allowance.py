@@ -5,8 +5,7 @@ import attrs
 from streamnursery.core.money.settlement import AttemptEnd, received_tokens
 from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.supervisor.ports import Reservation
-from streamnursery.values.errors import EngineError
-from streamnursery.values.records import AttemptState
+from streamnursery.values.errors import AttemptState, EngineError
 
 NOTHING_SENT = AttemptEnd(AttemptState.NOT_SENT)
 _FIRST_LOOK = 16

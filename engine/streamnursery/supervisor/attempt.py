@@ -27,6 +27,8 @@ from streamnursery.supervisor.ports import HttpResponse, Phase
 from streamnursery.supervisor.resume import Asking
 from streamnursery.supervisor.sink import StreamSink
 from streamnursery.values.errors import (
+    AttemptRecord,
+    AttemptState,
     ConnectTimeoutError,
     EngineError,
     FirstByteTimeoutError,
@@ -38,7 +40,6 @@ from streamnursery.values.errors import (
 from streamnursery.values.events import Restarted, StreamEvent
 from streamnursery.values.http import Header, HttpHead
 from streamnursery.values.rates import RateNews
-from streamnursery.values.records import AttemptRecord, AttemptState
 from streamnursery.values.usage import Usage
 from streamnursery.wire.dialect import StreamDecoder
 from streamnursery.wire.error_answers import request_id

@@ -17,13 +17,14 @@ from streamnursery.supervisor.attempt import Attempt
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.ports import AttemptLease, Recorder
 from streamnursery.values.errors import (
+    AttemptRecord,
+    AttemptState,
     EngineError,
     FirstByteTimeoutError,
     FirstTokenTimeoutError,
     ProviderError,
 )
 from streamnursery.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
-from streamnursery.values.records import AttemptRecord, AttemptState
 from streamnursery.values.usage import Usage
 
 _REFUSES = (429, 503, 529)

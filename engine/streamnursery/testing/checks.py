@@ -1,17 +1,31 @@
 """What can be asked of a world: is its history true, does everything end once the faults do?"""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 import trio
 
-if TYPE_CHECKING:
-    from streamnursery.testing.world import World
+from streamnursery.testing.consumers import ConsumerRecord
 
 _SHOWN = 20
 _LOOKS = 100
 
 
-def check_history(world: "World") -> None:
+class CheckedWorld(Protocol):
+    """What the checks ask of a `World`."""
+
+    @property
+    def streams(self) -> Sequence[ConsumerRecord]:
+        """Every stream that was opened."""
+
+    def problems(self) -> Sequence[str]:
+        """What is wrong in its history."""
+
+    def stop_faults(self) -> None:
+        """From now on the providers behave."""
+
+
+def check_history(world: CheckedWorld) -> None:
     """Every request has exactly one outcome, no attempt passed a limit, no deadline was missed by
     more than 1 ms, and what consumers were handed is what the providers said.
 
@@ -27,7 +41,7 @@ def check_history(world: "World") -> None:
         raise AssertionError(msg)
 
 
-async def after_faults_stop(world: "World", within: float) -> None:
+async def after_faults_stop(world: CheckedWorld, within: float) -> None:
     """Stop all faults and wait at most `within` seconds until every stream has its outcome.
 
     Raises:

@@ -17,7 +17,7 @@ from typing import TypeAlias
 from streamnursery.pipeline.delivery import StreamOutcome
 from streamnursery.simulator import BadUtf8, Cut, RequestRecord, UsageLie
 from streamnursery.testing.consumers import TOLERANCE, ConsumerRecord, delivery_of
-from streamnursery.values.errors import ConnectionLostError, TruncatedStreamError
+from streamnursery.values.errors import AttemptState, ConnectionLostError, TruncatedStreamError
 from streamnursery.values.events import (
     Finished,
     ReasoningDelta,
@@ -29,7 +29,6 @@ from streamnursery.values.events import (
     ToolCallDelta,
     UsageReport,
 )
-from streamnursery.values.records import AttemptState
 
 Piece: TypeAlias = tuple[int, str, object]
 """Choice, kind and content of one delta."""

@@ -1,4 +1,4 @@
-"""A whole answer, and what there was of a broken one."""
+"""A whole answer, and the outcome of one request of many."""
 
 from __future__ import annotations
 
@@ -7,52 +7,11 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
-    from streamnursery.values.errors import EngineError
-    from streamnursery.values.records import AttemptRecord, Timings
+    from streamnursery.values.errors import AttemptRecord, EngineError
+    from streamnursery.values.partial import Choice, ToolCall
     from streamnursery.values.request import ChatRequest
+    from streamnursery.values.timings import Timings
     from streamnursery.values.usage import Usage
-
-
-@attrs.frozen
-class ToolCall:
-    """A tool call the model asked for. The engine neither parses nor runs it."""
-
-    index: int
-    id: str | None
-    name: str | None
-    arguments: str
-
-
-@attrs.frozen
-class Choice:
-    """One answer of the `n` asked for."""
-
-    index: int
-    text: str = ""
-    reasoning: str = ""
-    refusal: str = ""
-    tool_calls: tuple[ToolCall, ...] = ()
-    finish_reason: str | None = None
-
-
-@attrs.frozen
-class Partial:
-    """What was delivered of a stream that did not end well."""
-
-    choices: tuple[Choice, ...] = ()
-    usage: Usage | None = None
-
-    @property
-    def text(self) -> str:
-        """Text of choice 0; empty when nothing was delivered."""
-        return self.choices[0].text if self.choices else ""
-
-    @property
-    def tool_calls(self) -> tuple[ToolCall, ...]:
-        return self.choices[0].tool_calls if self.choices else ()
-
-    def __bool__(self) -> bool:
-        return any(c.text or c.reasoning or c.refusal or c.tool_calls for c in self.choices)
 
 
 @attrs.frozen

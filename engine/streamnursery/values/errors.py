@@ -30,14 +30,17 @@ No message holds a prompt, an answer or a key; provider text stands on `.body` a
 
 from __future__ import annotations
 
+from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import attrs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from streamnursery.values.completion import Partial
-    from streamnursery.values.records import AttemptRecord
+    from streamnursery.values.partial import Partial
     from streamnursery.values.spending import BudgetStanding
+    from streamnursery.values.usage import Usage
 
 MAX_BODY = 2048
 """Bytes of a provider's error text that are kept."""
@@ -89,6 +92,38 @@ def _rebuild(cls: type[EngineError], args: tuple[Any, ...]) -> EngineError:
     error = cls.__new__(cls)
     error.args = args
     return error
+
+
+class AttemptState(Enum):
+    """How far an attempt got; it decides what may be retried and what is billed."""
+
+    NOT_SENT = "not_sent"
+    """No byte of the request left us."""
+    MAYBE_SENT = "maybe_sent"
+    """The provider may have seen the request; nothing was delivered."""
+    COMMITTED = "committed"
+    """Content was put into the stream's channel."""
+    DONE = "done"
+    """The answer is complete."""
+
+
+@attrs.frozen
+class AttemptRecord:
+    """One HTTP exchange made for a request. It stands beside `EngineError` because each holds the
+    other. Times are on trio's clock, in seconds."""
+
+    number: int
+    route: str
+    state: AttemptState
+    started_at: float
+    ended_at: float
+    error: EngineError | None = None
+    status: int | None = None
+    request_id: str | None = None
+    usage: Usage | None = None
+    """As reported; of an attempt that broke without a report, what it delivered, as an estimate."""
+    hedge: bool = False
+    """Made beside another attempt that was slow to answer."""
 
 
 class ConfigError(EngineError):

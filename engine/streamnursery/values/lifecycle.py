@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import attrs
 
 if TYPE_CHECKING:
-    from streamnursery.values.records import AttemptRecord
+    from streamnursery.values.errors import AttemptRecord
     from streamnursery.values.spending import BudgetStanding
 
 

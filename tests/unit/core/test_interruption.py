@@ -24,7 +24,7 @@ from streamnursery.core.recovery.next_step import (
     TryAgain,
 )
 from streamnursery.core.routing.route_plan import PlannedRoute, Role, RoutePlan
-from streamnursery.values.completion import Choice, Partial, ToolCall
+from streamnursery.values.partial import Choice, Partial, ToolCall
 from streamnursery.values.policy import AssistantPrefix, OnInterrupt, Patience, Retries, ladder
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import Route

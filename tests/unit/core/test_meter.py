@@ -4,8 +4,8 @@ import pytest
 
 from streamnursery.core.measure.meter import Meter
 from streamnursery.values.policy import Patience
-from streamnursery.values.records import Timings
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.timings import Timings
 from streamnursery.values.usage import Usage
 
 REQUEST = ChatRequest("m", [{"role": "user", "content": "x"}])

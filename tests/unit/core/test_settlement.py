@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from streamnursery.core.money.ledger_row import News
 from streamnursery.core.money.settlement import AttemptEnd, Expected, received_tokens, settlement
+from streamnursery.values.errors import AttemptState
 from streamnursery.values.prices import Price, TokenRates
-from streamnursery.values.records import AttemptState
 from streamnursery.values.spending import Flag
 from streamnursery.values.usage import Usage
 

@@ -1,5 +1,4 @@
 from streamnursery.core.recovery.transcript import Transcript
-from streamnursery.values.completion import ToolCall
 from streamnursery.values.events import (
     ChoiceFinished,
     Finished,
@@ -11,6 +10,7 @@ from streamnursery.values.events import (
     ToolCallDelta,
     UsageReport,
 )
+from streamnursery.values.partial import ToolCall
 from streamnursery.values.usage import Usage
 
 

@@ -7,9 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from streamnursery.values import errors
-from streamnursery.values.completion import Choice, Partial, ToolCall
-from streamnursery.values.errors import ConfigError, EngineError, ServerError
-from streamnursery.values.records import AttemptRecord, AttemptState
+from streamnursery.values.errors import (
+    AttemptRecord,
+    AttemptState,
+    ConfigError,
+    EngineError,
+    ServerError,
+)
+from streamnursery.values.partial import Choice, Partial, ToolCall
 from streamnursery.values.usage import Usage
 
 CATEGORIES = {

@@ -6,8 +6,8 @@ import attrs
 import pytest
 
 from streamnursery.core.recovery.transcript import Transcript
-from streamnursery.values.completion import Choice, ToolCall
 from streamnursery.values.events import ChoiceFinished, Finished, StreamEvent, UsageReport
+from streamnursery.values.partial import Choice, ToolCall
 from streamnursery.values.usage import Usage
 from streamnursery.wire.openai_chat_stream import OpenAIChatStream
 

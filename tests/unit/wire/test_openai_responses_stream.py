@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 
 from streamnursery.core.recovery.transcript import Transcript
-from streamnursery.values.completion import Choice, ToolCall
 from streamnursery.values.errors import (
     ContentError,
     EngineError,
@@ -20,6 +19,7 @@ from streamnursery.values.errors import (
     UnexpectedContentError,
 )
 from streamnursery.values.events import Finished, StreamEvent, TextDelta, UsageReport
+from streamnursery.values.partial import Choice, ToolCall
 from streamnursery.wire import openai_responses_turn
 from streamnursery.wire.openai_responses_stream import OpenAIResponsesStream
 from streamnursery.wire.sse import MAX_LINE, MAX_STRAY

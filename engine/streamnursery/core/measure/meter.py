@@ -7,9 +7,9 @@ from streamnursery.core.measure.histogram import Histogram
 from streamnursery.core.recovery.hedging import FirstTokens
 from streamnursery.core.recovery.patience import expected_duration
 from streamnursery.values.policy import Patience
-from streamnursery.values.records import Timings
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.statistics import ModelStatistics, Quantiles
+from streamnursery.values.timings import Timings
 from streamnursery.values.usage import Usage
 
 _GAPS_AT_ONCE = 100

@@ -16,8 +16,8 @@ import attrs
 
 from streamnursery.core.money.ledger_row import News
 from streamnursery.core.money.pricing import cost
+from streamnursery.values.errors import AttemptState
 from streamnursery.values.prices import Price
-from streamnursery.values.records import AttemptState
 from streamnursery.values.spending import Flag
 from streamnursery.values.usage import Usage
 

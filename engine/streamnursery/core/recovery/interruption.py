@@ -27,7 +27,7 @@ from streamnursery.core.recovery.next_step import (
     TryAgain,
 )
 from streamnursery.core.routing.route_plan import PlannedRoute
-from streamnursery.values.completion import Partial
+from streamnursery.values.partial import Partial
 from streamnursery.values.policy import OnInterrupt
 from streamnursery.values.request import ChatRequest
 

@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from streamnursery.values.completion import Choice, Partial, ToolCall
 from streamnursery.values.events import (
     ChoiceFinished,
     ReasoningDelta,
@@ -16,6 +15,7 @@ from streamnursery.values.events import (
     ToolCallDelta,
     UsageReport,
 )
+from streamnursery.values.partial import Choice, Partial, ToolCall
 
 if TYPE_CHECKING:
     from streamnursery.values.usage import Usage

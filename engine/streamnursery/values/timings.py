@@ -1,46 +1,8 @@
-"""What happened and when. All times are on trio's clock, in seconds."""
+"""When things happened. All times are on trio's clock, in seconds."""
 
 from __future__ import annotations
 
-from enum import Enum
-from typing import TYPE_CHECKING
-
 import attrs
-
-if TYPE_CHECKING:
-    from streamnursery.values.errors import EngineError
-    from streamnursery.values.usage import Usage
-
-
-class AttemptState(Enum):
-    """How far an attempt got; it decides what may be retried and what is billed."""
-
-    NOT_SENT = "not_sent"
-    """No byte of the request left us."""
-    MAYBE_SENT = "maybe_sent"
-    """The provider may have seen the request; nothing was delivered."""
-    COMMITTED = "committed"
-    """Content was put into the stream's channel."""
-    DONE = "done"
-    """The answer is complete."""
-
-
-@attrs.frozen
-class AttemptRecord:
-    """One HTTP exchange made for a request."""
-
-    number: int
-    route: str
-    state: AttemptState
-    started_at: float
-    ended_at: float
-    error: EngineError | None = None
-    status: int | None = None
-    request_id: str | None = None
-    usage: Usage | None = None
-    """As reported; of an attempt that broke without a report, what it delivered, as an estimate."""
-    hedge: bool = False
-    """Made beside another attempt that was slow to answer."""
 
 
 @attrs.frozen

@@ -2,10 +2,11 @@
 
 import pytest
 
-from streamnursery.values.completion import Choice, Completion, Outcome, Partial, ToolCall
+from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.errors import ServerError
-from streamnursery.values.records import Timings
+from streamnursery.values.partial import Choice, Partial, ToolCall
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.timings import Timings
 from streamnursery.values.usage import Usage
 
 CALL = ToolCall(0, "id", "name", "{}")
