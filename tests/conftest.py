@@ -1,12 +1,16 @@
 """Tiers, profiles, corpora. STREAMNURSERY_TIER is test, proof or soak; sizes follow from it."""
 
+import importlib.util
 import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["streamnursery.testing.pytest_plugin"]
+# Only a top-level conftest may load a plugin with options of its own. Where the testing room was
+# taken away (tests/integration/test_core_alone.py) the core's own tests must run without it.
+_PLUGIN = "streamnursery.testing.pytest_plugin"
+pytest_plugins = [_PLUGIN] if importlib.util.find_spec("streamnursery.testing") else []
 
 TIER = os.environ.get("STREAMNURSERY_TIER", "test")
 EXAMPLES = {"test": 50, "proof": 400, "soak": 2000}
