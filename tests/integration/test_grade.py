@@ -136,7 +136,7 @@ def test_a_client_that_is_not_there_is_no_finding(tmp_path: Path) -> None:
 
 
 def test_what_was_found_before_an_interruption_is_told(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "streamnursery", "grade", "--at-once", "1"]
+    command = [sys.executable, "-m", "streamnursery", "grade", "--parallel", "1"]
     with subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:

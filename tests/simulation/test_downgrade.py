@@ -52,7 +52,7 @@ async def test_a_wait_that_is_too_long_goes_to_the_next_model() -> None:
     ("here", "there", "goes"),
     [
         (CHEAP, DEAR, False),
-        ({**CHEAP, "downgrade_dearer": True}, DEAR, True),
+        ({**CHEAP, "downgrade_to_higher_price": True}, DEAR, True),
         (DEAR, CHEAP, True),
         (DEAR, DEAR, True),
         ({"downgrade_after": "off"}, {}, False),

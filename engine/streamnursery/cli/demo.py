@@ -43,7 +43,7 @@ def add(verbs: Verbs) -> None:
         metavar="X",
         help="times as fast as the real models: 2; with --chaos 3, with --big 1",
     )
-    add("--seed", type=whole(0), default=0, metavar="N", help="of all dice")
+    add("--seed", type=whole(0), default=0, metavar="N", help="seed of everything random: 0")
     add("--big", action="store_true", help="2,000 streams, 1,000 at a time")
     add("--chaos", action="store_true", help="429, 503, broken and silent answers, an outage")
     add("--json", action="store_true", help="print one object with the figures")

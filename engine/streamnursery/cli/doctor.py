@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
         loaded = load_config(args.config)
     except ConfigError as error:
         found = local_findings(None)
-        todo = f"mend it, then {PROGRAM} config check"
+        todo = f"fix it, then {PROGRAM} config check"
         found += [Finding("configuration", "problem", p, todo) for p in error.problems]
         return _tell(args, found)
     found = local_findings(loaded)
@@ -78,7 +78,7 @@ def _tell(args: argparse.Namespace, found: "list[Finding]") -> int:
 
 def _conclude(problems: int, endpoints: bool) -> None:
     if problems:
-        note(f"{problems} to mend; next: {PROGRAM} doctor again")
+        note(f"{problems} to fix; next: {PROGRAM} doctor again")
     else:
         question = f'{PROGRAM} ask "Why is the sky blue?"'
-        note(f"nothing to mend; next: {question}{'' if endpoints else ' -m sim/fast'}")
+        note(f"nothing to fix; next: {question}{'' if endpoints else ' -m sim/fast'}")

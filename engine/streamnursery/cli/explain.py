@@ -36,7 +36,7 @@ def config_mistakes(error: "ConfigError") -> CliError:
     return CliError(
         f"{what} in the configuration",
         "\n".join(error.problems),
-        f"mend that, then {PROGRAM} config check; every key: {PROGRAM} config init -",
+        f"fix that, then {PROGRAM} config check; every key: {PROGRAM} config init -",
     )
 
 

@@ -48,7 +48,7 @@ def add(verbs: Verbs) -> None:
     )
     add("--python", metavar="PATH", help="the interpreter that has the clients; this one")
     add("--only", metavar="TEXT", help="cases with this in their names")
-    add("--at-once", type=whole(1, 64), default=4, metavar="N", help="cases at once: 4")
+    add("--parallel", type=whole(1, 64), default=4, metavar="N", help="cases at a time: 4")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one object")
     form.add_argument("--markdown", action="store_true", help="print a table for a document")
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> int:
     grades: list[Grades] = []
 
     async def work() -> int:
-        found = await grade(commands, menu=menu, at_once=args.at_once, on_finding=on_finding)
+        found = await grade(commands, menu=menu, parallel=args.parallel, on_finding=on_finding)
         grades.append(found)
         return 0
 

@@ -11,6 +11,8 @@ from streamnursery.cli.console import data
 from streamnursery.cli.exits import CliError
 
 PROGRAM = "streamnursery"
+RENAMED = {"--at-once": "--parallel"}
+"""Flags of earlier versions, with the names that they have now."""
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 
@@ -57,7 +59,9 @@ class Parser(argparse.ArgumentParser):
         if not flags:
             what = f"{len(extra)} more word{'s' * (len(extra) > 1)} than {self.prog} takes"
             raise CliError(what, "", f"put a text of several words into quotes, or {self._help()}")
-        hint = suggestion(flags[0], self.flags())
+        now = RENAMED.get(flags[0])
+        hint = f"it was renamed: write {now}" if now in self.flags() else ""
+        hint = hint or suggestion(flags[0], self.flags())
         msg = f"unknown flag {flags[0]}"
         raise CliError(msg, hint, self._help())
 

@@ -60,7 +60,7 @@ def add(verbs: Verbs) -> None:
     add("--profile", metavar="FILE", help="JSON: models and their speed, beside the built-in ones")
     add("--script", metavar="FILE", help="JSON: what goes wrong, and when")
     add("--speed", type=number("a number > 0", 0), default=1.0, metavar="X", help="times as fast")
-    add("--seed", type=whole(0), default=0, metavar="N", help="of its dice")
+    add("--seed", type=whole(0), default=0, metavar="N", help="seed of everything random: 0")
     add("--tls", action="store_true", help="https with a certificate made for this run")
     add("--http2", action="store_true", help="offer HTTP/2; without --tls to who begins with it")
     add("--json", action="store_true", help="print one object with the url, and no snippet")

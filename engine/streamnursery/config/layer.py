@@ -109,10 +109,17 @@ def _below(name: object, node: Mapping[str, Node], spot: Spot, report: Report) -
             report.add(spot.origin, spot.place, wrong)
         return None if wrong else node[ANY]
     if name not in node:
-        hint = "" if report.full else suggestion(name, node)
-        report.add(spot.origin, spot.place, f"unknown key {quoted(name)}{hint}")
+        report.add(spot.origin, spot.place, _unknown(name, node, report))
         return None
     return node[name]
+
+
+def _unknown(name: str, node: Mapping[str, Node], report: Report) -> str:
+    for now, key in node.items():
+        if isinstance(key, Key) and key.formerly == name:
+            return f"{quoted(name)} was renamed: write {quoted(now)}"
+    hint = "" if report.full else suggestion(name, node)
+    return f"unknown key {quoted(name)}{hint}"
 
 
 def _name_problem(place: Place, name: str) -> str | None:

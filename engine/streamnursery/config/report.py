@@ -55,7 +55,7 @@ class Report:
     def problems(self) -> tuple[str, ...]:
         if not self._left_out:
             return tuple(self._problems)
-        return (*self._problems, f"and {self._left_out} more; mend these first")
+        return (*self._problems, f"and {self._left_out} more; fix these first")
 
     @property
     def full(self) -> bool:

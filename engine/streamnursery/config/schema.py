@@ -51,6 +51,8 @@ class Key:
     kind: Kind
     unit: str = ""
     default: object = NO_DEFAULT
+    formerly: str = ""
+    """Its last name in earlier versions."""
 
     @property
     def place(self) -> Place:
@@ -229,7 +231,7 @@ KEYS: tuple[Key, ...] = (
     Key("models.*.on_abort", choice(*get_args(OnAbort))),
     Key("models.*.hedge_after", HEDGE, "seconds"),
     Key("models.*.downgrade_after", seconds("off"), "seconds"),
-    Key("models.*.downgrade_dearer", FLAG),
+    Key("models.*.downgrade_to_higher_price", FLAG, formerly="downgrade_dearer"),
     Key("models.*.assistant_prefix", choice(*get_args(AssistantPrefix))),
     Key("models.*.price", PRICES, "per million tokens"),
     Key("models.*.quality", number(0, 10)),

@@ -75,7 +75,7 @@ TEMPLATE = """\
 #on_interrupt = ["resume", "continue"]
 #on_abort = "drain"
 #downgrade_after = 5             # seconds in the queue before the next fallback model is asked
-#downgrade_dearer = false
+#downgrade_to_higher_price = false
 #hedge_after = "p95"             # or seconds: a second attempt beside one without a first token
 #assistant_prefix = "message"
 #price = { input = "2", output = "8", cached_input = "0.50", as_of = 2025-04-14 }  # per million

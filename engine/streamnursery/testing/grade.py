@@ -180,7 +180,7 @@ async def grade(
     commands: Mapping[str, Sequence[str]],
     *,
     menu: Sequence[Case] = MENU,
-    at_once: int = 4,
+    parallel: int = 4,
     on_finding: Callable[[CaseResult], object] | None = None,
 ) -> Grades:
     """Every case against every command; clients by name.
@@ -189,7 +189,7 @@ async def grade(
     """
     found: dict[tuple[str, str], CaseResult] = {}
     versions: dict[str, Mapping[str, str]] = {}
-    places = trio.CapacityLimiter(at_once)
+    places = trio.CapacityLimiter(parallel)
 
     async def one(client: str, command: Sequence[str], case: Case) -> None:
         async with places:

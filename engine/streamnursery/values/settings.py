@@ -142,7 +142,7 @@ class ModelSettings:
     )
     downgrade_after: float | None = attrs.field(default=None, validator=optional(gt(0)))
     """Seconds in the queue after which a request goes to the next fallback model; None: never."""
-    downgrade_dearer: bool = False
+    downgrade_to_higher_price: bool = False
     """Also to a model that costs more."""
     hedge_after: HedgeAfter = attrs.field(default="off", validator=_hedge_validator)
     assistant_prefix: AssistantPrefix | None = None

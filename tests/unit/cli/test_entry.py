@@ -120,6 +120,12 @@ def test_the_value_of_an_unknown_flag_is_not_repeated(command: Command) -> None:
     assert "sk-very-secret" not in ran.err
 
 
+def test_a_renamed_flag_names_the_new_one(command: Command) -> None:
+    ran = command("grade", "--at-once", "2")
+    assert ran.code == Exit.USAGE
+    assert "it was renamed: write --parallel" in ran.err
+
+
 def test_flags_may_not_be_abbreviated(command: Command) -> None:
     assert "unknown flag --max" in command("ask", "Hi", "-m", "sim/fast", "--max", "3").err
 

@@ -143,6 +143,10 @@ def test_the_buffer_of_one_stream_may_not_be_above_that_of_all() -> None:
     [
         (("modles",), 'unknown key "modles"; did you mean "models"?'),
         (("engine", "maxstreams"), 'engine: unknown key "maxstreams"; did you mean "max_streams"?'),
+        (
+            ("models", "m", "downgrade_dearer"),
+            'models.m: "downgrade_dearer" was renamed: write "downgrade_to_higher_price"',
+        ),
         (("endpoints", "a", "api_key"), 'unknown key "api_key"; did you mean "key"?'),
         (("endpoints", "a", "base_url"), 'unknown key "base_url"; did you mean "url"?'),
         (("models", "m", "patience", "idel"), 'unknown key "idel"; did you mean "idle"?'),
@@ -289,7 +293,7 @@ def test_fallback_may_lead_to_the_simulator() -> None:
 def test_a_thousand_mistakes_are_counted_and_a_hundred_told() -> None:
     found = problems({"engine": {f"key{n}": 1 for n in range(1000)}})
     assert len(found) == 101
-    assert found[-1] == "and 900 more; mend these first"
+    assert found[-1] == "and 900 more; fix these first"
 
 
 def test_keys_that_are_no_text_are_reported() -> None:

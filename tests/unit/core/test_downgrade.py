@@ -42,7 +42,7 @@ def test_dearer_models_and_barred_accounts_are_passed(
 
 
 def test_a_model_may_allow_dearer_ones() -> None:
-    plan = RoutePlan("m", (attrs.evolve(FIRST, downgrade_dearer=True), OTHER))
+    plan = RoutePlan("m", (attrs.evolve(FIRST, downgrade_to_higher_price=True), OTHER))
     step = downgrade(Position(plan), lambda _: True)
     assert step is not None
     assert step.position.stop == OTHER

@@ -20,6 +20,6 @@ def downgrade(position: Position, dearer: Callable[[PlannedRoute], bool]) -> Nex
         stop = position.plan.stops[at]
         if stop.model == here.model or stop.account in position.barred:
             continue
-        if here.downgrade_dearer or not dearer(stop):
+        if here.downgrade_to_higher_price or not dearer(stop):
             return NextRoute(WHY, position.moved_to(at, position.barred), 0.0)
     return None

@@ -49,7 +49,7 @@ class PlannedRoute:
     hedge_after: HedgeAfter = "off"
     downgrade_after: float | None = None
     """Seconds in this model's queue after which the next model of the plan is asked."""
-    downgrade_dearer: bool = False
+    downgrade_to_higher_price: bool = False
 
     @property
     def endpoint(self) -> str:
@@ -124,7 +124,7 @@ def plan(
                 settings.assistant_prefix or _prefix_at(route.endpoint, config),
                 request.hedge_after or settings.hedge_after,
                 settings.downgrade_after,
-                settings.downgrade_dearer,
+                settings.downgrade_to_higher_price,
             )
             role = Role.BACKUP
     own = config.models.get(name(request.model)) or ModelSettings(name(request.model))
