@@ -30,7 +30,7 @@ from streamnursery.values.origin import Origin
 from streamnursery.values.prices import BUILT_IN
 from streamnursery.values.spending import LedgerRow, Payer
 from streamnursery.values.usage import Usage
-from streamnursery.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 from streamnursery.wire.sse import SSEDecoder
 
 CHUNK = (

@@ -254,7 +254,7 @@ MUTANTS = (
     ),
     _mutant(
         "a choice finishes as often as the provider says so",
-        "wire/openai_chat_stream.py",
+        "wire/openai_chat/stream.py",
         'reason != "error" and known is None:',
         'reason != "error":',
         WIRE + "test_openai_chat.py",

@@ -9,7 +9,7 @@ from typing import Any
 from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.values.errors import ProviderError, TruncatedStreamError
 from streamnursery.values.events import Finished
-from streamnursery.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 
 SPLITS = {"test": 100, "proof": 300, "soak": 1000}
 USAGE = {

@@ -9,7 +9,7 @@ from typing import Any
 from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.values.errors import ProviderError, TruncatedStreamError
 from streamnursery.values.events import Finished
-from streamnursery.wire.openai_responses_stream import OpenAIResponsesStream
+from streamnursery.wire.openai_responses.stream import OpenAIResponsesStream
 
 SPLITS = {"test": 15, "proof": 60, "soak": 1000}
 USAGE = {

@@ -13,13 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamnursery.values.events import Finished, StreamEvent
-from streamnursery.wire.openai_chat_chunk import (
+from streamnursery.wire.openai_chat.chunk import (
     DECODE_ERRORS,
     decode_named,
     decode_patiently,
     decode_text,
 )
-from streamnursery.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 
 STREAMS = sorted((Path(__file__).parents[1] / "data" / "streams").glob("*.sse"))
 

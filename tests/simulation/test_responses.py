@@ -34,7 +34,7 @@ from streamnursery.values.events import Restarted
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.settings import Endpoint, EngineConfig
-from streamnursery.wire.openai_responses_stream import OpenAIResponsesStream
+from streamnursery.wire.openai_responses.stream import OpenAIResponsesStream
 
 ENDPOINT = Endpoint("sim", BaseUrl.parse("http://sim.test/v1"), dialect="openai-responses")
 CONFIG = EngineConfig(endpoints={"sim": ENDPOINT}, default_endpoint="sim")

@@ -12,7 +12,7 @@ from streamnursery.values.events import Finished, TextDelta, UsageReport
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.session import Reconnect, SessionSettings
 from streamnursery.values.settings import Endpoint, EngineConfig
-from streamnursery.wire.openai_responses_stream import OpenAIResponsesStream
+from streamnursery.wire.openai_responses.stream import OpenAIResponsesStream
 
 ENDPOINT = Endpoint("sim", BaseUrl.parse("http://sim.test/v1"), dialect="openai-responses")
 CONFIG = EngineConfig(endpoints={"sim": ENDPOINT}, default_endpoint="sim")

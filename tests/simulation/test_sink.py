@@ -10,7 +10,7 @@ from streamnursery.supervisor.sink import StreamSink
 from streamnursery.values.events import StreamEvent, TextDelta, UsageReport
 from streamnursery.values.policy import Patience
 from streamnursery.values.usage import Usage
-from streamnursery.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 from tests.support.scene import virtual
 
 

@@ -15,7 +15,7 @@ from streamnursery.values.settings import Endpoint
 from streamnursery.values.usage import Usage
 from streamnursery.wire.dialect import Cursor, Resumption, StreamDecoder
 from streamnursery.wire.error_answers import error_from_answer
-from streamnursery.wire.openai_chat import OpenAIChat
+from streamnursery.wire.openai_chat.client import OpenAIChat
 
 
 class NumberedStream:

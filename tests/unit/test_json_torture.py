@@ -11,7 +11,7 @@ from streamnursery.values.errors import MalformedChunkError
 from streamnursery.values.events import StreamEvent, TextDelta, UsageReport
 from streamnursery.values.usage import Usage
 from streamnursery.wire.json_text import parse
-from streamnursery.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 
 DEEP = 100_000
 BOMBS = {

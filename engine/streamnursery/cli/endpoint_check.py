@@ -16,7 +16,7 @@ from streamnursery.values.errors import EngineError
 from streamnursery.values.http import HttpHead
 from streamnursery.values.request import make_request
 from streamnursery.values.settings import Endpoint, EngineConfig
-from streamnursery.wire.openai_chat import OpenAIChat
+from streamnursery.wire.openai_chat.client import OpenAIChat
 
 _PATIENCE = 8.0
 """Seconds for everything."""

@@ -32,8 +32,8 @@ from streamnursery.values.rates import Rates
 from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings
 from streamnursery.values.tenant import Tenant
 from streamnursery.wire.dialect import Dialect
-from streamnursery.wire.openai_chat import OpenAIChat
-from streamnursery.wire.openai_responses import OpenAIResponses
+from streamnursery.wire.openai_chat.client import OpenAIChat
+from streamnursery.wire.openai_responses.client import OpenAIResponses
 
 DIALECTS: dict[str, Dialect] = {
     "openai-chat": OpenAIChat(),

@@ -23,7 +23,7 @@ from streamnursery.values.errors import (
     OverloadedError,
     RequestError,
 )
-from streamnursery.wire.openai_responses_lane import Envelope
+from streamnursery.wire.openai_responses.session import Envelope
 
 if TYPE_CHECKING:
     from streamnursery.sessions.link import SessionLink

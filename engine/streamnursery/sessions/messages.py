@@ -14,7 +14,7 @@ from streamnursery.core.sessions.outbox import Outbox, OutboxMessage
 from streamnursery.values.errors import OverloadedError, RequestError
 from streamnursery.values.session import Pending, SendOutcome
 from streamnursery.wire.json_body import encode_body
-from streamnursery.wire.openai_responses_lane import repeatable
+from streamnursery.wire.openai_responses.session import repeatable
 
 
 class Receipt:

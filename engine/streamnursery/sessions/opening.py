@@ -29,7 +29,7 @@ from streamnursery.values.policy import Priority
 from streamnursery.values.request import ChatRequest, make_request
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import Endpoint, EngineConfig, Route
-from streamnursery.wire.openai_responses_lane import OpenAIResponsesLane
+from streamnursery.wire.openai_responses.session import OpenAIResponsesLane
 
 Hook = Callable[[Session], Awaitable[object]]
 

@@ -41,7 +41,7 @@ from streamnursery.values.session import (
     SessionStatistics,
 )
 from streamnursery.wire.json_text import excerpt, read_json
-from streamnursery.wire.openai_responses_lane import Envelope, is_limit, read_envelope
+from streamnursery.wire.openai_responses.session import Envelope, is_limit, read_envelope
 
 FORGIVEN = 30.0
 """Seconds that a server has to end a cancelled answer; then the connection is replaced."""

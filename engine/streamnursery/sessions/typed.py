@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from streamnursery.values.events import Failed, Finished, StreamEvent
-from streamnursery.wire.openai_responses_event import Event
-from streamnursery.wire.openai_responses_turn import ResponsesTurn
+from streamnursery.wire.openai_responses.event import Event
+from streamnursery.wire.openai_responses.turn import ResponsesTurn
 
 _BEGINS = "response.created"
 

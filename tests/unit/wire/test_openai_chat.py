@@ -14,7 +14,7 @@ from streamnursery.values.request import ChatRequest
 from streamnursery.values.secret import Secret
 from streamnursery.values.settings import Endpoint
 from streamnursery.wire.dialect import Dialect
-from streamnursery.wire.openai_chat import OpenAIChat
+from streamnursery.wire.openai_chat.client import OpenAIChat
 
 DIALECT: Dialect = OpenAIChat()
 MESSAGES = [{"role": "user", "content": "Hi"}]

@@ -17,7 +17,7 @@ from streamnursery.values.errors import (
     UnexpectedContentError,
 )
 from streamnursery.values.events import StreamEvent, TextDelta
-from streamnursery.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 
 STREAMS = Path(__file__).parents[2] / "data" / "streams"
 

@@ -9,7 +9,7 @@ from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.values.events import ChoiceFinished, Finished, StreamEvent, UsageReport
 from streamnursery.values.partial import Choice, ToolCall
 from streamnursery.values.usage import Usage
-from streamnursery.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 
 STREAMS = Path(__file__).parents[2] / "data" / "streams"
 USAGE = Usage(

@@ -12,7 +12,7 @@ from streamnursery.values.origin import BaseUrl
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import Endpoint
 from streamnursery.wire.dialect import Dialect
-from streamnursery.wire.openai_responses import OpenAIResponses
+from streamnursery.wire.openai_responses.client import OpenAIResponses
 
 DIALECT: Dialect = OpenAIResponses()
 MESSAGES = [{"role": "user", "content": "Hi"}]

@@ -20,8 +20,8 @@ from streamnursery.values.errors import (
 )
 from streamnursery.values.events import Finished, StreamEvent, TextDelta, UsageReport
 from streamnursery.values.partial import Choice, ToolCall
-from streamnursery.wire import openai_responses_turn
-from streamnursery.wire.openai_responses_stream import OpenAIResponsesStream
+from streamnursery.wire.openai_responses import turn
+from streamnursery.wire.openai_responses.stream import OpenAIResponsesStream
 from streamnursery.wire.sse import MAX_LINE, MAX_STRAY
 
 CREATED = {"type": "response.created", "response": {"id": "resp_1", "model": "gpt-5"}}
@@ -395,8 +395,8 @@ def test_an_error_object_after_events_is_the_error_and_not_a_cut() -> None:
 
 
 def test_calls_and_parts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openai_responses_turn, "MAX_TOOL_CALLS", 3)
-    monkeypatch.setattr(openai_responses_turn, "MAX_PARTS", 3)
+    monkeypatch.setattr(turn, "MAX_TOOL_CALLS", 3)
+    monkeypatch.setattr(turn, "MAX_PARTS", 3)
     assert type(failure(*(text("x", content_index=i) for i in range(5)))) is TooLargeError
     calls = [item("added", i, type="function_call", call_id=str(i)) for i in range(5)]
     assert type(failure(*calls)) is TooLargeError

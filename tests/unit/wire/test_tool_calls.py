@@ -3,8 +3,8 @@
 import pytest
 
 from streamnursery.values.events import ToolCallDelta
-from streamnursery.wire.openai_chat_chunk import MAX_TOOL_CALLS, Function, ToolPiece
-from streamnursery.wire.tool_calls import ToolCalls
+from streamnursery.wire.openai_chat.chunk import MAX_TOOL_CALLS, Function, ToolPiece
+from streamnursery.wire.openai_chat.tool_calls import ToolCalls
 
 
 def piece(

@@ -8,10 +8,10 @@ import msgspec
 
 from streamnursery.values.errors import MalformedChunkError, TruncatedStreamError
 from streamnursery.wire.json_text import excerpt
-from streamnursery.wire.openai_chat_stream import MAX_CHUNK_EXCERPT
-from streamnursery.wire.openai_responses import OpenAIResponses
-from streamnursery.wire.openai_responses_event import DECODE_ERRORS, decode_event, decode_text
-from streamnursery.wire.openai_responses_turn import ResponsesTurn
+from streamnursery.wire.openai_chat.stream import MAX_CHUNK_EXCERPT
+from streamnursery.wire.openai_responses.client import OpenAIResponses
+from streamnursery.wire.openai_responses.event import DECODE_ERRORS, decode_event, decode_text
+from streamnursery.wire.openai_responses.turn import ResponsesTurn
 
 if TYPE_CHECKING:
     from streamnursery.values.events import StreamEvent

@@ -40,7 +40,7 @@ from streamnursery.wire.error_answers import (
 )
 from streamnursery.wire.evidence import OPENAI_CHAT, Sign, complete
 from streamnursery.wire.json_text import excerpt, read_json
-from streamnursery.wire.openai_chat_chunk import (
+from streamnursery.wire.openai_chat.chunk import (
     DECODE_ERRORS,
     MAX_CHOICES,
     MAX_TOOL_CALLS,
@@ -53,9 +53,9 @@ from streamnursery.wire.openai_chat_chunk import (
     decode_patiently,
     decode_text,
 )
+from streamnursery.wire.openai_chat.tool_calls import ToolCalls
 from streamnursery.wire.sse import MAX_STRAY, Record, SSEDecoder
 from streamnursery.wire.token_counts import read_usage
-from streamnursery.wire.tool_calls import ToolCalls
 
 if TYPE_CHECKING:
     from collections.abc import Callable

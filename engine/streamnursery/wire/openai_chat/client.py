@@ -8,8 +8,8 @@ from streamnursery.values.errors import RequestError
 from streamnursery.wire.continuation import with_prefix
 from streamnursery.wire.error_answers import error_from_answer
 from streamnursery.wire.json_body import encode_body
-from streamnursery.wire.openai_chat_chunk import MAX_CHOICES
-from streamnursery.wire.openai_chat_stream import OpenAIChatStream
+from streamnursery.wire.openai_chat.chunk import MAX_CHOICES
+from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 
 if TYPE_CHECKING:
     from streamnursery.values.errors import EngineError

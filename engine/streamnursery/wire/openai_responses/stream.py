@@ -9,9 +9,9 @@ from streamnursery.values.errors import EngineError, MalformedChunkError, Trunca
 from streamnursery.values.events import StreamEvent, TextDelta
 from streamnursery.wire.error_answers import error_from_text, error_in_stream, is_error
 from streamnursery.wire.json_text import excerpt, read_json
-from streamnursery.wire.openai_chat_stream import END_MARK, MAX_CHUNK_EXCERPT
-from streamnursery.wire.openai_responses_event import DECODE_ERRORS, decode_event, decode_text
-from streamnursery.wire.openai_responses_turn import ResponsesTurn
+from streamnursery.wire.openai_chat.stream import END_MARK, MAX_CHUNK_EXCERPT
+from streamnursery.wire.openai_responses.event import DECODE_ERRORS, decode_event, decode_text
+from streamnursery.wire.openai_responses.turn import ResponsesTurn
 from streamnursery.wire.sse import MAX_STRAY, Record, SSEDecoder
 
 

@@ -9,9 +9,9 @@ from streamnursery.wire.continuation import with_prefix
 from streamnursery.wire.dialect import Resumption
 from streamnursery.wire.error_answers import error_from_answer
 from streamnursery.wire.json_body import encode_body
-from streamnursery.wire.openai_chat import may_stream
-from streamnursery.wire.openai_responses_request import request_fields
-from streamnursery.wire.openai_responses_stream import OpenAIResponsesStream
+from streamnursery.wire.openai_chat.client import may_stream
+from streamnursery.wire.openai_responses.request_fields import request_fields
+from streamnursery.wire.openai_responses.stream import OpenAIResponsesStream
 
 if TYPE_CHECKING:
     from streamnursery.values.errors import EngineError

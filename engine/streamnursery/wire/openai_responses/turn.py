@@ -33,13 +33,13 @@ from streamnursery.wire.dialect import Cursor
 from streamnursery.wire.error_answers import error_in_stream, is_error
 from streamnursery.wire.evidence import OPENAI_RESPONSES, Sign, complete
 from streamnursery.wire.json_text import clean, read_json
-from streamnursery.wire.openai_chat_chunk import MAX_TOOL_CALLS
+from streamnursery.wire.openai_chat.chunk import MAX_TOOL_CALLS
 from streamnursery.wire.retry_after import retry_after
 from streamnursery.wire.token_counts import read_usage
 
 if TYPE_CHECKING:
     from streamnursery.values.usage import Usage
-    from streamnursery.wire.openai_responses_event import Event, TextPiece
+    from streamnursery.wire.openai_responses.event import Event, TextPiece
 
 MAX_PARTS = 65_536
 """Pieces of output - texts, refusals, thoughts - of one answer."""

@@ -1,0 +1,1 @@
+"""The OpenAI chat completions API: `client` asks, `server` answers."""

@@ -1,0 +1,1 @@
+"""The OpenAI Responses API: `client` asks, `server` answers, `session` is a WebSocket."""
