@@ -93,7 +93,7 @@ async def test_answers_come_over_http_and_over_a_session_alike(tmp_path: Path) -
             (call,) = (await stream.completion()).tool_calls
         assert (call.name, call.arguments) == ("weather", '{"city":"Oslo"}')
         # It does not say which lane an event belongs to.
-        assert session.lanes.lanes_known is False
+        assert session._core.lanes.lanes_known is False
         async with trio.open_nursery() as nursery:
             for _ in range(5):
                 nursery.start_soon(text, session, "slow")

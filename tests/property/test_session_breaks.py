@@ -184,7 +184,7 @@ def test_whatever_breaks_every_message_and_every_answer_has_one_outcome(
                     await stream.completion()
                 for receipt in receipts:
                     await receipt.wait()
-                assert session.lanes.in_flight == 0
+                assert session._core.lanes.in_flight == 0
             assert_quiescent(eng)
         return receipts
 

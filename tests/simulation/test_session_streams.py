@@ -57,7 +57,7 @@ def run(
             async with eng.session("sim", settings=attrs.evolve(SETTINGS, **settings)) as session:
                 await body(world, eng, session)
             assert_quiescent(eng)
-            assert session.buffers.current_bytes == 0
+            assert session._core.buffers.current_bytes == 0
 
     world.run(main)
 
@@ -131,7 +131,7 @@ def test_answers_on_one_lane_come_one_after_the_other() -> None:
                 nursery.start_soon(one, number)
                 await trio.testing.wait_all_tasks_blocked(0)
         assert ended == list(range(5))
-        assert set(session.lanes.named) == {"sn-1", "mine"}
+        assert set(session._core.lanes.named) == {"sn-1", "mine"}
 
     run(body)
 

@@ -475,7 +475,7 @@ def test_without_the_library_a_session_says_what_to_install(
 
 
 def test_a_message_that_is_no_object_is_an_error_in_its_place() -> None:
-    from streamnursery.sessions.session import _object
+    from streamnursery.sessions.core import _object
 
     assert isinstance(_object(b"[1]"), MalformedChunkError)
     assert isinstance(_object(b"\xff"), MalformedChunkError)

@@ -2,21 +2,20 @@
 
 import time
 from email.utils import parsedate_to_datetime
-from urllib.parse import quote
 
 import attrs
 import trio
 
 from streamnursery.cli.findings import Finding
 from streamnursery.cli.parser import PROGRAM
-from streamnursery.supervisor.endpoint import Outlet
+from streamnursery.config.plugins import installed
+from streamnursery.facade.assembly import outlet_of
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.ports import Phase
 from streamnursery.values.errors import EngineError
 from streamnursery.values.http import HttpHead
-from streamnursery.values.request import make_request
 from streamnursery.values.settings import Endpoint, EngineConfig
-from streamnursery.wire.openai_chat.client import OpenAIChat
+from streamnursery.wire.registry import Dialects
 
 _PATIENCE = 8.0
 """Seconds for everything."""
@@ -69,10 +68,8 @@ async def _look(transport: HttpTransport, endpoint: Endpoint, found: list[Findin
 
 async def _ask(transport: HttpTransport, endpoint: Endpoint) -> _Seen:
     started_at = trio.current_time()
-    probe = Outlet.of(endpoint, OpenAIChat(), transport).http_request(make_request("x", "x"), "x")
-    query = "".join(probe.target.partition("?")[1:])
-    target = quote(f"{endpoint.url.path}/models", safe="/%:@!$&'()*+,;=~") + query
-    request = attrs.evolve(probe, method="GET", target=target, body=b"")
+    asked = attrs.evolve(endpoint, heartbeat=attrs.evolve(endpoint.heartbeat, path="/models"))
+    request = outlet_of(asked, Dialects(finder=installed), transport).heartbeat()
     answer = await transport.open(request, _Nobody())
     seen = _Seen(answer.head, trio.current_time() - started_at, time.time())
     answer.close()

@@ -1,4 +1,4 @@
-"""Opening one session to each endpoint that speaks the Responses API, and asking for a beat."""
+"""Opening one session to each endpoint whose dialect has them, and asking for a beat."""
 
 from collections.abc import Iterator
 
@@ -6,12 +6,14 @@ import attrs
 import trio
 
 from streamnursery.cli.findings import Finding
+from streamnursery.config.plugins import installed
 from streamnursery.facade import Engine, open_engine
 from streamnursery.values.errors import ConfigError, EngineError
 from streamnursery.values.session import Reconnect, SessionSettings
 from streamnursery.values.settings import Endpoint, EngineConfig
+from streamnursery.wire.dialect import Dialect
+from streamnursery.wire.registry import Dialects
 
-_DIALECT = "openai-responses"
 _SETTINGS = SessionSettings(
     connect_timeout=8.0, close_timeout=1.0, reconnect=Reconnect(attempts=1, base=0.1)
 )
@@ -20,13 +22,20 @@ _SETTINGS = SessionSettings(
 async def session_findings(config: EngineConfig) -> list[Finding]:
     """What became of them, in the order of the configuration."""
     found: dict[str, Finding] = {}
-    names = [e.name for e in config.endpoints.values() if e.dialect == _DIALECT]
+    dialects = Dialects(finder=installed)
+    names = [e.name for e in config.endpoints.values() if _has_sessions(dialects.find(e.dialect))]
     if names:
         quiet = attrs.evolve(config, endpoints=dict(_without_beats(config)))
         async with open_engine(quiet) as eng, trio.open_nursery() as nursery:
             for name in names:
                 nursery.start_soon(_look, eng, name, found)
     return [found[name] for name in names if name in found]
+
+
+def _has_sessions(dialect: Dialect | None) -> bool:
+    """Its own language is spoken on WebSockets, not that of a sister API."""
+    session = dialect.session if dialect is not None else None
+    return session is not None and dialect is not None and session.answers.name == dialect.name
 
 
 def _without_beats(config: EngineConfig) -> Iterator[tuple[str, Endpoint]]:

@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING
 from streamnursery.cli.exits import CliError
 from streamnursery.cli.explain import WITHOUT_KEY
 from streamnursery.cli.parser import PROGRAM, suggestion
+from streamnursery.config.providers import default_model
 
 if TYPE_CHECKING:
     from streamnursery.config import LoadedConfig
     from streamnursery.values.settings import EngineConfig
 
-OPENAI_MODEL = "gpt-4.1-mini"
-"""Asked when there is a key of OpenAI's and nobody names a model."""
-_OPENAI = "https://api.openai.com/v1"
 _SET_A_KEY = "export OPENAI_API_KEY=..., or without a key: "
 
 
@@ -33,8 +31,8 @@ def _default(loaded: "LoadedConfig") -> str:
     for model in config.models:
         return model
     name = config.default_endpoint
-    if name is not None and str(config.endpoints[name].url) == _OPENAI:
-        return OPENAI_MODEL
+    if name is not None and (model := default_model(config.endpoints[name])):
+        return model
     if name is not None:
         where = config.endpoints[name].url
         raise CliError(

@@ -28,16 +28,19 @@ from streamnursery.values.session import (
 )
 from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings, Route
 from streamnursery.values.tenant import Tenant
+from streamnursery.wire.registry import DEFAULT as PRIMARY_DIALECT
+from streamnursery.wire.registry import Dialects
 
 MAX_CYCLES = 10
 
 
-def check(layer: Layer, report: Report) -> None:
+def check(layer: Layer, dialects: Dialects, report: Report) -> None:
     """Report everything that is wrong between settings."""
     groups = layer.grouped()
     for name in layer.named("endpoints"):
         _check_url(name, layer, report)
         _check_http(name, layer, report)
+        _check_options(name, layer, dialects, report)
     _check_buffers(layer, groups, report)
     for place in (("defaults",), *(("models", name) for name in layer.named("models"))):
         _check_retries(place, layer, groups, report)
@@ -66,6 +69,18 @@ def _check_http(name: str, layer: Layer, report: Report) -> None:
         report.add(http.origin, place, '"2" needs an https url; over http:// write "h2c"')
     elif http.value == "h2c" and secure:
         report.add(http.origin, place, '"h2c" is HTTP/2 without TLS; for https:// write "2"')
+
+
+def _check_options(name: str, layer: Layer, dialects: Dialects, report: Report) -> None:
+    """A dialect reads its own options; one of another dialect would do nothing."""
+    spoken = layer.values.get(("endpoints", name, "dialect"), Found(PRIMARY_DIALECT, "")).value
+    for option, holders in dialects.options().items():
+        place = ("endpoints", name, option)
+        found = layer.values.get(place)
+        if found is not None and spoken not in (holder for holder, _ in holders):
+            names = " and ".join(holder for holder, _ in holders)
+            what = f"is an option of {names}, and this endpoint speaks {spoken}; leave it out"
+            report.add(found.origin, place, what)
 
 
 def _check_buffers(layer: Layer, groups: Groups, report: Report) -> None:
@@ -182,7 +197,7 @@ def _check_cycles(graph: dict[str, tuple[str, ...]], layer: Layer, report: Repor
         graph[cycle[0]] = ()
 
 
-def build(layer: Layer, written: Layer) -> EngineConfig:
+def build(layer: Layer, written: Layer, dialects: Dialects) -> EngineConfig:
     """The configuration that a layer without problems describes.
 
     `written` is the part of it that does not come from a provider's variables.
@@ -194,7 +209,7 @@ def build(layer: Layer, written: Layer) -> EngineConfig:
     for name in ("on_interrupt", "on_abort"):
         if ("defaults", name) in layer.values:
             engine[name] = layer.values["defaults", name].value
-    endpoints = {name: _endpoint(name, groups) for name in layer.named("endpoints")}
+    endpoints = {name: _endpoint(name, groups, dialects) for name in layer.named("endpoints")}
     return EngineConfig(
         **engine,
         patience=_default_patience(groups),
@@ -246,12 +261,14 @@ def _default_endpoint(endpoints: dict[str, Endpoint], written: Layer) -> str | N
     return own[0] if len(own) == 1 else None
 
 
-def _endpoint(name: str, groups: Groups) -> Endpoint:
-    fields = groups.get(("endpoints", name), {})
+def _endpoint(name: str, groups: Groups, dialects: Dialects) -> Endpoint:
+    fields = {"dialect": PRIMARY_DIALECT, **groups.get(("endpoints", name), {})}
+    options = {option: fields.pop(option) for option in dialects.options() if option in fields}
     headers = groups.get(("endpoints", name, "headers"), {})
     absent = [v for v in (*fields.values(), *headers.values()) if isinstance(v, Absent)]
     return Endpoint(
         name=name,
+        options=options,
         headers=_present(headers),
         query=groups.get(("endpoints", name, "query"), {}),
         missing_key=absent[0].why if absent else "",

@@ -15,6 +15,7 @@ from streamnursery.config.report import MisfitError, Place, described, nearest, 
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.policy import OnInterrupt, ladder
 from streamnursery.values.settings import Route
+from streamnursery.wire.dialect import EndpointOption
 
 MAX_COUNT = 10**12
 MAX_SECONDS = 1e9
@@ -169,13 +170,23 @@ def choice(*names: str) -> Kind:
     return Kind(form, read)
 
 
-def _field_name(raw: object, _: Spot) -> str:
-    if isinstance(raw, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,63}", raw):
-        return raw
-    raise MisfitError("must be the name of a request field: letters, digits and underscores")
+def dialect_option(option: EndpointOption) -> Kind:
+    """The kind of a setting that a dialect declares."""
+    if isinstance(option.default, bool):
+        return FLAG
+    form = option.expected or "text"
 
+    def read(raw: object, _: Spot) -> str:
+        if isinstance(raw, str) and re.fullmatch(option.pattern or r"[^\r\n]{0,200}", raw):
+            return raw
+        msg = (
+            f"must be {form}, not {described(raw)}"
+            if not isinstance(raw, str)
+            else f"must be {form}"
+        )
+        raise MisfitError(msg)
 
-FIELD_NAME = Kind("field name", _field_name)
+    return Kind(form, read)
 
 
 def _url(raw: object, _: Spot) -> BaseUrl:

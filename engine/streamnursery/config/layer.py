@@ -13,7 +13,7 @@ import attrs
 from streamnursery.config.credentials import kept_in
 from streamnursery.config.kinds import Kind, Spot, is_name
 from streamnursery.config.report import MisfitError, Place, Report, described, quoted, suggestion
-from streamnursery.config.schema import ANY, TREE, Key, Node
+from streamnursery.config.schema import ANY, Key, Node, Schema
 from streamnursery.values.secret import Secret
 
 SIMULATOR = "sim"
@@ -72,10 +72,10 @@ class Layer:
                 report.add(spot.origin, spot.place, problem)
 
 
-def read_document(raw: object, spot: Spot, report: Report) -> Layer:
+def read_document(raw: object, schema: Schema, spot: Spot, report: Report) -> Layer:
     """A layer from nested tables, such as a parsed TOML file; None means "not given"."""
     layer = Layer()
-    _read(raw, TREE, spot, report, layer)
+    _read(raw, schema.tree, spot, report, layer)
     return layer
 
 

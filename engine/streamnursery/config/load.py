@@ -20,9 +20,10 @@ from streamnursery.config.credentials import Absent, masked
 from streamnursery.config.kinds import Spot
 from streamnursery.config.layer import Found, Groups, Layer, read_document
 from streamnursery.config.money_kinds import price_text
+from streamnursery.config.plugins import installed, load_named
 from streamnursery.config.providers import provider_names, read_providers
 from streamnursery.config.report import Place, Report, dotted
-from streamnursery.config.schema import ANY, KEYS, NO_DEFAULT, TREE, Key
+from streamnursery.config.schema import ANY, NO_DEFAULT, Key, Schema, schema_of
 from streamnursery.config.sources import candidates, named_file, read_file, read_variables, visible
 from streamnursery.values.errors import ConfigError
 from streamnursery.values.money import Money
@@ -30,6 +31,7 @@ from streamnursery.values.origin import BaseUrl
 from streamnursery.values.prices import Price
 from streamnursery.values.secret import Secret
 from streamnursery.values.settings import EngineConfig, Route
+from streamnursery.wire.registry import Dialects
 
 
 @attrs.frozen
@@ -61,19 +63,22 @@ def load_config(
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     flags: Mapping[str, object] | None = None,
+    dialects: Dialects | None = None,
 ) -> LoadedConfig:
     """Read the configuration of a process.
 
     `path` names the file instead of STREAMNURSERY_CONFIG or the usual places. `flags` has the
     shape of the file, and None in it means "not given". `environ` and `cwd` are the process's
-    own unless given.
+    own unless given. `dialects` are those that endpoints may speak; by default the built-in and
+    the installed ones.
 
     Raises:
         ConfigError: with every problem of every source.
     """
     report = Report()
-    loaded = _load(path, {} if flags is None else flags, _root("default", environ, cwd), report)
-    del environ, flags
+    spot = _root("default", environ, cwd)
+    loaded = _load(path, {} if flags is None else flags, spot, _any(dialects), report)
+    del environ, flags, spot
     if loaded is None:
         raise ConfigError(report.problems)
     return loaded
@@ -84,6 +89,7 @@ def config_from_mapping(
     *,
     environ: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    dialects: Dialects | None = None,
 ) -> EngineConfig:
     """The configuration that nested tables describe, as a file would, and nothing else.
 
@@ -95,12 +101,19 @@ def config_from_mapping(
     """
     report = Report()
     spot = _root("mapping", environ, cwd)
-    written = read_document(mapping, spot, report)
-    loaded = _assemble(written, spot, None, report, unasked=False)
+    known = _any(dialects)
+    load_named(known, [mapping], {}, report)
+    schema = schema_of(known)
+    written = read_document(mapping, schema, spot, report)
+    loaded = _assemble(written, spot, None, schema, known, report, unasked=False)
     del mapping, environ, written, spot
     if loaded is None:
         raise ConfigError(report.problems)
     return loaded.config
+
+
+def _any(dialects: Dialects | None) -> Dialects:
+    return Dialects(finder=installed) if dialects is None else dialects
 
 
 def _root(origin: str, environ: Mapping[str, str] | None, cwd: Path | None) -> Spot:
@@ -113,16 +126,23 @@ def _root(origin: str, environ: Mapping[str, str] | None, cwd: Path | None) -> S
 
 
 def _load(
-    path: str | PathLike[str] | None, flags: Mapping[str, object], spot: Spot, report: Report
+    path: str | PathLike[str] | None,
+    flags: Mapping[str, object],
+    spot: Spot,
+    dialects: Dialects,
+    report: Report,
 ) -> LoadedConfig | None:
     file, document = _file(path, spot, report)
-    from_flags = read_document(flags, attrs.evolve(spot, origin="flag"), report)
+    load_named(dialects, [flags, document], spot.environ, report)
+    schema = schema_of(dialects)
+    from_flags = read_document(flags, schema, attrs.evolve(spot, origin="flag"), report)
     origin, folder = (f"file {file}", file.parent) if file else ("default", spot.folder)
-    from_file = read_document(document, attrs.evolve(spot, origin=origin, folder=folder), report)
+    here = attrs.evolve(spot, origin=origin, folder=folder)
+    from_file = read_document(document, schema, here, report)
     names = [*from_flags.names, *from_file.names, *provider_names()]
-    from_variables = read_variables(spot, names, report)
+    from_variables = read_variables(spot, names, schema, report)
     written = from_flags.over(from_variables).over(from_file)
-    return _assemble(written, spot, file, report, unasked=True)
+    return _assemble(written, spot, file, schema, dialects, report, unasked=True)
 
 
 def _file(
@@ -143,23 +163,30 @@ def _file(
 
 
 def _assemble(
-    written: Layer, spot: Spot, file: Path | None, report: Report, *, unasked: bool
+    written: Layer,
+    spot: Spot,
+    file: Path | None,
+    schema: Schema,
+    dialects: Dialects,
+    report: Report,
+    *,
+    unasked: bool,
 ) -> LoadedConfig | None:
     """None when there are problems."""
     provided = read_providers(
         written, attrs.evolve(spot, origin="default"), report, unasked=unasked
     )
     layer = written.over(provided)
-    check(layer, report)
+    check(layer, dialects, report)
     if report.problems:
         return None
-    return LoadedConfig(build(layer, written), tuple(_settings(layer)), file)
+    return LoadedConfig(build(layer, written, dialects), tuple(_settings(layer, schema)), file)
 
 
-def _settings(layer: Layer) -> Iterator[Setting]:
+def _settings(layer: Layer, schema: Schema) -> Iterator[Setting]:
     groups = layer.grouped()
-    for section in TREE:
-        keys = [key for key in KEYS if key.place[0] == section]
+    for section in schema.tree:
+        keys = [key for key in schema.keys if key.place[0] == section]
         for name in [None] if ANY not in keys[0].place else layer.named(section):
             for key in keys:
                 for place in _places(key, name, groups):

@@ -10,9 +10,10 @@ from collections.abc import Mapping
 import attrs
 
 from streamnursery.config.credentials import HEADER, KEY, Absent, variable
-from streamnursery.config.kinds import FIELD_NAME, URL, Spot
+from streamnursery.config.kinds import URL, Spot
 from streamnursery.config.layer import Found, Layer
 from streamnursery.config.report import Place, Report
+from streamnursery.values.settings import Endpoint
 
 
 @attrs.frozen
@@ -26,8 +27,10 @@ class ProviderPreset:
     url_variable: str = ""
     headers: tuple[tuple[str, str], ...] = ()
     """Headers and the variables that fill them."""
-    max_tokens_field: str = ""
+    options: tuple[tuple[str, bool | str], ...] = ()
     """What the provider's own server wants; another server behind `url_variable` may not."""
+    default_model: str = ""
+    """Asked by the command where no model is named."""
 
 
 PROVIDERS = (
@@ -40,7 +43,8 @@ PROVIDERS = (
             ("OpenAI-Organization", "OPENAI_ORG_ID"),
             ("OpenAI-Project", "OPENAI_PROJECT_ID"),
         ),
-        max_tokens_field="max_completion_tokens",
+        options=(("max_tokens_field", "max_completion_tokens"),),
+        default_model="gpt-4.1-mini",
     ),
     ProviderPreset("anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
     ProviderPreset(
@@ -64,6 +68,12 @@ def provider_names() -> list[Place]:
 def key_variable(name: str) -> str | None:
     """The variable that would make an endpoint of this name exist."""
     return next((provider.keys[0] for provider in PROVIDERS if provider.name == name), None)
+
+
+def default_model(endpoint: Endpoint) -> str:
+    """The model to ask at a provider's own server when none is named; "" for any other server."""
+    url = str(endpoint.url)
+    return next((preset.default_model for preset in PROVIDERS if preset.url == url), "")
 
 
 def read_providers(written: Layer, spot: Spot, report: Report, *, unasked: bool) -> Layer:
@@ -95,9 +105,8 @@ def _read_provider(provider: ProviderPreset, layer: Layer, spot: Spot, report: R
         layer.read(spot.environ[provider.url_variable].strip(), URL, here, report)
     else:
         layer.read(provider.url, URL, spot.below("url"), report)
-        if provider.max_tokens_field:
-            field = spot.below("max_tokens_field")
-            layer.read(provider.max_tokens_field, FIELD_NAME, field, report)
+        for option, value in provider.options:
+            layer.values[spot.below(option).place] = Found(value, spot.origin)
     _read_key(provider, layer, spot, report, needed=not own_url)
     for header, name in provider.headers:
         if _set(name, spot.environ):

@@ -1,6 +1,6 @@
 """Every key of a configuration. A new key is one line here and a field of its value."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TypeAlias, get_args
 
 import attrs
@@ -8,7 +8,6 @@ import attrs
 from streamnursery.config.credentials import HEADER, KEY, PROXY
 from streamnursery.config.kinds import (
     CA_FILE,
-    FIELD_NAME,
     FLAG,
     HEDGE,
     LADDER,
@@ -22,6 +21,7 @@ from streamnursery.config.kinds import (
     WEIGHT,
     Kind,
     choice,
+    dialect_option,
     number,
     seconds,
     whole,
@@ -35,6 +35,7 @@ from streamnursery.values.policy import AssistantPrefix, OnAbort, Patience, Retr
 from streamnursery.values.session import Heartbeat, Pending, Reconnect, SessionSettings, WhenFull
 from streamnursery.values.settings import Auth, Balance, Endpoint, EngineConfig
 from streamnursery.values.tenant import Tenant
+from streamnursery.wire.registry import DEFAULT, Dialects
 
 ANY = "*"
 """Stands in a path for a name that the user chooses."""
@@ -180,7 +181,7 @@ def _sessions() -> list[Key]:
 
 _UNITS = {"daily": "per day", "monthly": "per month", "soft_wait": "seconds"}
 
-KEYS: tuple[Key, ...] = (
+_KEYS: tuple[Key, ...] = (
     _engine("max_streams", whole(0), "streams"),
     _engine("max_queued", whole(0), "requests"),
     Key("engine.max_queued_per_tenant", whole(0), "requests"),
@@ -200,15 +201,12 @@ KEYS: tuple[Key, ...] = (
     Key("defaults.on_abort", choice(*get_args(OnAbort)), "", _default(EngineConfig, "on_abort")),
     Key("endpoints.*.url", URL),
     Key("endpoints.*.key", KEY),
-    _endpoint("dialect", choice("openai-chat", "openai-responses")),
-    _endpoint("auth", choice(*get_args(Auth))),
+    Key("endpoints.*.auth", choice(*get_args(Auth))),
     Key("endpoints.*.headers.*", HEADER),
     Key("endpoints.*.query.*", QUERY),
     _endpoint("ca_file", CA_FILE),
     _endpoint("proxy", PROXY),
     _endpoint("http", choice(*get_args(HttpVersion))),
-    _endpoint("max_tokens_field", FIELD_NAME),
-    _endpoint("include_usage", FLAG),
     Key("endpoints.*.heartbeat.interval", seconds("off"), "seconds", None),
     Key("endpoints.*.heartbeat.timeout", seconds(), "seconds", 5.0),
     Key("endpoints.*.heartbeat.path", SERVER_PATH, "", "/models"),
@@ -248,9 +246,33 @@ KEYS: tuple[Key, ...] = (
 Node: TypeAlias = Key | Mapping[str, "Node"]
 
 
-def _tree() -> dict[str, Node]:
+@attrs.frozen
+class Schema:
+    """Every key of a configuration whose endpoints may speak certain dialects."""
+
+    keys: tuple[Key, ...]
+    tree: Mapping[str, Node]
+
+
+def schema_of(dialects: Dialects) -> Schema:
+    """The keys that every configuration has, and those of the dialects that are loaded."""
+    options = dialects.options().values()
+    own = [
+        Key("endpoints.*.dialect", choice(*dialects.names), "", DEFAULT),
+        *(
+            Key(f"endpoints.*.{name}", dialect_option(option), "", option.default)
+            for ((_, option), *_) in options
+            for name in [option.name]
+        ),
+    ]
+    at = next(i for i, key in enumerate(_KEYS) if key.name == "endpoints.*.auth")
+    keys = (*_KEYS[:at], *own, *_KEYS[at:])
+    return Schema(keys, _tree(keys))
+
+
+def _tree(keys: Iterable[Key]) -> dict[str, Node]:
     root: dict[str, Node] = {}
-    for key in KEYS:
+    for key in keys:
         node = root
         for part in key.place[:-1]:
             below = node.setdefault(part, {})
@@ -260,7 +282,8 @@ def _tree() -> dict[str, Node]:
     return root
 
 
-TREE: Mapping[str, Node] = _tree()
+KEYS: tuple[Key, ...] = schema_of(Dialects()).keys
+"""Without dialects of other packages."""
 
 
 def variable_name(place: Place) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from streamnursery.config.kinds import Kind, Spot
 from streamnursery.config.layer import Layer
 from streamnursery.config.report import Place, Report, nearest
-from streamnursery.config.schema import ANY, KEYS, PREFIX, Key, variable_name
+from streamnursery.config.schema import ANY, PREFIX, Key, Schema, variable_name
 from streamnursery.values.secret import Secret
 
 FILE_NAME = "streamnursery.toml"
@@ -102,14 +102,14 @@ def _parse(data: bytes, origin: str, report: Report) -> dict[str, Any]:
     return {}
 
 
-def read_variables(spot: Spot, names: Iterable[Place], report: Report) -> Layer:
+def read_variables(spot: Spot, names: Iterable[Place], schema: Schema, report: Report) -> Layer:
     """What the engine's own environment variables set.
 
     Endpoints and models are set only where `names` mentions them: a name cannot be read back
     from capitals and underscores.
     """
     layer = Layer()
-    known = _variables(names)
+    known = _variables(names, schema)
     for variable, text in spot.environ.items():
         if not variable.startswith(PREFIX) or variable == FILE_VARIABLE or not text.strip():
             continue
@@ -127,11 +127,11 @@ def read_variables(spot: Spot, names: Iterable[Place], report: Report) -> Layer:
     return layer
 
 
-def _variables(names: Iterable[Place]) -> dict[str, list[tuple[Place, Key]]]:
+def _variables(names: Iterable[Place], schema: Schema) -> dict[str, list[tuple[Place, Key]]]:
     """Every variable that sets something; two settings only where two names look alike."""
     known: dict[str, list[tuple[Place, Key]]] = {}
     mentioned = sorted(set(names))
-    for key in KEYS:
+    for key in schema.keys:
         section, *rest = key.place
         if ANY not in rest:
             known.setdefault(variable_name(key.place), []).append((key.place, key))

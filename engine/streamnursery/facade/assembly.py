@@ -31,14 +31,7 @@ from streamnursery.values.errors import ConfigError
 from streamnursery.values.rates import Rates
 from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings
 from streamnursery.values.tenant import Tenant
-from streamnursery.wire.dialect import Dialect
-from streamnursery.wire.openai_chat.client import OpenAIChat
-from streamnursery.wire.openai_responses.client import OpenAIResponses
-
-DIALECTS: dict[str, Dialect] = {
-    "openai-chat": OpenAIChat(),
-    "openai-responses": OpenAIResponses(),
-}
+from streamnursery.wire.registry import Dialects
 
 
 @attrs.frozen
@@ -53,6 +46,8 @@ class Outside:
     disk: Disk
     router: RoutingPolicy | None = None
     """Chooses models instead of the default rules."""
+    dialects: Dialects = attrs.field(factory=Dialects)
+    """What its endpoints may speak."""
 
     def transport(self, config: EngineConfig, nursery: trio.Nursery) -> HttpTransport:
         """The way to the endpoints; its tasks run in `nursery`."""
@@ -75,11 +70,17 @@ class Outside:
         return SimNetwork(nursery, {SIMULATOR.url.origin.host: provider})
 
 
-def outlet_of(endpoint: Endpoint, transport: HttpTransport) -> Outlet:
-    dialect = DIALECTS.get(endpoint.dialect)
+def outlet_of(endpoint: Endpoint, dialects: Dialects, transport: HttpTransport) -> Outlet:
+    """`endpoint`, ready to send to.
+
+    Raises:
+        ConfigError: nobody speaks its dialect.
+    """
+    dialect = dialects.find(endpoint.dialect)
     if dialect is None:
-        msg = f"endpoint {endpoint.name!r}: unknown dialect {endpoint.dialect!r}; use one of " + (
-            ", ".join(map(repr, DIALECTS))
+        known = ", ".join(map(repr, dialects.names))
+        msg = (
+            f"endpoint {endpoint.name!r}: unknown dialect {endpoint.dialect!r}; use one of {known}"
         )
         raise ConfigError(msg)
     return Outlet.of(endpoint, dialect, transport)

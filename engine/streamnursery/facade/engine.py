@@ -51,6 +51,7 @@ from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import Endpoint, EngineConfig
 from streamnursery.values.statistics import EngineStatistics
 from streamnursery.values.task import TaskProfile
+from streamnursery.wire.dialect import Dialect
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -80,7 +81,8 @@ class Engine(Choosing, LimitVerbs):
         self._admission = admission_of(config)
         self._catalogue = Catalogue(config, outside.dice.random)
         self._outlets = {
-            name: outlet_of(endpoint, transport) for name, endpoint in config.endpoints.items()
+            name: outlet_of(endpoint, outside.dialects, transport)
+            for name, endpoint in config.endpoints.items()
         }
         self._observers = Observers(outside.observers, wall=outside.wall)
         self._spending = spending_of(config, outside, self._catalogue.meter, self._observers)
@@ -341,9 +343,9 @@ class Engine(Choosing, LimitVerbs):
             return
         transport = HttpTransport(self._nursery, self._outside.simulator(self._nursery))
         self._transports.append(transport)
-        self._outlets[SIMULATOR_ENDPOINT] = outlet_of(SIMULATOR, transport)
+        self._outlets[SIMULATOR_ENDPOINT] = outlet_of(SIMULATOR, self._outside.dialects, transport)
 
-    def _connector_of(self, name: str) -> tuple[Endpoint, Connector]:
+    def _connector_of(self, name: str) -> tuple[Endpoint, Dialect, Connector]:
         if name == SIMULATOR_ENDPOINT:
             self._have_simulator()
         outlet = self._outlets.get(name)
@@ -352,7 +354,7 @@ class Engine(Choosing, LimitVerbs):
             msg = f"no endpoint is called {name!r:.80}; there are: {names}, and the simulated 'sim'"
             raise ConfigError(msg)
         assert isinstance(outlet.transport, HttpTransport)
-        return outlet.endpoint, outlet.transport.connector
+        return outlet.endpoint, outlet.dialect, outlet.transport.connector
 
     def _close(self, bug: BaseException | None = None) -> None:
         self._admission.close("the engine was closed", bug, waiting_too=True)

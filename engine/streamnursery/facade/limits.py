@@ -10,7 +10,7 @@ import trio
 
 from streamnursery.config import config_from_mapping, load_config
 from streamnursery.core.limits.bucket import BURST
-from streamnursery.facade.assembly import apply_limits, outlet_of
+from streamnursery.facade.assembly import Outside, apply_limits, outlet_of
 from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.scheduler.run.calls import Calls
 from streamnursery.scheduler.run.catalogue import Catalogue
@@ -28,6 +28,7 @@ from streamnursery.values.rates import Rates
 from streamnursery.values.request import ChatRequest, make_request
 from streamnursery.values.settings import EngineConfig
 from streamnursery.values.snapshot import EngineSnapshot
+from streamnursery.wire.registry import Dialects
 
 ConfigSource = EngineConfig | Mapping[str, Any] | str | PathLike[str] | None
 
@@ -65,6 +66,7 @@ class LimitVerbs:
     _dispatcher: Dispatcher
     _hears_loads = False
     _observers: Observers
+    _outside: Outside
     _opened_at: float
     _outlets: dict[str, Outlet]
     _supervisor: Supervisor
@@ -159,9 +161,9 @@ class LimitVerbs:
         Raises:
             ConfigError: with every mistake at once; nothing has been changed then.
         """
-        new = settings_of(config)
+        new = settings_of(config, self._outside.dialects)
         outlets = {
-            name: outlet_of(endpoint, self._transports[0])
+            name: outlet_of(endpoint, self._outside.dialects, self._transports[0])
             for name, endpoint in new.endpoints.items()
             if endpoint != self._config.endpoints.get(name)
         }
@@ -176,13 +178,13 @@ class LimitVerbs:
         return report
 
 
-def settings_of(config: ConfigSource) -> EngineConfig:
+def settings_of(config: ConfigSource, dialects: Dialects) -> EngineConfig:
     """What `open_engine` and `reload` take, as a value."""
     if isinstance(config, EngineConfig):
         return config
     if isinstance(config, Mapping):
-        return config_from_mapping(config)
-    return load_config(config).config
+        return config_from_mapping(config, dialects=dialects)
+    return load_config(config, dialects=dialects).config
 
 
 def _difference(old: EngineConfig, new: EngineConfig) -> Reload:

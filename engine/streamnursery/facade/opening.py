@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
+from streamnursery.config.plugins import installed
 from streamnursery.core.routing.router import RoutingPolicy
 from streamnursery.facade.assembly import Outside
 from streamnursery.facade.engine import Engine
@@ -19,6 +20,8 @@ from streamnursery.storage.disk import Disk, RealDisk
 from streamnursery.transport.network import Network, TrioNetwork
 from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.errors import RequestError, StorageError
+from streamnursery.wire.dialect import Dialect
+from streamnursery.wire.registry import Dialects
 
 
 @asynccontextmanager
@@ -31,6 +34,7 @@ async def open_engine(
     observers: Sequence[Observer] = (),
     disk: Disk | None = None,
     router: RoutingPolicy | None = None,
+    dialects: Sequence[Dialect] = (),
 ) -> AsyncIterator[Engine]:
     """An engine for the length of the block: `async with open_engine() as eng:`.
 
@@ -42,7 +46,8 @@ async def open_engine(
     `budgets.ledger` lies) replace the real ones.
     `observers` are called with every lifecycle record, `log_observer()` for one; they must not
     block, and one that raises is not called again. `router` chooses the model of a `TaskProfile`
-    instead of the default rules.
+    instead of the default rules. `dialects` are wire languages beside the built-in ones
+    (docs/dialects.md).
 
     Raises:
         ConfigError: with every mistake at once.
@@ -50,7 +55,8 @@ async def open_engine(
         StorageError: the ledger cannot be used; on leaving: it could not be written to its end.
     """
     _require_trio()
-    settings = settings_of(config)
+    languages = Dialects(dialects, installed)
+    settings = settings_of(config, languages)
     for endpoint in settings.endpoints.values():
         if endpoint.insecure:
             msg = f"endpoint {endpoint.name!r} is insecure: its certificate is not checked"
@@ -62,6 +68,7 @@ async def open_engine(
         tuple(observers),
         disk or RealDisk(),
         router,
+        languages,
     )
     ledgers: list[LedgerStore] = []
     try:

@@ -23,7 +23,7 @@ from streamnursery.values.errors import (
     OverloadedError,
     RequestError,
 )
-from streamnursery.wire.openai_responses.session import Envelope
+from streamnursery.wire.dialect import Envelope
 
 if TYPE_CHECKING:
     from streamnursery.sessions.link import SessionLink
@@ -72,7 +72,7 @@ class Turn:
 
     def take(self, data: bytes, envelope: Envelope, *, last: bool) -> bool:
         """An event of this answer; False: it found no room, and the answer has failed."""
-        self.name = self.name or envelope.response_id
+        self.name = self.name or envelope.answer
         if last:
             self.finished = True
             self.over.set()
@@ -223,16 +223,16 @@ class TurnLanes:
 
     def find(self, link: "SessionLink", envelope: Envelope) -> Turn | None:
         """Whose event it is; None: nobody's here."""
-        if envelope.stream_id is not None:
-            turn = self._turns.get(envelope.stream_id)
+        if envelope.lane is not None:
+            turn = self._turns.get(envelope.lane)
         elif envelope.of_answer and len(self._turns) == 1:
             turn = next(iter(self._turns.values()))
         else:
             turn = None
         if turn is None or turn.link is not link:
             return None
-        if self.lanes_known is None and envelope.type != "error":
-            self.lanes_known = envelope.stream_id is not None
+        if self.lanes_known is None and not envelope.is_error:
+            self.lanes_known = envelope.lane is not None
             self.look()
         return turn
 

@@ -13,8 +13,8 @@ import trio
 from streamnursery.core.sessions.outbox import Outbox, OutboxMessage
 from streamnursery.values.errors import OverloadedError, RequestError
 from streamnursery.values.session import Pending, SendOutcome
+from streamnursery.wire.dialect import SessionDialect
 from streamnursery.wire.json_body import encode_body
-from streamnursery.wire.openai_responses.session import repeatable
 
 
 class Receipt:
@@ -45,7 +45,7 @@ class Receipt:
         return self._entry.outcome
 
 
-def make_entry(message: object, idempotent: bool | None) -> OutboxMessage:
+def make_entry(message: object, idempotent: bool | None, dialect: SessionDialect) -> OutboxMessage:
     """`message` in its form on the wire.
 
     Raises:
@@ -60,7 +60,7 @@ def make_entry(message: object, idempotent: bool | None) -> OutboxMessage:
     data = encode_body(fields)
     if isinstance(data, str):
         raise RequestError(data)
-    return OutboxMessage(data, repeatable(fields) if idempotent is None else idempotent)
+    return OutboxMessage(data, dialect.repeatable(fields) if idempotent is None else idempotent)
 
 
 class Messages:

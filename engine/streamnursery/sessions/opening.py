@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from typing import Any
 from urllib.parse import quote, urlencode
 
@@ -14,6 +15,7 @@ from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.scheduler.run.calls import call_deadline
 from streamnursery.scheduler.run.catalogue import SIMULATED, SIMULATOR_ENDPOINT, Catalogue
 from streamnursery.scheduler.run.dispatcher import Dispatcher
+from streamnursery.sessions.core import SessionCore
 from streamnursery.sessions.link import Destination, LinkDeps
 from streamnursery.sessions.session import Session
 from streamnursery.sessions.turns import TurnAdmission, TurnTransport
@@ -29,7 +31,7 @@ from streamnursery.values.policy import Priority
 from streamnursery.values.request import ChatRequest, make_request
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import Endpoint, EngineConfig, Route
-from streamnursery.wire.openai_responses.session import OpenAIResponsesLane
+from streamnursery.wire.dialect import Dialect, SessionDialect
 
 Hook = Callable[[Session], Awaitable[object]]
 
@@ -45,17 +47,17 @@ class Sessions:
     supervisor: Supervisor
     dispatcher: Dispatcher
     recorder: Recorder
-    connector: Callable[[str], tuple[Endpoint, Connector]]
-    """An endpoint by its name, and what connects to it; raises `ConfigError`."""
+    connector: Callable[[str], tuple[Endpoint, Dialect, Connector]]
+    """An endpoint by its name, its language, and what connects to it; raises `ConfigError`."""
     wall: Callable[[], float]
     dice: Callable[[], float]
-    live: dict[Session, None] = attrs.field(factory=dict, init=False)
+    live: dict[SessionCore, None] = attrs.field(factory=dict, init=False)
     _opened: int = attrs.field(default=0, init=False)
 
     @property
     def connections(self) -> int:
         """Sockets of all sessions."""
-        return sum(session.connections for session in self.live)
+        return sum(core.connections for core in self.live)
 
     @asynccontextmanager
     async def open(
@@ -69,52 +71,60 @@ class Sessions:
         """A session for the length of the block; its tasks live in the engine's nursery."""
         require_websockets()
         self.admission.check_open()
-        found, connector = self.connector(endpoint)
+        found, dialect, connector = self.connector(endpoint)
+        language = dialect.session
+        if language is None:
+            msg = (
+                f"endpoint {endpoint!r} speaks {dialect.name}, which has no sessions; "
+                "name an endpoint whose dialect has them"
+            )
+            raise ConfigError(msg)
         self._opened += 1
-        opener = _Opener(self, found)
-        session = Session(
+        core = SessionCore(
             number=self._opened,
-            destination=_destination(found, path),
+            dialect=language,
+            destination=_destination(found, language, path),
             settings=settings or self.config.sessions,
             means=LinkDeps(connector, self.wall, self.dice),
             recorder=self.recorder,
-            open_stream=opener.stream,
-            hook=heartbeat,
         )
-        self.live[session] = None
-        self.nursery.start_soon(self._run, session, name=f"session {session.number}")
+        session = Session(core, _Opener(self, core, found).stream)
+        if heartbeat is not None:
+            core.hook = partial(heartbeat, session)
+        self.live[core] = None
+        self.nursery.start_soon(self._run, core, name=f"session {core.number}")
         in_order = False
         try:
             yield session
             in_order = True
         finally:
             with trio.CancelScope(shield=True):
-                await session.close(in_order=in_order)
+                await core.close(in_order=in_order)
 
-    async def _run(self, session: Session) -> None:
+    async def _run(self, core: SessionCore) -> None:
         try:
-            await session.run()
+            await core.run()
         finally:
-            del self.live[session]
+            del self.live[core]
 
     def close(self) -> None:
         """End all at once."""
-        for session in list(self.live):
-            session.mark_closed()
+        for core in list(self.live):
+            core.mark_closed()
 
 
 class _Opener:
     """Opens the answers of one session: the engine's own way of making a stream, over lanes."""
 
-    def __init__(self, sessions: Sessions, endpoint: Endpoint) -> None:
+    def __init__(self, sessions: Sessions, core: SessionCore, endpoint: Endpoint) -> None:
         self._sessions = sessions
+        self._core = core
         self._endpoint = endpoint
         self._routes = Routes(sessions.supervisor.dice)
         """Breakers and pauses of this session's own: its connection is nobody else's."""
 
     def stream(
         self,
-        session: Session,
         model: str | ChatRequest,
         prompt: object,
         *,
@@ -130,8 +140,7 @@ class _Opener:
         sessions, config = self._sessions, self._sessions.config
         request = make_request(model, prompt, **fields)
         if previous_response_id is not None:
-            extra = {**request.extra, "previous_response_id": previous_response_id}
-            request = attrs.evolve(request, extra=extra)
+            request = self._core.dialect.after(request, previous_response_id)
         if priority is None:
             priority = Priority.INTERACTIVE if request.priority is None else request.priority
         sessions.admission.check_open()
@@ -141,15 +150,15 @@ class _Opener:
             deadline=call_deadline(deadline, timeout),
             buffer_events=_bound("buffer_events", buffer_events, config.buffer_events),
             buffer_bytes=_bound("buffer_bytes", buffer_bytes, config.buffer_bytes),
-            supervisor=self._supervisor(session, lane),
-            buffers=session.buffers,
+            supervisor=self._supervisor(lane),
+            buffers=self._core.buffers,
         )
 
-    def _supervisor(self, session: Session, lane: str | None) -> Supervisor:
+    def _supervisor(self, lane: str | None) -> Supervisor:
         engine = self._sessions.supervisor
-        admission = TurnAdmission(engine.admission, session.lanes, lane)
-        transport = TurnTransport(session, admission)
-        outlet = Outlet.of(self._endpoint, OpenAIResponsesLane(), transport)
+        admission = TurnAdmission(engine.admission, self._core.lanes, lane)
+        transport = TurnTransport(self._core, admission)
+        outlet = Outlet.of(self._endpoint, self._core.dialect.answers, transport)
         supervisor = attrs.evolve(
             engine, admission=admission, outlets={self._endpoint.name: outlet}
         )
@@ -180,12 +189,12 @@ class _Opener:
         return Route(self._endpoint.name, model)
 
 
-def _destination(endpoint: Endpoint, path: str | None) -> Destination:
+def _destination(endpoint: Endpoint, dialect: SessionDialect, path: str | None) -> Destination:
     if endpoint.missing_key:
         msg = f"no key for endpoint {endpoint.name!r}: {endpoint.missing_key}"
         raise ConfigError(msg)
     if path is None:
-        path = f"{endpoint.url.path}/responses"
+        path = endpoint.url.path + dialect.path(endpoint)
     if not isinstance(path, str) or not path.startswith("/"):
         raise RequestError('path is the whole path on the server, such as "/v1/responses"')
     path, _, query = path.partition("?")
@@ -196,7 +205,7 @@ def _destination(endpoint: Endpoint, path: str | None) -> Destination:
         endpoint.name,
         attrs.evolve(endpoint.peer, http="1.1"),
         target,
-        identity_headers(endpoint),
+        identity_headers(endpoint, dialect.answers),
     )
 
 

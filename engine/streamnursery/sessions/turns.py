@@ -2,7 +2,7 @@
 
 Rule 1: the permit for the session's lane comes first, the engine's slots second, and both go back
         together: nobody holds a slot that others need while it waits for a lane of its own.
-Rule 2: leaving an answer before its end sends `response.cancel` for it, and for no other.
+Rule 2: leaving an answer before its end sends the dialect's cancel for it, and for no other.
 """
 
 from collections import deque
@@ -11,7 +11,6 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import attrs
-import msgspec
 
 from streamnursery.sessions.lanes import Permit, Turn, TurnLanes
 from streamnursery.supervisor.ports import Admission, AttemptLease
@@ -23,7 +22,7 @@ from streamnursery.values.rates import RateNews
 from streamnursery.values.usage import Usage
 
 if TYPE_CHECKING:
-    from streamnursery.sessions.session import Session
+    from streamnursery.sessions.core import SessionCore
 
 
 @attrs.define(eq=False)
@@ -92,7 +91,7 @@ class TurnAdmission:
 class TurnTransport:
     """Begins answers; the supervisor's `Transport` for one request."""
 
-    def __init__(self, session: "Session", admission: TurnAdmission) -> None:
+    def __init__(self, session: "SessionCore", admission: TurnAdmission) -> None:
         self._session = session
         self._admission = admission
 
@@ -108,8 +107,7 @@ class TurnTransport:
         progress.enter(Phase.CONNECTED)
         turn = self._session.lanes.begin(permit, link)
         progress.enter(Phase.SENDING)
-        lane = msgspec.json.encode(permit.lane)
-        link.post((b'{"stream_id":%b,' % lane + request.body[1:]).decode())
+        link.post(self._session.dialect.on_lane(request.body, permit.lane))
         try:
             await turn.begun.wait()
         except BaseException:
@@ -123,7 +121,7 @@ class TurnTransport:
 class TurnResponse:
     """An answer that has begun; the supervisor's `HttpResponse`."""
 
-    def __init__(self, session: "Session", turn: Turn) -> None:
+    def __init__(self, session: "SessionCore", turn: Turn) -> None:
         self._session = session
         self._turn = turn
 

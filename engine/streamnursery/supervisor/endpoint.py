@@ -47,7 +47,7 @@ class Outlet:
             endpoint,
             dialect,
             transport,
-            headers=_headers(endpoint),
+            headers=_headers(endpoint, dialect),
             peer=endpoint.peer,
             query=f"?{urlencode(endpoint.query)}" if endpoint.query else "",
         )
@@ -60,7 +60,7 @@ class Outlet:
         Raises:
             RequestError: the request cannot be encoded.
         """
-        path = _quoted(self.endpoint.url.path + self.dialect.path(request))
+        path = _quoted(self.endpoint.url.path + self.dialect.path(request, model))
         return HttpRequest(
             peer=self._peer,
             method="POST",
@@ -77,7 +77,7 @@ class Outlet:
             peer=self._peer,
             method="GET",
             target=path + self._query,
-            headers=identity_headers(self.endpoint),
+            headers=identity_headers(self.endpoint, self.dialect),
         )
 
     def resumption(self, asked: Resumption, extra: tuple[Header, ...] = ()) -> HttpRequest:
@@ -98,16 +98,17 @@ def _quoted(path: str) -> str:
     return quote(path, safe=_SAFE)
 
 
-def _headers(endpoint: Endpoint) -> tuple[Header, ...]:
-    own = (("accept", "text/event-stream"), ("content-type", "application/json"))
-    return tuple({**dict(own), **dict(identity_headers(endpoint))}.items())
+def _headers(endpoint: Endpoint, dialect: Dialect) -> tuple[Header, ...]:
+    own = dict(dialect.headers(endpoint))
+    return tuple({**own, **dict(identity_headers(endpoint, dialect))}.items())
 
 
-def identity_headers(endpoint: Endpoint) -> tuple[Header, ...]:
+def identity_headers(endpoint: Endpoint, dialect: Dialect) -> tuple[Header, ...]:
     """Who asks, with which key, and what the configuration adds; for any kind of request."""
     headers: dict[str, str | Secret] = {"user-agent": f"streamnursery/{__version__}"}
-    if endpoint.key is not None and endpoint.auth != "none":
-        name, prefix = _AUTH_HEADERS[endpoint.auth]
+    auth = endpoint.auth or dialect.auth
+    if endpoint.key is not None and auth != "none":
+        name, prefix = _AUTH_HEADERS[auth]
         headers[name] = Secret(prefix + endpoint.key.reveal())
     headers.update({name.lower(): value for name, value in endpoint.headers.items()})
     return tuple(headers.items())

@@ -69,16 +69,17 @@ class Endpoint:
     missing_key: str = ""
     """Why a credential that was asked for is absent; a request to this endpoint is refused with
     it. Empty when nothing is missing, also where no key was asked for."""
-    dialect: str = "openai-chat"
-    auth: Auth = "bearer"
+    dialect: str = ""
+    """The wire language; empty: the registry's default."""
+    auth: Auth | None = None
+    """How the key is sent; None: as the dialect does."""
     headers: Mapping[str, str | Secret] = attrs.field(factory=dict, repr=False)
     query: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     ca_file: str = ""
     proxy: str = attrs.field(default="", repr=False)
     http: HttpVersion = "auto"
-    max_tokens_field: str = "max_tokens"
-    include_usage: bool = True
-    """Ask for usage with `stream_options`; off for servers that refuse the field."""
+    options: Mapping[str, bool | str] = attrs.field(factory=dict)
+    """Settings that its dialect reads, by name."""
     heartbeat: EndpointHeartbeat = attrs.field(factory=EndpointHeartbeat)
     insecure: bool = False
     """Talk TLS without checking the certificate; warns when the engine opens."""

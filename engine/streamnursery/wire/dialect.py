@@ -1,16 +1,43 @@
-"""What a provider's wire language must say."""
+"""The interface of a provider's wire language: what a request looks like, what an answer means.
+
+A dialect is stateless and shared by all attempts of all engines. Everything here is public: a
+package adds a dialect with `open_engine(dialects=[...])` or with an entry point in the group
+`streamnursery.dialects` (docs/dialects.md). It must not read clocks, roll dice or do I/O.
+"""
 
 from collections.abc import Mapping
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import attrs
 
 from streamnursery.values.errors import EngineError
-from streamnursery.values.events import StreamEvent
+from streamnursery.values.events import Failed, StreamEvent
 from streamnursery.values.http import Header, HttpHead
 from streamnursery.values.policy import AssistantPrefix
 from streamnursery.values.request import ChatRequest
-from streamnursery.values.settings import Endpoint
+from streamnursery.values.settings import Auth, Endpoint
+
+API = 1
+"""The version of `Dialect`. A change that breaks dialects made for it raises it."""
+
+
+@attrs.frozen
+class EndpointOption:
+    """A setting of `[endpoints.NAME]` that a dialect reads. The default gives its type."""
+
+    name: str
+    """Lower case letters, digits and underscores; none of the endpoint's other keys."""
+    default: bool | str
+    about: str
+    """One sentence for the reference of the configuration."""
+    pattern: str = ""
+    """A regular expression that a text must match as a whole; empty: any text."""
+    expected: str = ""
+    """What such a text is, for the message about one that does not match."""
+
+    def of(self, endpoint: Endpoint) -> Any:
+        """What `endpoint` says, or the default."""
+        return endpoint.options.get(self.name, self.default)
 
 
 @attrs.frozen
@@ -76,10 +103,33 @@ class StreamDecoder(Protocol):
 class Dialect(Protocol):
     """One provider language. Stateless; shared by all attempts."""
 
-    name: str
+    @property
+    def api(self) -> int:
+        """The version of this interface that it was made for: `API`."""
 
-    def path(self, request: ChatRequest, /) -> str:
-        """Path below the endpoint's base URL, with a leading slash."""
+    @property
+    def name(self) -> str:
+        """What `dialect` of an endpoint calls it."""
+
+    @property
+    def auth(self) -> Auth:
+        """How an endpoint that states no `auth` sends its key."""
+
+    @property
+    def options(self) -> tuple[EndpointOption, ...]:
+        """What `Endpoint.options` may hold."""
+
+    @property
+    def session(self) -> "SessionDialect | None":
+        """The same language on a WebSocket that is kept; None where there is none."""
+
+    def path(self, request: ChatRequest, model: str, /) -> str:
+        """Path below the endpoint's base URL, with a leading slash. `model` is the name on the
+        wire; the path is percent-encoded by the caller."""
+
+    def headers(self, endpoint: Endpoint, /) -> tuple[Header, ...]:
+        """Headers of every request with a body, in lower case, without the key: what is accepted,
+        the type of the body, versions. The endpoint's own `headers` replace them."""
 
     def encode(self, request: ChatRequest, endpoint: Endpoint, model: str) -> bytes:
         """The request body; `model` is the name on the wire.
@@ -89,7 +139,8 @@ class Dialect(Protocol):
         """
 
     def check_head(self, head: HttpHead) -> bool:
-        """Whether a 2xx answer may hold an event stream, going by status and Content-Type."""
+        """Whether a 2xx answer may hold a stream that the decoder reads, going by status and
+        Content-Type. The framing inside is the decoder's: SSE, JSON lines, AWS event stream."""
 
     def decoder(self, request: ChatRequest, /) -> StreamDecoder: ...
 
@@ -114,3 +165,59 @@ class ResumableDialect(Protocol):
     def resumed(self, request: ChatRequest, broken: StreamDecoder) -> StreamDecoder:
         """The decoder for that rest: `broken`, which has read up to the cursor, or a new one that
         knows what stands only at the beginning of a stream. May be asked for more than once."""
+
+
+# The same language on a WebSocket that is kept. ------------------------------------------------
+
+
+@attrs.frozen
+class Envelope:
+    """What a message says of its way. Made once per message."""
+
+    lane: str | None
+    """The lane whose answer it belongs to, where the server names it."""
+    answer: str | None
+    """The server's name for that answer."""
+    of_answer: bool
+    """It belongs to an answer, not to the session."""
+    ends_answer: bool
+    """Its answer is over."""
+    is_error: bool
+    worn_out: bool = False
+    """The server has announced that this connection has reached its limit."""
+
+
+class DialogueDecoder(Protocol):
+    """Turns the events of a whole dialogue into stream events, one answer after the other."""
+
+    def feed(self, event: Mapping[str, Any], /) -> list[StreamEvent | Failed]:
+        """What one event says. Each answer ends with `Finished` or `Failed`."""
+
+
+class SessionDialect(Protocol):
+    """What `Session` needs of a provider language."""
+
+    @property
+    def answers(self) -> Dialect:
+        """Encodes the message that asks for an answer, decodes the messages of that answer."""
+
+    def path(self, endpoint: Endpoint, /) -> str:
+        """Path of the WebSocket below the endpoint's base URL."""
+
+    def envelope(self, data: bytes, /) -> Envelope | None:
+        """None: not a message of this language."""
+
+    def on_lane(self, message: bytes, lane: str, /) -> str:
+        """The message that asks for an answer, as `answers` encoded it, sent on `lane`."""
+
+    def cancel(self, lane: str | None, /) -> str:
+        """The message that ends an answer; `lane` where the server knows lanes."""
+
+    def repeatable(self, message: Mapping[str, Any], /) -> bool:
+        """Whether a client's message may be sent twice without harm."""
+
+    def after(self, request: ChatRequest, answer: str, /) -> ChatRequest:
+        """`request`, continuing the answer that the server names so."""
+
+    def dialogue(self) -> DialogueDecoder:
+        """A decoder for events that were not asked for with `Session.stream`."""

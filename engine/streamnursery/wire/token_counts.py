@@ -68,11 +68,11 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
 def _rule(usage: Usage, raw: Mapping[str, Any]) -> UsageRule:
     prompt, made, thought = usage.input_tokens, usage.output_tokens, usage.reasoning_tokens
     if "prompt_tokens" not in raw and "cache_read_input_tokens" in raw:
-        return "anthropic"
+        return "cached-apart"
     return (
-        "gemini"
+        "reasoning-apart"
         if made is not None and thought and _apart(prompt, made, thought, raw)
-        else "openai"
+        else "inclusive"
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from streamnursery.cli.exits import Exit
-from streamnursery.cli.which_model import OPENAI_MODEL, chosen_models
+from streamnursery.cli.which_model import chosen_models
 from streamnursery.config import LoadedConfig, load_config
 from tests.support.cli import Command
 
@@ -19,7 +19,7 @@ def test_an_openai_key_alone_asks_a_model_of_openai_s(
 ) -> None:
     del command
     monkeypatch.setenv("OPENAI_API_KEY", "sk-not-a-key")
-    assert chosen_models(None, load_config()) == [OPENAI_MODEL]
+    assert chosen_models(None, load_config()) == ["gpt-4.1-mini"]
 
 
 def test_the_first_configured_model_is_the_default(command: Command) -> None:

@@ -8,6 +8,7 @@ import pytest
 from streamnursery.config import LoadedConfig, config_from_mapping, load_config
 from streamnursery.values.errors import ConfigError
 from streamnursery.values.secret import Secret
+from streamnursery.wire.openai_chat.client import MAX_TOKENS_FIELD
 
 
 def load(flags: Mapping[str, object] | None = None, /, **environ: str) -> LoadedConfig:
@@ -34,7 +35,7 @@ def test_a_providers_key_makes_its_endpoint(variable: str, name: str, url: str) 
     assert list(loaded.config.endpoints) == [name]
     endpoint = loaded.config.endpoints[name]
     assert (str(endpoint.url), endpoint.key) == (url, Secret("canary"))
-    assert (endpoint.dialect, endpoint.auth) == ("openai-chat", "bearer")
+    assert (endpoint.dialect, endpoint.auth) == ("openai-chat", None)
     assert origin(loaded, f"endpoints.{name}.key") == ("***", f"env {variable}")
     assert loaded.config.default_endpoint == ("openai" if name == "openai" else None)
 
@@ -66,7 +67,7 @@ def test_only_openais_own_server_is_asked_for_max_completion_tokens(
     base_url: str, field: str
 ) -> None:
     config = load(OPENAI_API_KEY="k", OPENAI_BASE_URL=base_url).config
-    assert config.endpoints["openai"].max_tokens_field == field
+    assert MAX_TOKENS_FIELD.of(config.endpoints["openai"]) == field
 
 
 def test_the_more_particular_of_two_keys_counts() -> None:
@@ -110,7 +111,7 @@ def test_a_mentioned_provider_keeps_its_url_and_key() -> None:
     flags: dict[str, object] = {"endpoints": {"openai": {"max_tokens_field": "max_tokens"}}}
     endpoint = load(flags, OPENAI_API_KEY="canary").config.endpoints["openai"]
     assert (str(endpoint.url), endpoint.key) == ("https://api.openai.com/v1", Secret("canary"))
-    assert endpoint.max_tokens_field == "max_tokens"
+    assert MAX_TOKENS_FIELD.of(endpoint) == "max_tokens"
 
 
 def test_a_mentioned_provider_without_its_key_says_what_is_missing() -> None:

@@ -56,10 +56,10 @@ def test_parts_larger_than_their_whole_are_cut_to_it() -> None:
 @pytest.mark.parametrize(
     ("rule", "counts", "whole"),
     [
-        ("openai", Usage(100, 50, 40, 10, 30), (100, 50)),
-        ("anthropic", Usage(10, 50, 1000, 5000), (6010, 50)),
-        ("gemini", Usage(100, 100, 40, None, 300), (100, 400)),
-        ("gemini", Usage(None, None, None, None, 300), (None, None)),
+        ("inclusive", Usage(100, 50, 40, 10, 30), (100, 50)),
+        ("cached-apart", Usage(10, 50, 1000, 5000), (6010, 50)),
+        ("reasoning-apart", Usage(100, 100, 40, None, 300), (100, 400)),
+        ("reasoning-apart", Usage(None, None, None, None, 300), (None, None)),
     ],
 )
 def test_every_providers_counts_become_whole(

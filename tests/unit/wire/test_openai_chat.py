@@ -55,9 +55,11 @@ def test_every_field_is_sent_under_its_name() -> None:
 
 
 def test_the_endpoint_names_the_token_limit_and_may_do_without_usage() -> None:
-    endpoint = Endpoint(
-        "main", MAIN.url, max_tokens_field="max_completion_tokens", include_usage=False
-    )
+    options: dict[str, bool | str] = {
+        "max_tokens_field": "max_completion_tokens",
+        "include_usage": False,
+    }
+    endpoint = Endpoint("main", MAIN.url, options=options)
     body = sent(ChatRequest("m", MESSAGES, max_tokens=5), endpoint)
     assert body["max_completion_tokens"] == 5
     assert "max_tokens" not in body
@@ -108,7 +110,7 @@ def test_t6_a_request_error_shows_neither_prompt_nor_key_in_any_frame() -> None:
 
 
 def test_the_path_is_below_the_base_url() -> None:
-    assert DIALECT.path(ChatRequest("m", MESSAGES)) == "/chat/completions"
+    assert DIALECT.path(ChatRequest("m", MESSAGES), "m") == "/chat/completions"
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ def test_a_bare_request_sends_what_a_stream_needs_and_no_more() -> None:
         "input": MESSAGES,
         "stream": True,
     }
-    assert DIALECT.path(ChatRequest("m", MESSAGES)) == "/responses"
+    assert DIALECT.path(ChatRequest("m", MESSAGES), "m") == "/responses"
 
 
 def test_fields_are_sent_under_the_names_of_this_api() -> None:
@@ -81,7 +81,7 @@ def test_fields_are_sent_under_the_names_of_this_api() -> None:
 def test_a_token_limit_of_another_api_is_not_sent_and_an_own_name_is(
     field: str, wanted: str
 ) -> None:
-    endpoint = Endpoint("main", MAIN.url, max_tokens_field=field)
+    endpoint = Endpoint("main", MAIN.url, options={"max_tokens_field": field})
     assert sent(ChatRequest("m", MESSAGES, max_tokens=5), endpoint)[wanted] == 5
 
 

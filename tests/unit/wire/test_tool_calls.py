@@ -3,8 +3,9 @@
 import pytest
 
 from streamnursery.values.events import ToolCallDelta
-from streamnursery.wire.openai_chat.chunk import MAX_TOOL_CALLS, Function, ToolPiece
+from streamnursery.wire.openai_chat.chunk import Function, ToolPiece
 from streamnursery.wire.openai_chat.tool_calls import ToolCalls
+from streamnursery.wire.sse_stream import MAX_TOOL_CALLS
 
 
 def piece(

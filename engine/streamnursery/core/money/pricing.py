@@ -16,7 +16,8 @@ import attrs
 from streamnursery.values.prices import TOKENS_PER_RATE, Price, TokenRates
 from streamnursery.values.usage import Usage
 
-UsageRule = Literal["openai", "anthropic", "gemini"]
+UsageRule = Literal["inclusive", "cached-apart", "reasoning-apart"]
+"""As OpenAI, as Anthropic and as Gemini count."""
 
 
 @attrs.frozen
@@ -27,9 +28,9 @@ class _Inclusion:
 
 
 _RULES: Mapping[UsageRule, _Inclusion] = {
-    "openai": _Inclusion(True, True, True),
-    "anthropic": _Inclusion(False, False, True),
-    "gemini": _Inclusion(True, True, False),
+    "inclusive": _Inclusion(True, True, True),
+    "cached-apart": _Inclusion(False, False, True),
+    "reasoning-apart": _Inclusion(True, True, False),
 }
 
 

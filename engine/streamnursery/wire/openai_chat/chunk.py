@@ -13,11 +13,10 @@ from typing import Annotated, Any, Literal, TypeAlias
 import msgspec
 
 from streamnursery.wire.json_text import clean, parse
+from streamnursery.wire.sse_stream import MAX_TOOL_CALLS
 
 MAX_CHOICES = 1024
 """The API's own bound of `n` is 128."""
-MAX_TOOL_CALLS = 4096
-"""Per choice."""
 
 _ChoiceIndex: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=MAX_CHOICES)]
 _ToolIndex: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=MAX_TOOL_CALLS)]

@@ -6,17 +6,20 @@ from typing import TYPE_CHECKING
 
 from streamnursery.values.errors import RequestError
 from streamnursery.wire.continuation import with_prefix
+from streamnursery.wire.dialect import API, EndpointOption
 from streamnursery.wire.error_answers import error_from_answer
 from streamnursery.wire.json_body import encode_body
 from streamnursery.wire.openai_chat.chunk import MAX_CHOICES
 from streamnursery.wire.openai_chat.stream import OpenAIChatStream
+from streamnursery.wire.openai_responses.session import OpenAIResponsesSession
+from streamnursery.wire.sse_stream import SSE_HEADERS, may_stream
 
 if TYPE_CHECKING:
     from streamnursery.values.errors import EngineError
-    from streamnursery.values.http import HttpHead
+    from streamnursery.values.http import Header, HttpHead
     from streamnursery.values.policy import AssistantPrefix
     from streamnursery.values.request import ChatRequest
-    from streamnursery.values.settings import Endpoint
+    from streamnursery.values.settings import Auth, Endpoint
 
 _FIELDS = (
     "temperature",
@@ -33,21 +36,37 @@ _FIELDS = (
 )
 """Fields of a request that keep their name on the wire."""
 
-_STREAM_STATUSES = frozenset({200, 201, 203})
-"""201 is what some frameworks answer to any POST, 203 what a changing proxy makes of 200."""
-_STREAM_TYPES = frozenset({"", "text/event-stream", "text/plain", "application/octet-stream"})
-"""Types that may hold an event stream; the empty one is no Content-Type at all, which means
-octet-stream (RFC 9110 8.3). The decoder finds out whether they do."""
+MAX_TOKENS_FIELD = EndpointOption(
+    "max_tokens_field",
+    "max_tokens",
+    "The field of a request body that bounds the answer; `max_completion_tokens` for OpenAI's "
+    "reasoning models.",
+    pattern=r"[A-Za-z_][A-Za-z0-9_]{0,63}",
+    expected="the name of a request field",
+)
+INCLUDE_USAGE = EndpointOption(
+    "include_usage",
+    True,
+    "Ask for usage with `stream_options`; false for servers that refuse the field.",
+)
 
 
 class OpenAIChat:
     """The `Dialect`. JSON and HTML answers are refused by their head; an event stream under
     another name is taken for what it is."""
 
+    api = API
     name = "openai-chat"
+    auth: Auth = "bearer"
+    options = (MAX_TOKENS_FIELD, INCLUDE_USAGE)
+    session = OpenAIResponsesSession()
+    """The WebSockets of this API's servers speak the Responses API."""
 
-    def path(self, _request: ChatRequest, /) -> str:
+    def path(self, _request: ChatRequest, _model: str, /) -> str:
         return "/chat/completions"
+
+    def headers(self, _endpoint: Endpoint, /) -> tuple[Header, ...]:
+        return SSE_HEADERS
 
     def encode(self, request: ChatRequest, endpoint: Endpoint, model: str) -> bytes:
         """The request body: JSON, UTF-8, no field that is None.
@@ -74,20 +93,14 @@ class OpenAIChat:
         return error_from_answer(head, body, now=now)
 
 
-def may_stream(head: HttpHead) -> bool:
-    """Whether an answer may hold an event stream, going by its status and type."""
-    kind = (head.get("content-type") or "").partition(";")[0].strip().lower()
-    return head.status in _STREAM_STATUSES and kind in _STREAM_TYPES
-
-
 def _encode(request: ChatRequest, endpoint: Endpoint, model: str) -> bytes | str:
     """The body, or what is wrong with the request. Raising is left to a caller whose frame
     does not hold the body, so that no traceback shows a prompt."""
     fields: dict[str, object] = {"model": model, "messages": request.messages}
-    fields[endpoint.max_tokens_field] = request.max_tokens
+    fields[MAX_TOKENS_FIELD.of(endpoint)] = request.max_tokens
     fields |= {name: getattr(request, name) for name in _FIELDS}
     fields = {name: value for name, value in fields.items() if value is not None}
-    if endpoint.include_usage:
+    if INCLUDE_USAGE.of(endpoint):
         fields["stream_options"] = {"include_usage": True}
     fields |= request.extra
     fields["stream"] = True

@@ -10,7 +10,8 @@ Rule 4: id and name are given on once per call, with the first piece that has th
 import attrs
 
 from streamnursery.values.events import ToolCallDelta
-from streamnursery.wire.openai_chat.chunk import MAX_TOOL_CALLS, Function, ToolPiece
+from streamnursery.wire.openai_chat.chunk import Function, ToolPiece
+from streamnursery.wire.sse_stream import MAX_TOOL_CALLS
 
 _LEGACY = "function_call"
 """Stands for the id of the one call that `function_call` can make."""

@@ -11,7 +11,16 @@ from typing import Any
 
 from streamnursery.values.request import ChatRequest, Message
 from streamnursery.values.settings import Endpoint
+from streamnursery.wire.dialect import EndpointOption
 
+MAX_TOKENS_FIELD = EndpointOption(
+    "max_tokens_field",
+    "max_output_tokens",
+    "The field of a request body that bounds the answer. The chat API's own names stand for "
+    "`max_output_tokens`.",
+    pattern=r"[A-Za-z_][A-Za-z0-9_]{0,63}",
+    expected="the name of a request field",
+)
 _SAME = ("temperature", "top_p", "user", "metadata")
 """Fields that keep their name and their shape."""
 _UNKNOWN = ("stop", "seed")
@@ -40,7 +49,7 @@ def request_fields(request: ChatRequest, endpoint: Endpoint, model: str) -> dict
 
 def _max_tokens_field(endpoint: Endpoint) -> str:
     """This API's own name, where the configuration has none but the chat API's."""
-    name = endpoint.max_tokens_field
+    name: str = MAX_TOKENS_FIELD.of(endpoint)
     return "max_output_tokens" if name in {"max_tokens", "max_completion_tokens"} else name
 
 

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
+import attrs
 import msgspec
 
 from streamnursery.values.errors import MalformedChunkError, TruncatedStreamError
+from streamnursery.values.events import Failed
+from streamnursery.wire.dialect import Envelope
 from streamnursery.wire.json_text import excerpt
-from streamnursery.wire.openai_chat.stream import MAX_CHUNK_EXCERPT
-from streamnursery.wire.openai_responses.client import OpenAIResponses
-from streamnursery.wire.openai_responses.event import DECODE_ERRORS, decode_event, decode_text
+from streamnursery.wire.openai_responses.base import ResponsesLanguage
+from streamnursery.wire.openai_responses.event import (
+    DECODE_ERRORS,
+    Event,
+    decode_event,
+    decode_text,
+)
 from streamnursery.wire.openai_responses.turn import ResponsesTurn
+from streamnursery.wire.sse_stream import MAX_CHUNK_EXCERPT
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from streamnursery.values.events import StreamEvent
     from streamnursery.values.request import ChatRequest
     from streamnursery.values.settings import Endpoint
 
+_BEGINS = "response.created"
 _ENDS = frozenset({
     "response.completed",
     "response.incomplete",
@@ -26,7 +38,7 @@ _ENDS = frozenset({
     "response.done",
     "error",
 })
-LIMIT_REACHED = "websocket_connection_limit_reached"
+LIMIT_REACHED = b"websocket_connection_limit_reached"
 """The error with which a server announces that a connection has lasted long enough."""
 _HARMLESS = frozenset({
     "session.update",
@@ -45,53 +57,21 @@ class _Named(msgspec.Struct, gc=False):
     id: str | None = None
 
 
-class Envelope(msgspec.Struct, gc=False):
+class _Message(msgspec.Struct, gc=False):
     """What tells a message's way."""
 
     type: str = ""
     stream_id: str | None = None
     response: _Named | None = None
 
-    @property
-    def response_id(self) -> str | None:
-        return None if self.response is None else self.response.id
 
-    @property
-    def ends_answer(self) -> bool:
-        return self.type in _ENDS
-
-    @property
-    def of_answer(self) -> bool:
-        return self.type.startswith("response.") or self.type == "error"
+_decode = msgspec.json.Decoder(_Message).decode
 
 
-_decode = msgspec.json.Decoder(Envelope).decode
-
-
-def read_envelope(data: bytes) -> Envelope | None:
-    """None: no object, or one whose type is no text."""
-    try:
-        return _decode(data)
-    except DECODE_ERRORS:
-        return None
-
-
-def is_limit(data: bytes) -> bool:
-    """Whether an `error` says that the connection has reached its limit."""
-    return LIMIT_REACHED.encode() in data
-
-
-def repeatable(message: dict[str, object]) -> bool:
-    """Whether a client event may be sent twice without harm: it sets a state, or makes an item
-    under a name of its own, which a server takes once."""
-    kind = message.get("type")
-    item = message.get("item")
-    named = isinstance(item, dict) and isinstance(item.get("id"), str)
-    return kind in _HARMLESS or (kind == "conversation.item.create" and named)
-
-
-class OpenAIResponsesLane(OpenAIResponses):
+class OpenAIResponsesLane(ResponsesLanguage):
     """The dialect of answers on a WebSocket: `response.create` in, the same events out."""
+
+    session = None
 
     def encode(self, request: ChatRequest, endpoint: Endpoint, model: str) -> bytes:
         # `stream` is not known there: a WebSocket does nothing else.
@@ -99,7 +79,7 @@ class OpenAIResponsesLane(OpenAIResponses):
         del body["stream"]
         return msgspec.json.encode({"type": "response.create", **body})
 
-    def decoder(self, _request: ChatRequest) -> LaneDecoder:
+    def decoder(self, _request: ChatRequest, /) -> LaneDecoder:
         return LaneDecoder()
 
 
@@ -128,7 +108,7 @@ class LaneDecoder(ResponsesTurn):
             body = excerpt(data, MAX_CHUNK_EXCERPT)
             self.failure = MalformedChunkError(msg, status=200, body=body)
         else:
-            self.take(event, data, events)
+            self.take_event(event, data, events)
         return events
 
     def end(self) -> list[StreamEvent]:
@@ -136,3 +116,73 @@ class LaneDecoder(ResponsesTurn):
             msg = "the WebSocket ended before the answer had: it is not whole"
             self.failure = TruncatedStreamError(msg, status=200)
         return []
+
+
+class OpenAIResponsesSession:
+    """The `SessionDialect`; lanes are the API's `stream_id`."""
+
+    answers = OpenAIResponsesLane()
+
+    def path(self, _endpoint: Endpoint, /) -> str:
+        return "/responses"
+
+    def envelope(self, data: bytes, /) -> Envelope | None:
+        try:
+            message = _decode(data)
+        except DECODE_ERRORS:
+            return None
+        kind = message.type
+        is_error = kind == "error"
+        return Envelope(
+            lane=message.stream_id,
+            answer=None if message.response is None else message.response.id,
+            of_answer=is_error or kind.startswith("response."),
+            ends_answer=kind in _ENDS,
+            is_error=is_error,
+            worn_out=is_error and LIMIT_REACHED in data,
+        )
+
+    def on_lane(self, message: bytes, lane: str, /) -> str:
+        return (b'{"stream_id":%b,' % msgspec.json.encode(lane) + message[1:]).decode()
+
+    def cancel(self, lane: str | None, /) -> str:
+        message = {"type": "response.cancel"} | ({} if lane is None else {"stream_id": lane})
+        return msgspec.json.encode(message).decode()
+
+    def repeatable(self, message: Mapping[str, Any], /) -> bool:
+        """It sets a state, or makes an item under an id of the caller's, which a server takes
+        once."""
+        kind = message.get("type")
+        item = message.get("item")
+        named = isinstance(item, dict) and isinstance(item.get("id"), str)
+        return kind in _HARMLESS or (kind == "conversation.item.create" and named)
+
+    def after(self, request: ChatRequest, answer: str, /) -> ChatRequest:
+        return attrs.evolve(request, extra={**request.extra, "previous_response_id": answer})
+
+    def dialogue(self) -> ResponsesDialogue:
+        return ResponsesDialogue()
+
+
+class ResponsesDialogue:
+    """The `DialogueDecoder`. Events that belong to no answer give nothing."""
+
+    def __init__(self) -> None:
+        self._turn = ResponsesTurn()
+
+    def feed(self, event: Mapping[str, Any], /) -> list[StreamEvent | Failed]:
+        kind = event.get("type")
+        if kind == _BEGINS:
+            self._turn = ResponsesTurn()
+        turn = self._turn
+        if turn.done or turn.failure is not None:
+            if kind != "error":
+                return []
+            turn = self._turn = ResponsesTurn()
+        events: list[StreamEvent] = []
+        read = Event(**{name: event.get(name) for name in Event.__struct_fields__})
+        turn.take_event(read, json.dumps(event).encode(), events)
+        told: list[StreamEvent | Failed] = [*events]
+        if turn.failure is not None:
+            told.append(Failed(turn.failure))
+        return told

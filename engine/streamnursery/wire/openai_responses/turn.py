@@ -33,8 +33,8 @@ from streamnursery.wire.dialect import Cursor
 from streamnursery.wire.error_answers import error_in_stream, is_error
 from streamnursery.wire.evidence import OPENAI_RESPONSES, Sign, complete
 from streamnursery.wire.json_text import clean, read_json
-from streamnursery.wire.openai_chat.chunk import MAX_TOOL_CALLS
 from streamnursery.wire.retry_after import retry_after
+from streamnursery.wire.sse_stream import MAX_TOOL_CALLS
 from streamnursery.wire.token_counts import read_usage
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ class ResponsesTurn:
         self._after = self.number
 
     def take_text(self, piece: TextPiece, events: list[StreamEvent]) -> None:
-        """As `take`, for the event that most events are."""
+        """As `take_event`, for the event that most events are."""
         if self._is_old(piece.sequence_number) or not piece.delta:
             return
         place = ("response.output_text", piece.output_index, piece.content_index)
@@ -153,7 +153,9 @@ class ResponsesTurn:
             self._open(place, TextDelta)
         events.append(TextDelta(piece.delta))
 
-    def take(self, event: Event, data: bytes, events: list[StreamEvent], name: str = "") -> None:
+    def take_event(
+        self, event: Event, data: bytes, events: list[StreamEvent], name: str = ""
+    ) -> None:
         """Add what `event` says. `data` is the event as it came, `name` its type where the event
         itself does not say it."""
         kind = event.type if isinstance(event.type, str) else name

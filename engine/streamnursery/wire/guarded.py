@@ -1,0 +1,160 @@
+"""Speaks a dialect that is not built in: an exception out of it fails its stream alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
+
+from streamnursery.values.errors import CallbackError, EngineError
+from streamnursery.values.events import StreamEvent
+from streamnursery.wire.dialect import ResumableDialect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from streamnursery.values.http import Header, HttpHead
+    from streamnursery.values.policy import AssistantPrefix
+    from streamnursery.values.request import ChatRequest
+    from streamnursery.values.settings import Auth, Endpoint
+    from streamnursery.wire.dialect import (
+        Cursor,
+        Dialect,
+        EndpointOption,
+        Resumption,
+        SessionDialect,
+        StreamDecoder,
+    )
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_EVENTS = frozenset(get_args(StreamEvent))
+
+
+class GuardedDialect:
+    """A `Dialect` around one that is not built in. It is resumable where the inner one is."""
+
+    def __new__(cls, inner: Dialect, source: str) -> GuardedDialect:
+        del source
+        resumable = isinstance(inner, ResumableDialect)
+        return super().__new__(GuardedResumable if resumable else GuardedDialect)
+
+    def __init__(self, inner: Dialect, source: str) -> None:
+        self._inner = inner
+        self._who = f"the dialect {inner.name!r} ({source})"
+
+    @property
+    def api(self) -> int:
+        return self._inner.api
+
+    @property
+    def name(self) -> str:
+        return self._inner.name
+
+    @property
+    def auth(self) -> Auth:
+        return self._inner.auth
+
+    @property
+    def options(self) -> tuple[EndpointOption, ...]:
+        return self._inner.options
+
+    @property
+    def session(self) -> SessionDialect | None:
+        return self._inner.session
+
+    def path(self, request: ChatRequest, model: str, /) -> str:
+        return self._call(str, self._inner.path, request, model)
+
+    def headers(self, endpoint: Endpoint, /) -> tuple[Header, ...]:
+        return self._call(tuple, self._inner.headers, endpoint)
+
+    def encode(self, request: ChatRequest, endpoint: Endpoint, model: str) -> bytes:
+        return self._call(bytes, self._inner.encode, request, endpoint, model)
+
+    def check_head(self, head: HttpHead) -> bool:
+        return self._call(bool, self._inner.check_head, head)
+
+    def decoder(self, request: ChatRequest, /) -> StreamDecoder:
+        return GuardedDecoder(self._call(object, self._inner.decoder, request), self._who)
+
+    def continued(self, request: ChatRequest, how: AssistantPrefix, text: str) -> ChatRequest:
+        return self._call(type(request), self._inner.continued, request, how, text)
+
+    def error_from_answer(self, head: HttpHead, body: bytes, *, now: float) -> EngineError:
+        return self._call(EngineError, self._inner.error_from_answer, head, body, now=now)
+
+    def _call(self, expected: type, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            value = call(*args, **kwargs)
+        except EngineError:
+            raise
+        except Exception as error:
+            raise _failure(self._who, error) from error
+        if not isinstance(value, expected):
+            msg = f"{self._who} returned {type(value).__name__} where {expected.__name__} belongs"
+            raise CallbackError(msg)
+        return value
+
+
+class GuardedResumable(GuardedDialect):
+    """Its decoders have cursors."""
+
+    def resume(
+        self, request: ChatRequest, endpoint: Endpoint, model: str, cursor: Cursor
+    ) -> Resumption:
+        inner = self._inner
+        assert isinstance(inner, ResumableDialect)
+        return self._call(object, inner.resume, request, endpoint, model, cursor)
+
+    def resumed(self, request: ChatRequest, broken: StreamDecoder) -> StreamDecoder:
+        inner = self._inner
+        assert isinstance(inner, ResumableDialect)
+        assert isinstance(broken, GuardedDecoder)
+        found = self._call(object, inner.resumed, request, broken.inner)
+        return GuardedDecoder(found, self._who)
+
+
+class GuardedDecoder:
+    """A `StreamDecoder` that never raises, and gives stream events alone."""
+
+    def __init__(self, inner: StreamDecoder, who: str) -> None:
+        self.inner = inner
+        self.done = False
+        self.trailing = False
+        self.failure: EngineError | None = None
+        self.response_id: str | None = None
+        self.response_model: str | None = None
+        self.cursor: Cursor | None = None
+        self._who = who
+
+    def feed(self, data: bytes) -> list[StreamEvent]:
+        return self._take(self.inner.feed, data)
+
+    def end(self) -> list[StreamEvent]:
+        return self._take(self.inner.end)
+
+    def _take(
+        self, call: Callable[P, list[StreamEvent]], *args: P.args, **kwargs: P.kwargs
+    ) -> list[StreamEvent]:
+        if self.done or self.failure is not None:
+            return []
+        try:
+            events = list(call(*args, **kwargs))
+            inner = self.inner
+            self.done, self.trailing, self.failure = inner.done, inner.trailing, inner.failure
+            self.response_id, self.response_model = inner.response_id, inner.response_model
+            self.cursor = inner.cursor
+        except Exception as error:  # noqa: BLE001 - foreign code, whatever it raises
+            self.failure = _failure(self._who, error)
+            return []
+        strange = next((event for event in events if type(event) not in _EVENTS), None)
+        if strange is None and (self.failure is None or isinstance(self.failure, EngineError)):
+            return events
+        self.failure = CallbackError(f"{self._who} gave {type(strange).__name__}, not an event")
+        return []
+
+
+def _failure(who: str, error: Exception) -> CallbackError:
+    failure = CallbackError(f"{who} raised {type(error).__name__}; see __cause__")
+    failure.__cause__ = error
+    return failure
