@@ -22,6 +22,7 @@ from streamnursery.simulator import (
     serve_loopback,
 )
 from streamnursery.testing import assert_quiescent, no_files_left_open
+from tests.support.toy_dialect import Toy
 
 ROUNDS = {"test": 1, "proof": 10, "soak": 10}
 
@@ -130,3 +131,18 @@ async def test_a_port_where_nobody_listens_is_a_connect_error(host: str) -> None
     async with open_engine(settings) as eng:
         with pytest.raises(EngineError, match="no connection to"):
             await eng.complete("m", "hello")
+
+
+async def test_a_dialect_from_outside_is_spoken_over_loopback() -> None:
+    provider = Provider(dice=random.Random(1), models={"m": Profile()})
+    async with trio.open_nursery() as nursery:
+        server = await serve_loopback(provider, nursery=nursery)
+        config = {
+            "endpoints": {"toy": {"url": server.url, "dialect": "toy", "team": "red"}},
+            "models": {"m": {"routes": [{"endpoint": "toy"}]}},
+        }
+        async with open_engine(config, dialects=[Toy()]) as engine:
+            completion = await engine.complete("m", "hello")
+        assert completion.text == provider.log[-1].intended()
+        assert provider.log[-1].headers["x-request-id"] == "red"
+        await server.stop()

@@ -211,8 +211,8 @@ MUTANTS = (
         "the first endpoint's key goes to all the others",
         "supervisor/endpoint.py",
         "            headers=_headers(endpoint, dialect),\n            peer",
-        '            headers=cls.__dict__.get("kept") or setattr(cls, "kept", _headers(endpoint, dialect)) '
-        'or cls.__dict__["kept"],\n            peer',
+        '            headers=cls.__dict__.get("kept") or setattr(cls, "kept", '
+        '_headers(endpoint, dialect)) or cls.__dict__["kept"],\n            peer',
         SIM + "test_threats_engine.py",
     ),
     _mutant(

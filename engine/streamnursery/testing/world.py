@@ -42,6 +42,8 @@ from streamnursery.values.http import HttpVersion
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.secret import Secret
 from streamnursery.values.settings import Endpoint, EngineConfig
+from streamnursery.wire.dialect import Dialect
+from streamnursery.wire.registry import Dialects
 
 N = TypeVar("N")
 T = TypeVar("T")
@@ -192,22 +194,25 @@ class World:
         *,
         observers: Sequence[Observer] = (),
         router: RoutingPolicy | None = None,
+        dialects: Sequence[Dialect] = (),
     ) -> AsyncIterator[Engine]:
         """The real engine on this world's network, clocks and dice.
 
         A `config` without endpoints gets the providers of this world. Leaving the block checks
         that nothing of the engine is left, also when the block was cancelled.
         """
-        settings = config_from_mapping(config) if isinstance(config, Mapping) else config
+        if isinstance(config, Mapping):
+            config = config_from_mapping(config, dialects=Dialects(dialects))
         watch = EngineWatch(self.trace)
         self._watches.append(watch)
         opened = open_engine(
-            self._with_endpoints(settings or EngineConfig()),
+            self._with_endpoints(config or EngineConfig()),
             seed=self.dice.getrandbits(64),
             network=OwnNetwork(self.network),
             wall=self.wall,
             disk=self.disk,
             router=router,
+            dialects=dialects,
             observers=(watch, *observers),
         )
         try:
