@@ -13,6 +13,7 @@ from streamnursery import (
     ChatRequest,
     ConfigError,
     ConnectionLostError,
+    SessionState,
     TruncatedStreamError,
     open_engine,
 )
@@ -21,6 +22,7 @@ from streamnursery.simulator import Cut, NoEndMark, Plan, Status
 from streamnursery.testing import World
 from streamnursery.values.secret import Secret
 from streamnursery.wire.dialect import EndpointOption
+from streamnursery.wire.openai_responses.session import OpenAIResponsesSession
 from streamnursery.wire.registry import Dialects
 from tests.support import toy_dialect
 from tests.support.toy_dialect import Toy, ToyDecoder
@@ -126,6 +128,39 @@ def test_the_engine_goes_on_after_a_plugins_bug() -> None:
         async with world.open_engine(config, dialects=[Raises("decoder")]) as eng:
             outcomes = await eng.settle([asked("fast"), asked("gpt-4.1")])
             assert [type(o.error) for o in outcomes] == [CallbackError, type(None)]
+
+    World(3).run(main)
+
+
+class BrokenSession(OpenAIResponsesSession):
+    def envelope(self, data: bytes, /) -> Any:
+        raise ZeroDivisionError(data[:1])
+
+
+class WithSession(Toy):
+    session: Any = BrokenSession()
+
+
+def test_an_exception_out_of_its_sessions_ends_the_session_and_names_it() -> None:
+    async def main(world: World) -> None:
+        config = toy_config(world)
+        async with world.open_engine(config, dialects=[WithSession()]) as eng:
+            async with eng.session("e") as session:
+                with pytest.raises(CallbackError, match="the sessions of the dialect 'toy'"):
+                    async with session.stream("fast", "Why?") as stream:
+                        await stream.completion()
+            assert session.state is SessionState.LOST
+            assert isinstance(session.error, CallbackError)
+
+    World(3).run(main)
+
+
+def test_an_endpoint_without_sessions_says_so() -> None:
+    async def main(world: World) -> None:
+        async with world.open_engine(toy_config(world), dialects=[Toy()]) as eng:
+            with pytest.raises(ConfigError, match="speaks toy, which has no sessions"):
+                async with eng.session("e"):
+                    pass
 
     World(3).run(main)
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
 
 from streamnursery.values.errors import CallbackError, EngineError
 from streamnursery.values.events import StreamEvent
-from streamnursery.wire.dialect import ResumableDialect
+from streamnursery.wire.dialect import Envelope, ResumableDialect
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
+    from types import UnionType
 
+    from streamnursery.values.events import Failed
     from streamnursery.values.http import Header, HttpHead
     from streamnursery.values.policy import AssistantPrefix
     from streamnursery.values.request import ChatRequest
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from streamnursery.wire.dialect import (
         Cursor,
         Dialect,
+        DialogueDecoder,
         EndpointOption,
         Resumption,
         SessionDialect,
@@ -60,7 +63,8 @@ class GuardedDialect:
 
     @property
     def session(self) -> SessionDialect | None:
-        return self._inner.session
+        inner = self._inner.session
+        return None if inner is None else GuardedSession(inner, self._who)
 
     def path(self, request: ChatRequest, model: str, /) -> str:
         return self._call(str, self._inner.path, request, model)
@@ -84,16 +88,7 @@ class GuardedDialect:
         return self._call(EngineError, self._inner.error_from_answer, head, body, now=now)
 
     def _call(self, expected: type, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            value = call(*args, **kwargs)
-        except EngineError:
-            raise
-        except Exception as error:
-            raise _failure(self._who, error) from error
-        if not isinstance(value, expected):
-            msg = f"{self._who} returned {type(value).__name__} where {expected.__name__} belongs"
-            raise CallbackError(msg)
-        return value
+        return _guard(self._who, expected, call, *args, **kwargs)
 
 
 class GuardedResumable(GuardedDialect):
@@ -152,6 +147,76 @@ class GuardedDecoder:
             return events
         self.failure = CallbackError(f"{self._who} gave {type(strange).__name__}, not an event")
         return []
+
+
+class GuardedSession:
+    """A `SessionDialect` around one that is not built in. A failure outside of an answer ends the
+    session, which is LOST then."""
+
+    def __init__(self, inner: SessionDialect, who: str) -> None:
+        self._inner = inner
+        self._who = f"the sessions of {who}"
+
+    @property
+    def answers(self) -> Dialect:
+        return GuardedDialect(self._inner.answers, self._who)
+
+    def path(self, endpoint: Endpoint, /) -> str:
+        return _guard(self._who, str, self._inner.path, endpoint)
+
+    def envelope(self, data: bytes, /) -> Envelope | None:
+        return _guard(self._who, Envelope | None, self._inner.envelope, data)
+
+    def on_lane(self, message: bytes, lane: str, /) -> str:
+        return _guard(self._who, str, self._inner.on_lane, message, lane)
+
+    def cancel(self, lane: str | None, /) -> str:
+        return _guard(self._who, str, self._inner.cancel, lane)
+
+    def repeatable(self, message: Mapping[str, Any], /) -> bool:
+        return _guard(self._who, bool, self._inner.repeatable, message)
+
+    def after(self, request: ChatRequest, answer: str, /) -> ChatRequest:
+        return _guard(self._who, type(request), self._inner.after, request, answer)
+
+    def dialogue(self) -> DialogueDecoder:
+        return GuardedDialogue(_guard(self._who, object, self._inner.dialogue), self._who)
+
+
+class GuardedDialogue:
+    """A `DialogueDecoder` whose exceptions are `CallbackError`s of its reader."""
+
+    def __init__(self, inner: DialogueDecoder, who: str) -> None:
+        self._inner = inner
+        self._who = who
+
+    def feed(self, event: Mapping[str, Any], /) -> list[StreamEvent | Failed]:
+        return _guard(self._who, list, self._inner.feed, event)
+
+
+def _guard(
+    who: str,
+    expected: type | UnionType,
+    call: Callable[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """What `call` returns.
+
+    Raises:
+        CallbackError: it raised, or what it returned is not of the type that is `expected`.
+    """
+    try:
+        value = call(*args, **kwargs)
+    except EngineError:
+        raise
+    except Exception as error:
+        raise _failure(who, error) from error
+    if not isinstance(value, expected):
+        name = getattr(expected, "__name__", str(expected))
+        msg = f"{who} returned {type(value).__name__} where {name} belongs"
+        raise CallbackError(msg)
+    return value
 
 
 def _failure(who: str, error: Exception) -> CallbackError:
