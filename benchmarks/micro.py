@@ -59,7 +59,7 @@ def chat_one_at_a_time() -> None:
 
 
 async def _channel(batches: int) -> None:
-    channel = Channel(max_events=1000, max_bytes=1 << 20, total=BufferTotal(1 << 30))
+    channel = Channel(max_items=1000, max_bytes=1 << 20, total=BufferTotal(1 << 30))
     for _ in range(batches):
         channel.put(EVENTS, 10)
         await channel.receive()

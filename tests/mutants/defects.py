@@ -76,8 +76,8 @@ MUTANTS = (
     _mutant(
         "a batch behind another is delivered twice",
         "pipeline/channel.py",
-        "            self._behind.append((events, nbytes))",
-        "            self._behind.extend([(events, nbytes)] * 2)",
+        "            self._behind.append((items, nbytes))",
+        "            self._behind.extend([(items, nbytes)] * 2)",
         SIM + "test_channel.py",
     ),
     _mutant(
@@ -201,7 +201,7 @@ MUTANTS = (
     ),
     _mutant(
         "each attempt has another idempotency key",
-        "supervisor/idempotency.py",
+        "supervisor/attempt_headers.py",
         "if known == route:",
         "if known != route:",
         SIM + "test_idempotency_key.py",

@@ -15,16 +15,16 @@ def batch(*texts: str) -> list[StreamEvent]:
     return [TextDelta(text) for text in texts]
 
 
-def make(max_events: int = 4, max_bytes: int = 100, total: int = 10_000) -> Channel:
-    return Channel(max_events=max_events, max_bytes=max_bytes, total=BufferTotal(total))
+def make(max_items: int = 4, max_bytes: int = 100, total: int = 10_000) -> Channel[StreamEvent]:
+    return Channel(max_items=max_items, max_bytes=max_bytes, total=BufferTotal(total))
 
 
 @virtual
 async def test_a_full_channel_says_so_and_takes_the_batch_all_the_same() -> None:
-    channel = make(max_events=2)
+    channel = make(max_items=2)
     assert channel.put(batch("a"), 1)
     assert not channel.put(batch("b", "c"), 2)
-    assert channel.statistics().current_events == 3
+    assert channel.statistics().current_items == 3
     assert channel.statistics().sender_waiting
 
 
@@ -37,9 +37,9 @@ async def test_bytes_bound_a_channel_too() -> None:
 
 @virtual
 async def test_the_sender_goes_on_once_half_of_the_bound_is_free() -> None:
-    channel = make(max_events=4)
+    channel = make(max_items=4)
     rooms: list[int] = []
-    channel.on_room = lambda: rooms.append(channel.statistics().current_events)
+    channel.on_room = lambda: rooms.append(channel.statistics().current_items)
     for text in "abcd":
         channel.put(batch(text), 1)
     await channel.receive()  # a is taken, and counts until the next is asked for
@@ -64,13 +64,13 @@ async def test_what_is_there_is_received_after_the_close_and_then_none() -> None
 @virtual
 async def test_a_discard_drops_what_was_not_read_and_frees_the_total() -> None:
     total = BufferTotal(100)
-    channel = Channel(max_events=4, max_bytes=100, total=total)
+    channel: Channel[StreamEvent] = Channel(max_items=4, max_bytes=100, total=total)
     channel.put(batch("a"), 40)
     channel.put(batch("b"), 40)
     assert await channel.receive() == batch("a")
     channel.discard()
     assert total.current_bytes == 0
-    assert channel.statistics().current_events == 0
+    assert channel.statistics().current_items == 0
     assert await channel.receive() is None
     channel.put(batch("late"), 1)
     assert total.current_bytes == 0
@@ -106,8 +106,8 @@ async def test_a_second_reader_is_told_so() -> None:
 @virtual
 async def test_the_total_holds_others_back_but_never_an_empty_channel() -> None:
     total = BufferTotal(100)
-    hog = Channel(max_events=99, max_bytes=1000, total=total)
-    other = Channel(max_events=99, max_bytes=1000, total=total)
+    hog: Channel[StreamEvent] = Channel(max_items=99, max_bytes=1000, total=total)
+    other: Channel[StreamEvent] = Channel(max_items=99, max_bytes=1000, total=total)
     rooms: list[str] = []
     hog.on_room = lambda: rooms.append("hog")
     other.on_room = lambda: rooms.append("other")
@@ -132,18 +132,18 @@ async def test_the_total_holds_others_back_but_never_an_empty_channel() -> None:
     schedule=st.random_module(),
     sizes=st.lists(st.tuples(st.integers(1, 5), st.integers(0, 40)), max_size=30),
     pauses=st.lists(st.floats(0, 2), max_size=10),
-    max_events=st.integers(1, 8),
+    max_items=st.integers(1, 8),
     max_bytes=st.integers(1, 100),
 )
 def test_in_order_nothing_lost_and_never_more_than_the_bound_and_one_read(
     schedule: object,
     sizes: list[tuple[int, int]],
     pauses: list[float],
-    max_events: int,
+    max_items: int,
     max_bytes: int,
 ) -> None:
     total = BufferTotal(10_000)
-    channel = Channel(max_events=max_events, max_bytes=max_bytes, total=total)
+    channel: Channel[StreamEvent] = Channel(max_items=max_items, max_bytes=max_bytes, total=total)
     sent: list[StreamEvent] = []
     received: list[StreamEvent] = []
 
@@ -173,6 +173,6 @@ def test_in_order_nothing_lost_and_never_more_than_the_bound_and_one_read(
     virtual(main)()
     assert received == sent
     stats = channel.statistics()
-    assert stats.peak_events < max_events + 5
+    assert stats.peak_items < max_items + 5
     assert stats.peak_bytes < max_bytes + 40
-    assert (stats.current_events, stats.current_bytes, total.current_bytes) == (0, 0, 0)
+    assert (stats.current_items, stats.current_bytes, total.current_bytes) == (0, 0, 0)

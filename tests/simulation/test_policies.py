@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streamnursery import RequestError, TextDelta
 from streamnursery.pipeline.channel import BufferTotal, Channel
-from streamnursery.pipeline.policies import POLICIES, WhenBehind, make_channel
+from streamnursery.pipeline.policies import POLICIES, STREAM_EVENTS, WhenBehind, make_channel
 from streamnursery.simulator import Profile
 from streamnursery.values.events import (
     CONTENT,
@@ -23,11 +23,17 @@ from tests.support.scene import scene, virtual
 LONG = Profile(ttft_mean=0.1, ttft_p95=0.1, tokens_per_second=100, output_tokens=(100, 100))
 
 
-def channel(policy: WhenBehind, events: int = 10, nbytes: int = 1000) -> Channel:
-    return make_channel(policy, max_events=events, max_bytes=nbytes, total=BufferTotal(10**6))
+def channel(policy: WhenBehind, events: int = 10, nbytes: int = 1000) -> Channel[StreamEvent]:
+    return make_channel(
+        policy,
+        max_items=events,
+        max_bytes=nbytes,
+        rules=STREAM_EVENTS,
+        total=BufferTotal(10**6),
+    )
 
 
-async def unread(source: Channel) -> list[StreamEvent]:
+async def unread(source: Channel[StreamEvent]) -> list[StreamEvent]:
     source.close()
     found: list[StreamEvent] = []
     while (batch := await source.receive()) is not None:
@@ -40,7 +46,7 @@ async def test_the_oldest_content_is_dropped_and_marks_stay() -> None:
     assert dropping.put([Restarted(2, "why"), TextDelta("a")], 2)
     for letter in "bcdefg":
         assert dropping.put([TextDelta(letter)], 1)
-    assert dropping.statistics().dropped_events == 5
+    assert dropping.statistics().dropped_items == 5
     assert await unread(dropping) == [Restarted(2, "why"), TextDelta("f"), TextDelta("g")]
 
 
@@ -57,8 +63,8 @@ async def test_text_is_joined_while_nobody_reads_and_never_across_a_mark() -> No
         ReasoningDelta("g", 1),
     ):
         assert joining.put([event], 1)
-    assert joining.statistics().coalesced_events == 3
-    assert joining.statistics().current_events == 5
+    assert joining.statistics().coalesced_items == 3
+    assert joining.statistics().current_items == 5
     assert await unread(joining) == [
         TextDelta("abc"),
         Restarted(2, "why"),
@@ -115,7 +121,7 @@ def test_joining_changes_no_text_and_no_order(
         found += await unread(joining)
         assert plain(found) == plain([event for batch in batches for event in batch])
         now = joining.statistics()
-        assert (now.current_events, now.current_bytes) == (0, 0)
+        assert (now.current_items, now.current_bytes) == (0, 0)
 
     trio.run(main)
 
@@ -130,8 +136,8 @@ def test_dropping_keeps_every_mark_the_order_and_the_bound(
         marks = [event for event in sent if not isinstance(event, CONTENT)]
         for batch in batches:
             assert dropping.put(batch, len(batch))
-            assert dropping.statistics().current_events <= bound + len(batch) + len(marks)
-        dropped = dropping.statistics().dropped_events
+            assert dropping.statistics().current_items <= bound + len(batch) + len(marks)
+        dropped = dropping.statistics().dropped_items
         found = await unread(dropping)
         assert len(found) == len(sent) - dropped
         assert [event for event in found if not isinstance(event, CONTENT)] == marks
@@ -155,17 +161,17 @@ async def test_a_slow_consumer_gets_a_whole_answer_under_every_policy(policy: Wh
             buffer = stream.statistics().buffer
         assert completion.text == s.provider.expected_text(stream.request)
         if policy != "block":  # which lets the network fill up, and then takes it in one read
-            assert buffer.peak_events <= 25
+            assert buffer.peak_items <= 25
         match policy:
             case "block":
                 assert seen == 100
-                assert (buffer.dropped_events, buffer.coalesced_events) == (0, 0)
+                assert (buffer.dropped_items, buffer.coalesced_items) == (0, 0)
             case "drop_oldest":
                 assert 10 <= seen < 40
-                assert buffer.dropped_events == 100 - seen
+                assert buffer.dropped_items == 100 - seen
             case "coalesce":
                 assert seen < 20
-                assert buffer.coalesced_events == 100 - seen
+                assert buffer.coalesced_items == 100 - seen
 
 
 @virtual

@@ -40,7 +40,9 @@ def test_a_dropped_release_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_batch_that_is_delivered_twice_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     put = Channel.put
 
-    def twice_when_full(channel: Channel, events: list[StreamEvent], nbytes: int) -> bool:
+    def twice_when_full(
+        channel: Channel[StreamEvent], events: list[StreamEvent], nbytes: int
+    ) -> bool:
         return put(channel, events, nbytes) or put(channel, events, nbytes)
 
     monkeypatch.setattr(Channel, "put", twice_when_full)
@@ -53,7 +55,7 @@ def test_a_batch_that_is_delivered_twice_is_found(monkeypatch: pytest.MonkeyPatc
 def test_a_swallowed_cancelled_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     receive = Channel.receive
 
-    async def swallowing(channel: Channel) -> list[StreamEvent] | None:
+    async def swallowing(channel: Channel[StreamEvent]) -> list[StreamEvent] | None:
         try:
             return await receive(channel)
         except trio.Cancelled:

@@ -14,6 +14,7 @@ from streamnursery.core.money.ledger import Ledger
 from streamnursery.core.routing.router import RoutingPolicy
 from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.scheduler.admission.slots import UNLIMITED
+from streamnursery.scheduler.money.guarded_store import GuardedStore
 from streamnursery.scheduler.money.ledger_store import LedgerStore, MemoryStore
 from streamnursery.scheduler.money.spending import Spending
 from streamnursery.scheduler.run.catalogue import SIMULATOR, Catalogue
@@ -48,6 +49,8 @@ class Outside:
     """Chooses models instead of the default rules."""
     dialects: Dialects = attrs.field(factory=Dialects)
     """What its endpoints may speak."""
+    store: Callable[[Ledger], LedgerStore] | None = None
+    """Makes what keeps the ledger; None: memory, or the file of `budgets.ledger`."""
 
     def transport(self, config: EngineConfig, nursery: trio.Nursery) -> HttpTransport:
         """The way to the endpoints; its tasks run in `nursery`."""
@@ -115,7 +118,13 @@ def spending_of(
     budgets = config.budgets
     ledger = Ledger(budgets, time_zone(budgets.timezone))
     store: LedgerStore = MemoryStore(ledger)
-    if budgets.ledger:
+    if outside.store is not None:
+        if budgets.ledger:
+            raise ConfigError(
+                "budgets.ledger names a file, and a store was given; keep one of them"
+            )
+        store = GuardedStore(outside.store(ledger))
+    elif budgets.ledger:
         store = LedgerFile(budgets.ledger, outside.disk, ledger, wall=outside.wall)
     return Spending(
         budgets,

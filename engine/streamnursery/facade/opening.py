@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 import trio
 
 from streamnursery.config.plugins import installed
+from streamnursery.core.money.ledger import Ledger
 from streamnursery.core.routing.router import RoutingPolicy
 from streamnursery.facade.assembly import Outside
 from streamnursery.facade.engine import Engine
@@ -35,6 +36,7 @@ async def open_engine(
     disk: Disk | None = None,
     router: RoutingPolicy | None = None,
     dialects: Sequence[Dialect] = (),
+    store: Callable[[Ledger], LedgerStore] | None = None,
 ) -> AsyncIterator[Engine]:
     """An engine for the length of the block: `async with open_engine() as eng:`.
 
@@ -47,7 +49,8 @@ async def open_engine(
     `observers` are called with every lifecycle record, `log_observer()` for one; they must not
     block, and one that raises is not called again. `router` chooses the model of a `TaskProfile`
     instead of the default rules. `dialects` are wire languages beside the built-in ones
-    (docs/dialects.md).
+    (docs/dialects.md). `store` makes what keeps the books of the budgets, such as a database that
+    several machines share: it gets the `Ledger` with the limits, and implements `LedgerStore`.
 
     Raises:
         ConfigError: with every mistake at once.
@@ -69,6 +72,7 @@ async def open_engine(
         disk or RealDisk(),
         router,
         languages,
+        store,
     )
     ledgers: list[LedgerStore] = []
     try:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args
 import attrs
 import trio
 
-from streamnursery.pipeline.policies import Pieces, joinable
+from streamnursery.pipeline.policies import Pieces, event_group, join_events
 from streamnursery.values.errors import EngineError, RequestError
 from streamnursery.values.events import (
     Finished,
@@ -190,7 +190,7 @@ class Reader:
         self._max_events = max_events
         self._drops = when_full == "drop_oldest"
         self._joins = when_full == "coalesce"
-        self._events: deque[StreamEvent | Pieces] = deque()
+        self._events: deque[StreamEvent | Pieces[StreamEvent]] = deque()
         self._bytes = 0
         """Of text, counted for a reader that coalesces."""
         self._offset = 0
@@ -238,9 +238,9 @@ class Reader:
             self._shared.wake()
         return event
 
-    def _taken(self, event: StreamEvent | Pieces) -> StreamEvent:
-        self._offset += len(event.texts) if isinstance(event, Pieces) else 1
-        whole = event.joined() if isinstance(event, Pieces) else event
+    def _taken(self, event: StreamEvent | Pieces[StreamEvent]) -> StreamEvent:
+        self._offset += len(event.items) if isinstance(event, Pieces) else 1
+        whole = join_events(event.items) if isinstance(event, Pieces) else event
         if self._joins:
             self._bytes -= _text_bytes(whole)
         return whole
@@ -269,13 +269,14 @@ class Reader:
         """Into the newest one, if the buffer is full of events and it goes on there."""
         self._bytes += _text_bytes(event)
         last = self._events[-1] if self._events else None
-        if len(self._events) < self._max_events or last is None or not joinable(event):
+        group = event_group(event)
+        if len(self._events) < self._max_events or last is None or group is None:
             self._events.append(event)
             return
-        if joinable(last):
-            last = self._events[-1] = Pieces(type(last), last.index, [last.text])
-        if isinstance(last, Pieces) and last.takes(event):
-            last.texts.append(event.text)
+        if not isinstance(last, Pieces) and event_group(last) == group:
+            last = self._events[-1] = Pieces(group, [last])
+        if isinstance(last, Pieces) and last.group == group:
+            last.items.append(event)
             self._coalesced += 1
         else:
             self._events.append(event)

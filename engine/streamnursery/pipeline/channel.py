@@ -8,40 +8,42 @@ Rule 3: over all channels `BufferTotal` holds senders back too, but a channel th
 Rule 4: there is one consumer. It is woken once per batch and takes one checkpoint per batch.
 """
 
+import sys
 from collections import deque
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 
 import attrs
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.values.events import StreamEvent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-Batch: TypeAlias = tuple[list[StreamEvent], int]
-"""The events of one read, and its body bytes."""
+T = TypeVar("T")
+
+Batch: TypeAlias = tuple[list[T], int]
+"""The items of one `put`, and the bytes that they stand for."""
 
 
 @attrs.frozen
 class ChannelStatistics:
-    """A snapshot of one stream's buffer."""
+    """A snapshot of a channel."""
 
-    current_events: int
-    """Events put and not yet done with."""
+    current_items: int
+    """Put and not yet done with."""
     current_bytes: int
-    """The same in body bytes, as received."""
-    max_events: int
+    """The same in bytes; of a stream, body bytes as received."""
+    max_items: int
     max_bytes: int
-    peak_events: int
+    peak_items: int
     peak_bytes: int
     sender_waiting: bool
-    """True while the provider is held back."""
-    dropped_events: int = 0
+    """True while the sender is held back."""
+    dropped_items: int = 0
     """By `when_behind="drop_oldest"`."""
-    coalesced_events: int = 0
+    coalesced_items: int = 0
     """Joined to the one before by `when_behind="coalesce"`."""
 
 
@@ -52,14 +54,14 @@ class BufferTotal:
         self.max_bytes = max_bytes
         self.current_bytes = 0
         self.peak_bytes = 0
-        self.held_back: dict[Channel, None] = {}
+        self.held_back: dict[Channel[Any], None] = {}
         """Those whose senders wait for room here, the longest first."""
 
     @property
     def full(self) -> bool:
         return self.current_bytes >= self.max_bytes
 
-    def hold_back(self, channel: "Channel") -> None:
+    def hold_back(self, channel: "Channel[Any]") -> None:
         self.held_back[channel] = None
 
     def let_in(self) -> None:
@@ -70,78 +72,81 @@ class BufferTotal:
             del self.held_back[channel]
             channel.make_room()
 
-    def forget(self, channel: "Channel") -> None:
+    def forget(self, channel: "Channel[Any]") -> None:
         self.held_back.pop(channel, None)
 
 
-class Channel:
-    """The buffer between one stream's sender and its consumer."""
+class Channel(Generic[T]):
+    """A bounded buffer between a sender that never waits and one consumer.
+
+    `max_items` and `max_bytes` bound what is unread; `total` is a bound over several channels.
+    """
 
     __slots__ = (
         "_behind",
         "_bytes",
         "_closed",
         "_consumer",
-        "_events",
+        "_items",
         "_next",
         "_peak_bytes",
-        "_peak_events",
+        "_peak_items",
         "_sender_waits",
         "_taken_bytes",
-        "_taken_events",
+        "_taken_items",
         "_total",
         "max_bytes",
-        "max_events",
+        "max_items",
         "on_room",
     )
 
-    def __init__(self, *, max_events: int, max_bytes: int, total: BufferTotal) -> None:
-        self.max_events = max_events
+    def __init__(self, *, max_items: int, max_bytes: int, total: BufferTotal | None = None) -> None:
+        self.max_items = max_items
         self.max_bytes = max_bytes
         self.on_room: Callable[[], None] | None = None
         """Called once after a `put` that returned False, when there is room again."""
-        self._total = total
-        self._next: Batch | None = None
-        self._behind: deque[Batch] | None = None
+        self._total = BufferTotal(sys.maxsize) if total is None else total
+        self._next: Batch[T] | None = None
+        self._behind: deque[Batch[T]] | None = None
         """What waits behind `_next`; most consumers keep up and never need one."""
-        self._taken_events = 0
+        self._taken_items = 0
         self._taken_bytes = 0
-        self._events = 0
+        self._items = 0
         self._bytes = 0
-        self._peak_events = 0
+        self._peak_items = 0
         self._peak_bytes = 0
         self._sender_waits = False
         self._closed = False
         self._consumer: trio.lowlevel.Task | None = None
 
-    def put(self, events: list[StreamEvent], nbytes: int) -> bool:
+    def put(self, items: list[T], nbytes: int) -> bool:
         """Add a batch; False: put no more until `on_room`."""
         if self._closed:
             return True
         if self._next is None:
-            self._next = (events, nbytes)
+            self._next = (items, nbytes)
         else:
             if self._behind is None:
                 self._behind = deque()
-            self._behind.append((events, nbytes))
-        return self._book(len(events), nbytes)
+            self._behind.append((items, nbytes))
+        return self._book(len(items), nbytes)
 
-    def _book(self, events: int, nbytes: int) -> bool:
+    def _book(self, items: int, nbytes: int) -> bool:
         """So much more is unread; False: put no more until `on_room`."""
-        self._events += events
+        self._items += items
         self._bytes += nbytes
         total = self._total
         total.current_bytes += nbytes
         if total.current_bytes > total.peak_bytes:
             total.peak_bytes = total.current_bytes
-        if self._events > self._peak_events:
-            self._peak_events = self._events
+        if self._items > self._peak_items:
+            self._peak_items = self._items
         if self._bytes > self._peak_bytes:
             self._peak_bytes = self._bytes
         if self._consumer is not None:
             trio.lowlevel.reschedule(self._consumer)
             self._consumer = None
-        if self._events >= self.max_events or self._bytes >= self.max_bytes:
+        if self._items >= self.max_items or self._bytes >= self.max_bytes:
             self._sender_waits = True
         elif total.current_bytes >= total.max_bytes:
             self._sender_waits = True
@@ -158,15 +163,15 @@ class Channel:
         """Close, and drop what the consumer has not asked for."""
         self.close()
         self._next = self._behind = None
-        if self._events:
-            self._let_go(self._events, self._bytes)
-        self._taken_events = self._taken_bytes = 0
+        if self._items:
+            self._let_go(self._items, self._bytes)
+        self._taken_items = self._taken_bytes = 0
 
-    async def receive(self) -> list[StreamEvent] | None:
+    async def receive(self) -> list[T] | None:
         """The next batch; None after the last. The batch before it is done with."""
-        if self._taken_events:
-            self._let_go(self._taken_events, self._taken_bytes)
-            self._taken_events = self._taken_bytes = 0
+        if self._taken_items:
+            self._let_go(self._taken_items, self._taken_bytes)
+            self._taken_items = self._taken_bytes = 0
         if buggify.world is not None:
             await buggify.world.give_way("channel.receive")
         if self._next is not None or self._closed:
@@ -179,11 +184,11 @@ class Channel:
             await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
         if self._next is None:
             return None
-        events, nbytes = self._next
+        items, nbytes = self._next
         self._next = self._behind.popleft() if self._behind else None
-        self._taken_events = len(events)
+        self._taken_items = len(items)
         self._taken_bytes = nbytes
-        return events
+        return items
 
     def make_room(self) -> None:
         """Let the sender go on."""
@@ -194,17 +199,17 @@ class Channel:
 
     def statistics(self) -> ChannelStatistics:
         return ChannelStatistics(
-            current_events=self._events,
+            current_items=self._items,
             current_bytes=self._bytes,
-            max_events=self.max_events,
+            max_items=self.max_items,
             max_bytes=self.max_bytes,
-            peak_events=self._peak_events,
+            peak_items=self._peak_items,
             peak_bytes=self._peak_bytes,
             sender_waiting=self._sender_waits,
         )
 
-    def _let_go(self, events: int, nbytes: int) -> None:
-        self._events -= events
+    def _let_go(self, items: int, nbytes: int) -> None:
+        self._items -= items
         self._bytes -= nbytes
         total = self._total
         total.current_bytes -= nbytes
@@ -213,8 +218,8 @@ class Channel:
         if not self._sender_waits:
             return
         # Half empty before the sender goes on, so that it does not stop and go per read.
-        half = self._events * 2 <= self.max_events and self._bytes * 2 <= self.max_bytes
-        if not self._events or (half and not self._total.full):
+        half = self._items * 2 <= self.max_items and self._bytes * 2 <= self.max_bytes
+        if not self._items or (half and not self._total.full):
             self._total.forget(self)
             self.make_room()
 

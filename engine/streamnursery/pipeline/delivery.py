@@ -51,13 +51,15 @@ class Delivery:
     """Written by the engine, read through `TokenStream`."""
 
     request: ChatRequest
-    channel: Channel
+    channel: Channel[StreamEvent]
     deadline: float
     started_at: float
     on_settled: Callable[["Delivery"], None]
     on_interrupt: tuple[OnInterrupt, ...] = ("fail",)
     drain: DrainBounds | None = None
     """What `on_abort="drain"` allows; None cancels."""
+    number: int = 0
+    """Of the request within its engine, from 1."""
     transcript: Transcript = attrs.field(factory=Transcript, init=False)
     outcome: StreamOutcome | None = attrs.field(default=None, init=False)
     error: EngineError | None = attrs.field(default=None, init=False)

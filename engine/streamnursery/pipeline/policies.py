@@ -1,14 +1,15 @@
-"""What becomes of a stream's events while its consumer is behind: `when_behind`.
+"""What becomes of a channel's items while its consumer is behind: `when_behind`.
 
-Rule 1: every policy is bounded by the same events and bytes, overshot by a read, and counts what
-        it does; the bound over all streams holds everybody back.
-Rule 2: what is not content - marks, usage, the end - is never dropped, and nothing is joined
-        across it.
-Rule 3: the answer stays whole: `completion()` and the partial have what a policy dropped.
+Rule 1: every policy is bounded by the same items and bytes, overshot by a read, and counts what
+        it does; the bound over several channels holds every sender back.
+Rule 2: what the rules do not call droppable or joinable - of a stream its marks, usage and end - is
+        never dropped, and nothing is joined across it.
+Rule 3: a stream's answer stays whole: `completion()` and the partial have what a policy dropped.
 """
 
 from collections import deque
-from typing import Literal, TypeAlias, TypeGuard
+from collections.abc import Callable, Hashable
+from typing import Generic, Literal, TypeAlias, TypeVar
 
 import attrs
 
@@ -21,53 +22,79 @@ from streamnursery.values.events import (
     TextDelta,
 )
 
+T = TypeVar("T")
+
 WhenBehind: TypeAlias = Literal["block", "drop_oldest", "coalesce"]
 POLICIES: tuple[WhenBehind, ...] = ("block", "drop_oldest", "coalesce")
 
 _CONTENT = frozenset(CONTENT)
-_Joinable: TypeAlias = TextDelta | ReasoningDelta | RefusalDelta
 _JOINABLE = frozenset((TextDelta, ReasoningDelta, RefusalDelta))
 
 
+@attrs.frozen
+class ItemRules(Generic[T]):
+    """What a policy may do with items of one kind."""
+
+    droppable: Callable[[T], bool]
+    """Whether it may be dropped."""
+    group: Callable[[T], Hashable | None]
+    """Neighbours with the same group may be joined; None: never."""
+    join: Callable[[list[T]], T]
+    """One item from several of one group, in order."""
+
+
 def make_channel(
-    when_behind: WhenBehind, *, max_events: int, max_bytes: int, total: BufferTotal
-) -> Channel:
-    """The buffer of a stream whose consumer wants that."""
+    when_behind: WhenBehind,
+    *,
+    max_items: int,
+    max_bytes: int,
+    rules: ItemRules[T],
+    total: BufferTotal | None = None,
+) -> Channel[T]:
+    """A channel whose consumer wants that."""
     if when_behind == "block":
-        return Channel(max_events=max_events, max_bytes=max_bytes, total=total)
+        return Channel(max_items=max_items, max_bytes=max_bytes, total=total)
     kind = DroppingChannel if when_behind == "drop_oldest" else CoalescingChannel
-    return kind(max_events=max_events, max_bytes=max_bytes, total=total)
+    return kind(max_items=max_items, max_bytes=max_bytes, rules=rules, total=total)
 
 
-class DroppingChannel(Channel):
-    """Drops the oldest unread content when it is full."""
+class DroppingChannel(Channel[T]):
+    """Drops the oldest unread items that may be dropped when it is full."""
 
-    __slots__ = ("_dropped",)
+    __slots__ = ("_droppable", "_dropped")
 
-    def __init__(self, *, max_events: int, max_bytes: int, total: BufferTotal) -> None:
-        super().__init__(max_events=max_events, max_bytes=max_bytes, total=total)
+    def __init__(
+        self,
+        *,
+        max_items: int,
+        max_bytes: int,
+        rules: ItemRules[T],
+        total: BufferTotal | None = None,
+    ) -> None:
+        super().__init__(max_items=max_items, max_bytes=max_bytes, total=total)
+        self._droppable = rules.droppable
         self._dropped = 0
 
-    def put(self, events: list[StreamEvent], nbytes: int) -> bool:
-        self._make_way(len(events), nbytes)
-        if not super().put(events, nbytes) and not self._total.full:
+    def put(self, items: list[T], nbytes: int) -> bool:
+        self._make_way(len(items), nbytes)
+        if not super().put(items, nbytes) and not self._total.full:
             self._sender_waits = False  # one read is as large as the bound: it is all there is
         return not self._sender_waits
 
     def statistics(self) -> ChannelStatistics:
-        return attrs.evolve(super().statistics(), dropped_events=self._dropped)
+        return attrs.evolve(super().statistics(), dropped_items=self._dropped)
 
-    def _make_way(self, events: int, nbytes: int) -> None:
+    def _make_way(self, items: int, nbytes: int) -> None:
         """Drop until a batch of that size leaves the sender free, or nothing more can go."""
-        kept: deque[tuple[list[StreamEvent], int]] = deque()
+        kept: deque[tuple[list[T], int]] = deque()
         while self._next is not None and (
-            self._events + events >= self.max_events
+            self._items + items >= self.max_items
             or self._bytes + nbytes >= self.max_bytes
             or self._total.full
         ):
             batch, size = self._next
             self._next = self._behind.popleft() if self._behind else None
-            marks = [event for event in batch if type(event) not in _CONTENT]
+            marks = [item for item in batch if not self._droppable(item)]
             dropped = len(batch) - len(marks)
             if marks:
                 kept.append((marks, 0 if dropped else size))
@@ -84,74 +111,76 @@ class DroppingChannel(Channel):
 
 
 @attrs.define
-class Pieces:
-    """Neighbouring deltas of one kind and choice, not yet joined: joining each would be square."""
+class Pieces(Generic[T]):
+    """Neighbouring items of one group, not yet joined: joining at each would be quadratic."""
 
-    kind: type[_Joinable]
-    index: int
-    texts: list[str]
-
-    def takes(self, event: _Joinable) -> bool:
-        """Whether `event` goes on where this ends."""
-        return self.kind is type(event) and self.index == event.index
-
-    def joined(self) -> StreamEvent:
-        return self.kind("".join(self.texts), self.index)
+    group: Hashable
+    items: list[T]
 
 
-class CoalescingChannel(Channel):
-    """Joins neighbouring text deltas while the consumer is behind; full of bytes it blocks."""
+class CoalescingChannel(Channel[T]):
+    """Joins neighbouring items of one group while the consumer is behind; blocks at its bytes."""
 
-    __slots__ = ("_coalesced", "_tail")
+    __slots__ = ("_coalesced", "_rules", "_tail")
 
-    def __init__(self, *, max_events: int, max_bytes: int, total: BufferTotal) -> None:
-        super().__init__(max_events=max_events, max_bytes=max_bytes, total=total)
+    def __init__(
+        self,
+        *,
+        max_items: int,
+        max_bytes: int,
+        rules: ItemRules[T],
+        total: BufferTotal | None = None,
+    ) -> None:
+        super().__init__(max_items=max_items, max_bytes=max_bytes, total=total)
+        self._rules = rules
         self._coalesced = 0
-        self._tail: list[StreamEvent | Pieces] | None = None
+        self._tail: list[T | Pieces[T]] | None = None
         """The newest unread batch."""
 
-    def put(self, events: list[StreamEvent], nbytes: int) -> bool:
+    def put(self, items: list[T], nbytes: int) -> bool:
         if self._next is None or self._closed or self._tail is None:
-            own = list(events)
+            own = list(items)
             self._tail = own  # type: ignore[assignment]
             return super().put(own, nbytes)
         before = len(self._tail)
-        for event in events:
-            self._add(self._tail, event)
+        for item in items:
+            self._add(self._tail, item)
         more = len(self._tail) - before
-        self._coalesced += len(events) - more
+        self._coalesced += len(items) - more
         return self._grow(more, nbytes)
 
-    async def receive(self) -> list[StreamEvent] | None:
+    async def receive(self) -> list[T] | None:
         batch = await super().receive()
         if batch is self._tail:
             self._tail = None
         if batch is None:
             return None
-        return [e.joined() if isinstance(e, Pieces) else e for e in batch]
+        join = self._rules.join
+        return [join(item.items) if isinstance(item, Pieces) else item for item in batch]
 
     def discard(self) -> None:
         self._tail = None
         super().discard()
 
     def statistics(self) -> ChannelStatistics:
-        return attrs.evolve(super().statistics(), coalesced_events=self._coalesced)
+        return attrs.evolve(super().statistics(), coalesced_items=self._coalesced)
 
-    def _add(self, tail: list[StreamEvent | Pieces], event: StreamEvent) -> None:
+    def _add(self, tail: list[T | Pieces[T]], item: T) -> None:
         last = tail[-1]
-        if not joinable(event):
-            tail.append(event)
+        group = self._rules.group(item)
+        if group is None:
+            tail.append(item)
         elif isinstance(last, Pieces):
-            if last.takes(event):
-                last.texts.append(event.text)
+            if last.group == group:
+                last.items.append(item)
             else:
-                tail.append(event)
-        elif joinable(last) and type(last) is type(event) and last.index == event.index:
-            tail[-1] = Pieces(type(event), event.index, [last.text, event.text])
+                tail.append(item)
+        elif self._rules.group(last) == group:
+            tail[-1] = Pieces(group, [last, item])
         else:
-            tail.append(event)
+            tail.append(item)
 
-    def _grow(self, events: int, nbytes: int) -> bool:
+    def _grow(self, items: int, nbytes: int) -> bool:
         """The newest batch has so much more in it."""
         newest = self._behind if self._behind else None
         batch, size = newest[-1] if newest else self._waiting()
@@ -159,13 +188,28 @@ class CoalescingChannel(Channel):
             newest[-1] = (batch, size + nbytes)
         else:
             self._next = (batch, size + nbytes)
-        return self._book(events, nbytes)
+        return self._book(items, nbytes)
 
-    def _waiting(self) -> tuple[list[StreamEvent], int]:
+    def _waiting(self) -> tuple[list[T], int]:
         assert self._next is not None
         return self._next
 
 
-def joinable(event: object) -> TypeGuard[_Joinable]:
-    """Whether it is text that may be joined with its neighbour."""
-    return type(event) in _JOINABLE
+def event_group(event: StreamEvent) -> Hashable | None:
+    """Text, reasoning and refusals of one choice may be joined with their neighbour."""
+    if isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
+        return type(event), event.index
+    return None
+
+
+def join_events(events: list[StreamEvent]) -> StreamEvent:
+    first = events[0]
+    assert isinstance(first, TextDelta | ReasoningDelta | RefusalDelta)
+    text = "".join(event.text for event in events if isinstance(event, type(first)))
+    return type(first)(text, first.index)
+
+
+STREAM_EVENTS: ItemRules[StreamEvent] = ItemRules(
+    droppable=lambda event: type(event) in _CONTENT, group=event_group, join=join_events
+)
+"""Content may be dropped; neighbouring text of one kind and choice may be joined."""

@@ -152,6 +152,11 @@ class TokenStream:
         return Broadcast(self, replay_bytes)
 
     @property
+    def number(self) -> int:
+        """Of the request within its engine, from 1; records carry it as `request`."""
+        return self._delivery.number
+
+    @property
     def request(self) -> ChatRequest:
         return self._delivery.request
 

@@ -61,14 +61,23 @@ class Outlet:
             RequestError: the request cannot be encoded.
         """
         path = _quoted(self.endpoint.url.path + self.dialect.path(request, model))
+        headers = self._with(extra)
         return HttpRequest(
             peer=self._peer,
             method="POST",
             target=path + self._query,
-            headers=self._headers + extra,
+            headers=headers,
             body=self.dialect.encode(request, self.endpoint, model),
-            checked=self._checked,
+            checked=min(self._checked, len(headers) - len(extra)),
         )
+
+    def _with(self, extra: tuple[Header, ...]) -> tuple[Header, ...]:
+        """This endpoint's headers and others, which replace those of the same name."""
+        if len(extra) > 1:
+            names = {name for name, _ in extra}
+            own = tuple(pair for pair in self._headers if pair[0] not in names)
+            return own + extra
+        return self._headers + extra
 
     def heartbeat(self) -> HttpRequest:
         """A question that costs nothing, with this endpoint's key and no other's."""
@@ -88,7 +97,7 @@ class Outlet:
             peer=self._peer,
             method=asked.method,
             target=_quoted(path) + (f"?{query}" if query else ""),
-            headers=self._headers + asked.headers + extra,
+            headers=self._with((*asked.headers, *extra)),
             body=asked.body,
         )
 

@@ -35,12 +35,12 @@ from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import NOTHING_SENT, Allowance
 from streamnursery.supervisor.attempt import Attempt
+from streamnursery.supervisor.attempt_headers import AttemptHeaders
 from streamnursery.supervisor.booking import Booking
 from streamnursery.supervisor.continuity import Continuity
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.hedge import Race, Runner
-from streamnursery.supervisor.idempotency import IdempotencyKeys
 from streamnursery.supervisor.ports import (
     Admission,
     AttemptLease,
@@ -94,7 +94,7 @@ class RequestRun:
     delivery: Delivery
     course: Course
     position: Position
-    _keys: IdempotencyKeys = attrs.field(init=False)
+    _headers: AttemptHeaders = attrs.field(init=False)
     _begun: int = attrs.field(default=0, init=False)
     """Attempts."""
     _last: EngineError | None = attrs.field(default=None, init=False)
@@ -103,7 +103,9 @@ class RequestRun:
 
     def __attrs_post_init__(self) -> None:
         self._continuity = Continuity(self.delivery)
-        self._keys = IdempotencyKeys(self.supervisor.dice)
+        self._headers = AttemptHeaders(
+            self.delivery.request, self.course.plan, self.supervisor.dice
+        )
 
     async def run(self) -> None:
         self._go_cheaper()
@@ -167,7 +169,7 @@ class RequestRun:
             self._tell_interrupted("fail", step.why)
             return step
         if self._continuity.asking is not asking:
-            self._keys.forget()
+            self._headers.forget()
             self._tell_interrupted(step.how, str(step))
         return step.step
 
@@ -372,7 +374,7 @@ class RequestRun:
             first_token=booking.first_token,
             on_rate_headers=booking.lease.on_rate_headers,
             allowance=booking.allowance,
-            headers=(self._keys.fresh() if hedge else self._keys.of(stop.route),),
+            headers=self._headers.of(stop.route, fresh=hedge),
             hedge=hedge,
         )
 

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import attrs
 
 from streamnursery.values.errors import RequestError
+from streamnursery.values.http import Header, check_header
 from streamnursery.values.policy import (
     HedgeAfter,
     OnAbort,
@@ -18,11 +19,22 @@ from streamnursery.values.policy import (
     hedge_problem,
     ladder,
 )
+from streamnursery.values.secret import Secret
 
 MAX_TENANT = 200
 
 Message: TypeAlias = Mapping[str, Any]
 """One chat message in the OpenAI shape; text, image and tool parts pass through untouched."""
+RequestHeaders: TypeAlias = Mapping[str, str | Secret | Mapping[str, str | Secret]]
+
+CREDENTIAL_HEADERS = frozenset({
+    "authorization",
+    "api-key",
+    "x-api-key",
+    "x-goog-api-key",
+    "cookie",
+})
+"""Headers that replace an endpoint's key: only a `Secret` may, so that it is meant."""
 
 
 @attrs.frozen
@@ -48,6 +60,10 @@ class ChatRequest:
     user: str | None = attrs.field(default=None, repr=False)
     metadata: Mapping[str, str] | None = attrs.field(default=None, repr=False)
     extra: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    headers: RequestHeaders = attrs.field(factory=dict, repr=False)
+    """HTTP headers of this request alone. A text or `Secret` is sent to the first endpoint of the
+    request's plan; a mapping under an endpoint's name holds those for that endpoint. They replace
+    the endpoint's own of the same name. A header with a credential must be a `Secret`."""
 
     tenant: str = ""
     """On whose behalf: tenants share what is scarce, and have budgets. Not sent."""
@@ -97,6 +113,7 @@ def check_request(request: ChatRequest) -> None:
         *_model_problems(request),
         *_message_problems(request),
         *_field_problems(request),
+        *(_header_problems(request.headers) if request.headers else ()),
         *_recovery_problems(request),
         *_unsent_problems(request),
     ]
@@ -142,6 +159,39 @@ def _field_problems(request: ChatRequest) -> list[str]:
     elif "stream" in request.extra:
         problems.append("extra may not contain 'stream': the engine always streams")
     return problems
+
+
+def _header_problems(headers: RequestHeaders) -> list[str]:
+    if not isinstance(headers, Mapping):
+        return [f"headers must be a mapping, not {_shown(headers)}"]
+    problems = []
+    for name, value in headers.items():
+        pairs = value.items() if isinstance(value, Mapping) else [(name, value)]
+        problems += [wrong for pair in pairs if (wrong := _header_problem(*pair))]
+    return problems
+
+
+def _header_problem(name: object, value: object) -> str | None:
+    if not isinstance(name, str) or not isinstance(value, str | Secret):
+        return f"headers hold text or Secret by name, not {_shown(value)}"
+    if name.lower() in CREDENTIAL_HEADERS and not isinstance(value, Secret):
+        return (
+            f"header {name!r} would replace the endpoint's key: give it as Secret(...) if that is "
+            "meant, or set `key` of the endpoint"
+        )
+    return check_header(name, value)
+
+
+def headers_at(request: ChatRequest, endpoint: str, first: str) -> tuple[Header, ...]:
+    """Its own headers for an attempt at `endpoint`, in lower case; `first` is its plan's first."""
+    found: dict[str, str | Secret] = {}
+    for name, value in request.headers.items():
+        if isinstance(value, Mapping):
+            if name == endpoint:
+                found |= {own.lower(): text for own, text in value.items()}
+        elif endpoint == first:
+            found[name.lower()] = value
+    return tuple(found.items())
 
 
 def _recovery_problems(request: ChatRequest) -> list[str]:

@@ -64,6 +64,10 @@ class Histogram:
                 return min(max(_middle(index), self.smallest), self.largest)
         return self.largest
 
+    def buckets(self) -> tuple[tuple[float, int], ...]:
+        """Those that hold something: the upper bound in seconds, and the count."""
+        return tuple((_FLOOR * _GROWTH**i, n) for i, n in enumerate(self._counts) if n)
+
     def filled(self) -> list[tuple[float, int]]:
         """The buckets that hold something: the middle of each in seconds, and its count."""
         return [(_middle(index), n) for index, n in enumerate(self._counts) if n]

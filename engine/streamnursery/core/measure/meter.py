@@ -182,4 +182,6 @@ def quantiles(histogram: Histogram) -> Quantiles:
         p90=histogram.quantile(0.9),
         p99=histogram.quantile(0.99),
         max=histogram.largest if histogram.count else None,
+        sum=histogram.total,
+        buckets=histogram.buckets(),
     )

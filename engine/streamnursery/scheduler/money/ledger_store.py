@@ -11,17 +11,20 @@ from streamnursery.values.spending import Figures, LedgerRow
 class LedgerStore(Protocol):
     """Rows that were reserved, and what became of them."""
 
-    owner: str
-    """Begins the id of every row that is reserved here."""
-    shared: bool
-    """The accounts may hold what other engines have spent."""
+    extension_refused: Callable[[str, int, Shortfall], None] | None
+    """Called with a row and an amount that it was not extended by: others were quicker."""
+
+    @property
+    def owner(self) -> str:
+        """Prefix of the ids of the rows that are reserved here."""
+
+    @property
+    def shared(self) -> bool:
+        """The accounts may hold what other engines have spent."""
 
     @property
     def pending(self) -> int:
         """Postings that are not written yet."""
-
-    extension_refused: Callable[[str, int, Shortfall], None] | None
-    """Called with a row and an amount that it was not extended by: others were quicker."""
 
     async def open(self) -> None:
         """Be ready.

@@ -24,7 +24,7 @@ import trio
 from streamnursery.core import buggify
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
-from streamnursery.pipeline.policies import WhenBehind, make_channel
+from streamnursery.pipeline.policies import STREAM_EVENTS, WhenBehind, make_channel
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.scheduler.run.snapshot import stream_snapshot
@@ -106,13 +106,18 @@ class Dispatcher:
             delivery = Delivery(
                 request,
                 make_channel(
-                    when_behind, max_events=buffer_events, max_bytes=buffer_bytes, total=total
+                    when_behind,
+                    max_items=buffer_events,
+                    max_bytes=buffer_bytes,
+                    rules=STREAM_EVENTS,
+                    total=total,
                 ),
                 deadline=min(deadline, trio.current_effective_deadline()),
                 started_at=trio.current_time(),
                 on_settled=partial(_book, course, self._recorder),
                 on_interrupt=course.plan.on_interrupt,
                 drain=self._drain if course.plan.on_abort == "drain" else None,
+                number=course.number,
             )
             self._start(run, delivery, course)
             return delivery
