@@ -17,7 +17,7 @@ import streamnursery as sn
 
 BEATS = 5
 INTERVAL = 4.0
-SETTINGS = sn.SessionSettings(heartbeat=sn.Heartbeat(interval=INTERVAL, timeout=4.0))
+SETTINGS = sn.SessionSettings(heartbeat=sn.settings.Heartbeat(interval=INTERVAL, timeout=4.0))
 
 
 def resident() -> int:
@@ -37,7 +37,7 @@ async def hold(eng: sn.Engine, ready: trio.Semaphore, end: trio.Event, beats: li
         ready.release()
         await end.wait()
         beats.append(session.statistics().beats)
-        assert session.state is sn.SessionState.OPEN
+        assert session.state is sn.records.SessionState.OPEN
 
 
 async def measure(url: str, count: int) -> dict[str, float]:

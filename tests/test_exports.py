@@ -11,7 +11,10 @@ import pytest
 import streamnursery as sn
 from streamnursery.values import errors, events
 
-FACES = ("streamnursery", "streamnursery.testing", "streamnursery.simulator", "streamnursery.bench")
+MODULES = ("bench", "errors", "events", "plugins", "records", "settings", "simulator", "testing")
+FACES = ("streamnursery", *(f"streamnursery.{name}" for name in MODULES))
+MOST_AT_THE_TOP = 75
+MOST = 230
 
 
 def faces() -> list[ModuleType]:
@@ -43,10 +46,6 @@ def is_ours(value: object) -> bool:
     return not inspect.ismodule(value) and getattr(value, "__module__", "streamnursery").startswith(
         "streamnursery"
     )
-
-
-def missing_from_the_top(kind: type) -> bool:
-    return getattr(sn, kind.__name__, None) is not kind
 
 
 each_face = pytest.mark.parametrize("face", faces(), ids=lambda face: face.__name__)
@@ -86,15 +85,40 @@ def test_the_face_says_what_it_is_for(face: ModuleType) -> None:
     assert (face.__doc__ or "").strip()
 
 
-def test_every_error_can_be_imported_from_the_top() -> None:
+def test_every_error_is_in_errors_and_every_event_in_events() -> None:
     ours = [
         kind
         for kind in all_errors(errors.EngineError)
         if kind.__module__.startswith("streamnursery")
     ]
-    assert sorted(kind.__name__ for kind in ours if missing_from_the_top(kind)) == []
+    assert {kind.__name__ for kind in ours} == set(sn.errors.__all__)
+    kinds = [kind.__name__ for kind in get_args(events.StreamEvent)]
+    assert set(sn.events.__all__) == {*kinds, "Failed", "StreamEvent"}
 
 
-def test_every_stream_event_can_be_imported_from_the_top() -> None:
-    kinds = get_args(events.StreamEvent)
-    assert [kind.__name__ for kind in kinds if missing_from_the_top(kind)] == []
+def test_the_names_are_few_enough_to_read() -> None:
+    top = importlib.import_module("streamnursery")
+    assert len(dir(top)) <= MOST_AT_THE_TOP
+    assert len({name for face in faces() for name in public(face)}) <= MOST
+
+
+def test_a_name_that_is_not_at_the_top_says_where_it_is() -> None:
+    with pytest.raises(AttributeError, match=r"it is in streamnursery\.records"):
+        getattr(sn, "Quantiles")  # noqa: B009 - a type checker would refuse the attribute
+
+
+def test_a_session_shows_what_a_user_may_call_and_nothing_else() -> None:
+    session = {name for name in dir(sn.Session) if not name.startswith("_")}
+    assert session == {
+        "beat",
+        "endpoint",
+        "error",
+        "number",
+        "send",
+        "send_nowait",
+        "state",
+        "statistics",
+        "stream",
+        "typed",
+        "wait_open",
+    }

@@ -1,65 +1,50 @@
-"""The public names, gathered. `engine` loads this with the first name it is asked for."""
+"""The public names at the top, gathered. `streamnursery` loads this with the first one it is asked
+for; `open_transport` alone comes later, because httpx comes with it.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from streamnursery._version import __version__
-from streamnursery.core.routing.route_plan import PlannedRoute, Role, RoutePlan
-from streamnursery.core.routing.router import Candidate, Decision, Needs, RoutingPolicy
-from streamnursery.facade import DrainReport, Engine, open_engine
-from streamnursery.facade.limits import Reload
-from streamnursery.logs import JsonFormatter, log_observer
-from streamnursery.pipeline.broadcast import Broadcast, Reader, ReaderStatistics
-from streamnursery.pipeline.channel import ChannelStatistics
-from streamnursery.pipeline.delivery import StreamOutcome
-from streamnursery.pipeline.merge import MergedEvents
-from streamnursery.pipeline.stream import StreamStatistics, TextStream, TokenStream
-from streamnursery.scheduler.run.bulk import Outcomes
-from streamnursery.scheduler.run.calls import CallLease
-from streamnursery.scheduler.run.observers import ObserverBlocked, ObserverFailed, RecordStream
-from streamnursery.sessions import Receipt, Session
-from streamnursery.sessions.typed import TypedEvents
-from streamnursery.transport.http import open_transport
-from streamnursery.values.admission import AdmissionOutcome, Explanation
-from streamnursery.values.budgets import Budget, Budgets
-from streamnursery.values.completion import Completion, Outcome
+from streamnursery.facade import (
+    Engine,
+    open_engine,
+)
+from streamnursery.logs import (
+    JsonFormatter,
+    log_observer,
+)
+from streamnursery.pipeline.broadcast import Broadcast
+from streamnursery.pipeline.stream import TokenStream
+from streamnursery.sessions import Session
+from streamnursery.values.completion import (
+    Completion,
+    Outcome,
+)
 from streamnursery.values.errors import (
     AdmissionError,
-    AttemptRecord,
-    AttemptState,
     AuthError,
     BudgetExceededError,
     CallbackError,
     ConfigError,
-    ConnectError,
     ConnectionLostError,
-    ConnectTimeoutError,
     ContentError,
     DeadlineError,
-    DescriptorsExhaustedError,
     EngineClosedError,
     EngineError,
-    FirstByteTimeoutError,
-    FirstTokenTimeoutError,
-    IdleTimeoutError,
-    MalformedChunkError,
     ModelError,
     NetworkError,
     OverloadedError,
     PatienceError,
     ProtocolError,
     ProviderError,
-    QueueDeadlineError,
     QuotaError,
     RateLimitedError,
-    RedirectRefusedError,
     RequestError,
     ServerError,
     StorageError,
     StreamCancelledError,
-    TlsError,
-    TooLargeError,
-    TooManyTokensError,
-    TotalTimeoutError,
     TruncatedStreamError,
-    UnexpectedContentError,
 )
 from streamnursery.values.events import (
     ChoiceFinished,
@@ -75,206 +60,91 @@ from streamnursery.values.events import (
     ToolCallDelta,
     UsageReport,
 )
-from streamnursery.values.http2 import Http2Settings
-from streamnursery.values.lifecycle import (
-    Admitted,
-    AttemptEnded,
-    AttemptStarted,
-    BudgetAlert,
-    ConnectionLost,
-    FirstToken,
-    Hedged,
-    Interrupted,
-    LifecycleRecord,
-    ModelChosen,
-    NotAdmitted,
-    Reconnected,
-    Reconnecting,
-    Retrying,
-    RouteChanged,
-    SessionRecord,
-    StreamEnded,
-)
 from streamnursery.values.money import Money
 from streamnursery.values.origin import BaseUrl
-from streamnursery.values.partial import Choice, Partial, ToolCall
-from streamnursery.values.policy import Patience, Priority, Retries
-from streamnursery.values.prices import Price, Tier, TokenRates
-from streamnursery.values.rates import Rates
+from streamnursery.values.partial import (
+    Choice,
+    Partial,
+    ToolCall,
+)
+from streamnursery.values.policy import (
+    Patience,
+    Priority,
+    Retries,
+)
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.secret import Secret
-from streamnursery.values.session import (
-    EndpointHeartbeat,
-    Heartbeat,
-    HeartbeatStatistics,
-    Pending,
-    Reconnect,
-    SendOutcome,
-    SessionSettings,
-    SessionState,
-    SessionStatistics,
-)
-from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings, Route
-from streamnursery.values.snapshot import EngineSnapshot, LimitSnapshot, StreamSnapshot
-from streamnursery.values.spending import BudgetStanding, SpendingLine, SpendingReport
-from streamnursery.values.statistics import (
-    ConnectionStatistics,
-    EngineStatistics,
-    ModelStatistics,
-    Quantiles,
-    RateStatistics,
-    RouteStatistics,
+from streamnursery.values.session import SessionSettings
+from streamnursery.values.settings import (
+    Endpoint,
+    EngineConfig,
+    ModelSettings,
+    Route,
 )
 from streamnursery.values.task import TaskProfile
-from streamnursery.values.tenant import Tenant
-from streamnursery.values.timings import Timings
 from streamnursery.values.usage import Usage
+
+if TYPE_CHECKING:
+    from streamnursery.transport.http import open_transport
 
 __all__ = [
     "AdmissionError",
-    "AdmissionOutcome",
-    "Admitted",
-    "AttemptEnded",
-    "AttemptRecord",
-    "AttemptStarted",
-    "AttemptState",
     "AuthError",
     "BaseUrl",
     "Broadcast",
-    "Budget",
-    "BudgetAlert",
     "BudgetExceededError",
-    "BudgetStanding",
-    "Budgets",
-    "CallLease",
     "CallbackError",
-    "Candidate",
-    "ChannelStatistics",
     "ChatRequest",
     "Choice",
     "ChoiceFinished",
     "Completion",
     "ConfigError",
-    "ConnectError",
-    "ConnectTimeoutError",
-    "ConnectionLost",
     "ConnectionLostError",
-    "ConnectionStatistics",
     "ContentError",
     "DeadlineError",
-    "Decision",
-    "DescriptorsExhaustedError",
-    "DrainReport",
     "Endpoint",
-    "EndpointHeartbeat",
     "Engine",
     "EngineClosedError",
     "EngineConfig",
     "EngineError",
-    "EngineSnapshot",
-    "EngineStatistics",
-    "Explanation",
     "Failed",
     "Finished",
-    "FirstByteTimeoutError",
-    "FirstToken",
-    "FirstTokenTimeoutError",
-    "Heartbeat",
-    "HeartbeatStatistics",
-    "Hedged",
-    "Http2Settings",
-    "IdleTimeoutError",
-    "Interrupted",
     "JsonFormatter",
-    "LifecycleRecord",
-    "LimitSnapshot",
-    "MalformedChunkError",
-    "MergedEvents",
-    "ModelChosen",
     "ModelError",
     "ModelSettings",
-    "ModelStatistics",
     "Money",
-    "Needs",
     "NetworkError",
-    "NotAdmitted",
-    "ObserverBlocked",
-    "ObserverFailed",
     "Outcome",
-    "Outcomes",
     "OverloadedError",
     "Partial",
     "Patience",
     "PatienceError",
-    "Pending",
-    "PlannedRoute",
-    "Price",
     "Priority",
     "ProtocolError",
     "ProviderError",
-    "Quantiles",
-    "QueueDeadlineError",
     "QuotaError",
     "RateLimitedError",
-    "RateStatistics",
-    "Rates",
-    "Reader",
-    "ReaderStatistics",
     "ReasoningDelta",
-    "Receipt",
-    "Reconnect",
-    "Reconnected",
-    "Reconnecting",
-    "RecordStream",
-    "RedirectRefusedError",
     "RefusalDelta",
-    "Reload",
     "RequestError",
     "Rerouted",
     "Restarted",
     "Resumed",
     "Retries",
-    "Retrying",
-    "Role",
     "Route",
-    "RouteChanged",
-    "RoutePlan",
-    "RouteStatistics",
-    "RoutingPolicy",
     "Secret",
-    "SendOutcome",
     "ServerError",
     "Session",
-    "SessionRecord",
     "SessionSettings",
-    "SessionState",
-    "SessionStatistics",
-    "SpendingLine",
-    "SpendingReport",
     "StorageError",
     "StreamCancelledError",
-    "StreamEnded",
     "StreamEvent",
-    "StreamOutcome",
-    "StreamSnapshot",
-    "StreamStatistics",
     "TaskProfile",
-    "Tenant",
     "TextDelta",
-    "TextStream",
-    "Tier",
-    "Timings",
-    "TlsError",
-    "TokenRates",
     "TokenStream",
-    "TooLargeError",
-    "TooManyTokensError",
     "ToolCall",
     "ToolCallDelta",
-    "TotalTimeoutError",
     "TruncatedStreamError",
-    "TypedEvents",
-    "UnexpectedContentError",
     "Usage",
     "UsageReport",
     "__version__",
@@ -282,3 +152,10 @@ __all__ = [
     "open_engine",
     "open_transport",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "open_transport":
+        return import_module("streamnursery.transport.http").open_transport
+    msg = f"module 'streamnursery' has no attribute {name!r}"
+    raise AttributeError(msg)

@@ -10,7 +10,6 @@ import trio
 from streamnursery.simulator import (
     CallTool,
     Crlf,
-    Fault,
     InStreamError,
     Plan,
     Provider,
@@ -21,6 +20,7 @@ from streamnursery.simulator import (
     When,
     serve_loopback,
 )
+from streamnursery.simulator.fault import Fault
 from streamnursery.values.secret import Secret
 from tests.support.simulator import MODELS
 

@@ -13,7 +13,8 @@ import httpx
 import pytest
 import trio
 
-from streamnursery import Http2Settings, open_engine, open_transport
+from streamnursery import open_engine, open_transport
+from streamnursery.settings import Http2Settings
 from streamnursery.simulator import (
     Goaway,
     LoopbackServer,

@@ -22,12 +22,12 @@ from streamnursery.simulator import (
     Plan,
     Profile,
     Provider,
-    RequestRecord,
     Rule,
     Status,
     When,
     serve_loopback,
 )
+from streamnursery.simulator.log import RequestRecord
 from streamnursery.storage.ledger_reader import open_ledger
 from streamnursery.values.budgets import Budgets
 from tests.support import ledger_child

@@ -6,7 +6,8 @@ from random import Random
 
 import trio
 
-from streamnursery import SendOutcome, Session, open_engine
+from streamnursery import Session, open_engine
+from streamnursery.records import SendOutcome
 from streamnursery.simulator import Provider, serve_loopback
 from streamnursery.testing import wait_quiescent
 from streamnursery.values.session import Heartbeat, Reconnect, SessionSettings

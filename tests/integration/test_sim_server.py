@@ -23,7 +23,6 @@ from streamnursery.simulator import (
     Cut,
     CutUpload,
     Drip,
-    Fault,
     Garbage,
     HangAfterDone,
     InStreamError,
@@ -41,7 +40,6 @@ from streamnursery.simulator import (
     RefuseConnect,
     Reset,
     Respond,
-    Script,
     SlowTls,
     Split,
     Stall,
@@ -49,6 +47,8 @@ from streamnursery.simulator import (
     UsageLie,
     serve_loopback,
 )
+from streamnursery.simulator.fault import Fault
+from streamnursery.simulator.script import Script
 from streamnursery.transport.network import TrioNetwork
 from tests.support.simulator import MODELS, Answer, chat, http, open_site, talk
 from tests.support.tls import authority, server_context

@@ -18,18 +18,8 @@ from hypothesis import strategies as st
 
 from streamnursery import EngineError
 from streamnursery.sessions import Receipt, Session
-from streamnursery.simulator import (
-    Cut,
-    Fault,
-    Link,
-    Plan,
-    RefuseConnect,
-    Reset,
-    Rule,
-    Socket,
-    Stall,
-    When,
-)
+from streamnursery.simulator import Cut, Link, Plan, RefuseConnect, Reset, Rule, Socket, Stall, When
+from streamnursery.simulator.fault import Fault
 from streamnursery.testing import World, assert_quiescent
 from streamnursery.values.lifecycle import (
     ConnectionLost,

@@ -14,16 +14,15 @@ from hypothesis.stateful import invariant, rule
 from streamnursery import ChatRequest, EngineError
 from streamnursery.simulator import Plan, Rule, Status, When
 from streamnursery.testing import (
-    Traffic,
     World,
     WorldMachine,
     in_world,
     random_traffic,
-    requests,
     simulate,
-    traffic,
     wait_quiescent,
 )
+from streamnursery.testing.load import Traffic
+from streamnursery.testing.strategies import requests, traffic
 from streamnursery.values.http import HttpVersion
 from tests.conftest import TIER
 

@@ -8,25 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.errors import DeadlineExceeded
 
 from streamnursery import ChatRequest, EngineConfig
-from streamnursery.simulator import (
-    FAULTS,
-    NetworkFault,
-    Plan,
-    Script,
-    dump_plan,
-    dump_script,
-    parse_plan,
-    parse_script,
-)
-from streamnursery.testing import (
-    World,
-    chunkings,
-    configs,
-    fault_scripts,
-    plans,
-    requests,
-    simulate,
-)
+from streamnursery.simulator import Plan, parse_plan, parse_script
+from streamnursery.simulator.fault import NetworkFault
+from streamnursery.simulator.grammar import dump_plan, dump_script
+from streamnursery.simulator.script import FAULTS, Script
+from streamnursery.testing import World, fault_scripts, plans, simulate
+from streamnursery.testing.strategies import chunkings, configs, requests
 
 
 @given(script=fault_scripts())

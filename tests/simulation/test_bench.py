@@ -13,7 +13,8 @@ from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Replay, S
 from streamnursery.bench.thresholds import parse
 from streamnursery.bench.workload import Given, Lengths, Synthetic
 from streamnursery.config import config_from_mapping
-from streamnursery.simulator import Fault, Overload, Plan, Profile, Stall
+from streamnursery.simulator import Overload, Plan, Profile, Stall
+from streamnursery.simulator.fault import Fault
 from streamnursery.testing import World, simulated_world
 from streamnursery.values.request import make_request
 

@@ -7,7 +7,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamnursery import EngineError, Finished, Reader, RequestError, TextDelta
+from streamnursery import EngineError, Finished, RequestError, TextDelta
+from streamnursery.pipeline.broadcast import Reader
 from streamnursery.simulator import Cut, Plan, Profile, Reset, Respond, Rule, When
 from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 from tests.conftest import TIER

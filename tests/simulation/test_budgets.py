@@ -9,15 +9,14 @@ import pytest
 import trio
 
 from streamnursery import (
-    AttemptState,
     BudgetExceededError,
     Engine,
     EngineError,
-    LifecycleRecord,
     Rerouted,
     ServerError,
     open_engine,
 )
+from streamnursery.records import AttemptState, LifecycleRecord
 from streamnursery.simulator import (
     Cut,
     Plan,
@@ -28,8 +27,9 @@ from streamnursery.simulator import (
     Status,
     UsageLie,
 )
-from streamnursery.testing import Wall, assert_quiescent
+from streamnursery.testing import assert_quiescent
 from streamnursery.testing.money import money_problems
+from streamnursery.testing.world import Wall
 from streamnursery.values.lifecycle import BudgetAlert
 from streamnursery.values.money import Money
 from tests.support.scene import once, virtual

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import trio
 
-from streamnursery import ChatRequest, Completion, Timings
+from streamnursery import ChatRequest, Completion
+from streamnursery.records import Timings
 from streamnursery.scheduler.run import bulk
 from streamnursery.simulator import Profile
 from tests.support.scene import scene, virtual

@@ -6,17 +6,9 @@ from typing import Any
 
 import pytest
 
-from streamnursery import (
-    CallbackError,
-    Candidate,
-    ChatRequest,
-    ConfigError,
-    LifecycleRecord,
-    ModelChosen,
-    Needs,
-    RequestError,
-    TaskProfile,
-)
+from streamnursery import CallbackError, ChatRequest, ConfigError, RequestError, TaskProfile
+from streamnursery.plugins import Candidate, Needs
+from streamnursery.records import LifecycleRecord, ModelChosen
 from streamnursery.simulator import Delay, Plan, Status
 from streamnursery.testing import World
 from streamnursery.values.models import KNOWN

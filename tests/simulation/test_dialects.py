@@ -13,11 +13,11 @@ from streamnursery import (
     ChatRequest,
     ConfigError,
     ConnectionLostError,
-    SessionState,
     TruncatedStreamError,
     open_engine,
 )
 from streamnursery.config import config_from_mapping
+from streamnursery.records import SessionState
 from streamnursery.simulator import Cut, NoEndMark, Plan, Status
 from streamnursery.testing import World
 from streamnursery.values.secret import Secret

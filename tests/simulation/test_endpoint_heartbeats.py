@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import trio
 
-from streamnursery import ConnectError, Engine, ServerError
+from streamnursery import Engine, ServerError
+from streamnursery.errors import ConnectError
 from streamnursery.simulator import BlackHole, Plan, RefuseConnect, Rule, Status, When
 from streamnursery.testing import World, assert_quiescent
 from streamnursery.values.errors import EngineError

@@ -7,16 +7,11 @@ from collections import Counter
 import pytest
 import trio
 
-from streamnursery import (
-    AdmissionOutcome,
-    Engine,
-    NotAdmitted,
-    OverloadedError,
-    Priority,
-    QueueDeadlineError,
-    StreamCancelledError,
-)
-from streamnursery.simulator import Profile, ProviderLog
+from streamnursery import Engine, OverloadedError, Priority, StreamCancelledError
+from streamnursery.errors import QueueDeadlineError
+from streamnursery.records import AdmissionOutcome, NotAdmitted
+from streamnursery.simulator import Profile
+from streamnursery.simulator.log import ProviderLog
 from streamnursery.testing.quiescence import assert_quiescent
 from tests.conftest import TIER
 from tests.support.scene import PACED, scene, virtual

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from streamnursery import EngineError, RequestError
 from streamnursery.core.recovery.retry_budget import RetryBudget
-from streamnursery.simulator import Delay, Fault, Plan, Profile, Reset, Rule, Status, When
+from streamnursery.simulator import Delay, Plan, Profile, Reset, Rule, Status, When
+from streamnursery.simulator.fault import Fault
 from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 from streamnursery.testing.sweeps import fail_at_every_io
 from streamnursery.values.errors import AttemptRecord, AttemptState

@@ -12,7 +12,8 @@ from streamnursery import BudgetExceededError, Engine, EngineError, StorageError
 from streamnursery.core.money.ledger_row import News, Posting
 from streamnursery.simulator import Plan, Status
 from streamnursery.storage.ledger_file import LedgerFile, LedgerJob
-from streamnursery.testing import SimDisk, World
+from streamnursery.testing import World
+from streamnursery.testing.sim_disk import SimDisk
 from streamnursery.values.money import Money
 
 EXAMPLES = {"test": 12, "proof": 80, "soak": 1000}[os.environ.get("STREAMNURSERY_TIER", "test")]

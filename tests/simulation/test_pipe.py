@@ -6,7 +6,8 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from streamnursery.simulator import Link, PipeConnection, pipe
+from streamnursery.simulator import Link
+from streamnursery.simulator.pipe import PipeConnection, pipe
 
 WINDOW = 64 * 1024
 

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from streamnursery.simulator import Link, PipeConnection, pipe
+from streamnursery.simulator import Link
+from streamnursery.simulator.pipe import PipeConnection, pipe
 
 links = st.builds(
     Link,

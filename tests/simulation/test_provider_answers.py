@@ -8,15 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
-from streamnursery.simulator import (
-    EPOCH,
-    CallTool,
-    Link,
-    PipeConnection,
-    Reasoning,
-    Refuse,
-    Respond,
-)
+from streamnursery.simulator import CallTool, Link, Reasoning, Refuse, Respond
+from streamnursery.simulator.exchange import EPOCH
+from streamnursery.simulator.pipe import PipeConnection
 from streamnursery.values.secret import Secret
 from tests.support.simulator import (
     PROMPT,

@@ -20,7 +20,6 @@ from streamnursery.simulator import (
     Cut,
     CutUpload,
     Drip,
-    Fault,
     Garbage,
     InStreamError,
     NoEndMark,
@@ -36,6 +35,7 @@ from streamnursery.simulator import (
     UsageLie,
     When,
 )
+from streamnursery.simulator.fault import Fault
 from tests.support.simulator import Answer, chat, http, open_site, script_header, talk
 
 TEXT = "one two three four five"

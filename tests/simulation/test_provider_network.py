@@ -14,10 +14,8 @@ from streamnursery.simulator import (
     BlackHole,
     CloseIdle,
     Cut,
-    Fault,
     Host,
     Link,
-    PipeConnection,
     Plan,
     Provider,
     RefuseConnect,
@@ -27,6 +25,8 @@ from streamnursery.simulator import (
     SlowTls,
     When,
 )
+from streamnursery.simulator.fault import Fault
+from streamnursery.simulator.pipe import PipeConnection
 from tests.support.simulator import chat, http, open_site, read_until, talk
 from tests.support.tls import authority, server_context
 

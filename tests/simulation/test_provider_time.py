@@ -7,12 +7,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from streamnursery.simulator import (
     Cut,
     Delay,
-    Fault,
     HangAfterDone,
     InStreamError,
     Link,
     Overload,
-    PipeConnection,
     Plan,
     Profile,
     RateLimit,
@@ -21,6 +19,8 @@ from streamnursery.simulator import (
     Stall,
     When,
 )
+from streamnursery.simulator.fault import Fault
+from streamnursery.simulator.pipe import PipeConnection
 from tests.support.simulator import (
     STEADY,
     Answer,

@@ -7,7 +7,8 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery import Engine, QueueDeadlineError, RequestError, TooManyTokensError
+from streamnursery import Engine, RequestError
+from streamnursery.errors import QueueDeadlineError, TooManyTokensError
 from streamnursery.simulator import RateLimit
 from streamnursery.testing.quiescence import assert_quiescent
 from tests.support.scene import AT_ONCE, PACED, always, scene, virtual

@@ -8,7 +8,8 @@ import attrs
 import pytest
 import trio
 
-from streamnursery import AttemptState, Engine, EngineError, Restarted, Resumed, TokenStream
+from streamnursery import Engine, EngineError, Restarted, Resumed, TokenStream
+from streamnursery.records import AttemptState
 from streamnursery.simulator import Cut, Plan, Provider, Reset, Respond, Restate, Rule, When
 from streamnursery.testing import World, cancel_at_every_step, cut_at_every_byte, wait_quiescent
 from streamnursery.testing.sweeps import fail_at_every_io

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from streamnursery import EngineError, Restarted, Resumed
-from streamnursery.simulator import CallTool, Cut, Fault, Plan, Reset, Rule, Socket, When
+from streamnursery.simulator import CallTool, Cut, Plan, Reset, Rule, Socket, When
+from streamnursery.simulator.fault import Fault
 from streamnursery.testing import World
 from streamnursery.values.events import Finished, TextDelta, UsageReport
 from streamnursery.values.origin import BaseUrl

@@ -15,7 +15,6 @@ from streamnursery.simulator import (
     CutUpload,
     Delay,
     Drip,
-    Fault,
     Garbage,
     HangAfterDone,
     InStreamError,
@@ -30,6 +29,7 @@ from streamnursery.simulator import (
     Status,
     When,
 )
+from streamnursery.simulator.fault import Fault
 from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 
 POINTS = {"test": 5, "proof": 25, "soak": None}

@@ -5,22 +5,25 @@ import pytest
 import trio
 
 from streamnursery import (
-    AttemptState,
     AuthError,
     ContentError,
     EngineError,
-    FirstByteTimeoutError,
     ModelError,
     Patience,
     QuotaError,
     RateLimitedError,
-    RedirectRefusedError,
     Rerouted,
     ServerError,
+)
+from streamnursery.errors import (
+    FirstByteTimeoutError,
+    RedirectRefusedError,
     TooLargeError,
     UnexpectedContentError,
 )
-from streamnursery.simulator import CutUpload, Delay, Fault, Garbage, Plan, Redirect, Status
+from streamnursery.records import AttemptState
+from streamnursery.simulator import CutUpload, Delay, Garbage, Plan, Redirect, Status
+from streamnursery.simulator.fault import Fault
 from tests.support.scene import always, ask, once, scene, virtual
 
 PROXY_PAGE = "<html><body><h1>503 Service Unavailable</h1></body></html>"

@@ -8,15 +8,17 @@ from streamnursery import (
     ConnectionLostError,
     DeadlineError,
     EngineError,
+    Patience,
+    ServerError,
+    TruncatedStreamError,
+    UsageReport,
+)
+from streamnursery.errors import (
     FirstTokenTimeoutError,
     IdleTimeoutError,
     MalformedChunkError,
-    Patience,
-    ServerError,
     TooLargeError,
     TotalTimeoutError,
-    TruncatedStreamError,
-    UsageReport,
 )
 from streamnursery.simulator import (
     BadJson,
@@ -27,7 +29,6 @@ from streamnursery.simulator import (
     Cut,
     Delay,
     Drip,
-    Fault,
     Garbage,
     HangAfterDone,
     InStreamError,
@@ -39,6 +40,7 @@ from streamnursery.simulator import (
     Stall,
     UsageLie,
 )
+from streamnursery.simulator.fault import Fault
 from tests.support.scene import AT_ONCE, always, ask, once, scene, virtual
 
 BREAKS: list[tuple[str, type[EngineError]]] = [

@@ -4,15 +4,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from streamnursery import (
-    AttemptState,
-    ConnectError,
-    ConnectTimeoutError,
-    DeadlineError,
-    Patience,
-    QueueDeadlineError,
-    Rerouted,
-)
+from streamnursery import DeadlineError, Patience, Rerouted
+from streamnursery.errors import ConnectError, ConnectTimeoutError, QueueDeadlineError
+from streamnursery.records import AttemptState
 from streamnursery.simulator import (
     BlackHole,
     CloseIdle,

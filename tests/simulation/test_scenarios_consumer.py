@@ -18,13 +18,13 @@ from streamnursery import (
     OverloadedError,
     Patience,
     Priority,
-    QueueDeadlineError,
     RequestError,
     Rerouted,
     ServerError,
     StreamCancelledError,
     open_engine,
 )
+from streamnursery.errors import QueueDeadlineError
 from streamnursery.simulator import (
     HangAfterDone,
     Overload,

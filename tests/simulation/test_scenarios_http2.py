@@ -7,16 +7,10 @@ from typing import Any
 import pytest
 import trio
 
-from streamnursery import (
-    ConnectionLostError,
-    EngineError,
-    FirstByteTimeoutError,
-    RateLimitedError,
-    TooLargeError,
-)
+from streamnursery import ConnectionLostError, EngineError, RateLimitedError
+from streamnursery.errors import FirstByteTimeoutError, TooLargeError
 from streamnursery.simulator import (
     Cut,
-    Fault,
     Garbage,
     Goaway,
     PingSilence,
@@ -30,6 +24,7 @@ from streamnursery.simulator import (
     When,
     WindowStall,
 )
+from streamnursery.simulator.fault import Fault
 from streamnursery.testing import World, assert_quiescent, wait_quiescent
 from tests.support.scene import AT_ONCE, PACED, Scene, always, ask, once, scene, virtual
 

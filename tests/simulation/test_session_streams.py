@@ -17,17 +17,8 @@ from streamnursery import (
 )
 from streamnursery.facade import Engine
 from streamnursery.sessions import Session
-from streamnursery.simulator import (
-    Cut,
-    InStreamError,
-    Plan,
-    Respond,
-    Rule,
-    Script,
-    Socket,
-    Status,
-    When,
-)
+from streamnursery.simulator import Cut, InStreamError, Plan, Respond, Rule, Socket, Status, When
+from streamnursery.simulator.script import Script
 from streamnursery.testing import World, assert_quiescent
 from streamnursery.values.errors import EngineError, ServerError
 from streamnursery.values.events import Finished, TextDelta

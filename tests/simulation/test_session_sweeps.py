@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import trio
 
-from streamnursery import Engine, EngineError, SendOutcome
+from streamnursery import Engine, EngineError
+from streamnursery.records import SendOutcome
 from streamnursery.simulator import Host, Plan, Rule, Socket, When
 from streamnursery.testing import World, cancel_at_every_step, fail_at_every_io, wait_quiescent
 from streamnursery.values.origin import BaseUrl

@@ -20,7 +20,8 @@ from streamnursery import (
 )
 from streamnursery.facade import Engine
 from streamnursery.sessions import Receipt, Session
-from streamnursery.simulator import Link, Plan, RefuseConnect, Rule, Script, Socket, Status, When
+from streamnursery.simulator import Link, Plan, RefuseConnect, Rule, Socket, Status, When
+from streamnursery.simulator.script import Script
 from streamnursery.testing import World, assert_quiescent
 from streamnursery.values.errors import CallbackError, EngineError, MalformedChunkError
 from streamnursery.values.lifecycle import (

@@ -28,7 +28,6 @@ from streamnursery.simulator import (
     CallTool,
     Cut,
     Drip,
-    Fault,
     Garbage,
     InStreamError,
     Plan,
@@ -42,6 +41,7 @@ from streamnursery.simulator import (
     Stall,
     Status,
 )
+from streamnursery.simulator.fault import Fault
 from streamnursery.values.lifecycle import LifecycleRecord
 from streamnursery.values.secret import Secret
 from tests.support.scene import AT_ONCE, always, ask, scene, virtual

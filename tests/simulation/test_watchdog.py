@@ -3,7 +3,8 @@
 import pytest
 import trio
 
-from streamnursery import IdleTimeoutError, Patience
+from streamnursery import Patience
+from streamnursery.errors import IdleTimeoutError
 from streamnursery.simulator import Plan, Stall
 from streamnursery.testing import World
 

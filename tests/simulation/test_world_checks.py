@@ -15,18 +15,10 @@ from streamnursery import (
     TextDelta,
     UsageReport,
 )
-from streamnursery.simulator import (
-    BadUtf8,
-    CallTool,
-    Cut,
-    Plan,
-    Reasoning,
-    Refuse,
-    Reset,
-    Script,
-    Stall,
-)
-from streamnursery.testing import ConsumerRecord, World, check_history
+from streamnursery.simulator import BadUtf8, CallTool, Cut, Plan, Reasoning, Refuse, Reset, Stall
+from streamnursery.simulator.script import Script
+from streamnursery.testing import World, check_history
+from streamnursery.testing.consumers import ConsumerRecord
 
 LONG = '{"like": "this, and no shorter"}'
 

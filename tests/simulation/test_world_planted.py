@@ -10,7 +10,9 @@ from hypothesis import Phase, settings
 from streamnursery import StreamEvent
 from streamnursery.pipeline.channel import Channel
 from streamnursery.scheduler.admission.lease import Lease
-from streamnursery.testing import Traffic, World, simulate, traffic
+from streamnursery.testing import World, simulate
+from streamnursery.testing.load import Traffic
+from streamnursery.testing.strategies import traffic
 
 
 def smallest_failure() -> tuple[BaseException, Traffic]:

@@ -6,7 +6,6 @@ import trio
 from streamnursery import Engine, EngineError, Retries, StreamCancelledError
 from streamnursery.simulator import Cut, Plan, Rule, Status, When
 from streamnursery.testing import (
-    SweepReport,
     World,
     cancel_at_every_step,
     cut_at_every_byte,
@@ -14,6 +13,7 @@ from streamnursery.testing import (
     fail_at_every_io,
     wait_quiescent,
 )
+from streamnursery.testing.sweeps import SweepReport
 
 POINTS = {"test": 90, "proof": None, "soak": None}
 CUTS = {"test": 60, "proof": 400, "soak": None}

@@ -12,12 +12,15 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import trio
 
-from streamnursery import ChatRequest, Engine, EngineStatistics, open_engine
+from streamnursery import ChatRequest, Engine, open_engine
 from streamnursery.testing import wait_quiescent
+
+if TYPE_CHECKING:
+    from streamnursery.records import EngineStatistics
 
 CROWD = 20
 LONGEST = 0.1

@@ -11,7 +11,8 @@ import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 from streamnursery import Engine, EngineError, TokenStream, open_engine
-from streamnursery.simulator import Fault, Plan, Profile, Provider, Rule, SimNetwork, When
+from streamnursery.simulator import Plan, Profile, Provider, Rule, SimNetwork, When
+from streamnursery.simulator.fault import Fault
 from streamnursery.testing import assert_quiescent
 from streamnursery.values.events import Finished, StreamEvent, TextDelta
 

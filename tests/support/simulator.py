@@ -12,16 +12,9 @@ import attrs
 import h11
 import trio
 
-from streamnursery.simulator import (
-    Fault,
-    Host,
-    Link,
-    PipeConnection,
-    Plan,
-    Profile,
-    Provider,
-    SimNetwork,
-)
+from streamnursery.simulator import Host, Link, Plan, Profile, Provider, SimNetwork
+from streamnursery.simulator.fault import Fault
+from streamnursery.simulator.pipe import PipeConnection
 
 PROMPT = [{"role": "user", "content": "Why is the sky blue?"}]
 STEADY = Profile(1.0, 1.0, 10, (5, 5))

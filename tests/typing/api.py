@@ -56,7 +56,7 @@ async def own_calls() -> None:
         result: float = await eng.run("gpt-4.1", add, 1, "2")
         print(result, eng.statistics().models["gpt-4.1"].ttft.p99)
         eng.set_limits(model="gpt-4.1", max_streams=3)
-        report: sn.DrainReport = await eng.drain(timeout=10)
+        report: sn.records.DrainReport = await eng.drain(timeout=10)
         print(report.finished, eng.cancel_all(), eng.plan("gpt-4.1"))
         with eng.events(max_records=10, drop="newest") as records:
             async for record in records:

@@ -12,7 +12,8 @@ from streamnursery.cli.demo_plan import DemoPlan
 from streamnursery.cli.reload_signal import reload_on_hangup
 from streamnursery.core.measure.histogram import Histogram
 from streamnursery.facade import Engine, open_engine
-from streamnursery.simulator import PROFILES, Provider, parse_profiles
+from streamnursery.simulator import PROFILES, Provider
+from streamnursery.simulator.profiles import parse_profiles
 from streamnursery.values.completion import Completion
 from streamnursery.values.errors import EngineError
 from streamnursery.values.request import ChatRequest

@@ -123,7 +123,8 @@ async def _serve(
 def _provider(args: argparse.Namespace) -> "Provider":
     from random import Random
 
-    from streamnursery.simulator import PROFILES, Plan, Provider, parse_plan, parse_profiles
+    from streamnursery.simulator import PROFILES, Plan, Provider, parse_plan
+    from streamnursery.simulator.profiles import parse_profiles
 
     given: dict[str, Profile] = _read(args.profile, parse_profiles) if args.profile else {}
     plan: Plan = _read(args.script, parse_plan) if args.script else Plan()

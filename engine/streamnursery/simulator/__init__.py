@@ -7,27 +7,13 @@ Faults are values (`Cut(3)`, `Stall(at=2, seconds=30)`); a `Plan` says which req
 and so do the request header `x-sim-script` and the model's name: `sim/fast?cut=3`.
 """
 
-from streamnursery.simulator.exchange import EPOCH, SCRIPT_HEADER, Exchange
-from streamnursery.simulator.fault import Fault, NetworkFault
-from streamnursery.simulator.grammar import (
-    ScriptError,
-    dump_plan,
-    dump_script,
-    parse_plan,
-    parse_script,
-    split_model,
-)
-from streamnursery.simulator.log import ProviderLog, RequestRecord
+from streamnursery.simulator.grammar import ScriptError, parse_plan, parse_script
 from streamnursery.simulator.loopback import LoopbackServer, serve_loopback
-from streamnursery.simulator.pipe import PipeConnection, PipeStatistics, pipe
-from streamnursery.simulator.pipe_direction import DirectionStatistics, Link
+from streamnursery.simulator.pipe_direction import Link
 from streamnursery.simulator.plan import Plan, Rule, When
-from streamnursery.simulator.profiles import PROFILES, Profile, parse_profiles
+from streamnursery.simulator.profiles import PROFILES, Profile
 from streamnursery.simulator.provider import Provider
-from streamnursery.simulator.reply import Reply, ReplyChoice, ReplyToolCall
 from streamnursery.simulator.script import (
-    FAULTS,
-    GARBAGE,
     BadJson,
     BadUtf8,
     BlackHole,
@@ -56,7 +42,6 @@ from streamnursery.simulator.script import (
     ResolveFail,
     Respond,
     Restate,
-    Script,
     SlowTls,
     Socket,
     Split,
@@ -72,15 +57,9 @@ from streamnursery.simulator.script_http2 import (
     WindowStall,
 )
 from streamnursery.simulator.server import Host, SimNetwork
-from streamnursery.simulator.service import ServiceStatistics
-from streamnursery.simulator.steps import End, How, Send, Step, Wait
 
 __all__ = [
-    "EPOCH",
-    "FAULTS",
-    "GARBAGE",
     "PROFILES",
-    "SCRIPT_HEADER",
     "BadJson",
     "BadUtf8",
     "BlackHole",
@@ -92,50 +71,34 @@ __all__ = [
     "Cut",
     "CutUpload",
     "Delay",
-    "DirectionStatistics",
     "Drip",
-    "End",
-    "Exchange",
-    "Fault",
     "Garbage",
     "Goaway",
     "HangAfterDone",
     "Host",
-    "How",
     "InStreamError",
     "Link",
     "LoopbackServer",
-    "NetworkFault",
     "NoEndMark",
     "NoFinish",
     "NoUsage",
     "Overload",
     "PingSilence",
-    "PipeConnection",
-    "PipeStatistics",
     "Plan",
     "Profile",
     "Provider",
-    "ProviderLog",
     "RateLimit",
     "Reasoning",
     "Redirect",
     "Refuse",
     "RefuseConnect",
-    "Reply",
-    "ReplyChoice",
-    "ReplyToolCall",
-    "RequestRecord",
     "Reset",
     "ResetStream",
     "ResolveFail",
     "Respond",
     "Restate",
     "Rule",
-    "Script",
     "ScriptError",
-    "Send",
-    "ServiceStatistics",
     "Settings",
     "SimNetwork",
     "SlowTls",
@@ -143,17 +106,10 @@ __all__ = [
     "Split",
     "Stall",
     "Status",
-    "Step",
     "UsageLie",
-    "Wait",
     "When",
     "WindowStall",
-    "dump_plan",
-    "dump_script",
     "parse_plan",
-    "parse_profiles",
     "parse_script",
-    "pipe",
     "serve_loopback",
-    "split_model",
 ]

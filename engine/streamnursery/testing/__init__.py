@@ -16,51 +16,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from streamnursery.testing.checks import after_faults_stop, check_history
-from streamnursery.testing.consumers import ConsumerRecord
-from streamnursery.testing.load import Arrival, LimitChange, Traffic, random_plan, random_traffic
+from streamnursery.testing.load import random_plan, random_traffic
 from streamnursery.testing.quiescence import assert_quiescent, no_files_left_open, wait_quiescent
-from streamnursery.testing.sim_disk import SimDisk
 from streamnursery.testing.sweeps import (
-    SweepReport,
     cancel_at_every_step,
     cut_at_every_byte,
     each_point_of,
     fail_at_every_io,
 )
-from streamnursery.testing.trace import Trace
-from streamnursery.testing.world import Wall, World, simulated_world
+from streamnursery.testing.world import World, simulated_world
 
 if TYPE_CHECKING:
     from streamnursery.testing.machines import WorldMachine, in_world
-    from streamnursery.testing.strategies import (
-        arrivals,
-        chunkings,
-        configs,
-        fault_scripts,
-        plans,
-        requests,
-        simulate,
-        traffic,
-    )
+    from streamnursery.testing.strategies import fault_scripts, plans, simulate
 
 __all__ = [
-    "Arrival",
-    "ConsumerRecord",
-    "LimitChange",
-    "SimDisk",
-    "SweepReport",
-    "Trace",
-    "Traffic",
-    "Wall",
     "World",
     "WorldMachine",
     "after_faults_stop",
-    "arrivals",
     "assert_quiescent",
     "cancel_at_every_step",
     "check_history",
-    "chunkings",
-    "configs",
     "cut_at_every_byte",
     "each_point_of",
     "fail_at_every_io",
@@ -70,10 +46,8 @@ __all__ = [
     "plans",
     "random_plan",
     "random_traffic",
-    "requests",
     "simulate",
     "simulated_world",
-    "traffic",
     "wait_quiescent",
 ]
 

@@ -1,6 +1,7 @@
 """What a client is confronted with when it is graded, and what a good one does."""
 
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -23,13 +24,15 @@ from streamnursery.simulator import (
     Reset,
     Respond,
     Rule,
-    Script,
     Split,
     Stall,
     Status,
     UsageLie,
     When,
 )
+
+if TYPE_CHECKING:
+    from streamnursery.simulator.script import Script
 
 LIMIT = 75.0
 """More than the minute that many clients allow between two tokens."""

@@ -15,7 +15,8 @@ from itertools import pairwise, zip_longest
 from typing import TypeAlias
 
 from streamnursery.pipeline.delivery import StreamOutcome
-from streamnursery.simulator import BadUtf8, Cut, RequestRecord, UsageLie
+from streamnursery.simulator import BadUtf8, Cut, UsageLie
+from streamnursery.simulator.log import RequestRecord
 from streamnursery.testing.consumers import TOLERANCE, ConsumerRecord, delivery_of
 from streamnursery.values.errors import AttemptState, ConnectionLostError, TruncatedStreamError
 from streamnursery.values.events import (

@@ -14,7 +14,6 @@ import trio
 from streamnursery.facade import Engine
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.simulator import (
-    GARBAGE,
     BadJson,
     BadUtf8,
     BlackHole,
@@ -26,11 +25,9 @@ from streamnursery.simulator import (
     CutUpload,
     Delay,
     Drip,
-    Fault,
     Garbage,
     HangAfterDone,
     InStreamError,
-    NetworkFault,
     NoEndMark,
     NoFinish,
     NoUsage,
@@ -49,6 +46,8 @@ from streamnursery.simulator import (
     UsageLie,
     When,
 )
+from streamnursery.simulator.fault import Fault, NetworkFault
+from streamnursery.simulator.script import GARBAGE
 from streamnursery.testing.world import World
 from streamnursery.values.errors import EngineError
 from streamnursery.values.http2 import Http2Settings

@@ -17,7 +17,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamnursery.simulator import (
-    GARBAGE,
     BadJson,
     BadUtf8,
     BlackHole,
@@ -30,12 +29,10 @@ from streamnursery.simulator import (
     CutUpload,
     Delay,
     Drip,
-    Fault,
     Garbage,
     Goaway,
     HangAfterDone,
     InStreamError,
-    NetworkFault,
     NoEndMark,
     NoFinish,
     NoUsage,
@@ -53,7 +50,6 @@ from streamnursery.simulator import (
     Respond,
     Restate,
     Rule,
-    Script,
     Settings,
     SlowTls,
     Socket,
@@ -64,6 +60,8 @@ from streamnursery.simulator import (
     When,
     WindowStall,
 )
+from streamnursery.simulator.fault import Fault, NetworkFault
+from streamnursery.simulator.script import GARBAGE, Script
 from streamnursery.simulator.script_http2 import ERROR_CODES
 from streamnursery.testing.load import MODELS, Arrival, LimitChange, Traffic
 from streamnursery.testing.world import World

@@ -25,7 +25,8 @@ from streamnursery.core.routing.router import RoutingPolicy
 from streamnursery.facade import Engine, open_engine
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.scheduler.run.observers import Observer
-from streamnursery.simulator import EPOCH, PROFILES, Host, Link, Plan, Profile, Provider, SimNetwork
+from streamnursery.simulator import PROFILES, Host, Link, Plan, Profile, Provider, SimNetwork
+from streamnursery.simulator.exchange import EPOCH
 from streamnursery.testing.checks import check_history
 from streamnursery.testing.consumers import ConsumerRecord, RecordedStream
 from streamnursery.testing.disturbance import Disturbance, disturbed

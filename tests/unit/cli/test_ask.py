@@ -5,7 +5,7 @@ import json
 import pytest
 
 from streamnursery.cli.exits import Exit
-from streamnursery.simulator import split_model
+from streamnursery.simulator.grammar import split_model
 from tests.support.cli import Command
 
 SAID = "sim/fast?respond.text=The sky scatters blue."

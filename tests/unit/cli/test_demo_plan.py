@@ -12,7 +12,8 @@ from streamnursery.cli.demo_report import figures, summary
 from streamnursery.cli.demo_table import FINAL, LIVE, Speeds, columns, limited_by, plain_table, rows
 from streamnursery.cli.exits import CliError
 from streamnursery.config import config_from_mapping
-from streamnursery.simulator import PROFILES, parse_plan, parse_profiles
+from streamnursery.simulator import PROFILES, parse_plan
+from streamnursery.simulator.profiles import parse_profiles
 from streamnursery.values.statistics import (
     ConnectionStatistics,
     EngineStatistics,

@@ -10,7 +10,7 @@ from benchmarks.grade_table import grades, page
 from benchmarks.publish.documents import DOCUMENTS, written
 from streamnursery.cli.entry import _with_verb, build_parser
 from streamnursery.cli.exits import exit_code
-from streamnursery.simulator import FAULTS
+from streamnursery.simulator.script import FAULTS
 from streamnursery.values import errors
 from tests.support.cli import ROOT
 

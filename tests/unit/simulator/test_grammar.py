@@ -8,15 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamnursery.simulator import (
-    FAULTS,
-    GARBAGE,
     CallTool,
     CloseIdle,
     Comments,
     Crlf,
     Cut,
     Drip,
-    Fault,
     Garbage,
     HangAfterDone,
     InStreamError,
@@ -26,7 +23,6 @@ from streamnursery.simulator import (
     RefuseConnect,
     Respond,
     Rule,
-    Script,
     ScriptError,
     SlowTls,
     Split,
@@ -34,12 +30,12 @@ from streamnursery.simulator import (
     Status,
     UsageLie,
     When,
-    dump_plan,
-    dump_script,
     parse_plan,
     parse_script,
-    split_model,
 )
+from streamnursery.simulator.fault import Fault
+from streamnursery.simulator.grammar import dump_plan, dump_script, split_model
+from streamnursery.simulator.script import FAULTS, GARBAGE, Script
 
 texts = st.text(st.characters(codec="utf-8"), max_size=12)
 counts = st.integers(0, 10_000)

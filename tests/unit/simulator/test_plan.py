@@ -15,9 +15,9 @@ from streamnursery.simulator import (
     Reset,
     ResolveFail,
     Rule,
-    Script,
     When,
 )
+from streamnursery.simulator.script import Script
 
 
 def met(plan: Plan, number: int = 1, elapsed: float = 0.0, model: str | None = None) -> Script:

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.simulator import PROFILES, Profile, ScriptError, parse_profiles
+from streamnursery.simulator import PROFILES, Profile, ScriptError
+from streamnursery.simulator.profiles import parse_profiles
 
 
 @pytest.mark.parametrize(

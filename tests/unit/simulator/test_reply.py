@@ -2,25 +2,19 @@
 
 import json
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.simulator import (
-    CallTool,
-    Provider,
-    Reasoning,
-    Refuse,
-    Reply,
-    ReplyChoice,
-    Respond,
-    Script,
-)
+from streamnursery.simulator import CallTool, Provider, Reasoning, Refuse, Respond
 from streamnursery.simulator.question import MAX_OUTPUT, Question, question_from
-from streamnursery.simulator.reply import make_reply
+from streamnursery.simulator.reply import Reply, ReplyChoice, make_reply
 from streamnursery.values.request import ChatRequest
+
+if TYPE_CHECKING:
+    from streamnursery.simulator.script import Script
 
 WEATHER = {
     "type": "function",

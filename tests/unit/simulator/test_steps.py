@@ -6,10 +6,14 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.simulator import End, How, Send, Step, Wait
 from streamnursery.simulator.steps import (
     BATCH,
     RESET_AFTER,
+    End,
+    How,
+    Send,
+    Step,
+    Wait,
     batched,
     broken_off,
     chunked,

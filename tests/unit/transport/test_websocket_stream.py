@@ -3,7 +3,8 @@
 import pytest
 import trio
 
-from streamnursery.simulator import Link, pipe
+from streamnursery.simulator import Link
+from streamnursery.simulator.pipe import pipe
 from streamnursery.transport.websocket import (
     BACKLOG,
     MAX_CONTROL,

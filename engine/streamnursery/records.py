@@ -1,0 +1,85 @@
+"""What the engine reports: lifecycle records, statistics, snapshots and spending."""
+
+from streamnursery.facade.engine import DrainReport
+from streamnursery.pipeline.channel import ChannelStatistics
+from streamnursery.scheduler.run.observers import (
+    ObserverBlocked,
+    ObserverFailed,
+    RecordStream,
+)
+from streamnursery.values.admission import (
+    AdmissionOutcome,
+    Explanation,
+)
+from streamnursery.values.errors import (
+    AttemptRecord,
+    AttemptState,
+)
+from streamnursery.values.lifecycle import (
+    Admitted,
+    AttemptEnded,
+    AttemptStarted,
+    BudgetAlert,
+    ConnectionLost,
+    FirstToken,
+    Hedged,
+    Interrupted,
+    LifecycleRecord,
+    ModelChosen,
+    NotAdmitted,
+    Reconnected,
+    Reconnecting,
+    Retrying,
+    RouteChanged,
+    StreamEnded,
+)
+from streamnursery.values.session import (
+    SendOutcome,
+    SessionState,
+    SessionStatistics,
+)
+from streamnursery.values.snapshot import EngineSnapshot
+from streamnursery.values.spending import SpendingReport
+from streamnursery.values.statistics import (
+    EngineStatistics,
+    ModelStatistics,
+    Quantiles,
+)
+from streamnursery.values.timings import Timings
+
+__all__ = [
+    "AdmissionOutcome",
+    "Admitted",
+    "AttemptEnded",
+    "AttemptRecord",
+    "AttemptStarted",
+    "AttemptState",
+    "BudgetAlert",
+    "ChannelStatistics",
+    "ConnectionLost",
+    "DrainReport",
+    "EngineSnapshot",
+    "EngineStatistics",
+    "Explanation",
+    "FirstToken",
+    "Hedged",
+    "Interrupted",
+    "LifecycleRecord",
+    "ModelChosen",
+    "ModelStatistics",
+    "NotAdmitted",
+    "ObserverBlocked",
+    "ObserverFailed",
+    "Quantiles",
+    "Reconnected",
+    "Reconnecting",
+    "RecordStream",
+    "Retrying",
+    "RouteChanged",
+    "SendOutcome",
+    "SessionState",
+    "SessionStatistics",
+    "SpendingReport",
+    "StreamEnded",
+    "Timings",
+]

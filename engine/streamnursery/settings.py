@@ -1,0 +1,61 @@
+"""A configuration as values, and what its fields are made of."""
+
+from streamnursery.values.budgets import (
+    Budget,
+    Budgets,
+)
+from streamnursery.values.http2 import Http2Settings
+from streamnursery.values.money import Money
+from streamnursery.values.origin import BaseUrl
+from streamnursery.values.policy import (
+    Patience,
+    Priority,
+    Retries,
+)
+from streamnursery.values.prices import (
+    Price,
+    Tier,
+    TokenRates,
+)
+from streamnursery.values.rates import Rates
+from streamnursery.values.secret import Secret
+from streamnursery.values.session import (
+    EndpointHeartbeat,
+    Heartbeat,
+    Pending,
+    Reconnect,
+    SessionSettings,
+)
+from streamnursery.values.settings import (
+    Endpoint,
+    EngineConfig,
+    ModelSettings,
+    Route,
+)
+from streamnursery.values.tenant import Tenant
+
+__all__ = [
+    "BaseUrl",
+    "Budget",
+    "Budgets",
+    "Endpoint",
+    "EndpointHeartbeat",
+    "EngineConfig",
+    "Heartbeat",
+    "Http2Settings",
+    "ModelSettings",
+    "Money",
+    "Patience",
+    "Pending",
+    "Price",
+    "Priority",
+    "Rates",
+    "Reconnect",
+    "Retries",
+    "Route",
+    "Secret",
+    "SessionSettings",
+    "Tenant",
+    "Tier",
+    "TokenRates",
+]
