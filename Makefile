@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 SEED = $(shell $(PYTHON) -c 'import secrets; print(secrets.randbits(32))')
 
 .DEFAULT_GOAL := test
-.PHONY: setup check test proof soak contract bench grade mutants demo lock
+.PHONY: reference setup check test proof soak contract bench grade mutants demo lock
 
 setup: $(READY)
 
@@ -65,6 +65,10 @@ grade: $(READY)
 # Planted defects, one after another in a copy of the tree: who notices?
 mutants: $(READY)
 	$(BIN)/python -m tests.mutants --save docs/mutants.md
+
+# docs/reference, from signatures and docstrings.
+reference: $(READY)
+	$(BIN)/python -m tests.reference
 
 demo: $(READY)
 	$(BIN)/streamnursery demo
