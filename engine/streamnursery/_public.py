@@ -1,5 +1,5 @@
 """The public names at the top, gathered. `streamnursery` loads this with the first one it is asked
-for; `open_transport` alone comes later, because httpx comes with it.
+for; a few come later, with what they alone need, such as httpx with `open_transport`.
 """
 
 from importlib import import_module
@@ -16,7 +16,6 @@ from streamnursery.logs import (
 )
 from streamnursery.pipeline.broadcast import Broadcast
 from streamnursery.pipeline.stream import TokenStream
-from streamnursery.sessions import Session
 from streamnursery.values.completion import (
     Completion,
     Outcome,
@@ -85,6 +84,7 @@ from streamnursery.values.task import TaskProfile
 from streamnursery.values.usage import Usage
 
 if TYPE_CHECKING:
+    from streamnursery.sessions import Session
     from streamnursery.transport.http import open_transport
 
 __all__ = [
@@ -154,8 +154,17 @@ __all__ = [
 ]
 
 
+_LATER = {
+    "JsonFormatter": "logs",
+    "Session": "sessions",
+    "log_observer": "logs",
+    "open_transport": "transport.http",
+}
+"""Names that bring modules along which most programs do not need."""
+
+
 def __getattr__(name: str) -> object:
-    if name == "open_transport":
-        return import_module("streamnursery.transport.http").open_transport
+    if name in _LATER:
+        return getattr(import_module(f"streamnursery.{_LATER[name]}"), name)
     msg = f"module 'streamnursery' has no attribute {name!r}"
     raise AttributeError(msg)

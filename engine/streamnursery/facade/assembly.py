@@ -21,7 +21,6 @@ from streamnursery.scheduler.run.catalogue import SIMULATOR, Catalogue
 from streamnursery.scheduler.run.model_choice import ModelChoice
 from streamnursery.scheduler.run.observers import Observer
 from streamnursery.storage.disk import Disk
-from streamnursery.storage.ledger_file import LedgerFile
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.supervisor.request import Supervisor
@@ -125,6 +124,9 @@ def spending_of(
             )
         store = GuardedStore(outside.store(ledger))
     elif budgets.ledger:
+        # Imported here: it brings SQLite's schema along, and most ledgers are in memory.
+        from streamnursery.storage.ledger_file import LedgerFile
+
         store = LedgerFile(budgets.ledger, outside.disk, ledger, wall=outside.wall)
     return Spending(
         budgets,

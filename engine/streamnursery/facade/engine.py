@@ -9,7 +9,7 @@ from contextlib import (
     AbstractContextManager,
 )
 from functools import partial
-from typing import Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import attrs
 import trio
@@ -36,7 +36,6 @@ from streamnursery.scheduler.run.dispatcher import Dispatcher
 from streamnursery.scheduler.run.figures import engine_statistics
 from streamnursery.scheduler.run.heartbeats import Heartbeats
 from streamnursery.scheduler.run.observers import DropPolicy, Observers, RecordStream
-from streamnursery.sessions import Session, Sessions
 from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.connect import Connector
@@ -52,6 +51,9 @@ from streamnursery.values.settings import Endpoint, EngineConfig
 from streamnursery.values.statistics import EngineStatistics
 from streamnursery.values.task import TaskProfile
 from streamnursery.wire.dialect import Dialect
+
+if TYPE_CHECKING:
+    from streamnursery.sessions import Session, Sessions
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -113,18 +115,8 @@ class Engine(Choosing, LimitVerbs):
         if self._heartbeats:
             self._observers.add(self._heartbeats.observe)
             self._heartbeats.start(nursery)
-        self._sessions = Sessions(
-            nursery,
-            config,
-            self._admission,
-            self._catalogue,
-            self._supervisor,
-            self._dispatcher,
-            self._observers,
-            self._connector_of,
-            outside.wall,
-            outside.dice.random,
-        )
+        self._sessions: Sessions | None = None
+        """Made with the first session."""
 
     @property
     def config(self) -> EngineConfig:
@@ -220,8 +212,8 @@ class Engine(Choosing, LimitVerbs):
         *,
         path: str | None = None,
         settings: SessionSettings | None = None,
-        heartbeat: Callable[[Session], Awaitable[object]] | None = None,
-    ) -> AbstractAsyncContextManager[Session]:
+        heartbeat: "Callable[[Session], Awaitable[object]] | None" = None,
+    ) -> "AbstractAsyncContextManager[Session]":
         """A WebSocket that is kept: `async with eng.session("openai") as session:`.
 
         `path` is the whole path on the endpoint's server, query included; None takes the base
@@ -234,6 +226,8 @@ class Engine(Choosing, LimitVerbs):
             ConfigError: no such endpoint, no key for it, or trio-websocket is not installed.
             EngineClosedError: the engine is closed or draining.
         """
+        if self._sessions is None:
+            self._sessions = self._make_sessions()
         return self._sessions.open(endpoint, path=path, settings=settings, heartbeat=heartbeat)
 
     def lease(
@@ -287,8 +281,8 @@ class Engine(Choosing, LimitVerbs):
             transports=self._transports,
             buffers=self._buffers,
             streams=len(self._dispatcher.live),
-            sessions=len(self._sessions.live),
-            session_connections=self._sessions.connections,
+            sessions=0 if self._sessions is None else len(self._sessions.live),
+            session_connections=0 if self._sessions is None else self._sessions.connections,
             heartbeats=self._heartbeats.statistics(),
             opened_at=self._opened_at,
         )
@@ -345,6 +339,23 @@ class Engine(Choosing, LimitVerbs):
         self._transports.append(transport)
         self._outlets[SIMULATOR_ENDPOINT] = outlet_of(SIMULATOR, self._outside.dialects, transport)
 
+    def _make_sessions(self) -> "Sessions":
+        # Imported here: most programs open no session, and its modules are a tenth of all.
+        from streamnursery.sessions.opening import Sessions
+
+        return Sessions(
+            self._nursery,
+            self._config,
+            self._admission,
+            self._catalogue,
+            self._supervisor,
+            self._dispatcher,
+            self._observers,
+            self._connector_of,
+            self._outside.wall,
+            self._outside.dice.random,
+        )
+
     def _connector_of(self, name: str) -> tuple[Endpoint, Dialect, Connector]:
         if name == SIMULATOR_ENDPOINT:
             self._have_simulator()
@@ -359,7 +370,8 @@ class Engine(Choosing, LimitVerbs):
     def _close(self, bug: BaseException | None = None) -> None:
         self._admission.close("the engine was closed", bug, waiting_too=True)
         self._dispatcher.close(bug)
-        self._sessions.close()
+        if self._sessions is not None:
+            self._sessions.close()
         self._observers.close()
         for transport in self._transports:
             transport.close()

@@ -9,7 +9,6 @@ Rule 3: the environment names a proxy only if `trust_env` says so.
 import base64
 import re
 from urllib.parse import unquote, urlsplit
-from urllib.request import getproxies_environment, proxy_bypass
 
 import attrs
 import trio
@@ -92,6 +91,9 @@ def proxy_for(peer: Peer, *, trust_env: bool) -> Proxy | None:
 
 def _environment(peer: Peer) -> str:
     """The URL of the proxy that the environment names for `peer`; empty for none."""
+    # Imported here: it brings an HTTP client along, for the few that obey the environment.
+    from urllib.request import getproxies_environment, proxy_bypass
+
     found = getproxies_environment()
     url = found.get("https" if peer.origin.secure else "http") or found.get("all") or ""
     if not url or proxy_bypass(f"{peer.origin.host}:{peer.origin.port}"):
