@@ -1,4 +1,5 @@
-"""Writes docs/reference from the signatures and docstrings of the public names.
+"""Writes docs/reference from the signatures and docstrings of the public names, and the tables of
+docs/errors.md from the error policies.
 
     python -m tests.reference            writes the pages (`make reference`)
 
@@ -13,7 +14,16 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+from streamnursery.core.recovery.error_policy import ErrorPolicy, RetryScope
+from streamnursery.core.recovery.error_table import SECTIONS
+from streamnursery.values.errors import EngineError
+
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
+ERRORS = FOLDER.parent / "errors.md"
+_HEAD = """\
+| error | category | retried | exit | means | do |
+|---|---|---|---|---|---|
+"""
 MODULES = ("errors", "events", "records", "settings", "plugins", "testing", "simulator", "bench")
 
 
@@ -165,8 +175,47 @@ def _first(text: str | None) -> str:
     return inspect.cleandoc(text or "").split("\n\n")[0].replace("\n", " ")
 
 
+def errors_page() -> str:
+    """docs/errors.md with its tables made from `core/recovery/error_table.py`."""
+    text = ERRORS.read_text()
+    for title, rows in SECTIONS:
+        head, found, rest = text.partition(f"## {title}\n")
+        before, bar, table = rest.partition("| error |")
+        assert found and bar, title
+        end = table.partition("\n\n")[2]
+        made = "".join(f"{_row(kind, policy)}\n" for kind, policy in rows.items())
+        text = f"{head}{found}{before}{_HEAD}{made}" + (f"\n{end}" if end else "")
+    return text
+
+
+def _row(kind: type[EngineError], policy: ErrorPolicy) -> str:
+    retried = policy.retried or _retried(policy.scope, here=kind.retryable_by_default)
+    cells = (
+        f"`{kind.__name__}`",
+        kind.category,
+        retried,
+        str(policy.exit_code),
+        policy.means,
+        policy.advice,
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _retried(scope: RetryScope, *, here: bool) -> str:
+    match scope:
+        case RetryScope.NOWHERE:
+            return "no"
+        case RetryScope.OTHER_KEY:
+            return "with another key"
+        case RetryScope.HERE_FIRST:
+            return "here, elsewhere" if here else "elsewhere"
+        case _:
+            return "elsewhere, here" if here else "elsewhere"
+
+
 def main() -> None:
     """Write the pages, and take away those that are no longer made."""
+    ERRORS.write_text(errors_page())
     FOLDER.mkdir(exist_ok=True)
     made = pages()
     for old in FOLDER.glob("*.md"):

@@ -1,10 +1,10 @@
-"""docs/reference is made from the code."""
+"""docs/reference and docs/errors.md are made from the code."""
 
 import sys
 
 import pytest
 
-from tests.reference import FOLDER, pages
+from tests.reference import ERRORS, FOLDER, errors_page, pages
 
 
 @pytest.mark.skipif(
@@ -25,3 +25,8 @@ def test_every_public_name_has_a_place_with_words() -> None:
     assert text.count("\n## `") > 200
     assert "class TokenStream" in made["streamnursery.md"]
     assert "Raises:" in made["streamnursery.md"]
+
+
+def test_the_errors_are_explained_as_the_engine_treats_them() -> None:
+    """`make reference` writes it."""
+    assert ERRORS.read_text() == errors_page()

@@ -5,14 +5,9 @@ from collections import Counter
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from streamnursery.core.recovery.breaker import (
-    Breaker,
-    BreakerPolicy,
-    CallOutcome,
-    Circuit,
-    Generation,
-)
+from streamnursery.core.recovery.breaker import Breaker, BreakerPolicy, Circuit, Generation
 from streamnursery.core.recovery.call_window import SLICES
+from streamnursery.core.recovery.error_policy import CallOutcome
 
 POLICY = BreakerPolicy(
     window=10, min_calls=3, failure_rate=0.5, slow_rate=0.75, slow_after=1, open_for=4, probes=2

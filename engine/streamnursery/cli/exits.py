@@ -55,15 +55,9 @@ class CliError(Exception):
 
 def exit_code(error: "EngineError") -> Exit:
     """The exit code of a command that failed with `error`."""
-    from streamnursery.values import errors
+    from streamnursery.core.recovery.error_table import policy_of
 
-    if isinstance(error, errors.ConfigError | errors.RequestError):
-        return Exit.USAGE
-    if isinstance(error, errors.BudgetExceededError):
-        return Exit.BUDGET
-    if isinstance(error, errors.DeadlineError | errors.QueueDeadlineError):
-        return Exit.DEADLINE
-    return Exit.UNAVAILABLE
+    return Exit(policy_of(error).exit_code)
 
 
 def joint_code(codes: list[Exit]) -> Exit:

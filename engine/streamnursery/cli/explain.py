@@ -8,8 +8,6 @@ from streamnursery.cli.exits import CliError, exit_code
 from streamnursery.cli.parser import PROGRAM
 
 if TYPE_CHECKING:
-    from types import UnionType
-
     from streamnursery.config import LoadedConfig
     from streamnursery.values.errors import ConfigError, EngineError
     from streamnursery.values.settings import EngineConfig
@@ -52,27 +50,14 @@ def explained(error: "EngineError", config: "EngineConfig | None" = None) -> Cli
 
 
 def _next_step(error: "EngineError") -> str:
+    from streamnursery.core.recovery.error_table import policy_of
     from streamnursery.values import errors
 
     if isinstance(error, errors.RateLimitedError) and error.retry_after:
         return f"wait {error.retry_after:.0f} s and run it again"
-    steps: tuple[tuple[type[errors.EngineError] | UnionType, str], ...] = (
-        (errors.ModelError, f"{PROGRAM} models lists what is configured"),
-        (errors.ContentError, "change what it objects to and run it again"),
-        (errors.QuotaError, "top up the account, or use another key"),
-        (errors.AuthError, f"{PROGRAM} doctor shows which key is used and what it may do"),
-        (errors.DescriptorsExhaustedError, "raise the limit of open files: ulimit -n 65536"),
-        (
-            errors.ConnectError | errors.TlsError,
-            f"{PROGRAM} doctor looks at names, proxies and certificates",
-        ),
-        (errors.DeadlineError, "give it more time with --timeout"),
-        (errors.QueueDeadlineError, "give it more time with --timeout"),
-        (errors.UnexpectedContentError, f"{PROGRAM} config show --origin shows the url in use"),
-        (errors.ConfigError, f"{PROGRAM} config check, or without a key: {WITHOUT_KEY}"),
-        (errors.RequestError, f"{PROGRAM} ask --help"),
-    )
-    found = next((step for kind, step in steps if isinstance(error, kind)), "")
+    found = policy_of(error).command
+    if isinstance(error, errors.ConfigError):
+        found = f"{found}, or without a key: {WITHOUT_KEY}"
     return found or ("run it again" if error.retryable else f"{PROGRAM} doctor")
 
 

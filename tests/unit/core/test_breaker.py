@@ -5,11 +5,11 @@ from streamnursery.core.recovery.breaker import (
     Breaker,
     BreakerPolicy,
     BreakerSignal,
-    CallOutcome,
     Circuit,
     Generation,
     verdict,
 )
+from streamnursery.core.recovery.error_policy import CallOutcome
 from streamnursery.values import errors
 
 POLICY = BreakerPolicy(

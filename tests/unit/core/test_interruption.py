@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from streamnursery.core.recovery.circuit_gate import Closed
+from streamnursery.core.recovery.error_policy import RetryScope
 from streamnursery.core.recovery.interruption import (
     Broken,
     GoOn,
@@ -19,7 +20,6 @@ from streamnursery.core.recovery.next_step import (
     GiveUp,
     NextRoute,
     Position,
-    RetryScope,
     Step,
     TryAgain,
 )

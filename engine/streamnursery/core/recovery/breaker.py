@@ -32,22 +32,9 @@ import attrs
 from attrs.validators import ge, gt
 
 from streamnursery.core.recovery.call_window import CallWindow
-from streamnursery.values.errors import (
-    AuthError,
-    ContentError,
-    DeadlineError,
-    DescriptorsExhaustedError,
-    EngineError,
-    ModelError,
-    NetworkError,
-    PatienceError,
-    ProtocolError,
-    ProviderError,
-    QuotaError,
-    RateLimitedError,
-    TotalTimeoutError,
-    TruncatedStreamError,
-)
+from streamnursery.core.recovery.error_policy import CallOutcome
+from streamnursery.core.recovery.error_table import policy_of
+from streamnursery.values.errors import DeadlineError, EngineError
 
 Generation = NewType("Generation", int)
 
@@ -70,17 +57,6 @@ TRANSITIONS = {
     (Circuit.HALF_OPEN, BreakerSignal.TRIPPED): Circuit.OPEN,
     (Circuit.HALF_OPEN, BreakerSignal.PROVED): Circuit.CLOSED,
 }
-
-
-class CallOutcome(Enum):
-    """What a call says about its route."""
-
-    SUCCESS = "success"
-    SLOW = "slow"
-    """An answer, but its first token came late."""
-    FAILURE = "failure"
-    IGNORED = "ignored"
-    """Cancelled, or ended by something that is not the route's doing."""
 
 
 def _rate(_: object, field: "attrs.Attribute[Any]", value: float) -> None:
@@ -234,27 +210,6 @@ class Breaker:
         self._window.clear()
 
 
-# The nearest class in an error's ancestry decides. A rate limit is answered with a pause of the
-# route, not with its breaker; the total clock and the deadline are the request's size and wish.
-_VERDICTS: dict[type, CallOutcome] = {
-    EngineError: CallOutcome.IGNORED,
-    NetworkError: CallOutcome.FAILURE,
-    DescriptorsExhaustedError: CallOutcome.IGNORED,
-    PatienceError: CallOutcome.FAILURE,
-    TotalTimeoutError: CallOutcome.IGNORED,
-    DeadlineError: CallOutcome.IGNORED,
-    ProtocolError: CallOutcome.FAILURE,
-    TruncatedStreamError: CallOutcome.FAILURE,
-    ProviderError: CallOutcome.FAILURE,
-    RateLimitedError: CallOutcome.IGNORED,
-    # A provider that refuses a key, a model or a prompt is alive.
-    QuotaError: CallOutcome.SUCCESS,
-    AuthError: CallOutcome.SUCCESS,
-    ModelError: CallOutcome.SUCCESS,
-    ContentError: CallOutcome.SUCCESS,
-}
-
-
 def verdict(policy: BreakerPolicy, error: EngineError | None, waited: float) -> CallOutcome:
     """What a call says about its route.
 
@@ -264,7 +219,7 @@ def verdict(policy: BreakerPolicy, error: EngineError | None, waited: float) -> 
     """
     outcome = CallOutcome.SUCCESS
     if error is not None:
-        outcome = next(_VERDICTS[kind] for kind in type(error).__mro__ if kind in _VERDICTS)
+        outcome = policy_of(error).outcome
     if waited > policy.slow_after and (
         outcome is CallOutcome.SUCCESS or isinstance(error, DeadlineError)
     ):

@@ -16,10 +16,10 @@ from streamnursery.core.recovery.breaker import (
     Breaker,
     BreakerPolicy,
     BreakerStatistics,
-    CallOutcome,
     Generation,
     verdict,
 )
+from streamnursery.core.recovery.error_policy import CallOutcome
 from streamnursery.values.errors import EngineError, RateLimitedError, ServerError
 
 MAX_PAUSE = 3600.0

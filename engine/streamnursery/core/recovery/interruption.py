@@ -18,14 +18,8 @@ from typing import TypeAlias
 
 import attrs
 
-from streamnursery.core.recovery.next_step import (
-    Failure,
-    GiveUp,
-    NextRoute,
-    RetryScope,
-    Step,
-    TryAgain,
-)
+from streamnursery.core.recovery.error_policy import RetryScope
+from streamnursery.core.recovery.next_step import Failure, GiveUp, NextRoute, Step, TryAgain
 from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.values.partial import Partial
 from streamnursery.values.policy import OnInterrupt

@@ -4,7 +4,7 @@ Rule 1: this file decides, the supervisor acts. A step is a value that says why.
 Rule 2: once content was delivered the answer is GiveUp: a second attempt would repeat or
         contradict it. `interruption` asks for more, and then for stops that are `usable`.
 Rule 3: `retryable` says whether this route may be asked again, the class of the error whether
-        another may be asked at all, and whether it comes first (`WAYS`).
+        another may be asked at all, and whether it comes first (`error_policy`).
 Rule 4: who may go elsewhere at once does not wait. A broken route of a model is left for its next
         one; its last route is tried again until its attempts are used up; only then comes a
         fallback model. An open breaker is not waited for while anything else is on the plan.
@@ -17,62 +17,16 @@ Rule 8: a wait that cannot end before the deadline, or is longer than a provider
 """
 
 from collections.abc import Callable, Mapping
-from enum import Enum
 from typing import TypeAlias
 
 import attrs
 
 from streamnursery.core.recovery import backoff
 from streamnursery.core.recovery.circuit_gate import Closed
+from streamnursery.core.recovery.error_policy import RetryScope
+from streamnursery.core.recovery.error_table import policy_of
 from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan
-from streamnursery.values.errors import (
-    AuthError,
-    DeadlineError,
-    DescriptorsExhaustedError,
-    EngineError,
-    ModelError,
-    NetworkError,
-    PatienceError,
-    ProtocolError,
-    ProviderError,
-    QuotaError,
-    RateLimitedError,
-    ServerError,
-    TlsError,
-    TotalTimeoutError,
-    TruncatedStreamError,
-)
-
-
-class RetryScope(Enum):
-    """Where a failed request may go, and where first."""
-
-    NOWHERE = "nowhere"
-    """It would fail anywhere, or the fault is on our side."""
-    HERE_FIRST = "here, then onwards"
-    BACKUP_FIRST = "the model's next route, then here, then onwards"
-    ONWARDS_FIRST = "onwards, then here"
-    OTHER_KEY = "onwards with another key"
-
-
-# The nearest class in an error's ancestry decides.
-WAYS: Mapping[type, RetryScope] = {
-    EngineError: RetryScope.NOWHERE,
-    NetworkError: RetryScope.BACKUP_FIRST,
-    DescriptorsExhaustedError: RetryScope.HERE_FIRST,
-    TlsError: RetryScope.OTHER_KEY,
-    PatienceError: RetryScope.BACKUP_FIRST,
-    TotalTimeoutError: RetryScope.NOWHERE,
-    DeadlineError: RetryScope.NOWHERE,
-    ProtocolError: RetryScope.BACKUP_FIRST,
-    TruncatedStreamError: RetryScope.BACKUP_FIRST,
-    ProviderError: RetryScope.NOWHERE,
-    ServerError: RetryScope.BACKUP_FIRST,
-    RateLimitedError: RetryScope.HERE_FIRST,
-    ModelError: RetryScope.HERE_FIRST,
-    QuotaError: RetryScope.OTHER_KEY,
-    AuthError: RetryScope.OTHER_KEY,
-}
+from streamnursery.values.errors import EngineError, PatienceError, QuotaError
 
 # A timeout holds its slot longest; botocore charges it double too (`retries/quota.py`).
 _TIMEOUT_COST = 2.0
@@ -96,7 +50,7 @@ class Failure:
 
     @classmethod
     def of(cls, error: EngineError, *, committed: bool) -> "Failure":
-        way = next(WAYS[kind] for kind in type(error).__mro__ if kind in WAYS)
+        way = policy_of(error).scope
         name = type(error).__name__
         return cls(
             what=name if error.status is None else f"{name} {error.status}",
