@@ -7,9 +7,9 @@ import pytest
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.core.buggify import POINTS
 from streamnursery.simulator import Plan, Rule, Status, When
 from streamnursery.testing import World, random_traffic
+from streamnursery.testing.disturbance import POINTS
 from streamnursery.values.http import HttpVersion
 from streamnursery.values.request import make_request
 

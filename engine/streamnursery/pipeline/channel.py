@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar
 import attrs
 import trio
 
-from streamnursery.core import buggify
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -172,8 +170,6 @@ class Channel(Generic[T]):
         if self._taken_items:
             self._let_go(self._taken_items, self._taken_bytes)
             self._taken_items = self._taken_bytes = 0
-        if buggify.world is not None:
-            await buggify.world.give_way("channel.receive")
         if self._next is not None or self._closed:
             await trio.lowlevel.checkpoint()
         else:

@@ -13,7 +13,6 @@ from typing import Protocol
 import attrs
 import trio
 
-from streamnursery.core import buggify
 from streamnursery.core.sessions.heartbeat import Beat, WallWatch
 from streamnursery.core.sessions.outbox import Outbox
 from streamnursery.sessions.heartbeat import Pulse
@@ -208,8 +207,6 @@ class SessionLink:
         nursery.start_soon(self._write)
         nursery.start_soon(self.pulse.beat_forever, nursery)
         while (message := await self.socket.receive()) is not None:
-            if buggify.world is not None:
-                await buggify.world.pause("link.read")
             self._owner.received(self, message)
         self.usable = False
         if self._farewell is not None:
@@ -230,8 +227,6 @@ class SessionLink:
                 self._work = trio.Event()
                 await self._work.wait()
                 continue
-            if buggify.world is not None:
-                await buggify.world.pause("link.write")
             if not await self.socket.send(entry.data.decode()):
                 return
             entry.end = stream.queued

@@ -11,7 +11,6 @@ from typing import Protocol
 
 import trio
 
-from streamnursery.core import buggify
 from streamnursery.core.sessions.reconnect import RETRYABLE_CODES, Restarts, StopReconnecting
 from streamnursery.sessions.lanes import TurnLanes
 from streamnursery.sessions.link import SessionLink
@@ -93,8 +92,6 @@ class Keeper:
                 await self._wait(error)
             link = self._new_link()
             await link.opened.wait()
-            if buggify.world is not None:
-                await buggify.world.pause("link.opened")
             if link.usable:
                 self._opened(link)
                 return link

@@ -157,8 +157,6 @@ class LedgerFile:
                 with trio.move_on_after(self._retry_after if self.pending else float("inf")):
                     await self._news.wait()
                 self._news = trio.Event()
-                if buggify.world is not None:
-                    await buggify.world.pause("ledger.write")
                 if self._queue:
                     await self._write()
         finally:

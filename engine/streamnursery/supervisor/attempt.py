@@ -140,8 +140,6 @@ class Attempt:
                 now = trio.current_time()
                 self.clock.on_head(now)
                 await self._check(response, now)
-                if buggify.world is not None:
-                    await buggify.world.pause("attempt.opened")
                 await self._receive(response)
             finally:
                 response.close()
@@ -231,8 +229,6 @@ class Attempt:
         try:
             response.attach(sink)
             await self._watch_over(sink)
-            if buggify.world is not None:
-                await buggify.world.pause("attempt.ended")
         finally:
             if sink.claimed:
                 self.delivery.channel.on_room = None

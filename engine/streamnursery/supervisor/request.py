@@ -110,8 +110,6 @@ class RequestRun:
     async def run(self) -> None:
         self._go_cheaper()
         while True:
-            if buggify.world is not None:
-                await buggify.world.pause("request.visit")
             unanswered = await self._visit(self.position.stop)
             if unanswered is None:
                 return
@@ -220,8 +218,6 @@ class RequestRun:
         reservation = None
         try:
             reservation = await hold.reserve(self._begun + 1)
-            if buggify.world is not None:
-                await buggify.world.pause("request.reserved")
             now = trio.current_time()
             visit = gate.enter(now)
             if isinstance(visit, Closed):

@@ -1,5 +1,5 @@
-"""What a world does at the points of `core.buggify`: it slows the engine down, wakes it for
-nothing and shows it less than there is, as its seed says.
+"""What a world does at the points of `core.buggify` and at the seams of `disturbed.py`: it slows
+the engine down, wakes it for nothing and shows it less than there is, as its seed says.
 
 Rule 1: a world disturbs about half of the points, always the same ones: what is rare when
         everything is disturbed is common when little is.
@@ -14,6 +14,7 @@ from random import Random
 import trio
 
 from streamnursery.core import buggify
+from streamnursery.testing.disturbed import SEAMS
 
 _CHOSEN = 0.5
 """Share of the points that a world disturbs."""
@@ -21,13 +22,16 @@ _STRIKES = 0.25
 """Share of the visits to such a point that are disturbed."""
 _LONGEST = 0.01
 
+POINTS = {**buggify.POINTS, **SEAMS}
+"""Where a world may disturb an engine: in its code, and at the seams around it."""
+
 
 class Disturbance:
     """Implements `streamnursery.core.buggify.Disturber`."""
 
     def __init__(self, seed: int | str) -> None:
         dice = self._dice = Random(seed)
-        self.chosen = frozenset(point for point in buggify.POINTS if dice.random() < _CHOSEN)
+        self.chosen = frozenset(point for point in POINTS if dice.random() < _CHOSEN)
         """The points that this one disturbs."""
         self.passed: Counter[str] = Counter()
         """How often the engines came by, by point."""

@@ -27,9 +27,15 @@ from streamnursery.pipeline.delivery import Delivery
 from streamnursery.scheduler.run.observers import Observer
 from streamnursery.simulator import PROFILES, Host, Link, Plan, Profile, Provider, SimNetwork
 from streamnursery.simulator.exchange import EPOCH
+from streamnursery.storage.disk import Disk
 from streamnursery.testing.checks import check_history
 from streamnursery.testing.consumers import ConsumerRecord, RecordedStream
 from streamnursery.testing.disturbance import Disturbance, disturbed
+from streamnursery.testing.disturbed import (
+    DisturbedAdmission,
+    DisturbedDisk,
+    DisturbedNetwork,
+)
 from streamnursery.testing.history import history_problems
 from streamnursery.testing.own_network import OwnNetwork
 from streamnursery.testing.quiescence import open_files
@@ -99,7 +105,7 @@ class World:
         """`tick` is that of `SimNetwork`: with 0.001 a world of hundreds of streams at once takes
         a third less time. `around` may put something between the engines and the network. `http`
         is how the first provider is spoken to, as for `add_provider`. With `buggify` the engines
-        are disturbed at points in their own code, by this world's seed: see `disturbance`."""
+        are disturbed at their seams and at points in their code, by the seed: see `disturbance`."""
         self.seed = seed
         self.dice = random.Random(f"world {seed}")
         """For the program that runs in this world."""
@@ -113,7 +119,7 @@ class World:
         """The engines that are open."""
         self.providers: dict[str, Provider] = {}
         self.disturbance = Disturbance(f"disturbance {seed}") if buggify else None
-        """What happens at the points of `streamnursery.core.buggify`, and how often it has."""
+        """Where and how often the engines were disturbed."""
         version = "" if http == "auto" else f", http={http!r}"
         disturbed = ", buggify=True" if buggify else ""
         self.replay_line = f"World({seed}{version}{disturbed}).run(main)"
@@ -206,12 +212,13 @@ class World:
             config = config_from_mapping(config, dialects=Dialects(dialects))
         watch = EngineWatch(self.trace)
         self._watches.append(watch)
+        disk: Disk = self.disk
         opened = open_engine(
             self._with_endpoints(config or EngineConfig()),
             seed=self.dice.getrandbits(64),
-            network=OwnNetwork(self.network),
+            network=OwnNetwork(self._seam(self.network, DisturbedNetwork)),
             wall=self.wall,
-            disk=self.disk,
+            disk=self._seam(disk, DisturbedDisk),
             router=router,
             dialects=dialects,
             observers=(watch, *observers),
@@ -220,6 +227,8 @@ class World:
             async with opened as engine:
                 watch.attach(engine)
                 engine._dispatcher.handle = partial(self._handle, watch)
+                supervisor = engine._supervisor
+                supervisor.admission = self._seam(supervisor.admission, DisturbedAdmission)
                 self.engines.append(engine)
                 try:
                     yield engine
@@ -229,6 +238,10 @@ class World:
             watch.assert_closed()
             raise
         watch.assert_closed()
+
+    def _seam(self, below: T, around: Callable[[T, Disturbance], T]) -> T:
+        """What an engine gets: disturbed where this world disturbs."""
+        return below if self.disturbance is None else around(below, self.disturbance)
 
     def _handle(self, watch: EngineWatch, delivery: Delivery) -> RecordedStream:
         stream = RecordedStream(delivery, len(self.streams) + 1, self.trace)

@@ -17,7 +17,6 @@ from urllib.parse import urljoin, urlsplit
 import attrs
 import trio
 
-from streamnursery.core import buggify
 from streamnursery.transport.connect import Connector, check_version, may_speak_http2, speaks_http2
 from streamnursery.transport.http1 import Http1Exchange
 from streamnursery.transport.http1_message import check_request
@@ -116,8 +115,6 @@ class HttpTransport:
         self._check_usable()
         check_request(request)
         check_version(request.peer)
-        if buggify.world is not None:
-            await buggify.world.pause("transport.open")
         exchange: Exchange | None = None
         if may_speak_http2(request.peer):
             exchange = await self._over_http2(request, progress)
@@ -172,8 +169,6 @@ class HttpTransport:
         connection = self._pool.checkout(request.peer)
         if connection is None:
             return None
-        if buggify.world is not None:
-            await buggify.world.give_way("transport.reuse")
         exchange = self._begin(connection, request, progress)
         try:
             await exchange.start(request)
@@ -187,8 +182,6 @@ class HttpTransport:
         """A fresh connection, and whether HTTP/2 is spoken on it."""
         progress.enter(Phase.CONNECTING)
         connection = await self._connector.connect(peer)
-        if buggify.world is not None:
-            await buggify.world.give_way("transport.connected")
         self._opened += 1
         if self._closed:
             connection.close()

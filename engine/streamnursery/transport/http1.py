@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from streamnursery.core import buggify
 from streamnursery.transport.http1_message import ResponseReader, encode_head
 from streamnursery.transport.network import READ_SIZE, Buffer, Connection, without_frames
 from streamnursery.transport.ports import ByteSink
@@ -127,11 +126,8 @@ class Http1Exchange:
         if not self._live:
             return
         message = self._message
-        size = READ_SIZE
         try:
-            if buggify.world is not None and buggify.world.strikes("http1.read"):
-                size = 3
-            data = self.connection.recv_nowait(size)
+            data = self.connection.recv_nowait(READ_SIZE)
         except trio.WouldBlock:
             return
         except OSError as error:

@@ -16,7 +16,6 @@ import select
 
 import trio
 
-from streamnursery.core import buggify
 from streamnursery.core.measure.moderation import Moderation
 from streamnursery.transport.network import Connection
 from streamnursery.transport.reader import Readable, Reading, TaskReading
@@ -61,8 +60,6 @@ class Pump:
             with self._scope:
                 while not self.closed:
                     await self._readiness.wait()
-                    if buggify.world is not None:
-                        await buggify.world.pause("pump.round")
                     if self.closed:
                         return  # after it was woken: a wait that is over is not cancelled any more
                     ready = self._readiness.take()
@@ -83,8 +80,6 @@ class Pump:
     def _read(self, watch: WatchedResponse) -> None:
         try:
             more = watch.response.on_readable()
-            if more and buggify.world is not None and buggify.world.strikes("pump.woken"):
-                more = watch.response.on_readable()
             if not more:
                 watch.stop()
             elif watch.announces:

@@ -25,5 +25,18 @@ def test_every_point_asks_first_whether_there_is_a_world() -> None:
         assert len(NAMED.findall(text)) == len(ASKED.findall(text))
 
 
+MOST = 8
+"""Points in the product: what a seam of the world reaches is disturbed there."""
+PATH_OF_A_TOKEN = ("pipeline", "transport", "wire")
+
+
+def test_points_are_few_and_none_is_on_the_path_of_a_token() -> None:
+    assert len(buggify.POINTS) <= MOST
+    for room in PATH_OF_A_TOKEN:
+        for path in (ENGINE / room).rglob("*.py"):
+            assert "buggify" not in path.read_text(), path
+    assert "buggify" not in (ENGINE / "supervisor" / "sink.py").read_text()
+
+
 def test_it_is_off() -> None:
     assert buggify.world is None

@@ -12,7 +12,6 @@ from math import inf
 
 import trio
 
-from streamnursery.core import buggify
 from streamnursery.core.limits.learned_rates import LearnedRates
 from streamnursery.core.limits.rate_buckets import RateBuckets
 from streamnursery.scheduler.admission.explain import explain, limit_snapshot
@@ -137,8 +136,6 @@ class Admission:
             return await self._wait_turn(demand)
         try:
             await trio.lowlevel.cancel_shielded_checkpoint()
-            if buggify.world is not None:
-                await buggify.world.pause("admission.taken")
         except BaseException:
             lease.release()
             raise

@@ -94,8 +94,6 @@ class AdmissionQueue:
                     self._ring(waiter)
                 with waiter.scope:
                     await waiter.granted.wait()
-                if buggify.world is not None:
-                    await buggify.world.pause("admission.granted")
                 if waiter.granted.is_set() or trio.current_time() >= waiter.demand.deadline:
                     return
                 self._ring(waiter)

@@ -175,8 +175,6 @@ class Dispatcher:
     async def _run(self, run: Runner, delivery: Delivery, course: Course) -> None:
         try:
             with delivery.scope:
-                if buggify.world is not None:
-                    await buggify.world.pause("dispatcher.started")
                 await self._bring(run, delivery, course)
             if delivery.outcome is None:
                 delivery.revoke(self._deadline_error(delivery, course))
@@ -209,8 +207,6 @@ class Dispatcher:
                 self._over_budget(delivery, course)
             delivery.fail(error)
             return
-        if buggify.world is not None:
-            await buggify.world.pause("dispatcher.settled")
         if delivery.deadline < inf and delivery.outcome is None:
             # The deadline counts to the last event delivered, also when the consumer is slow.
             await delivery.wait_settled()
@@ -264,8 +260,6 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
         self._dispatcher.leave(self._delivery)
         if self._delivery.draining:
             return
-        if buggify.world is not None:
-            await buggify.world.give_way("dispatcher.left")
         await self._delivery.wait_over()
 
 

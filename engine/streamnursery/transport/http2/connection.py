@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from streamnursery.core import buggify
 from streamnursery.transport.http2.exchange import Http2Exchange
 from streamnursery.transport.http2.state import Http2State
 from streamnursery.transport.http2.stream import Http2Stream
@@ -146,10 +145,7 @@ class Http2Connection:
         if self.closed or self._state.failure is not None:
             return False
         try:
-            size = READ_SIZE
-            if buggify.world is not None and buggify.world.strikes("http2.read"):
-                size = 3
-            data = self.connection.recv_nowait(size)
+            data = self.connection.recv_nowait(READ_SIZE)
         except trio.WouldBlock:
             return True
         except OSError as error:
@@ -248,8 +244,6 @@ class Http2Connection:
         """Until sending fails, or the last words have been said."""
         state = self._state
         while self._deaf_since is None:
-            if buggify.world is not None:
-                await buggify.world.pause("http2.write")
             data = memoryview(state.output())  # which shows nothing of it in a traceback
             if data:
                 await self._send(data)
