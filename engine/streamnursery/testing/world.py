@@ -14,7 +14,7 @@ import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple, TYPE_CHECKING
 
 import attrs
 import trio
@@ -27,7 +27,6 @@ from streamnursery.pipeline.delivery import Delivery
 from streamnursery.scheduler.run.observers import Observer
 from streamnursery.simulator import PROFILES, Host, Link, Plan, Profile, Provider, SimNetwork
 from streamnursery.simulator.exchange import EPOCH
-from streamnursery.storage.disk import Disk
 from streamnursery.testing.checks import check_history
 from streamnursery.testing.consumers import ConsumerRecord, RecordedStream
 from streamnursery.testing.disturbance import Disturbance, disturbed
@@ -51,6 +50,9 @@ from streamnursery.values.secret import Secret
 from streamnursery.values.settings import Endpoint, EngineConfig
 from streamnursery.wire.dialect import Dialect
 from streamnursery.wire.registry import Dialects
+
+if TYPE_CHECKING:
+    from streamnursery.storage.disk import Disk
 
 N = TypeVar("N")
 T = TypeVar("T")
