@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING
 from streamnursery._version import __version__ as __version__
 
 if TYPE_CHECKING:
-    from streamnursery import bench as bench
     from streamnursery import errors as errors
     from streamnursery import events as events
     from streamnursery import plugins as plugins
