@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import TIER
-from tests.support.cli import ROOT, TIMEOUT, empty_world
+from tests.support.cli import ROOT, empty_world
+from tests.support.guard import GUARD
 
 DOCS = [
     ROOT / "README.md",
@@ -39,7 +40,7 @@ def test_a_block_of_python_runs(name: str, block: str, tmp_path: Path) -> None:
         env=empty_world(tmp_path),
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=GUARD,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")

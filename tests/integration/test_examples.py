@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import ROOT, TIMEOUT, empty_world
+from tests.support.cli import ROOT, empty_world
+from tests.support.guard import GUARD
 
 EXAMPLES = ROOT / "examples"
 SAYS = {
@@ -31,7 +32,7 @@ def test_an_example_says_what_it_promises(name: str, tmp_path: Path) -> None:
         env=empty_world(tmp_path),
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=GUARD,
         check=False,
     )
     assert done.returncode == 0, done.stderr
