@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING, AnyStr
 
 import trio
 
+from streamnursery import Engine
+from streamnursery.testing.quiescence import remains
+
 if TYPE_CHECKING:
     import subprocess
 
@@ -29,6 +32,11 @@ async def until(condition: Callable[[], bool]) -> None:
     with trio.fail_after(GUARD):
         while not condition():
             await trio.lowlevel.checkpoint()
+
+
+async def at_rest(engine: Engine) -> None:
+    """Until nothing is under way in it."""
+    await until(lambda: not remains(engine))
 
 
 @contextmanager
