@@ -258,6 +258,21 @@ async def test_a_broken_body_is_pulled_up_to_the_break(rig: Rig, autojump_clock:
             await response.receive_some()
 
 
+async def test_h8_a_head_that_never_ends_waits_for_the_callers_patience(
+    rig: Rig, autojump_clock: MockClock
+) -> None:
+    async def serve(end: ServerEnd) -> None:
+        await end.read_request()
+        await end.send(b"HTTP/1.1 200 OK\r\nx: y\r\n")
+        await trio.sleep_forever()
+
+    rig.serve(serve)
+    with trio.move_on_after(3600) as scope:
+        await rig.open()
+    assert scope.cancelled_caught and trio.current_time() == 3600
+    assert (rig.idle, rig.busy, rig.network.open_connections) == (0, 0, 0)
+
+
 async def test_a_closed_response_can_be_pulled_no_further(
     rig: Rig, autojump_clock: MockClock
 ) -> None:
