@@ -2,6 +2,7 @@
 that it runs on, and every code in the name of a test can be looked up."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -75,6 +76,14 @@ def on_real_time(tree: ast.Module) -> Iterator[str]:
                 yield f"{test.name}: {text}"
 
 
+def codes(tree: ast.AST) -> Iterator[str]:
+    """Of situations, in the names of tests: `test_c5_t7_...` has two."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            prefix = re.match(r"test_((?:[a-z]\d+_)+)", node.name)
+            yield from prefix[1].upper().split("_")[:-1] if prefix else ()
+
+
 def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text())
 
@@ -103,6 +112,13 @@ def test_where_nothing_is_real_time_is_virtual() -> None:
         if (waits := list(on_real_time(parsed(path))))
     }
     assert found == {}
+
+
+def test_the_readme_says_what_each_code_in_a_name_means() -> None:
+    legend = re.findall(r"^\| ([A-Z]\d+) \| \S", (TESTS / "README.md").read_text(), re.MULTILINE)
+    used = {code for path in files(".") for code in codes(parsed(path))}
+    assert len(legend) == len(set(legend))
+    assert set(legend) == used
 
 
 @pytest.mark.parametrize(
@@ -138,3 +154,8 @@ def test_a_test_without_a_clock_of_its_own_is_found() -> None:
     text = "async def test_it({}) -> None:\n    assert trio.current_time() == 0"
     assert list(on_real_time(ast.parse(text.format(""))))
     assert not list(on_real_time(ast.parse(text.format("autojump_clock"))))
+
+
+def test_codes_are_found_in_nested_tests_and_nowhere_else() -> None:
+    text = "class A:\n async def test_b3_x2_it(): ...\ndef test_p95(): ...\ndef c1_it(): ..."
+    assert list(codes(ast.parse(text))) == ["B3", "X2"]
