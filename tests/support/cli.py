@@ -75,3 +75,17 @@ def run(folder: Path, *words: str, stdin: str | None = None, **environ: str) -> 
     with start(folder, *words, stdin=pipe, **environ) as process:
         out, err = process.communicate(stdin, timeout=GUARD)
     return Ran(process.returncode, out, err)
+
+
+def run_python(folder: Path, *words: str | Path) -> Ran:
+    """Run Python with warnings as errors, in the empty world."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *words],
+        cwd=folder,
+        env=empty_world(folder),
+        capture_output=True,
+        text=True,
+        timeout=GUARD,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)
