@@ -1,14 +1,16 @@
 """`bench` as its users meet it, against the simulator in a process of its own."""
 
 import json
+import os
+import select
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
-
 from tests.support.cli import run
+from tests.support.guard import GUARD, guarded
 
 QUICK = ("-m", "sim/fast", "--requests", "6", "--output-tokens", "5", "-q")
 
@@ -80,15 +82,18 @@ def test_some_are_left_half_way_however_the_answer_comes(tmp_path: Path) -> None
 def test_what_was_measured_before_an_interruption_is_told(tmp_path: Path) -> None:
     words = ("bench", "-m", "sim/fast", "--duration", "600", "--no-calibration", "--jsonl", "r")
     command = [sys.executable, "-m", "streamnursery", *words, "--save", "r.json"]
-    with subprocess.Popen(
+    os.mkfifo(tmp_path / "r")
+    lines = os.open(tmp_path / "r", os.O_RDONLY | os.O_NONBLOCK)
+    begun = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
-        lines = tmp_path / "r"
-        while not (lines.exists() and lines.stat().st_size):
-            with pytest.raises(subprocess.TimeoutExpired):
-                process.wait(0.05)
+    )
+    with guarded(begun) as process, open(lines, "rb") as written, ThreadPoolExecutor() as pool:
+        # Readable once the first requests are written down.
+        assert select.select([lines], [], [], GUARD)[0]
+        os.set_blocking(lines, True)
         process.send_signal(signal.SIGINT)
-        out, _ = process.communicate(timeout=30)
+        pool.submit(written.read)  # a full pipe would hold it up
+        out, _ = process.communicate(timeout=GUARD)
     assert process.returncode == 130
     assert "it was interrupted" in out
     report = json.loads((tmp_path / "r.json").read_text())

@@ -15,7 +15,8 @@ from typing import IO
 
 import pytest
 
-from tests.support.cli import TIMEOUT, empty_world, run, start
+from tests.support.cli import empty_world, run, start
+from tests.support.guard import GUARD, guarded
 
 STUCK = "sim/fast?respond.text=one two three four&stall=2"
 """Says two words and then nothing."""
@@ -31,7 +32,7 @@ def simulator(folder: Path, *flags: str) -> Iterator[dict[str, str]]:
             yield {"OPENAI_BASE_URL": told["url"], "CA": told["ca_file"] or ""}
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=TIMEOUT)
+            process.communicate(timeout=GUARD)
     assert process.returncode == 128 + signal.SIGINT
 
 
@@ -54,7 +55,7 @@ def test_an_open_pipe_that_nobody_writes_to_does_not_block_a_prompt(tmp_path: Pa
     with start(tmp_path, "ask", "Hi", "-m", "sim/fast", stdin=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stdout.read().endswith("\n")
-        assert process.wait(TIMEOUT) == 0
+        assert process.wait(GUARD) == 0
 
 
 def test_an_empty_stdin_is_no_prompt_and_no_traceback(tmp_path: Path) -> None:
@@ -73,7 +74,7 @@ def test_ctrl_c_ends_an_answer_cleanly(tmp_path: Path, words: tuple[str, ...]) -
         else:
             wait_until_ready(process)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=TIMEOUT)
+        out, err = process.communicate(timeout=GUARD)
     assert process.returncode == 130
     assert f"interrupted: {STUCK} had not finished" in err
     assert "Traceback" not in err
@@ -115,20 +116,21 @@ sys.exit(run_trio(work))
 def test_a_second_signal_does_not_wait_for_the_cleaning(
     tmp_path: Path, signum: signal.Signals
 ) -> None:
-    with subprocess.Popen(
+    begun = subprocess.Popen(
         [sys.executable, "-c", LONG_CLEANING],
         env=empty_world(tmp_path),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    ) as process:
+    )
+    with guarded(begun) as process:
         assert process.stdout is not None
         read_until(process.stdout, "working\n")
         process.send_signal(signum)
         read_until(process.stdout, "cleaning\n")
         assert process.poll() is None
         process.send_signal(signum)
-        _, err = process.communicate(timeout=TIMEOUT)
+        _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 128 + signum
     assert err == ""
 
@@ -138,7 +140,7 @@ def test_sigterm_gives_its_own_code(tmp_path: Path) -> None:
         assert process.stdout is not None
         read_until(process.stdout, "one two")
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=TIMEOUT)
+        _, err = process.communicate(timeout=GUARD)
     assert process.returncode == 143
     assert "Traceback" not in err
 
@@ -150,7 +152,7 @@ def test_a_reader_that_goes_away_is_not_talked_about(tmp_path: Path) -> None:
         process.stdout.read(1)
         process.stdout.close()
         assert process.stderr.read() == ""
-        assert process.wait(TIMEOUT) == 141
+        assert process.wait(GUARD) == 141
 
 
 def test_any_openai_url_can_be_asked(tmp_path: Path) -> None:
@@ -266,7 +268,7 @@ def test_the_snippet_of_the_simulator_is_python(tmp_path: Path) -> None:
         url = process.stdout.readline().strip()
         said = read_until(process.stderr, "flush=True)\n")
         process.send_signal(signal.SIGTERM)
-        _, rest = process.communicate(timeout=TIMEOUT)
+        _, rest = process.communicate(timeout=GUARD)
     snippet = said[said.index("from openai") :]
     compile(snippet, "snippet", "exec")
     assert url in snippet
@@ -300,7 +302,7 @@ def test_ctrl_c_ends_the_demo_with_what_was_done(tmp_path: Path) -> None:
         assert process.stderr is not None
         read_until(process.stderr, "in flight")
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=TIMEOUT)
+        out, err = process.communicate(timeout=GUARD)
     assert process.returncode == 130
     assert "were not finished" in out
     assert "Traceback" not in err
@@ -313,9 +315,9 @@ def test_the_demo_s_simulator_ends_with_the_demo_however_that_ends(tmp_path: Pat
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
         handle = os.pidfd_open(int(children[0]))
         process.kill()
-        process.wait(TIMEOUT)
+        process.wait(GUARD)
     # Readable once that process has ended.
-    ended, _, _ = select.select([handle], [], [], TIMEOUT)
+    ended, _, _ = select.select([handle], [], [], GUARD)
     os.close(handle)
     assert ended
 
@@ -323,7 +325,7 @@ def test_the_demo_s_simulator_ends_with_the_demo_however_that_ends(tmp_path: Pat
 def test_on_a_terminal_the_demo_draws_a_table_and_gives_the_cursor_back(tmp_path: Path) -> None:
     pytest.importorskip("rich")
     ours, theirs = pty.openpty()
-    process = subprocess.Popen(
+    begun = subprocess.Popen(
         [sys.executable, "-m", "streamnursery", "demo", "--speed", "30", "--streams", "20"],
         cwd=tmp_path,
         env={**empty_world(tmp_path), "COLUMNS": "80", "LINES": "24", "NO_COLOR": "1"},
@@ -333,11 +335,11 @@ def test_on_a_terminal_the_demo_draws_a_table_and_gives_the_cursor_back(tmp_path
     )
     os.close(theirs)
     drawn = b""
-    with contextlib.suppress(OSError):  # how Linux tells the end of a terminal
-        while piece := os.read(ours, 65536):
+    with guarded(begun) as process, contextlib.suppress(OSError):
+        while piece := os.read(ours, 65536):  # an OSError is how Linux tells the end of a terminal
             drawn += piece
     os.close(ours)
-    assert process.wait(TIMEOUT) == 0
+    assert process.returncode == 0
     text = drawn.decode()
     assert "limited by" in text
     assert "20/20 done" in text

@@ -1,14 +1,12 @@
 """Every Python block of the documents runs as it stands, without a key and without a warning."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import TIER
-from tests.support.cli import ROOT, TIMEOUT, empty_world
+from tests.support.cli import ROOT, run_python
 
 DOCS = [
     ROOT / "README.md",
@@ -33,13 +31,5 @@ def blocks() -> list[tuple[str, str]]:
 def test_a_block_of_python_runs(name: str, block: str, tmp_path: Path) -> None:
     script = tmp_path / f"{name}.py"
     script.write_text(block)
-    done = subprocess.run(
-        [sys.executable, "-W", "error", script],
-        cwd=tmp_path,
-        env=empty_world(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, "")
+    ran = run_python(tmp_path, script)
+    assert (ran.code, ran.err) == (0, "")

@@ -1,13 +1,11 @@
 """The examples run, each in a process of its own, without a key and without a warning."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.support.cli import ROOT, TIMEOUT, empty_world
+from tests.support.cli import ROOT, run_python
 
 EXAMPLES = ROOT / "examples"
 SAYS = {
@@ -25,17 +23,9 @@ def test_every_example_is_run() -> None:
 
 @pytest.mark.parametrize("name", sorted(SAYS))
 def test_an_example_says_what_it_promises(name: str, tmp_path: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / name],
-        cwd=tmp_path,
-        env=empty_world(tmp_path),
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(SAYS[name], done.stdout), done.stdout
+    ran = run_python(tmp_path, EXAMPLES / name)
+    assert ran.code == 0, ran.err
+    assert re.search(SAYS[name], ran.out), ran.out
 
 
 @pytest.mark.parametrize("name", sorted(SAYS))

@@ -16,6 +16,7 @@ from streamnursery.testing.grade import CaseResult, Grades, Verdict, client_comm
 from streamnursery.testing.grade import _judge_text as judge_text
 from streamnursery.testing.grade_menu import MENU, Want
 from tests.support.cli import run
+from tests.support.guard import GUARD, guarded
 
 QUICK = {
     "nothing special",
@@ -137,14 +138,15 @@ def test_a_client_that_is_not_there_is_no_finding(tmp_path: Path) -> None:
 
 def test_what_was_found_before_an_interruption_is_told(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "streamnursery", "grade", "--parallel", "1"]
-    with subprocess.Popen(
+    begun = subprocess.Popen(
         command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as process:
+    )
+    with guarded(begun) as process:
         assert process.stderr is not None
         first = re.match(r"\[1/\d+\] engine: (.+): \w", process.stderr.readline())
         assert first is not None
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=GUARD)
     assert process.returncode == 130
     assert "it was interrupted: " in err
     assert first[1] in out

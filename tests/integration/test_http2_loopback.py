@@ -13,7 +13,7 @@ import httpx
 import pytest
 import trio
 
-from streamnursery import open_engine, open_transport
+from streamnursery import Engine, open_engine, open_transport
 from streamnursery.settings import Http2Settings
 from streamnursery.simulator import (
     Goaway,
@@ -23,10 +23,12 @@ from streamnursery.simulator import (
     Provider,
     ResetStream,
     Rule,
+    Stall,
     When,
     serve_loopback,
 )
-from streamnursery.testing import assert_quiescent, no_files_left_open, wait_quiescent
+from streamnursery.testing import assert_quiescent, no_files_left_open
+from tests.support.guard import at_rest, until
 from tests.support.tls import ca_file, server_context
 
 FAST = Profile(output_tokens=(20, 20))
@@ -77,7 +79,7 @@ async def test_an_engine_takes_http2_where_it_is_offered(tmp_path: Path) -> None
             assert len(set(answers)) == 1 and len(answers) == 200
             connections = engine.statistics().connections
             assert connections.opened <= 4 and connections.http2_streams == 0
-            await wait_quiescent(engine)
+            await at_rest(engine)
 
 
 @pytest.mark.parametrize(
@@ -156,33 +158,44 @@ async def test_b14_b15_nothing_is_lost_by_goaways_on_real_sockets(tmp_path: Path
         assert len(finished) == 100
         total = engine.statistics().total
         assert (total.succeeded, total.retries) == (100, 0)
-        await wait_quiescent(engine)
+        await at_rest(engine)
 
 
 async def test_x3_a_crowd_over_http2_is_cancelled_in_all_phases(tmp_path: Path, tier: str) -> None:
-    rounds, count = {"test": (1, 100), "proof": (1, 1_000)}.get(tier, (100, 1_000))
+    times, count = {"test": (1, 100), "proof": (1, 1_000)}.get(tier, (100, 1_000))
     dice = random.Random(3)
-    slow = Profile(ttft_mean=0.2, ttft_p95=0.6, tokens_per_second=40)
+    plan = Plan((
+        Rule((Stall(0),), When(every=3)),
+        Rule((Stall(7),), When(every=4)),
+    ))
     with no_files_left_open():
-        async with site(tmp_path, profile=slow) as s:
+        async with site(tmp_path, plan) as s:
             config = s.settings() | {"engine": {"max_streams": 1000}}
             async with open_engine(config) as engine:
-                for _ in range(rounds):
+                for _ in range(times):
                     await _cancelled_crowd(engine, count, dice)
                     assert_quiescent(engine)
+                    s.provider.plan = Plan()
                     assert (await engine.complete("m", "next")).text
-            # Each stream was reset, or had ended.
-            await trio.sleep(0.1)
-            assert {record.ending for record in s.provider.log} <= {"client gone", "complete"}
+                    s.provider.plan = plan
+                # Each stream was reset, or had ended.
+                await until(lambda: not s.server.statistics().current_requests)
+            assert {record.ending for record in s.provider.log} == {"client gone", "complete"}
 
 
-async def _cancelled_crowd(engine: "object", count: int, dice: random.Random) -> None:
-    async def one(after: float) -> None:
-        await trio.sleep(after)
-        await engine.complete("m", "hello")  # type: ignore[attr-defined]
+async def _cancelled_crowd(engine: Engine, count: int, dice: random.Random) -> None:
+    """They begin one after another, and all end when the last of them has just begun."""
+    begun = 0
 
-    within = 0.1 + count * 0.0015
-    with trio.move_on_after(within):
-        async with trio.open_nursery() as nursery:
-            for _ in range(count):
-                nursery.start_soon(one, dice.random() * within)
+    async def one(after: int) -> None:
+        nonlocal begun
+        for _ in range(after):
+            await trio.lowlevel.checkpoint()
+        begun += 1
+        await engine.complete("m", "hello")
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(count):
+            nursery.start_soon(one, dice.randrange(100))
+        await until(lambda: begun == count)
+        nursery.cancel_scope.cancel()

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.cli import ROOT, TIMEOUT, empty_world
+from tests.support.cli import ROOT, empty_world
+from tests.support.guard import GUARD
 
 COMMAND = Path(sys.executable).with_name("streamnursery")
 
@@ -28,7 +29,7 @@ def run(folder: Path, *command: str) -> str:
         env={**empty_world(folder), "PYTHONPATH": "."},
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=GUARD,
         check=False,
     )
     assert ran.returncode == 0, ran.stderr
@@ -52,7 +53,7 @@ def test_the_old_name_says_the_new_one() -> None:
         env=empty_world(ROOT) | {"PYTHONPATH": "."},
         capture_output=True,
         text=True,
-        timeout=TIMEOUT,
+        timeout=GUARD,
         check=False,
     )
     assert ran.returncode == 1

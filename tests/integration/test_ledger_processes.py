@@ -8,9 +8,12 @@ import sqlite3
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -27,11 +30,13 @@ from streamnursery.simulator import (
     When,
     serve_loopback,
 )
+from streamnursery.simulator.exchange import Exchange
 from streamnursery.simulator.log import RequestRecord
 from streamnursery.storage.ledger_reader import open_ledger
 from streamnursery.values.budgets import Budgets
 from tests.support import ledger_child
 from tests.support.cli import ROOT
+from tests.support.guard import GUARD, until
 
 TOKEN = 1_000_000
 KILLS = {"test": 5, "proof": 20, "soak": 200}
@@ -51,22 +56,24 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": f"{ROOT / 'engine'}{os.pathsep}{ROOT}"}
 
 
-async def killed(arguments: list[str], after: float) -> None:
-    """Run it until `after` seconds after it was ready; kill -9."""
+async def killed(arguments: list[str], moment: Callable[[], bool], rounds: int) -> None:
+    """Run it until so many rounds of our scheduler after that moment; kill -9."""
     process = await trio.lowlevel.open_process(
         arguments, stdout=subprocess.PIPE, env=environment(), cwd=ROOT
     )
     assert process.stdout is not None
     async with process.stdout:
-        assert (await process.stdout.receive_some(64)).startswith(b"ready")
-        with trio.move_on_after(after):
-            await process.wait()
+        with trio.fail_after(GUARD):
+            assert (await process.stdout.receive_some(64)).startswith(b"ready")
+        await until(moment)
+        for _ in range(rounds):
+            await trio.lowlevel.checkpoint()
         process.send_signal(signal.SIGKILL)
         await process.wait()
 
 
 def rows(ledger: Path, query: str) -> list[tuple[object, ...]]:
-    with closing(sqlite3.connect(ledger, timeout=5)) as connection:
+    with closing(sqlite3.connect(ledger, timeout=GUARD)) as connection:
         return connection.execute(query).fetchall()
 
 
@@ -108,8 +115,11 @@ async def test_z1_after_kill_9_at_any_moment_nothing_is_billed_twice_and_what_ra
         for life in range(KILLS[tier]):
             before = len(provider.log)
             arguments = command(server.url, ledger, "1000", life)
-            await killed(arguments, dice.uniform(0.0, 0.4))
-            await trio.sleep(0.02)  # the provider finds out
+            last = before + dice.randint(0, ledger_child.REQUESTS)
+            moment = partial(heard, provider, last)
+            await killed(arguments, moment, dice.randrange(1000))
+            # The provider finds out.
+            await until(lambda: not server.statistics().current_connections)
             served = list(provider.log)[before:]
             mine = {o for (o,) in rows(ledger, "SELECT DISTINCT owner FROM attempts")} - owners
             owners |= mine
@@ -131,38 +141,53 @@ def of(ledger: Path, what: str, owners: set[object], more: str = "") -> list[tup
     return rows(ledger, f"SELECT {what} FROM attempts WHERE owner IN ({names}) {more}")
 
 
+class Audited(Provider):
+    """Has the ledger looked into with each request, for which money is reserved by then."""
+
+    audit: Callable[[], None]
+
+    def begin(self, *args: Any, **options: Any) -> Exchange:
+        self.audit()
+        return super().begin(*args, **options)
+
+
+def heard(provider: Provider, requests: int) -> bool:
+    return len(provider.log) >= requests
+
+
 async def test_two_processes_on_one_ledger_are_never_admitted_over_the_limit(
     tmp_path: Path,
 ) -> None:
     ledger = tmp_path / "money" / "ledger.db"
-    provider = Provider(dice=random.Random(1), models={"m": SPEED}, plan=Plan())
+    provider = Audited(dice=random.Random(1), models={"m": SPEED}, plan=Plan())
+    provider.audit = lambda: seen.append(taken(ledger))
     limit = 300 * TOKEN
-    most = 0
+    seen: list[int] = []
 
     async with trio.open_nursery() as nursery:
         server = await serve_loopback(provider, nursery=nursery)
 
         async def child(seed: int) -> None:
             arguments = command(server.url, ledger, "0.3", seed)
-            ran = await trio.run_process(
-                arguments, capture_stdout=True, env=environment(), cwd=ROOT
+            process = await trio.lowlevel.open_process(
+                arguments, stdout=subprocess.PIPE, env=environment(), cwd=ROOT
             )
-            told.update(dict(line.split() for line in ran.stdout.decode().split("\n")[1:] if line))
+            assert process.stdout is not None
+            async with process.stdout:
+                async for said in process.stdout:
+                    told.extend(bytes(said).split())
+                    provider.audit()
+            assert await process.wait() == 0
 
-        told: dict[str, str] = {}
-        with trio.CancelScope() as watching:
+        told: list[bytes] = []
+        with trio.fail_after(GUARD):
             async with trio.open_nursery() as children:
                 children.start_soon(child, 1)
                 children.start_soon(child, 2)
-                for _ in range(1000):
-                    await trio.sleep(0.02)
-                    if len(children.child_tasks) == 0:
-                        break
-                    if ledger.exists():
-                        most = max(most, taken(ledger))
-            watching.cancel()
-        assert set(told) == {"complete", "BudgetExceededError"}
-        assert most <= limit
+        assert Counter(told)[b"ready"] == 2
+        assert set(told) == {b"ready", b"complete", b"BudgetExceededError"}
+        assert len(told) == 2 * (1 + ledger_child.REQUESTS)
+        assert 0 < max(seen) <= limit
         billed = sum(record.sent_tokens for record in provider.log)
         assert rows(ledger, "SELECT sum(billed) FROM attempts") == [(billed * TOKEN,)]
         assert billed * TOKEN <= limit
@@ -171,13 +196,10 @@ async def test_two_processes_on_one_ledger_are_never_admitted_over_the_limit(
 
 
 def taken(ledger: Path) -> int:
-    try:
-        found = rows(
-            ledger,
-            "SELECT max(spent + reserved + uncertain) FROM accounts WHERE scope = 'all'",
-        )
-    except sqlite3.OperationalError:  # not made yet
-        return 0
+    found = rows(
+        ledger,
+        "SELECT max(spent + reserved + uncertain) FROM accounts WHERE scope = 'all'",
+    )
     return int(str(found[0][0] or 0))
 
 
@@ -194,7 +216,7 @@ def test_z4_on_a_full_disk_nothing_is_admitted_until_there_is_room(tmp_path: Pat
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=GUARD,
         env=environment(),
         cwd=ROOT,
         check=False,

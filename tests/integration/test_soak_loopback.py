@@ -9,8 +9,8 @@ import trio
 
 from streamnursery import ChatRequest, Engine, EngineError, open_engine
 from streamnursery.simulator import Cut, Plan, Profile, Provider, Rule, Status, When, serve_loopback
-from streamnursery.testing import assert_quiescent
 from streamnursery.testing.quiescence import open_files
+from tests.support.guard import at_rest
 
 STREAMS = {"test": 400, "proof": 2000, "soak": 50_000}
 AT_ONCE = 50
@@ -56,8 +56,7 @@ async def test_waves_of_streams_leave_memory_and_descriptors_flat(tier: str) -> 
         async with open_engine(settings) as eng:
             for _ in range(WAVES):
                 assert await wave(eng, each, dice) == each
-                await trio.sleep(0.05)  # the last bytes of answers that were cut
-                assert_quiescent(eng)
+                await at_rest(eng)
                 sizes.append(resident())
                 files.append(len(open_files()))
         await server.stop()

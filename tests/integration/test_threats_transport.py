@@ -25,6 +25,7 @@ from streamnursery.values.errors import (
 )
 from streamnursery.values.http import Header
 from streamnursery.values.secret import Secret
+from tests.support.guard import GUARD
 from tests.support.servers import fetch, serving, transporting
 from tests.support.tls import ca_file, server_context
 from tests.support.transport import CHUNKED_HEAD, Handler, ServerEnd, answer_hello
@@ -217,4 +218,5 @@ FORK = """
 
 def test_t23_after_fork_the_transport_refuses_to_run() -> None:
     root = Path(__file__).parents[2]
-    subprocess.run([sys.executable, "-c", textwrap.dedent(FORK)], cwd=root, check=True, timeout=60)
+    words = [sys.executable, "-c", textwrap.dedent(FORK)]
+    subprocess.run(words, cwd=root, check=True, timeout=GUARD)

@@ -12,6 +12,7 @@ from streamnursery import ConfigError, open_engine
 from streamnursery.cli.model_health import health, health_text
 from streamnursery.cli.top import picture
 from tests.support.cli import run
+from tests.support.guard import GUARD
 
 
 async def ask(path: Path) -> bytes:
@@ -24,7 +25,7 @@ async def ask(path: Path) -> bytes:
 
 async def test_whoever_connects_is_given_one_snapshot_and_the_socket_goes(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
-    with trio.fail_after(10):
+    with trio.fail_after(GUARD):
         async with open_engine({"engine": {"top_socket": str(path)}}) as eng:
             assert stat.S_IMODE(path.stat().st_mode) == 0o600
             async with eng.stream("sim/fast", "a secret prompt", tenant="acme") as stream:
@@ -41,7 +42,7 @@ async def test_whoever_connects_is_given_one_snapshot_and_the_socket_goes(tmp_pa
 
 async def test_a_reader_that_stands_still_holds_up_nobody(tmp_path: Path) -> None:
     path = tmp_path / "a.sock"
-    with trio.fail_after(20):
+    with trio.fail_after(GUARD):
         async with open_engine({"engine": {"top_socket": str(path)}}):
             silent = [await trio.open_unix_socket(path) for _ in range(6)]
             assert json.loads(await ask(path))["calls"] == 0

@@ -6,7 +6,9 @@ import trio
 
 from streamnursery.testing import no_files_left_open
 from streamnursery.transport.client import HttpTransport
-from tests.support.servers import RawServer, fetch, serving, transporting
+from streamnursery.values.http import HttpRequest
+from tests.support.guard import Rounds
+from tests.support.servers import fetch, serving, transporting
 from tests.support.transport import (
     CHUNKED_HEAD,
     LAST_CHUNK,
@@ -16,19 +18,25 @@ from tests.support.transport import (
     chunk,
 )
 
+CROWD = 100
+ROUNDS = 16
+"""Of the scheduler: about as many as it takes to connect, send a large body and be answered."""
+
 
 async def serve(end: ServerEnd) -> None:
-    while await end.read_request():
-        await trio.sleep(0.002)
+    """Answers whole but for requests that say "left": these never end."""
+    while request := await end.read_request():
         await end.send(CHUNKED_HEAD)
         for _ in range(5):
             await end.send(chunk(b"data: x\n\n"))
-            await trio.sleep(0.001)
+            await trio.lowlevel.checkpoint()
+        if b"\r\n\r\nleft" in request:
+            await trio.sleep_forever()
         await end.send(LAST_CHUNK)
 
 
-async def push(transport: HttpTransport, server: RawServer) -> None:
-    response = await transport.open(server.request(), Phases())
+async def push(transport: HttpTransport, request: HttpRequest) -> None:
+    response = await transport.open(request, Phases())
     try:
         sink = Collector()
         response.attach(sink)
@@ -39,28 +47,35 @@ async def push(transport: HttpTransport, server: RawServer) -> None:
 
 async def test_x1_a_thousand_cancelled_requests_leave_nothing() -> None:
     dice = random.Random(7)
-    cancelled = 0
-
-    async def one(transport: HttpTransport, server: RawServer, seconds: float) -> None:
-        nonlocal cancelled
-        with trio.move_on_after(seconds) as scope:
-            if dice.random() < 0.5:
-                await push(transport, server)
-            else:
-                await fetch(transport, server.request(body=b"x" * dice.choice([2, 200_000])))
-        cancelled += scope.cancelled_caught
+    outcomes: list[tuple[bool, bool]] = []
 
     with no_files_left_open():
-        async with serving(serve) as server, transporting() as transport:
+        async with (
+            serving(serve) as server,
+            transporting() as transport,
+            trio.open_nursery() as clock,
+        ):
+            rounds = Rounds(clock)
+
+            async def one(left: bool) -> None:
+                size = dice.choice([2, 200_000])
+                request = server.request(body=(b"left" if left else b"read") + b"x" * size)
+                way = push if dice.random() < 0.5 else fetch
+                moment = dice.randrange(ROUNDS)
+                with rounds.cancelled_after(moment) if left else trio.CancelScope() as scope:
+                    await way(transport, request)
+                outcomes.append((left, scope.cancelled_caught))
+
             for _ in range(10):
                 async with trio.open_nursery() as nursery:
-                    for _ in range(100):
-                        nursery.start_soon(one, transport, server, dice.uniform(0, 0.03))
+                    for number in range(CROWD):
+                        nursery.start_soon(one, number % 3 > 0)
                 assert transport.statistics().busy == 0
             assert await fetch(transport, server.request()) == (200, b"data: x\n\n" * 5)
-            idle = transport.statistics().idle
-            assert 1 <= idle <= 100
-    assert cancelled > 500
+            assert 1 <= transport.statistics().idle <= 100
+            clock.cancel_scope.cancel()
+    assert len(outcomes) == 10 * CROWD
+    assert all(cancelled == left for left, cancelled in outcomes)
 
 
 async def test_x3_a_cancelled_crowd_is_gone_at_once() -> None:
@@ -80,7 +95,7 @@ async def test_x3_a_cancelled_crowd_is_gone_at_once() -> None:
         async with serving(never) as server, transporting() as transport:
             async with trio.open_nursery() as nursery:
                 for _ in range(200):
-                    nursery.start_soon(push, transport, server)
+                    nursery.start_soon(push, transport, server.request())
                 await all_there.wait()
                 nursery.cancel_scope.cancel()
             statistics = transport.statistics()

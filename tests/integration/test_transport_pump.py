@@ -15,6 +15,7 @@ from streamnursery.testing import no_files_left_open
 from streamnursery.transport.network import READ_SIZE, SocketConnection
 from streamnursery.transport.pump import Readers
 from streamnursery.transport.readiness import EpollReadiness
+from tests.support.guard import until
 from tests.support.rounds import Reads
 
 
@@ -29,10 +30,8 @@ def socket_pair() -> Iterator[tuple[SocketConnection, socket.socket]]:
             connection.close()
 
 
-async def until(reads: Reads, rounds: int) -> None:
-    with trio.fail_after(5):
-        while len(reads.rounds) < rounds:
-            await trio.lowlevel.checkpoint()
+async def until_read(reads: Reads, rounds: int) -> None:
+    await until(lambda: len(reads.rounds) >= rounds)
 
 
 async def test_news_of_a_closed_descriptor_do_not_reach_the_one_that_reuses_it() -> None:
@@ -82,7 +81,7 @@ async def test_all_that_was_sent_is_read_in_rounds_of_64_kib(nursery: trio.Nurse
         reads = Reads(ours)
         theirs.send(bytes(READ_SIZE + 1))
         readers.start(reads)
-        await until(reads, 2)
+        await until_read(reads, 2)
         assert [len(part or b"") for part in reads.rounds] == [READ_SIZE, 1]
         readers.close()
 
@@ -96,17 +95,17 @@ async def test_a_paused_response_costs_no_rounds_and_its_end_is_news_when_it_goe
         readers.start(paused)
         readers.start(running)
         theirs.send(b"one")
-        await until(paused, 1)
+        await until_read(paused, 1)
         theirs.send(b"two")
         theirs.close()
         for n in range(20):
             busy.send(b"x")
-            await until(running, n + 1)
+            await until_read(running, n + 1)
         assert paused.rounds == [b"one"]
         readers.start(paused)
-        await until(paused, 2)
+        await until_read(paused, 2)
         readers.start(paused)
-        await until(paused, 3)
+        await until_read(paused, 3)
         assert paused.rounds == [b"one", b"two", b""]
         readers.close()
 
@@ -138,7 +137,7 @@ async def test_what_is_held_above_a_descriptor_is_read_even_if_nothing_more_arri
         held.held = b"ab"
         reads = Reads(held)
         readers.start(reads)
-        await until(reads, 2)
+        await until_read(reads, 2)
         assert reads.rounds == [b"a", b"b"]
         readers.close()
 
@@ -187,9 +186,7 @@ async def test_a_pump_that_is_closed_as_it_wakes_makes_no_round() -> None:
             closing = ClosedAsItWakes(readers)
             trio.lowlevel.add_instrument(closing)
             theirs.send(b"x")
-            with trio.fail_after(5):
-                while not closing.fired:
-                    await trio.lowlevel.checkpoint()
+            await until(lambda: closing.fired)
             trio.lowlevel.remove_instrument(closing)
         assert reads.rounds == [] and reads.abandoned == ["the transport was closed"]
 
@@ -203,7 +200,7 @@ async def test_where_epoll_is_missing_each_connection_has_a_reader(
         reads = Reads(ours)
         reading = readers.start(reads)
         theirs.send(b"one")
-        await until(reads, 1)
+        await until_read(reads, 1)
         assert reads.rounds == [b"one"]
         assert [task.name for task in nursery.child_tasks] == ["reader"]
         reading.stop()
@@ -231,7 +228,7 @@ async def test_without_a_descriptor_for_the_pump_each_connection_has_a_reader(
         with no_descriptor_left():
             reading = Readers(nursery).start(reads)
         theirs.send(b"one")
-        await until(reads, 1)
+        await until_read(reads, 1)
         assert reads.rounds == [b"one"]
         assert [task.name for task in nursery.child_tasks] == ["reader"]
         reading.stop()

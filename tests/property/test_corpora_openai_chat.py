@@ -1,15 +1,13 @@
 """Recorded OpenAI chat streams of many servers: what came out of them must come out of ours."""
 
-import json
-from itertools import pairwise
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.values.errors import ProviderError, TruncatedStreamError
 from streamnursery.values.events import Finished
 from streamnursery.wire.openai_chat.stream import OpenAIChatStream
+from tests.support.recordings import Recordings, heads, splits
 
 SPLITS = {"test": 100, "proof": 300, "soak": 1000}
 USAGE = {
@@ -23,28 +21,23 @@ REASONING_APART = {"vercel/xai-text"}
 """Its total counts 290 reasoning tokens beside the one of the completion."""
 
 
+RECORDED = Recordings("openai_chat.json", OpenAIChatStream, USAGE)
+
+
 def load(corpora: Path) -> list[dict[str, Any]]:
-    recorded = json.loads((corpora / "recordings" / "openai_chat.json").read_text())
-    (recordings,) = (value for value in recorded.values() if isinstance(value, list))
-    return list(recordings)
-
-
-def run(chunks: list[bytes]) -> tuple[OpenAIChatStream, Transcript, list[object]]:
-    decoder = OpenAIChatStream()
-    events = [event for chunk in chunks for event in decoder.feed(chunk)]
-    events += decoder.end()
-    transcript = Transcript()
-    transcript.add(events)
-    return decoder, transcript, list(events)
+    recordings = RECORDED.load(corpora)
+    for recording in recordings:
+        if recording["id"] in REASONING_APART:
+            usage = recording["expected"]["usage"]
+            apart = usage["completion_tokens_details"]["reasoning_tokens"]
+            usage["completion_tokens"] += apart
+    return recordings
 
 
 def check(recording: dict[str, Any], chunks: list[bytes]) -> None:
     name, expected = recording["id"], recording["expected"]
-    decoder, transcript, events = run(chunks)
-    assert decoder.done == expected["complete"], name
-    assert any(isinstance(event, Finished) for event in events) == expected["complete"], name
+    decoder, transcript = RECORDED.finished(recording, chunks)
     check_choices(name, expected["choices"], transcript)
-    check_usage(name, expected["usage"], transcript)
     if expected["errors"]:
         error = decoder.failure
         assert isinstance(error, ProviderError), name
@@ -72,44 +65,23 @@ def check_choices(name: str, expected: dict[str, Any], transcript: Transcript) -
         assert calls == wanted.get("tool_calls", []), name
 
 
-def check_usage(name: str, expected: dict[str, Any] | None, transcript: Transcript) -> None:
-    usage = transcript.usage
-    if expected is None:
-        assert usage is None, name
-        return
-    assert usage is not None, name
-    for path, field in USAGE.items():
-        wanted: Any = expected
-        for key in path.split("."):
-            wanted = wanted.get(key) if isinstance(wanted, dict) else None
-        if field == "output_tokens" and name in REASONING_APART:
-            wanted += expected["completion_tokens_details"]["reasoning_tokens"]
-        assert getattr(usage, field) == wanted, (name, field)
-        assert (field in usage.reported) == (wanted is not None), (name, field)
-
-
 def test_b1_recorded_streams_say_what_they_say_however_they_are_split(
     corpora: Path, tier: str
 ) -> None:
     for recording in load(corpora):
-        body = recording["body"].encode()
-        dice = Random(recording["id"])
-        check(recording, [body])
-        for _ in range(SPLITS[tier]):
-            cuts = sorted(dice.randrange(len(body) + 1) for _ in range(dice.randrange(1, 12)))
-            check(recording, [body[a:b] for a, b in pairwise([0, *cuts, len(body)])])
+        for chunks in splits(recording, SPLITS[tier]):
+            check(recording, chunks)
 
 
 def test_recorded_streams_cut_between_events_are_whole_only_with_their_evidence(
     corpora: Path,
 ) -> None:
     for recording in load(corpora):
-        records = recording["body"].encode().split(b"\n\n")
-        for count in range(len(records)):
-            head = b"".join(record + b"\n\n" for record in records[:count])
-            decoder, _, events = run([head])
+        last = recording["body"].count("\n\n")
+        for count, head in heads(recording):
+            decoder, _, events = RECORDED.run([head])
             evident = b"data: [DONE]" in head or b'"finish_reason":"' in head
-            failed = recording["expected"]["errors"] and count >= len(records) - 1
+            failed = recording["expected"]["errors"] and count >= last
             assert decoder.done == evident, (recording["id"], count)
             assert decoder.done == any(isinstance(event, Finished) for event in events)
             if not decoder.done and not failed:

@@ -1,15 +1,13 @@
 """Recorded Responses streams: what came out of them must come out of ours."""
 
-import json
-from itertools import pairwise
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.values.errors import ProviderError, TruncatedStreamError
 from streamnursery.values.events import Finished
 from streamnursery.wire.openai_responses.stream import OpenAIResponsesStream
+from tests.support.recordings import Recordings, heads, splits
 
 SPLITS = {"test": 15, "proof": 60, "soak": 1000}
 USAGE = {
@@ -22,27 +20,13 @@ USAGE = {
 ENDS = (b'"type":"response.completed"', b'"type":"response.incomplete"')
 
 
-def load(corpora: Path) -> list[dict[str, Any]]:
-    recorded = json.loads((corpora / "recordings" / "openai_responses.json").read_text())
-    return list(recorded["recordings"])
-
-
-def run(chunks: list[bytes]) -> tuple[OpenAIResponsesStream, Transcript, list[object]]:
-    decoder = OpenAIResponsesStream()
-    events = [event for chunk in chunks for event in decoder.feed(chunk)]
-    events += decoder.end()
-    transcript = Transcript()
-    transcript.add(events)
-    return decoder, transcript, list(events)
+RECORDED = Recordings("openai_responses.json", OpenAIResponsesStream, USAGE)
 
 
 def check(recording: dict[str, Any], chunks: list[bytes]) -> None:
     name, expected = recording["id"], recording["expected"]
-    decoder, transcript, events = run(chunks)
-    assert decoder.done == expected["complete"], name
-    assert any(isinstance(event, Finished) for event in events) == expected["complete"], name
+    decoder, transcript = RECORDED.finished(recording, chunks)
     check_answer(name, expected, transcript)
-    check_usage(name, expected["usage"], transcript)
     if expected["errors"]:
         assert isinstance(decoder.failure, ProviderError), name
         assert decoder.failure.status == 200, name
@@ -64,41 +48,21 @@ def check_answer(name: str, expected: dict[str, Any], transcript: Transcript) ->
         assert choice.finish_reason == "completed", name
 
 
-def check_usage(name: str, expected: dict[str, Any] | None, transcript: Transcript) -> None:
-    usage = transcript.usage
-    if expected is None:
-        assert usage is None, name
-        return
-    assert usage is not None, name
-    for path, field in USAGE.items():
-        wanted: Any = expected
-        for key in path.split("."):
-            wanted = wanted.get(key) if isinstance(wanted, dict) else None
-        assert getattr(usage, field) == wanted, (name, field)
-        assert (field in usage.reported) == (wanted is not None), (name, field)
-
-
 def test_recorded_streams_say_what_they_say_however_they_are_split(
     corpora: Path, tier: str
 ) -> None:
-    for recording in load(corpora):
-        body = recording["body"].encode()
-        dice = Random(recording["id"])
-        check(recording, [body])
-        for _ in range(SPLITS[tier]):
-            cuts = sorted(dice.randrange(len(body) + 1) for _ in range(dice.randrange(1, 12)))
-            check(recording, [body[a:b] for a, b in pairwise([0, *cuts, len(body)])])
+    for recording in RECORDED.load(corpora):
+        for chunks in splits(recording, SPLITS[tier]):
+            check(recording, chunks)
 
 
 def test_recorded_streams_cut_between_events_are_whole_only_with_their_evidence(
     corpora: Path,
 ) -> None:
-    for recording in load(corpora):
-        records = recording["body"].encode().split(b"\n\n")
-        whole = run([recording["body"].encode()])[1].choices()
-        for count in range(len(records)):
-            head = b"".join(record + b"\n\n" for record in records[:count])
-            decoder, transcript, events = run([head])
+    for recording in RECORDED.load(corpora):
+        whole = RECORDED.run([recording["body"].encode()])[1].choices()
+        for count, head in heads(recording):
+            decoder, transcript, events = RECORDED.run([head])
             evident = any(end in head for end in ENDS)
             assert decoder.done == evident, (recording["id"], count)
             assert decoder.done == any(isinstance(event, Finished) for event in events)
@@ -111,11 +75,11 @@ def test_recorded_streams_cut_between_events_are_whole_only_with_their_evidence(
 def test_every_number_is_a_place_where_a_recorded_stream_can_be_taken_up_again(
     corpora: Path,
 ) -> None:
-    for recording in load(corpora):
+    for recording in RECORDED.load(corpora):
         if recording["expected"]["last_sequence_number"] is None:
             continue
         records = [r + b"\n\n" for r in recording["body"].encode().split(b"\n\n") if r.strip()]
-        whole = run([b"".join(records)])[1].choices()
+        whole = RECORDED.run([b"".join(records)])[1].choices()
         for count in range(1, len(records)):
             decoder = OpenAIResponsesStream()
             events = decoder.feed(b"".join(records[:count]))

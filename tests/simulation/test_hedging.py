@@ -165,7 +165,7 @@ async def test_a_hedge_that_breaks_after_it_has_won_goes_on_as_any_other() -> No
 
 
 @virtual
-async def test_p95_waits_until_enough_is_known() -> None:
+async def test_the_95th_percentile_is_waited_for_until_enough_is_known() -> None:
     slow = Plan((Rule((Delay(first_token=10.0),), When(requests=(1, 25))),))
     async with scene(slow, model={"hedge_after": "p95", "max_streams": 2}) as s:
         for _ in range(25):

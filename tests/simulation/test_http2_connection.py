@@ -34,10 +34,9 @@ async def echo() -> AsyncIterator[Rig]:
 async def test_requests_share_a_connection_and_leave_it_idle(
     autojump_clock: MockClock, echo: Rig
 ) -> None:
-    results: list[object] = []
-    echo.start(50, results)
+    echo.start(50)
     await trio.sleep(1)
-    assert results == [b"hello"] * 50
+    assert echo.results == [b"hello"] * 50
     assert echo.transport.statistics().opened == 1
 
 
@@ -218,29 +217,23 @@ async def test_drain_ends_a_stream_that_goes_on(autojump_clock: MockClock, rig: 
 async def test_b14_a_stream_runs_on_after_goaway_and_the_connection_ends_with_it(
     autojump_clock: MockClock, rig: Rig
 ) -> None:
-    results: list[object] = []
-    rig.start(1, results)
-    await trio.sleep(0.1)
-    (old,) = rig.servers
+    old = await rig.ask()
     # As nginx does: even before the head of the answer.
     await old.flush(frames.goaway(1, ErrorCode.NO_ERROR))
     await trio.sleep(0.1)
-    rig.start(1, results)
+    rig.start(1)
     await trio.sleep(0.1)
     assert len(rig.servers) == 2
     await rig.servers[1].answer(1, b"new")
     await old.answer(1, bytes(300_000))
     await old.until_gone()
-    assert results == [b"new", bytes(300_000)]
+    assert rig.results == [b"new", bytes(300_000)]
 
 
 async def test_b15_a_stream_that_nobody_looked_at_is_sent_again(
     autojump_clock: MockClock, rig: Rig
 ) -> None:
-    results: list[object] = []
-    rig.start(2, results)
-    await trio.sleep(0.2)
-    (old,) = rig.servers
+    old = await rig.ask(2)
     await old.flush(frames.goaway(old.opened[0], ErrorCode.NO_ERROR))
     await trio.sleep(0.1)
     assert [len(server.opened) for server in rig.servers] == [2, 1]
@@ -248,38 +241,32 @@ async def test_b15_a_stream_that_nobody_looked_at_is_sent_again(
     await trio.sleep(0.1)
     await old.answer(old.opened[0], b"first")
     await trio.sleep(0.1)
-    assert results == [b"again", b"first"]
+    assert rig.results == [b"again", b"first"]
 
 
 async def test_b13_a_refused_stream_is_sent_again_and_the_others_go_on(
     autojump_clock: MockClock, rig: Rig
 ) -> None:
-    results: list[object] = []
-    rig.start(2, results)
-    await trio.sleep(0.2)
-    (server,) = rig.servers
+    server = await rig.ask(2)
     server.h2.reset_stream(server.opened[0], ErrorCode.REFUSED_STREAM)
     await server.flush()
     await server.until_opened(3)
     for stream_id in server.opened[1:]:
         await server.answer(stream_id)
     await trio.sleep(0.1)
-    assert results == [b"hello"] * 2
+    assert rig.results == [b"hello"] * 2
 
 
 async def test_b13_a_server_that_refuses_for_ever_is_believed(
     autojump_clock: MockClock, rig: Rig
 ) -> None:
-    results: list[object] = []
-    rig.start(1, results)
-    await trio.sleep(0.1)
-    (server,) = rig.servers
+    server = await rig.ask()
     for count in range(1, 5):
         await server.until_opened(count)
         server.h2.reset_stream(server.opened[-1], ErrorCode.REFUSED_STREAM)
         await server.flush()
     await trio.sleep(0.1)
-    (error,) = results
+    (error,) = rig.results
     assert isinstance(error, ConnectionLostError) and error.retryable
     assert "REFUSED_STREAM" in str(error)
 
@@ -322,38 +309,30 @@ async def test_a_connection_that_died_while_idle_is_a_free_second_try(
 async def test_a_first_request_that_was_perhaps_seen_is_not_sent_again(
     autojump_clock: MockClock, rig: Rig
 ) -> None:
-    results: list[object] = []
-    rig.start(1, results)
+    server = await rig.ask()
+    server.end.connection.close()
     await trio.sleep(0.1)
-    rig.servers[0].end.connection.close()
-    await trio.sleep(0.1)
-    assert isinstance(results[0], ConnectionLostError) and len(rig.servers) == 1
+    assert isinstance(rig.results[0], ConnectionLostError) and len(rig.servers) == 1
 
 
 async def test_a_peer_that_breaks_the_rules_is_told_why(
     autojump_clock: MockClock, rig: Rig
 ) -> None:
-    results: list[object] = []
-    rig.start(3, results)
-    await trio.sleep(0.2)
-    (server,) = rig.servers
+    server = await rig.ask(3)
     await server.flush(frames.frame(frames.PING, 0, 0, b"short"))
     await server.until_gone()
-    assert len(results) == 3 and all(isinstance(e, ProtocolError) for e in results)
+    assert len(rig.results) == 3 and all(isinstance(e, ProtocolError) for e in rig.results)
     assert type(server.seen[-1]).__name__ == "ConnectionTerminated"
 
 
 async def test_t14_a_flood_ends_the_connection_though_nobody_reads_the_reason(
     autojump_clock: MockClock, rig: Rig
 ) -> None:
-    results: list[object] = []
-    rig.start(1, results)
-    await trio.sleep(0.1)
-    (server,) = rig.servers
+    server = await rig.ask()
     server.deaf = True
     with trio.move_on_after(5):
         await server.flush(frames.frame(frames.PING, 0, 0, b"12345678") * 20_000)
-    assert isinstance(results[0], ProtocolError)
+    assert isinstance(rig.results[0], ProtocolError)
     assert rig.network.open_connections == 0
 
 
@@ -376,37 +355,31 @@ async def test_an_idle_connection_is_asked_for_signs_of_life(autojump_clock: Moc
 async def test_a_peer_that_went_silent_is_noticed_and_its_streams_fail(
     autojump_clock: MockClock, rig: Rig
 ) -> None:
-    results: list[object] = []
-    rig.start(2, results)
-    await trio.sleep(0.2)
-    (server,) = rig.servers
+    server = await rig.ask(2)
     heard = trio.current_time()
     server.deaf = True
     await server.until_gone()
     assert trio.current_time() - heard == pytest.approx(35, abs=0.3)
-    assert all("no sign of life" in str(error) for error in results) and len(results) == 2
+    assert all("no sign of life" in str(error) for error in rig.results) and len(rig.results) == 2
 
 
 async def test_a_stream_that_stalls_on_a_live_connection_is_left_alone(
     autojump_clock: MockClock, rig: Rig
 ) -> None:
-    results: list[object] = []
-    rig.start(1, results)
+    server = await rig.ask()
     await trio.sleep(1000)
-    assert results == [] and not rig.servers[0].gone
-    await rig.servers[0].answer(1)
+    assert rig.results == [] and not server.gone
+    await server.answer(1)
     await trio.sleep(1)
-    assert results == [b"hello"]
+    assert rig.results == [b"hello"]
 
 
 async def test_closing_the_transport_ends_what_runs(autojump_clock: MockClock, rig: Rig) -> None:
-    results: list[object] = []
-    rig.start(3, results)
-    await trio.sleep(0.2)
+    await rig.ask(3)
     rig.transport.close()
     await wait_all_tasks_blocked()
-    assert len(results) == 3
-    assert all("transport was closed" in str(error) for error in results)
+    assert len(rig.results) == 3
+    assert all("transport was closed" in str(error) for error in rig.results)
 
 
 class Filled(Collector):

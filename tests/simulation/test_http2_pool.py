@@ -26,8 +26,7 @@ async def test_streams_are_spread_over_as_many_connections_as_they_need(
     autojump_clock: MockClock,
 ) -> None:
     async with rigged(max_streams=4) as rig:
-        results: list[object] = []
-        rig.start(10, results)
+        rig.start(10)
         await trio.sleep(1)
         assert sum(len(server.opened) for server in rig.servers) == 10
         assert len(rig.servers) == 3
@@ -35,7 +34,7 @@ async def test_streams_are_spread_over_as_many_connections_as_they_need(
             for stream_id in server.opened:
                 await server.answer(stream_id)
         await trio.sleep(1)
-        assert results == [b"hello"] * 10
+        assert rig.results == [b"hello"] * 10
 
 
 async def test_p4_beyond_the_bound_requests_wait_in_turn_for_a_stream(
@@ -43,17 +42,16 @@ async def test_p4_beyond_the_bound_requests_wait_in_turn_for_a_stream(
 ) -> None:
     settings = Http2Settings(max_connections=2)
     async with rigged(settings, max_streams=2) as rig:
-        results: list[object] = []
-        rig.start(9, results)
+        rig.start(9)
         await trio.sleep(1)
         assert [len(server.opened) for server in rig.servers] == [2, 2]
-        while len(results) < 9:
+        while len(rig.results) < 9:
             for server in rig.servers:
                 for stream_id in [s for s in server.opened if s in server.h2.streams]:
                     if server.h2.streams[stream_id].open:
                         await server.answer(stream_id)
             await trio.sleep(1)
-        assert results == [b"hello"] * 9
+        assert rig.results == [b"hello"] * 9
         assert [len(server.opened) for server in rig.servers] in ([5, 4], [4, 5])
 
 
@@ -61,45 +59,42 @@ async def test_p4_a_lowered_limit_makes_new_requests_go_elsewhere(
     autojump_clock: MockClock,
 ) -> None:
     async with rigged() as rig:
-        results: list[object] = []
-        rig.start(4, results)
+        rig.start(4)
         await trio.sleep(1)
         (first,) = rig.servers
         first.h2.update_settings({3: 1})
         await first.flush()
         await trio.sleep(1)
-        rig.start(1, results)
+        rig.start(1)
         await trio.sleep(1)
         assert [len(server.opened) for server in rig.servers] == [4, 1]
         for server in rig.servers:
             for stream_id in server.opened:
                 await server.answer(stream_id)
         await trio.sleep(1)
-        assert results == [b"hello"] * 5
+        assert rig.results == [b"hello"] * 5
 
 
 async def test_p4_a_limit_of_nothing_is_waited_out(autojump_clock: MockClock) -> None:
     async with rigged(Http2Settings(max_connections=1), max_streams=0) as rig:
-        results: list[object] = []
-        rig.start(2, results)
+        rig.start(2)
         await trio.sleep(1)
         (server,) = rig.servers
         await server.answer(server.opened[0])
         await trio.sleep(1)
-        assert len(results) == 1
+        assert len(rig.results) == 1
         server.h2.update_settings({3: 5})
         await server.flush()
         await trio.sleep(1)
         await server.answer(server.opened[1])
         await trio.sleep(1)
-        assert results == [b"hello"] * 2
+        assert rig.results == [b"hello"] * 2
 
 
 async def test_p4_answers_that_come_in_one_read_make_room_too(autojump_clock: MockClock) -> None:
     settings = Http2Settings(max_connections=1, max_streams=1)
     async with rigged(settings) as rig:
-        results: list[object] = []
-        rig.start(5, results)
+        rig.start(5)
         for count in range(1, 6):
             await trio.sleep(1)
             (server,) = rig.servers
@@ -108,26 +103,25 @@ async def test_p4_answers_that_come_in_one_read_make_room_too(autojump_clock: Mo
             server.h2.send_data(stream_id, b"hello", end_stream=True)
             await server.flush()
         await trio.sleep(1)
-        assert results == [b"hello"] * 5
+        assert rig.results == [b"hello"] * 5
 
 
 async def test_a_request_that_waits_can_be_cancelled(autojump_clock: MockClock) -> None:
     async with rigged(Http2Settings(max_connections=1, max_streams=1)) as rig:
-        results: list[object] = []
-        rig.start(1, results)
+        rig.start(1)
         await trio.sleep(1)
         phases = Phases()
         with trio.move_on_after(1) as scope:
             await rig.open(phases=phases)
         assert scope.cancelled_caught and phases.names == ["CONNECTING"]
-        rig.start(1, results)
+        rig.start(1)
         await trio.sleep(1)
         (server,) = rig.servers
         await server.answer(1)
         await trio.sleep(1)
         await server.answer(3)
         await trio.sleep(1)
-        assert results == [b"hello"] * 2
+        assert rig.results == [b"hello"] * 2
 
 
 async def test_whoever_opens_a_connection_and_gives_up_leaves_it_to_the_next(
@@ -135,7 +129,6 @@ async def test_whoever_opens_a_connection_and_gives_up_leaves_it_to_the_next(
 ) -> None:
     async with rigged(echo=True) as rig:
         rig.network.connect_after["127.0.0.1"] = 5.0
-        results: list[object] = []
 
         async def impatient() -> None:
             with trio.move_on_after(1):
@@ -143,27 +136,25 @@ async def test_whoever_opens_a_connection_and_gives_up_leaves_it_to_the_next(
 
         rig.nursery.start_soon(impatient)
         await trio.sleep(0.1)
-        rig.start(3, results)
+        rig.start(3)
         await trio.sleep(20)
-        assert results == [b"hello"] * 3 and rig.transport.statistics().opened == 1
+        assert rig.results == [b"hello"] * 3 and rig.transport.statistics().opened == 1
 
 
 async def test_a_failed_connect_is_everybodys_own(autojump_clock: MockClock) -> None:
     async with rigged() as rig:
         rig.network._handlers.clear()
-        results: list[object] = []
-        rig.start(5, results)
+        rig.start(5)
         await trio.sleep(1)
-        assert [type(error) for error in results] == [ConnectError] * 5
+        assert [type(error) for error in rig.results] == [ConnectError] * 5
 
 
 async def test_idle_connections_are_bounded_with_the_others(autojump_clock: MockClock) -> None:
     async with rigged(max_streams=1, echo=True) as rig:
         rig.transport._http2._max_idle = 3
-        results: list[object] = []
-        rig.start(8, results)
+        rig.start(8)
         await trio.sleep(1)
-        assert results == [b"hello"] * 8
+        assert rig.results == [b"hello"] * 8
         assert rig.transport.statistics().idle <= 3
 
 
@@ -360,12 +351,11 @@ async def test_settings_that_allow_no_more_than_was_assumed_are_news_too(
     autojump_clock: MockClock, ours: int, theirs: int | None
 ) -> None:
     async with rigged(Http2Settings(max_streams=ours), max_streams=theirs) as rig:
-        results: list[object] = []
-        rig.start(3, results)
+        rig.start(3)
         await trio.sleep(1)
         assert sum(len(server.opened) for server in rig.servers) == 3
         for server in rig.servers:
             for stream in server.opened:
                 await server.answer(stream)
         await trio.sleep(1)
-        assert len(results) == 3
+        assert len(rig.results) == 3

@@ -7,54 +7,26 @@ import trio
 from trio.testing import MockClock
 
 from streamnursery.simulator.pipe_direction import Link
-from streamnursery.transport.client import HttpTransport
-from streamnursery.transport.http1 import Http1Exchange
 from streamnursery.values.errors import (
     ConnectionLostError,
     RedirectRefusedError,
     RequestError,
     UnexpectedContentError,
 )
+from tests.support.http1 import IP, Http1Rig, http1_rig
 from tests.support.transport import (
     OK_HELLO,
     Handler,
-    MemoryNetwork,
-    Phases,
     ServerEnd,
     answer_hello,
-    http_request,
 )
-
-IP = "127.0.0.1"
-
-
-class Rig:
-    """A transport whose requests take 10 ms to arrive: what dies meanwhile dies unseen."""
-
-    def __init__(self, nursery: trio.Nursery) -> None:
-        self.network = MemoryNetwork(nursery, Link(latency=0.01))
-        self.transport = HttpTransport(nursery, self.network)
-        self.phases = Phases()
-
-    def serve(self, handler: Handler) -> None:
-        self.network.serve(IP, handler)
-
-    async def open(
-        self, body: bytes = b"{}", headers: tuple[tuple[str, str], ...] = ()
-    ) -> Http1Exchange:
-        self.phases = Phases()
-        exchange = await self.transport.open(http_request(body=body, headers=headers), self.phases)
-        assert isinstance(exchange, Http1Exchange)
-        return exchange
 
 
 @pytest.fixture
-async def rig() -> AsyncIterator[Rig]:
-    async with trio.open_nursery() as nursery:
-        rig = Rig(nursery)
-        yield rig
-        rig.transport.close()
-        nursery.cancel_scope.cancel()
+async def rig() -> AsyncIterator[Http1Rig]:
+    """Requests take 10 ms to arrive: what dies meanwhile dies unseen."""
+    async with http1_rig(link=Link(latency=0.01)) as made:
+        yield made
 
 
 def dies_on_reuse(*, reset: bool = False, after: bytes = b"", ever: bool = False) -> Handler:
@@ -83,7 +55,7 @@ AGAIN = ["CONNECTED", "SENDING", "CONNECTING", "CONNECTED", "SENDING"]
 
 @pytest.mark.parametrize("reset", [False, True])
 async def test_c8_a_reused_connection_that_dies_unanswered_costs_one_silent_resend(
-    rig: Rig, autojump_clock: MockClock, reset: bool
+    rig: Http1Rig, autojump_clock: MockClock, reset: bool
 ) -> None:
     rig.serve(dies_on_reuse(reset=reset))
     await rig.open()
@@ -94,7 +66,7 @@ async def test_c8_a_reused_connection_that_dies_unanswered_costs_one_silent_rese
     assert [end.requests[-1].endswith(b"again") for end in rig.network.servers] == [True, True]
 
 
-async def test_c8_the_resend_happens_once(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_c8_the_resend_happens_once(rig: Http1Rig, autojump_clock: MockClock) -> None:
     rig.serve(dies_on_reuse(ever=True))
     await rig.open()
     with pytest.raises(ConnectionLostError, match="without an answer") as caught:
@@ -104,7 +76,7 @@ async def test_c8_the_resend_happens_once(rig: Rig, autojump_clock: MockClock) -
 
 
 async def test_c8_a_second_idle_connection_is_not_tried_after_the_first(
-    rig: Rig, autojump_clock: MockClock
+    rig: Http1Rig, autojump_clock: MockClock
 ) -> None:
     rig.serve(dies_on_reuse())
     async with trio.open_nursery() as nursery:
@@ -117,7 +89,7 @@ async def test_c8_a_second_idle_connection_is_not_tried_after_the_first(
 
 
 async def test_a_fresh_connection_that_dies_is_no_keep_alive_race(
-    rig: Rig, autojump_clock: MockClock
+    rig: Http1Rig, autojump_clock: MockClock
 ) -> None:
     async def serve(end: ServerEnd) -> None:
         await end.read_request()
@@ -130,7 +102,7 @@ async def test_a_fresh_connection_that_dies_is_no_keep_alive_race(
 
 @pytest.mark.parametrize("after", [b"H", b"HTTP/1.1 100 Continue\r\n\r\n", OK_HELLO[:30]])
 async def test_after_the_first_byte_of_an_answer_nothing_is_sent_again(
-    rig: Rig, autojump_clock: MockClock, after: bytes
+    rig: Http1Rig, autojump_clock: MockClock, after: bytes
 ) -> None:
     rig.serve(dies_on_reuse(after=after))
     await rig.open()
@@ -140,7 +112,7 @@ async def test_after_the_first_byte_of_an_answer_nothing_is_sent_again(
 
 
 async def test_a_connection_on_which_a_408_waits_is_not_used(
-    rig: Rig, autojump_clock: MockClock
+    rig: Http1Rig, autojump_clock: MockClock
 ) -> None:
     async def serve(end: ServerEnd) -> None:
         await end.read_request()
@@ -162,7 +134,7 @@ LARGE = b"x" * 1_000_000
 
 
 async def test_a_large_body_arrives_whole_and_the_connection_is_kept(
-    rig: Rig, autojump_clock: MockClock
+    rig: Http1Rig, autojump_clock: MockClock
 ) -> None:
     rig.serve(answer_hello)
     for _ in range(3):
@@ -175,7 +147,7 @@ async def test_a_large_body_arrives_whole_and_the_connection_is_kept(
 @pytest.mark.parametrize("status", [401, 413])
 @pytest.mark.parametrize("body", [LARGE, b"{}"], ids=["large", "small"])
 async def test_r2_an_answer_before_the_body_was_read_is_returned(
-    rig: Rig, autojump_clock: MockClock, status: int, body: bytes
+    rig: Http1Rig, autojump_clock: MockClock, status: int, body: bytes
 ) -> None:
     async def serve(end: ServerEnd) -> None:
         await end.read_head()
@@ -190,7 +162,7 @@ async def test_r2_an_answer_before_the_body_was_read_is_returned(
 
 
 async def test_r1_a_reset_while_the_body_is_sent_is_a_lost_connection(
-    rig: Rig, autojump_clock: MockClock
+    rig: Http1Rig, autojump_clock: MockClock
 ) -> None:
     async def serve(end: ServerEnd) -> None:
         await end.read_head()
@@ -205,7 +177,7 @@ async def test_r1_a_reset_while_the_body_is_sent_is_a_lost_connection(
 
 
 async def test_a_server_that_streams_while_it_reads_is_no_deadlock(
-    rig: Rig, autojump_clock: MockClock
+    rig: Http1Rig, autojump_clock: MockClock
 ) -> None:
     async def echo(end: ServerEnd) -> None:
         await end.read_head()
@@ -241,7 +213,7 @@ LOCATIONS = {
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("location", LOCATIONS)
 async def test_t3_a_redirect_is_refused_with_its_place_and_without_its_query(
-    rig: Rig, autojump_clock: MockClock, status: int, location: str
+    rig: Http1Rig, autojump_clock: MockClock, status: int, location: str
 ) -> None:
     async def serve(end: ServerEnd) -> None:
         await end.read_request()
@@ -258,7 +230,9 @@ async def test_t3_a_redirect_is_refused_with_its_place_and_without_its_query(
     assert rig.network.resolved == [IP]
 
 
-async def test_a_3xx_that_leads_nowhere_is_an_answer(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_a_3xx_that_leads_nowhere_is_an_answer(
+    rig: Http1Rig, autojump_clock: MockClock
+) -> None:
     async def serve(end: ServerEnd) -> None:
         await end.read_request()
         await end.send(b"HTTP/1.1 300 Choose\r\ncontent-length: 0\r\n\r\n")
@@ -278,7 +252,7 @@ def encoded(status: int, coding: str) -> Handler:
 
 @pytest.mark.parametrize("coding", ["gzip", "br", "zstd", "deflate", "GZIP", "identity, gzip"])
 async def test_t11_an_encoded_answer_is_refused_and_not_decoded(
-    rig: Rig, autojump_clock: MockClock, coding: str
+    rig: Http1Rig, autojump_clock: MockClock, coding: str
 ) -> None:
     rig.serve(encoded(200, coding))
     with pytest.raises(UnexpectedContentError, match="identity") as caught:
@@ -288,7 +262,7 @@ async def test_t11_an_encoded_answer_is_refused_and_not_decoded(
 
 
 async def test_t11_an_encoded_error_keeps_its_status_and_loses_its_body(
-    rig: Rig, autojump_clock: MockClock
+    rig: Http1Rig, autojump_clock: MockClock
 ) -> None:
     rig.serve(encoded(503, "gzip"))
     response = await rig.open()
@@ -297,13 +271,13 @@ async def test_t11_an_encoded_error_keeps_its_status_and_loses_its_body(
     assert rig.transport.statistics().busy == 0
 
 
-async def test_identity_is_no_encoding(rig: Rig, autojump_clock: MockClock) -> None:
+async def test_identity_is_no_encoding(rig: Http1Rig, autojump_clock: MockClock) -> None:
     rig.serve(encoded(200, "Identity"))
     assert len(await (await rig.open()).receive_some()) == 4
 
 
 async def test_t9_what_cannot_be_sent_is_refused_before_anything_is_resolved(
-    rig: Rig, autojump_clock: MockClock
+    rig: Http1Rig, autojump_clock: MockClock
 ) -> None:
     for name in ("host", "Transfer-Encoding", "connection", ":authority", "x\r\ny", "", "x y"):
         with pytest.raises(RequestError):

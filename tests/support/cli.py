@@ -3,16 +3,17 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 import pytest
 
 from streamnursery.cli import main
+from tests.support.guard import GUARD, guarded
 
 ROOT = Path(__file__).parents[2]
-TIMEOUT = 60
-"""Seconds after which a hanging command fails its test."""
 
 
 def empty_world(folder: Path) -> dict[str, str]:
@@ -50,11 +51,12 @@ class Command:
         return path
 
 
+@contextmanager
 def start(
     folder: Path, *words: str, stdin: int | None = subprocess.DEVNULL, **environ: str
-) -> "subprocess.Popen[str]":
-    """Begin it in a process of its own, with warnings as errors."""
-    return subprocess.Popen(
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run it in a process of its own, with warnings as errors, until the block ends."""
+    process = subprocess.Popen(
         [sys.executable, "-W", "error", "-m", "streamnursery", *words],
         cwd=folder,
         env={**empty_world(folder), **environ},
@@ -63,11 +65,27 @@ def start(
         stderr=subprocess.PIPE,
         text=True,
     )
+    with guarded(process):
+        yield process
 
 
 def run(folder: Path, *words: str, stdin: str | None = None, **environ: str) -> Ran:
     """Run it in a process of its own; `stdin` is what is piped into it."""
     pipe = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     with start(folder, *words, stdin=pipe, **environ) as process:
-        out, err = process.communicate(stdin, timeout=TIMEOUT)
+        out, err = process.communicate(stdin, timeout=GUARD)
     return Ran(process.returncode, out, err)
+
+
+def run_python(folder: Path, *words: str | Path) -> Ran:
+    """Run Python with warnings as errors, in the empty world."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", *words],
+        cwd=folder,
+        env=empty_world(folder),
+        capture_output=True,
+        text=True,
+        timeout=GUARD,
+        check=False,
+    )
+    return Ran(done.returncode, done.stdout, done.stderr)

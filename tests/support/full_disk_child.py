@@ -15,7 +15,7 @@ async def main(folder: Path) -> None:
     }
     async with open_engine(config, seed=1) as engine:
         await engine.complete("sim/fast", "Hi", max_tokens=3)
-        await trio.sleep(0.2)
+        await engine._spending.store.refresh()  # what it cost is on the disk
         filler = folder / "filler"
         with filler.open("wb", buffering=0) as file:
             try:

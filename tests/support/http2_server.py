@@ -124,6 +124,8 @@ class Rig:
         self.network = MemoryNetwork(nursery, Link(latency=0.01))
         self.transport = HttpTransport(nursery, self.network, http2=settings)
         self.servers: list[Http2End] = []
+        self.results: list[object] = []
+        """What became of the requests of `start`: bodies or errors, as they ended."""
         self.max_streams = max_streams
         self._echo = echo
         self.network.serve(IP, self._serve)
@@ -164,14 +166,21 @@ class Rig:
             response.close()
         return b"".join(parts)
 
-    def start(self, count: int, results: list[object]) -> None:
-        """That many requests at once; bodies or errors go into `results`."""
+    async def ask(self, count: int = 1) -> Http2End:
+        """The one server, once it has that many requests, which wait for their answers."""
+        self.start(count)
+        await trio.sleep(0.2)
+        (server,) = self.servers
+        return server
+
+    def start(self, count: int) -> None:
+        """That many requests at once."""
 
         async def one() -> None:
             try:
-                results.append(await self.fetch())
+                self.results.append(await self.fetch())
             except Exception as error:  # noqa: BLE001 - a test looks at it
-                results.append(error)
+                self.results.append(error)
 
         for _ in range(count):
             self.nursery.start_soon(one)

@@ -1,7 +1,7 @@
 """A program that Ctrl-C ends: `python -m tests.support.interrupted URL ROUNDS SEED`.
 
-Each round keeps an engine busy until SIGINT strikes at a random moment, and prints as one JSON
-line what came out of the run and what was left of it.
+Each round keeps an engine busy until SIGINT strikes after a random number of task steps, and prints
+as one JSON line what came out of the run and what was left of it.
 """
 
 import json
@@ -10,21 +10,17 @@ import random
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import trio
 
 from streamnursery import ChatRequest, Engine, open_engine
-from streamnursery.testing import wait_quiescent
-
-if TYPE_CHECKING:
-    from streamnursery.records import EngineStatistics
+from streamnursery.testing.quiescence import remains
 
 CROWD = 20
-LONGEST = 0.1
-"""Seconds from the first request to the signal, at most."""
+LATEST = 500
+"""Task steps from the first request to the signal, at most."""
 
 
 def endless() -> Iterator[ChatRequest]:
@@ -56,51 +52,64 @@ async def calls(eng: Engine) -> None:
         await eng.run("m", eng.complete, "m", "hello")
 
 
+WORK = (crowd, bulk, calls)
+
+
 def leaves(error: BaseException) -> list[str]:
     if isinstance(error, BaseExceptionGroup):
         return [name for inner in error.exceptions for name in leaves(inner)]
     return [type(error).__name__]
 
 
+class Strike(trio.abc.Instrument):
+    """SIGINT after so many task steps, from a thread of its own: it can meet any instruction."""
+
+    def __init__(self, steps: int) -> None:
+        self._left = steps
+        self._due = threading.Event()
+        self._thread = threading.Thread(target=self._strike)
+        self._thread.start()
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._due.set()
+
+    def _strike(self) -> None:
+        self._due.wait()
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def join(self) -> None:
+        self._thread.join()
+
+
 def strike_one(url: str, dice: random.Random) -> dict[str, Any]:
-    work = dice.choice((crowd, bulk, calls))
+    work = dice.choice(WORK)
     settings = {
         "endpoints": {"main": {"url": url}},
         "models": {"m": {"routes": [{"endpoint": "main"}], "max_streams": 10}},
     }
-    struck_at: list[float] = []
-    left: list[EngineStatistics] = []
-
-    def strike() -> None:
-        struck_at.append(time.monotonic())
-        os.kill(os.getpid(), signal.SIGINT)
-
-    timer = threading.Timer(dice.uniform(0, LONGEST), strike)
+    strike = Strike(dice.randint(1, LATEST))
+    left: list[str] = []
 
     async def main() -> None:
-        async with open_engine(settings) as eng:
-            try:
-                timer.start()
+        try:
+            async with open_engine(settings) as eng:
+                trio.lowlevel.add_instrument(strike)
                 await work(eng)
-            finally:
-                with trio.move_on_after(1, shield=True):
-                    await wait_quiescent(eng)
-                left.append(eng.statistics())
+        finally:
+            left.extend(remains(eng, closed=True))
 
     raised: list[str] = []
     try:
         trio.run(main)
     except (KeyboardInterrupt, BaseExceptionGroup) as error:
         raised = leaves(error)
-    seconds = time.monotonic() - struck_at[0]
-    timer.join()
-    (at_end,) = left
+    strike.join()
     return {
         "work": work.__name__,
         "raised": sorted(set(raised)),
-        "seconds": seconds,
-        "left": [at_end.active, at_end.queued, at_end.streams, at_end.connections.busy],
-        "buffered": at_end.buffered_bytes,
+        "left": left,
         "files": len(os.listdir("/proc/self/fd")) if sys.platform == "linux" else 0,
     }
 

@@ -1,9 +1,12 @@
 """The command in a folder of its own."""
 
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
+import trio
+from trio.testing import MockClock
 
 from tests.support.cli import Command, empty_world
 
@@ -20,3 +23,11 @@ def command(
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(tmp_path)
     return Command(tmp_path, capfd)
+
+
+@pytest.fixture
+def virtual_time(monkeypatch: pytest.MonkeyPatch) -> MockClock:
+    """What the command waits for takes no real time; simulated models need no socket."""
+    clock = MockClock(autojump_threshold=0)
+    monkeypatch.setattr(trio, "run", partial(trio.run, clock=clock))
+    return clock

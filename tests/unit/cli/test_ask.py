@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from trio.testing import MockClock
 
 from streamnursery.cli.exits import Exit
 from streamnursery.simulator.grammar import split_model
@@ -23,10 +24,13 @@ def test_figures_go_to_stderr_on_demand(command: Command) -> None:
     assert "request req-sim-1" in ran.err
 
 
-def test_several_models_come_in_the_order_of_the_command(command: Command) -> None:
-    slow = "sim/fast?respond.text=slow&delay=0.05"
+def test_several_models_come_in_the_order_of_the_command(
+    command: Command, virtual_time: MockClock
+) -> None:
+    slow = "sim/fast?respond.text=slow&delay=5"
     ran = command("ask", "Why?", "-m", slow, "-m", SAID)
     assert ran.out == f"== {slow} ==\nslow\n\n== {SAID} ==\nThe sky scatters blue.\n"
+    assert virtual_time.current_time() == 5
 
 
 def test_a_model_that_is_named_twice_is_asked_once(command: Command) -> None:
@@ -89,8 +93,9 @@ def test_a_partial_answer_is_shown_with_what_broke_it(command: Command) -> None:
     assert "request id req-sim-1" in ran.err
 
 
-def test_a_deadline_has_an_exit_code_of_its_own(command: Command) -> None:
-    ran = command("ask", "Why?", "-m", f"{SAID}&stall=1", "--timeout", "0.1")
+def test_a_deadline_has_an_exit_code_of_its_own(command: Command, virtual_time: MockClock) -> None:
+    ran = command("ask", "Why?", "-m", f"{SAID}&stall=1", "--timeout", "9")
+    assert virtual_time.current_time() == 9
     assert ran.code == Exit.DEADLINE
     assert ran.out == "The\n"
     assert "--timeout" in ran.err
