@@ -50,6 +50,7 @@ async def open_engine(
         StorageError: the ledger cannot be used; on leaving: it could not be written to its end.
     """
     _require_trio()
+    await trio.lowlevel.checkpoint()
     settings = settings_of(config)
     for endpoint in settings.endpoints.values():
         if endpoint.insecure:

@@ -67,6 +67,7 @@ class Sessions:
         heartbeat: Hook | None,
     ) -> AsyncIterator[Session]:
         """A session for the length of the block; its tasks live in the engine's nursery."""
+        await trio.lowlevel.checkpoint()
         require_websockets()
         self.admission.check_open()
         found, connector = self.connector(endpoint)

@@ -146,9 +146,13 @@ class Session:
                 broke after the message had been sent and before its arrival was confirmed.
             RequestError: it cannot be said in JSON.
         """
-        entry = make_entry(message, idempotent)
-        self._check_usable()
-        outcome = await self.messages.send(entry)
+        try:
+            entry = make_entry(message, idempotent)
+            self._check_usable()
+            outcome = await self.messages.send(entry)
+        except EngineError:
+            await trio.lowlevel.checkpoint()
+            raise
         if outcome is not SendOutcome.DELIVERED:
             raise self._undelivered(outcome)
 
@@ -289,11 +293,13 @@ class Session:
 
     async def wait_confirmed(self, link: SessionLink) -> None:
         """Until nothing that was written on `link` is unconfirmed, or it ends."""
+        await trio.lowlevel.checkpoint()
         while link.outbox.unconfirmed and not link.ended.is_set():
             await self.messages.wait_confirmed()
 
     async def usable_link(self) -> SessionLink:
         """The connection that answers may begin on; waits while there is none."""
+        await trio.lowlevel.checkpoint()
         while True:
             if self.link is not None and self.link.usable and self.link.takes:
                 return self.link

@@ -198,6 +198,7 @@ class World:
         A `config` without endpoints gets the providers of this world. Leaving the block checks
         that nothing of the engine is left, also when the block was cancelled.
         """
+        await trio.lowlevel.checkpoint()
         settings = config_from_mapping(config) if isinstance(config, Mapping) else config
         watch = EngineWatch(self.trace)
         self._watches.append(watch)
@@ -276,6 +277,7 @@ class World:
         Raises:
             AssertionError: something is left, or the history is wrong.
         """
+        await trio.lowlevel.checkpoint()
         if not isinstance(trio.lowlevel.current_clock(), MockClock) or self._network is not None:
             msg = (
                 "a world opens once, in a run with trio.testing.MockClock(autojump_threshold=0); "

@@ -135,6 +135,9 @@ class Admission:
             lease = self.acquire_nowait(demand)
         except trio.WouldBlock:
             return await self._wait_turn(demand)
+        except EngineClosedError:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
         try:
             await trio.lowlevel.cancel_shielded_checkpoint()
             if buggify.world is not None:
@@ -332,6 +335,7 @@ class Admission:
             outcome = AdmissionOutcome
             rejected = outcome.REJECTED_DEADLINE if late else outcome.REJECTED_CAPACITY
             self.refused(demand, rejected, 0.0)
+            await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         waiter = QueuedDemand.of(demand, lane)
         try:
