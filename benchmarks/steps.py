@@ -20,11 +20,11 @@ from typing import Any
 
 import attrs
 import trio
-from trio._core._run import Deadlines
 from trio.testing import MockClock, wait_all_tasks_blocked
 
 import streamnursery as sn
 from streamnursery.simulator.pipe import PipeConnection, pipe
+from streamnursery.testing.scheduling import deadline_code
 from streamnursery.transport.http2 import frames
 from streamnursery.transport.http2.incoming import FrameReader
 from streamnursery.transport.network import Address
@@ -43,6 +43,7 @@ PACE = 0.005
 """Virtual seconds between two segments, so that each is a read of its own."""
 
 GRANTS = 100
+_DEADLINE = deadline_code()
 
 
 def chunk(body: bytes) -> bytes:
@@ -157,7 +158,7 @@ class Counts(trio.abc.Instrument):
     def _called(self, frame: FrameType, what: str, _: object) -> None:
         if what in ("call", "c_call"):
             self.calls += 1
-            self.timers += what == "call" and frame.f_code is Deadlines.add.__code__
+            self.timers += what == "call" and frame.f_code is _DEADLINE
 
     def minus(self, other: "Counts") -> "Counts":
         names = ("steps", "consumer_steps", "tasks", "timers", "calls")

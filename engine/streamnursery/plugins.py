@@ -19,7 +19,6 @@ from streamnursery.core.routing.router import (
 from streamnursery.pipeline.channel import Channel
 from streamnursery.scheduler.money.ledger_store import (
     LedgerStore,
-    MemoryStore,
 )
 from streamnursery.values.spending import (
     Figures,
@@ -48,7 +47,6 @@ __all__ = [
     "Ledger",
     "LedgerRow",
     "LedgerStore",
-    "MemoryStore",
     "Needs",
     "Payer",
     "PlannedRoute",

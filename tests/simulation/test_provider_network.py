@@ -240,6 +240,20 @@ async def test_stopping_does_not_wait_longer_than_its_grace(autojump_clock: Mock
         line.close()
 
 
+async def test_stopping_that_is_cancelled_ends_answers_at_once(autojump_clock: MockClock) -> None:
+    async with open_site() as site:
+        line = await site.connect()
+        await line.send_all(http(chat("steady")))
+        await trio.sleep(1.2)
+        with trio.move_on_after(0.1):
+            await site.network.stop(grace=10)
+        await wait_all_tasks_blocked()
+        assert trio.current_time() == pytest.approx(1.3)
+        assert site.network.statistics().current_connections == 0
+        assert site.provider.log[0].ending == "stopped"
+        line.close()
+
+
 async def test_a_cancelled_nursery_takes_the_provider_with_it(autojump_clock: MockClock) -> None:
     async with trio.open_nursery() as nursery:
         async with open_site() as site:

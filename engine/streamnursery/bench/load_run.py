@@ -52,6 +52,7 @@ async def measure_load(
     network: Network | None = None,
 ) -> LoadRun:
     """Run it and measure it; the engine is opened and closed around it."""
+    await trio.lowlevel.checkpoint()
     tallies: dict[str, Tally] = {ALL: Tally()}
     watch.tally = tallies[ALL]
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import attrs
+import trio
 
 from streamnursery.bench.calibrate import Calibration, doubts
 from streamnursery.bench.plan import Options, Target
@@ -75,6 +76,7 @@ async def run_levels(
     on_level: Callable[[str, Shape, LoadRun], None],
 ) -> list[Level]:
     """Every target at every level, `options.repetitions` times."""
+    await trio.lowlevel.checkpoint()
     found: dict[tuple[int, int], list[LoadRun]] = {}
     for repetition in range(options.repetitions):
         for level, shape in enumerate(shapes):
@@ -101,6 +103,7 @@ async def find_highest(
 
     Doubles from `first` until the SLO breaks, then halves the interval; None if `first` breaks it.
     """
+    await trio.lowlevel.checkpoint()
     levels: list[Level] = []
 
     async def holds(load: float) -> bool:

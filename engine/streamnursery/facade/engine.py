@@ -42,7 +42,7 @@ from streamnursery.transport.connect import Connector
 from streamnursery.values.admission import AdmissionOutcome
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.demand import Demand
-from streamnursery.values.errors import ConfigError, RequestError
+from streamnursery.values.errors import ConfigError, EngineError, RequestError
 from streamnursery.values.lifecycle import NotAdmitted
 from streamnursery.values.policy import Priority
 from streamnursery.values.request import ChatRequest
@@ -181,7 +181,12 @@ class Engine(Choosing, LimitVerbs):
         Raises:
             EngineError: what ended the stream, with the partial.
         """
-        async with self.stream(model, prompt, **options) as stream:
+        try:
+            block = self.stream(model, prompt, **options)
+        except EngineError:
+            await trio.lowlevel.checkpoint()
+            raise
+        async with block as stream:
             return await stream.completion()
 
     async def settle(
@@ -269,7 +274,12 @@ class Engine(Choosing, LimitVerbs):
 
     async def run(self, model: str, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
         """Call your own async function under the limits of `model`; its errors are yours."""
-        async with self.lease(model):
+        try:
+            block = self.lease(model)
+        except EngineError:
+            await trio.lowlevel.checkpoint()
+            raise
+        async with block:
             return await async_fn(*args)
 
     def statistics(self) -> EngineStatistics:
@@ -301,6 +311,7 @@ class Engine(Choosing, LimitVerbs):
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
         """Take nothing new, let what runs and waits finish, cancel the rest after `timeout`."""
+        await trio.lowlevel.checkpoint()
         deadline = call_deadline(None, timeout)
         self._admission.close("the engine is draining and takes nothing new", waiting_too=False)
         with trio.CancelScope(deadline=deadline) as scope:

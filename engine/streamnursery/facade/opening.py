@@ -58,6 +58,7 @@ async def open_engine(
         StorageError: the ledger cannot be used; on leaving: it could not be written to its end.
     """
     _require_trio()
+    await trio.lowlevel.checkpoint()
     languages = Dialects(dialects, installed)
     settings = settings_of(config, languages)
     for endpoint in settings.endpoints.values():

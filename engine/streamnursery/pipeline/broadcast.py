@@ -196,6 +196,8 @@ class Reader:
         self._offset = 0
         self._dropped = 0
         self._coalesced = 0
+        self._unchecked = 0
+        """Events that may be handed out before the next checkpoint."""
         self._inside = False
 
     def __enter__(self) -> "Reader":
@@ -227,16 +229,29 @@ class Reader:
         return self
 
     async def __anext__(self) -> StreamEvent:
-        while not self._events:
-            if not self._inside:
-                raise RequestError("enter the reader first: with shared.reader() as events: ...")
-            if not self._shared.has(self) or not await self._shared.more():
-                raise StopAsyncIteration
+        while not self._events or not self._unchecked:
+            if self._events:
+                await trio.lowlevel.checkpoint()
+            else:
+                await self._more()
+            self._unchecked = len(self._events)
+        self._unchecked -= 1
         held_back = self.holds_back
         event = self._taken(self._events.popleft())
         if held_back and not self.holds_back:
             self._shared.wake()
         return event
+
+    async def _more(self) -> None:
+        """Wait until something has happened; a checkpoint in any case."""
+        if not self._inside:
+            await trio.lowlevel.checkpoint()
+            raise RequestError("enter the reader first: with shared.reader() as events: ...")
+        if not self._shared.has(self):
+            await trio.lowlevel.checkpoint()
+            raise StopAsyncIteration
+        if not await self._shared.more():
+            raise StopAsyncIteration
 
     def _taken(self, event: StreamEvent | Pieces[StreamEvent]) -> StreamEvent:
         self._offset += len(event.items) if isinstance(event, Pieces) else 1

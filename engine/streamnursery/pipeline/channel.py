@@ -174,6 +174,7 @@ class Channel(Generic[T]):
             await trio.lowlevel.checkpoint()
         else:
             if self._consumer is not None:
+                await trio.lowlevel.checkpoint()
                 msg = "another task is reading this stream; use one reader per stream"
                 raise trio.BusyResourceError(msg)
             self._consumer = trio.lowlevel.current_task()

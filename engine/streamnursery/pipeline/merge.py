@@ -1,6 +1,6 @@
 """The events of many streams through one bounded channel."""
 
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias, TypeVar
 
 import trio
 
@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from streamnursery.values.events import Failed, StreamEvent
 
+T = TypeVar("T")
 MergedEvent: TypeAlias = "tuple[int, StreamEvent | Failed]"
 
 
@@ -26,7 +27,16 @@ class MergedEvents:
         while True:
             for pair in self._batch:
                 return pair
-            try:
-                self._batch = iter(await self._channel.receive())
-            except trio.EndOfChannel:
-                raise StopAsyncIteration from None
+            self._batch = iter(await next_of(self._channel))
+
+
+async def next_of(channel: trio.MemoryReceiveChannel[T]) -> T:
+    """For `__anext__`. A checkpoint also at the end, where the channel's own look is none."""
+    try:
+        return await channel.receive()
+    except trio.EndOfChannel:
+        await trio.lowlevel.checkpoint()
+        raise StopAsyncIteration from None
+    except trio.ClosedResourceError:
+        await trio.lowlevel.checkpoint()
+        raise

@@ -75,6 +75,11 @@ class TokenStream:
             trio.EndOfChannel: `Finished` has been handed out.
             EngineError: what ended the stream.
         """
+        begun = list(self._batch)
+        if begun:
+            # What iterating has left of its batch. A cancel here must not lose it.
+            self._batch = iter(begun)
+            await trio.lowlevel.checkpoint()
         while True:
             batch = [] if self._delivery.revoked else list(self._batch)
             if batch:

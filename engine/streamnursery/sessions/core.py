@@ -183,11 +183,13 @@ class SessionCore:
 
     async def wait_confirmed(self, link: SessionLink) -> None:
         """Until nothing that was written on `link` is unconfirmed, or it ends."""
+        await trio.lowlevel.checkpoint()
         while link.outbox.unconfirmed and not link.ended.is_set():
             await self.messages.wait_confirmed()
 
     async def usable_link(self) -> SessionLink:
         """The connection that answers may begin on; waits while there is none."""
+        await trio.lowlevel.checkpoint()
         while True:
             if self.link is not None and self.link.usable and self.link.takes:
                 return self.link

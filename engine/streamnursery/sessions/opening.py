@@ -69,6 +69,7 @@ class Sessions:
         heartbeat: Hook | None,
     ) -> AsyncIterator[Session]:
         """A session for the length of the block; its tasks live in the engine's nursery."""
+        await trio.lowlevel.checkpoint()
         require_websockets()
         self.admission.check_open()
         found, dialect, connector = self.connector(endpoint)

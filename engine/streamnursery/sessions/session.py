@@ -83,9 +83,13 @@ class Session:
                 broke after the message had been sent and before its arrival was confirmed.
             RequestError: it cannot be said in JSON.
         """
-        entry = make_entry(message, idempotent, self._core.dialect)
-        self._core.check_usable()
-        outcome = await self._core.messages.send(entry)
+        try:
+            entry = make_entry(message, idempotent, self._core.dialect)
+            self._core.check_usable()
+            outcome = await self._core.messages.send(entry)
+        except EngineError:
+            await trio.lowlevel.checkpoint()
+            raise
         if outcome is not SendOutcome.DELIVERED:
             raise self._core.undelivered(outcome)
 

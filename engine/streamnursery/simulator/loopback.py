@@ -77,7 +77,7 @@ class LoopbackServer:
 
     async def stop(self, grace: float = 0.0) -> None:
         """Accept no more, let answers end for `grace` seconds, and return when all connections
-        are closed."""
+        are closed. Cancelled, it closes them at once."""
         self._scope.cancel()
         await self._service.stop(grace)
 

@@ -76,8 +76,7 @@ class PipeConnection:
         Raises:
             trio.ClosedResourceError: closed here, also while waiting.
         """
-        self._check_open()
-        if self._in.readable_at() <= trio.current_time():
+        if self._closed or self._in.readable_at() <= trio.current_time():
             await trio.lowlevel.checkpoint()
             self._check_open()
         while (at := self._in.readable_at()) > trio.current_time():
@@ -113,8 +112,7 @@ class PipeConnection:
         Raises:
             trio.ClosedResourceError: closed here, also while waiting.
         """
-        self._check_open()
-        if self._writable():
+        if self._closed or self._writable():
             await trio.lowlevel.checkpoint()
             self._check_open()
         while not self._writable():

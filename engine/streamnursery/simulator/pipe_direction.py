@@ -78,6 +78,7 @@ class Sleeper:
 
     async def sleep(self, until: float) -> None:
         if self._task is not None:
+            await trio.lowlevel.checkpoint()
             raise trio.BusyResourceError("another task waits for this end of the pipe")
         if until == inf:
             await self._park()

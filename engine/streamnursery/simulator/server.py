@@ -131,7 +131,7 @@ class SimNetwork:
 
     async def stop(self, grace: float = 0.0) -> None:
         """Refuse new connections, let answers end for `grace` seconds, and return when all
-        connections have ended at the provider's side."""
+        connections have ended at the provider's side. Cancelled, it ends them at once."""
         await self._service.stop(grace)
 
     def close(self) -> None:

@@ -142,7 +142,7 @@ class Service:
     async def stop(self, grace: float = 0.0) -> None:
         """Take no more connections, and return when all have ended.
 
-        Answers that are being given may go on for `grace` seconds.
+        Answers that are being given may go on for `grace` seconds. Cancelled, it ends them at once.
         """
         self._stopping = True
         for guest in list(self._guests):
@@ -150,10 +150,13 @@ class Service:
                 guest.conversation.stop()
             if not guest.busy:
                 guest.scope.cancel()
-        if self._guests:
-            with trio.move_on_after(grace):
-                await self._empty.wait()
-        self.close()
+        try:
+            await trio.lowlevel.checkpoint()
+            if self._guests:
+                with trio.move_on_after(grace):
+                    await self._empty.wait()
+        finally:
+            self.close()
         while self._guests:
             with trio.CancelScope(shield=True):
                 await self._empty.wait()

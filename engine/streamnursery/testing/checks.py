@@ -48,6 +48,7 @@ async def after_faults_stop(world: CheckedWorld, within: float) -> None:
         AssertionError: naming the streams that are stuck, and what they wait for.
     """
     world.stop_faults()
+    await trio.lowlevel.checkpoint()
     for _ in range(_LOOKS):
         if all(stream.over for stream in world.streams):
             return

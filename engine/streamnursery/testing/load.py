@@ -104,6 +104,7 @@ class Traffic:
 
     async def meet(self, engine: Engine) -> Counter[str]:
         """The arrivals and limit changes alone, with an engine that is open already."""
+        await trio.lowlevel.checkpoint()
         tally: Counter[str] = Counter()
         async with trio.open_nursery() as nursery:
             for arrival in self.arrivals:

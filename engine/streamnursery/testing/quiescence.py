@@ -34,6 +34,7 @@ async def wait_quiescent(engine: Engine, within: float = 0.1) -> None:
     Raises:
         AssertionError: naming everything that is left then.
     """
+    await trio.lowlevel.checkpoint()
     for _ in range(_LOOKS):
         if not remains(engine):
             return

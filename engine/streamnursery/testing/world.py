@@ -210,6 +210,7 @@ class World:
         A `config` without endpoints gets the providers of this world. Leaving the block checks
         that nothing of the engine is left, also when the block was cancelled.
         """
+        await trio.lowlevel.checkpoint()
         if isinstance(config, Mapping):
             config = config_from_mapping(config, dialects=Dialects(dialects))
         watch = EngineWatch(self.trace)
@@ -297,6 +298,7 @@ class World:
         Raises:
             AssertionError: something is left, or the history is wrong.
         """
+        await trio.lowlevel.checkpoint()
         if not isinstance(trio.lowlevel.current_clock(), MockClock) or self._network is not None:
             msg = (
                 "a world opens once, in a run with trio.testing.MockClock(autojump_threshold=0); "

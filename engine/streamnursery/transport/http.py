@@ -76,6 +76,7 @@ async def open_transport(
         RequestError: not called under trio.
     """
     _require_trio()
+    await trio.lowlevel.checkpoint()
     with bare_errors():
         async with trio.open_nursery() as nursery:
             inner = HttpTransport(
@@ -122,7 +123,11 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
         self._http: HttpVersion = http
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        outgoing = await self._translate(request)
+        try:
+            outgoing = await self._translate(request)
+        except httpx.RequestError:
+            await trio.lowlevel.checkpoint()
+            raise
         watch = _ResponseWatch(request.extensions.get("timeout", {}))
         exchange: Exchange | None = None
         failure: EngineError | None = None
@@ -132,6 +137,7 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
             except EngineError as error:
                 failure = error
         if failure is not None:
+            await trio.lowlevel.checkpoint()
             _raise_mapped(failure, request)
         if exchange is None:
             raise watch.timed_out(request)
@@ -169,6 +175,7 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
         """Close the idle connections; httpx calls it when a client ends. The transport itself
         lasts as long as its block."""
         self._inner.close_idle()
+        await trio.lowlevel.checkpoint()
 
 
 class _ResponseWatch:
@@ -224,6 +231,7 @@ class _Body(httpx.AsyncByteStream):
         if trio.current_effective_deadline() > -inf:
             await self._exchange.drain()
         self._exchange.close()
+        await trio.lowlevel.checkpoint()
 
 
 def _headers(request: httpx.Request) -> tuple[Header, ...]:

@@ -2,10 +2,12 @@
 
 import shutil
 import subprocess
+import sys
 
 import pytest
+import shtab
 
-from streamnursery.cli.completion import _quoted
+from streamnursery.cli.exits import Exit
 from tests.support.cli import Command
 
 SHELLS = ("bash", "zsh", "fish")
@@ -30,5 +32,28 @@ def test_the_shell_reads_its_script(command: Command, shell: str) -> None:
     assert (check.returncode, check.stderr) == (0, "")
 
 
-def test_a_quote_in_a_help_text_does_not_end_the_quoting() -> None:
-    assert _quoted("it's a \\ sign") == r"'it\'s a \\ sign'"
+def test_fish_completes_files_where_a_flag_names_one(command: Command) -> None:
+    lines = command("completion", "fish").out.splitlines()
+    configs = [line for line in lines if "-l config " in line]
+    assert configs
+    assert all("__fish_complete_path" in line for line in configs)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_without_shtab_there_is_none_and_the_step_to_take_is_said(
+    command: Command, monkeypatch: pytest.MonkeyPatch, shell: str
+) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    ran = command("completion", shell)
+    assert ran.code == Exit.USAGE
+    assert "shtab, which is not installed" in ran.err
+    assert 'pip install --upgrade "streamnursery[cli]"' in ran.err
+
+
+def test_a_shtab_that_does_not_know_the_shell_is_called_too_old(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delitem(shtab._SUPPORTED_COMPLETERS, "fish")
+    ran = command("completion", "fish")
+    assert (ran.code, ran.out) == (Exit.USAGE, "")
+    assert f"shtab {shtab.__version__} is too old" in ran.err

@@ -134,6 +134,9 @@ class Admission:
             lease = self.acquire_nowait(demand)
         except trio.WouldBlock:
             return await self._wait_turn(demand)
+        except EngineClosedError:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
         try:
             await trio.lowlevel.cancel_shielded_checkpoint()
         except BaseException:
@@ -329,6 +332,7 @@ class Admission:
             outcome = AdmissionOutcome
             rejected = outcome.REJECTED_DEADLINE if late else outcome.REJECTED_CAPACITY
             self.refused(demand, rejected, 0.0)
+            await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         waiter = QueuedDemand.of(demand, lane)
         try:

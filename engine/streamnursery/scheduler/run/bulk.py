@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.pipeline.merge import MergedEvent, MergedEvents
+from streamnursery.pipeline.merge import MergedEvent, MergedEvents, next_of
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.completion import Completion, Outcome
@@ -38,10 +38,7 @@ class Outcomes:
         return self
 
     async def __anext__(self) -> Outcome:
-        try:
-            return await self._channel.receive()
-        except trio.EndOfChannel:
-            raise StopAsyncIteration from None
+        return await next_of(self._channel)
 
 
 async def settle(complete: Complete, requests: Requests, max_in_flight: int) -> list[Outcome]:
@@ -61,6 +58,7 @@ async def as_completed(
     complete: Complete, requests: Requests, max_in_flight: int
 ) -> AsyncIterator[Outcomes]:
     """Outcomes as they come; a slow consumer holds back the source, not correctness."""
+    await trio.lowlevel.checkpoint()
     send, receive = trio.open_memory_channel[Outcome](0)
 
     async def one(index: int, request: ChatRequest) -> None:
@@ -80,6 +78,7 @@ async def merge(
     open_stream: OpenStream, requests: Requests, max_in_flight: int
 ) -> AsyncIterator[MergedEvents]:
     """The events of all streams; each ends with `Finished` or `Failed`."""
+    await trio.lowlevel.checkpoint()
     send, receive = trio.open_memory_channel[list[MergedEvent]](0)
 
     async def one(index: int, request: ChatRequest) -> None:
@@ -126,6 +125,7 @@ def _checked(request: object) -> ChatRequest:
 
 async def _for_each(work: _Work, requests: Requests, max_in_flight: int) -> None:
     """Run `work` on each item in a task of its own, `max_in_flight` at a time."""
+    await trio.lowlevel.checkpoint()
     if max_in_flight < 1:
         msg = f"max_in_flight must be 1 or more, not {max_in_flight}"
         raise RequestError(msg)

@@ -92,7 +92,11 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
             AdmissionError: the call was not admitted.
             StreamCancelledError: `cancel_all` ended it.
         """
-        self._calls.enter(self._scope)
+        try:
+            self._calls.enter(self._scope)
+        except EngineError:
+            await trio.lowlevel.checkpoint()
+            raise
         self._meter.requests += 1
         self._started_at = trio.current_time()
         self._scope.__enter__()

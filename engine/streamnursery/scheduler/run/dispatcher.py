@@ -249,9 +249,13 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
     async def __aenter__(self) -> TokenStream:
         # Let go of at once: what it holds would stay for as long as the stream.
         begin, self._begin = self._begin, None
-        if begin is None:
-            raise RequestError("a stream's block can be entered once; call stream() again")
-        self._delivery = begin()
+        try:
+            if begin is None:
+                raise RequestError("a stream's block can be entered once; call stream() again")
+            self._delivery = begin()
+        except EngineError:
+            await trio.lowlevel.checkpoint()
+            raise
         return self._dispatcher.handle(self._delivery)
 
     @trio.lowlevel.enable_ki_protection
@@ -259,6 +263,7 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
         assert self._delivery is not None
         self._dispatcher.leave(self._delivery)
         if self._delivery.draining:
+            await trio.lowlevel.cancel_shielded_checkpoint()
             return
         await self._delivery.wait_over()
 
