@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import subprocess
 
 GUARD = 60.0
-"""Seconds after which a single wait counts as a hang. Nothing that works takes a tenth of it."""
+"""Seconds after which a single wait counts as a hang. Nothing that works comes near it."""
 
 
 async def until(condition: Callable[[], bool]) -> None:
