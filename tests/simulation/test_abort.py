@@ -139,6 +139,7 @@ async def test_drain_of_the_engine_waits_for_it_and_cancel_all_ends_it() -> None
             else:
                 s.engine.cancel_all()
                 await wait_quiescent(s.engine)
+                await wait_all_tasks_blocked()  # the provider sees it when its task runs
                 assert s.provider.log[0].aborted
 
 
