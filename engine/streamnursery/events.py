@@ -14,11 +14,13 @@ from streamnursery.values.events import (
     ToolCallDelta,
     UsageReport,
 )
+from streamnursery.values.opaque import OpaquePart
 
 __all__ = [
     "ChoiceFinished",
     "Failed",
     "Finished",
+    "OpaquePart",
     "ReasoningDelta",
     "RefusalDelta",
     "Rerouted",

@@ -255,8 +255,8 @@ MUTANTS = (
     _mutant(
         "a choice finishes as often as the provider says so",
         "wire/openai_chat/stream.py",
-        'reason != "error" and known is None:',
-        'reason != "error":',
+        "if reason and not _failure_told(reason) and known is None:",
+        "if reason and not _failure_told(reason):",
         WIRE + "test_openai_chat.py",
         WIRE + "test_openai_chat_streams.py",
     ),

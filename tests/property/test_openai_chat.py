@@ -60,7 +60,7 @@ def test_a_stream_cut_anywhere_is_whole_only_with_its_evidence(path: Path) -> No
         finished = seen.count(b'"finish_reason":"') + seen.count(b'"finish_reason": "')
         marked = b"data: [DONE]" in seen or b"data:[DONE]" in seen
         decoder = OpenAIChatStream(choices)
-        events = decoder.feed(body[:cut]) + decoder.end()
+        events = decoder.feed(body[:cut]) + decoder.end(delimited=False)
         assert decoder.done == (decoder.failure is None)
         assert decoder.done == any(isinstance(event, Finished) for event in events)
         assert not decoder.done or marked or finished >= choices

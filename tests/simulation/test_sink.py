@@ -8,6 +8,7 @@ from streamnursery.core.measure.meter import Meter
 from streamnursery.core.recovery.patience import PatienceClock
 from streamnursery.supervisor.sink import StreamSink
 from streamnursery.values.events import StreamEvent, TextDelta, UsageReport
+from streamnursery.values.http import HttpHead
 from streamnursery.values.policy import Patience
 from streamnursery.values.usage import Usage
 from streamnursery.wire.openai_chat.stream import OpenAIChatStream
@@ -35,6 +36,7 @@ def sink_of(delivered: Any) -> StreamSink:
         delivered,
         PatienceClock(Patience(), 600.0),
         Meter(),
+        HttpHead(200, ()),
         hold=True,
         claim=list,
         first_token=lambda _: None,

@@ -48,7 +48,7 @@ class NumberedStream:
             events.append(TextDelta(text))
         return events
 
-    def end(self) -> list[StreamEvent]:
+    def end(self, *, delimited: bool = True) -> list[StreamEvent]:
         self.failure = TruncatedStreamError("no end")
         return []
 

@@ -43,7 +43,7 @@ class ToyDecoder:
                 if text := choice["delta"].get("content"):
                     events.append(TextDelta(text))
 
-    def end(self) -> list[StreamEvent]:
+    def end(self, *, delimited: bool = True) -> list[StreamEvent]:
         if not self.done:
             self.failure = TruncatedStreamError("the lines ended without [DONE]", status=200)
         return []

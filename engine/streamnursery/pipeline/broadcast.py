@@ -25,6 +25,7 @@ from streamnursery.values.events import (
     TextDelta,
     ToolCallDelta,
 )
+from streamnursery.values.opaque import OpaquePart
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -306,6 +307,8 @@ def _text_bytes(event: StreamEvent) -> int:
             return len(event.text.encode("utf-8", "surrogatepass"))
         case ToolCallDelta():
             return len(event.arguments.encode("utf-8", "surrogatepass"))
+        case OpaquePart():
+            return len(memoryview(event.data))
         case _:
             return 0
 

@@ -218,6 +218,7 @@ class Attempt:
             self.delivery,
             self.clock,
             self.meter,
+            response.head,
             hold=self.asking.hides_beginning,
             claim=partial(self._claim, response),
             first_token=self.first_token,

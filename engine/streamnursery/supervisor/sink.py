@@ -4,7 +4,9 @@ Rule 1: what comes before the first content is held back, so that an attempt tha
         commits leaves no trace in the stream. With it the attempt claims the stream, which another
         attempt may own by then.
 Rule 2: the clocks are fed by content alone, and stand still while the consumer is behind.
-Rule 3: after the end mark or a failure nothing counts any more.
+Rule 3: after the end mark or a failure nothing counts any more; but where the head has told the
+        body's length, `Finished` waits until the body ends there (RFC 9112 6.3): a body that is
+        cut is not whole, whatever it says of itself.
 """
 
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
 from streamnursery.values.errors import EngineError
 from streamnursery.values.events import CONTENT, Finished, StreamEvent, UsageReport
+from streamnursery.values.http import HttpHead
 from streamnursery.wire.dialect import StreamDecoder
 
 if TYPE_CHECKING:
@@ -35,13 +38,16 @@ class StreamSink:
         "_before_finish",
         "_claim",
         "_clock",
+        "_delimited",
         "_delivery",
+        "_finish",
         "_first_token",
         "_held",
         "_held_bytes",
         "_hold",
         "_mark_unreusable",
         "_meter",
+        "_missing",
         "_time",
         "_waited_for",
         "body_ended",
@@ -63,6 +69,7 @@ class StreamSink:
         delivery: Delivery,
         clock: PatienceClock,
         meter: Meter,
+        head: HttpHead,
         *,
         hold: bool,
         claim: Callable[[], list[StreamEvent] | None],
@@ -102,14 +109,30 @@ class StreamSink:
         self._held: list[StreamEvent] | None = None
         self._held_bytes = 0
         self._waited_for: str | Callable[[], str] | None = None
+        self._delimited = head.delimited
+        self._missing = head.body_length
+        """Bytes of the body that have not come."""
+        self._finish: Finished | None = None
+        """The answer's end, until the body has ended as well."""
 
     def feed(self, data: bytes) -> bool:
         if self.ended:
             return False
+        if self._missing is not None:
+            self._missing -= len(data)
+            if self._finish is not None:
+                return True  # until `end`
         events = self.decoder.feed(data)
+        if self._missing and events and isinstance(finish := events[-1], Finished):
+            self._finish = finish
+            del events[-1]
         room = self._deliver(events, len(data)) if events else True
         if self.ended:
             return False
+        if self._finish is not None:
+            if self.decoder.trailing:
+                self._mark_unreusable()
+            return room
         if self.decoder.done or self.decoder.failure is not None:
             if self.decoder.trailing:
                 self._mark_unreusable()
@@ -122,7 +145,10 @@ class StreamSink:
         if self.ended:
             return
         if error is None:
-            events = self.decoder.end()
+            finish = self._finish
+            events: list[StreamEvent] = (
+                self.decoder.end(delimited=self._delimited) if finish is None else [finish]
+            )
             if events:
                 self._deliver(events, 0)
             error = self.decoder.failure

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 
 from streamnursery.values.errors import EngineError
+from streamnursery.values.opaque import OpaquePart
 from streamnursery.values.usage import Usage
 
 
@@ -101,6 +102,7 @@ StreamEvent: TypeAlias = (
     | ReasoningDelta
     | RefusalDelta
     | ToolCallDelta
+    | OpaquePart
     | UsageReport
     | ChoiceFinished
     | Rerouted
@@ -109,7 +111,7 @@ StreamEvent: TypeAlias = (
     | Finished
 )
 
-CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta)
+CONTENT = (TextDelta, ReasoningDelta, RefusalDelta, ToolCallDelta, OpaquePart)
 """The events that commit an attempt and feed the content clock."""
 
 MARKS = (Restarted, Resumed)

@@ -79,6 +79,22 @@ class HttpHead:
     headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
     http_version: str = "HTTP/1.1"
 
+    @property
+    def body_length(self) -> int | None:
+        """Bytes that the body has to have; None: it says nothing that counts (RFC 9112 6.3)."""
+        if self.http_version < "HTTP/2" and self.get("transfer-encoding") is not None:
+            return None
+        stated = self.get("content-length") or ""
+        return int(stated) if stated.isascii() and stated.isdecimal() else None
+
+    @property
+    def delimited(self) -> bool:
+        """Whether the body says where it ends; otherwise the end of the connection does, and may
+        be a cut."""
+        if self.http_version >= "HTTP/2":
+            return True
+        return self.body_length is not None or self.get("transfer-encoding") is not None
+
     def get(self, name: str) -> str | None:
         """The first value of `name`, which must be lower case."""
         for key, value in self.headers:

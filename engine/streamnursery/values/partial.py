@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 if TYPE_CHECKING:
+    from streamnursery.values.opaque import OpaquePart
     from streamnursery.values.usage import Usage
 
 
@@ -18,6 +19,8 @@ class ToolCall:
     id: str | None
     name: str | None
     arguments: str
+    opaque: tuple[OpaquePart, ...] = ()
+    """What the provider said of it besides, in order: the next request has to repeat it."""
 
 
 @attrs.frozen
@@ -30,6 +33,8 @@ class Choice:
     refusal: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
     finish_reason: str | None = None
+    opaque: tuple[OpaquePart, ...] = ()
+    """Parts that have no field here, in order: images, audio, signatures."""
 
 
 @attrs.frozen
@@ -49,4 +54,6 @@ class Partial:
         return self.choices[0].tool_calls if self.choices else ()
 
     def __bool__(self) -> bool:
-        return any(c.text or c.reasoning or c.refusal or c.tool_calls for c in self.choices)
+        return any(
+            c.text or c.reasoning or c.refusal or c.tool_calls or c.opaque for c in self.choices
+        )

@@ -47,8 +47,8 @@ class ContinuedStream:
     def feed(self, data: bytes) -> list[StreamEvent]:
         return self._new(self._inner.feed(data))
 
-    def end(self) -> list[StreamEvent]:
-        return self._new(self._inner.end())
+    def end(self, *, delimited: bool = True) -> list[StreamEvent]:
+        return self._new(self._inner.end(delimited=delimited))
 
     def _new(self, events: list[StreamEvent]) -> list[StreamEvent]:
         found: list[StreamEvent] = []

@@ -95,9 +95,10 @@ class StreamDecoder(Protocol):
         revoked by what follows.
         """
 
-    def end(self) -> list[StreamEvent]:
+    def end(self, *, delimited: bool = True) -> list[StreamEvent]:
         """The body ended cleanly: the last events, `Finished` among them if the evidence is
-        there; otherwise `failure` is set."""
+        there; otherwise `failure` is set. `delimited`: by its length, its last chunk or
+        END_STREAM, and not by the end of the connection alone, which may be a cut."""
 
 
 class Dialect(Protocol):

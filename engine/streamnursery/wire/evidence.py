@@ -9,6 +9,8 @@ class Sign(Enum):
 
     END_MARK = auto()
     """The dialect's own last word."""
+    SAID = auto()
+    """Content of the answer, or why one of its choices ended."""
     EVERY_CHOICE_FINISHED = auto()
     """A finish reason for every choice asked for and every choice seen."""
     CLEAN_END = auto()
@@ -19,15 +21,43 @@ Evidence: TypeAlias = tuple[frozenset[Sign], ...]
 """Rows of signs; a stream is complete once it shows every sign of one row."""
 
 OPENAI_CHAT: Evidence = (
-    frozenset({Sign.END_MARK}),
+    frozenset({Sign.END_MARK, Sign.SAID}),
     frozenset({Sign.EVERY_CHOICE_FINISHED, Sign.CLEAN_END}),
 )
-"""`[DONE]` stands alone: some servers send it without a finish_reason, and some the other way
-round. A finish_reason alone may be followed by an error or by more, so only the end seals it."""
+"""Some servers send `[DONE]` without a finish_reason, and some the other way round. After nothing
+`[DONE]` is a proxy's. A finish_reason alone may be followed by an error or by more, so only the
+end seals it."""
 
 OPENAI_RESPONSES: Evidence = (frozenset({Sign.END_MARK}),)
 """The response's own last event. `response.incomplete` is one: the model was cut short and says
 why, as a finish_reason "length" does. Neither `[DONE]` nor finished items prove anything."""
+
+
+OPENAI_CHAT_FAILURES = frozenset([
+    "abort",
+    "aborted",
+    "cancelled",
+    "canceled",
+    "connection_error",
+    "engine_error",
+    "error",
+    "failed",
+    "failure",
+    "insufficient_system_resource",
+    "internal_error",
+    "internal_server_error",
+    "network_error",
+    "overloaded",
+    "server_error",
+    "service_unavailable",
+    "timeout",
+    "timed_out",
+    "unexpected_error",
+    "upstream_error",
+])
+"""Finish reasons with which a server says that the answer is broken: SGLang and vLLM (abort),
+Zhipu (network_error), DeepSeek (insufficient_system_resource), OpenRouter (error) and proxies.
+Every other reason is an end like "stop", and is given on."""
 
 
 def complete(evidence: Evidence, signs: set[Sign]) -> bool:

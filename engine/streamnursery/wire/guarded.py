@@ -125,8 +125,8 @@ class GuardedDecoder:
     def feed(self, data: bytes) -> list[StreamEvent]:
         return self._take(self.inner.feed, data)
 
-    def end(self) -> list[StreamEvent]:
-        return self._take(self.inner.end)
+    def end(self, *, delimited: bool = True) -> list[StreamEvent]:
+        return self._take(self.inner.end, delimited=delimited)
 
     def _take(
         self, call: Callable[P, list[StreamEvent]], *args: P.args, **kwargs: P.kwargs

@@ -6,9 +6,9 @@ The slow way beside msgspec, for error bodies and for the rare chunk that does n
 import json
 import math
 import re
-from typing import Any, NoReturn
+from typing import Any
 
-_SURROGATE = re.compile("[\ud800-\udfff]")
+SURROGATE = re.compile("[\ud800-\udfff]")
 _LONG_INT = 300
 """Digits from which a whole number is only "huge": Python refuses to convert 4,301 and more."""
 
@@ -16,14 +16,15 @@ _LONG_INT = 300
 def parse(data: bytes) -> object:
     """The value of one JSON text (RFC 8259).
 
-    Bytes that are no UTF-8 become U+FFFD. Numbers too large for a float become infinite.
+    Bytes that are no UTF-8 become U+FFFD. Numbers too large for a float become infinite. The
+    constants that servers in Python write, NaN and Infinity, are read as Python reads them.
     Strings may hold lone surrogates: pass those that leave the engine through `clean`.
 
     Raises:
         ValueError: not JSON, or nested deeper than the interpreter's stack bound.
     """
     try:
-        return json.loads(data.decode("utf-8", "replace"), parse_int=_whole, parse_constant=_refuse)
+        return json.loads(data.decode("utf-8", "replace"), parse_int=_whole)
     except RecursionError:
         msg = "nested too deeply"
     raise ValueError(msg)
@@ -42,7 +43,16 @@ def read_json(data: bytes) -> dict[str, Any] | list[Any] | None:
 
 def clean(text: str) -> str:
     """`text` with every lone surrogate replaced by U+FFFD, so that it encodes as UTF-8."""
-    return _SURROGATE.sub("\ufffd", text)
+    return SURROGATE.sub("\ufffd", text)
+
+
+def finite(value: object) -> object:
+    """`value` with null where JSON has no word: NaN and the infinities."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list) else value
 
 
 def excerpt(data: bytes, limit: int) -> str:
@@ -65,8 +75,3 @@ def _whole(digits: str) -> int | float:
     if len(digits) > _LONG_INT:
         return -math.inf if digits.startswith("-") else math.inf
     return int(digits)
-
-
-def _refuse(constant: str) -> NoReturn:
-    msg = f"{constant} is not JSON"
-    raise ValueError(msg)

@@ -9,6 +9,7 @@ Rule 3: text is decoded only once a line is whole, so a character cut in two nee
 Rule 4: time is linear: a byte is searched when it arrives and copied when its line or event
         ends, and not again. Memory is bounded by `max_line` + `max_event` + one read.
 Rule 5: comments and unknown fields are lines like others: an endless comment is an endless line.
+        A line of another language - a JSON text, a tag - is given on as a `StrayLine`.
 Rule 6: the short way in `read` may only be taken where it cannot differ from `_by_line`.
 """
 
@@ -17,17 +18,19 @@ from typing import TypeAlias
 import msgspec
 
 from streamnursery.values.errors import TooLargeError
+from streamnursery.wire.json_text import read_json
 
-MAX_LINE = 1024 * 1024
-"""Bytes of one line, its end not counted."""
-MAX_EVENT = 8 * 1024 * 1024
+MAX_EVENT = 16 * 1024 * 1024
 """Bytes of one event's data."""
+MAX_LINE = MAX_EVENT + len("data: ")
+"""Bytes of one line, its end not counted: an image may stand in one."""
 MAX_STRAY = 64 * 1024
-"""Bytes kept of lines that belong to no event stream."""
+"""Bytes kept of lines that belong to no event stream; `MAX_EVENT` of a body that opens as JSON."""
 
 _BOM = b"\xef\xbb\xbf"
 _FIELDS = frozenset({b"data", b"event", b"id", b"retry"})
 _RETRY_DIGITS = 15
+_JSON_OPENS = (b"{", b"[")
 
 
 class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
@@ -45,7 +48,13 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
         return self.data.decode("utf-8", "replace")
 
 
-Record: TypeAlias = bytes | ServerSentEvent
+class StrayLine(msgspec.Struct, frozen=True, gc=False):
+    """A line that no event stream has: a JSON text, alone or behind an unknown name, or a tag."""
+
+    data: bytes
+
+
+Record: TypeAlias = bytes | ServerSentEvent | StrayLine
 """What `SSEDecoder.read` gives: bare data stands for an event that has nothing else to say. Most
 streams are made of those, and an object for each would be a tenth of the cost of a token."""
 
@@ -102,10 +111,11 @@ class SSEDecoder:
         """The events that `chunk` completes; often none, sometimes many."""
         # Bare data comes between events, where the last id is that of the whole read.
         return [
-            ServerSentEvent(record, "message", self.last_event_id)
-            if isinstance(record, bytes)
-            else record
+            record
+            if isinstance(record, ServerSentEvent)
+            else ServerSentEvent(record, "message", self.last_event_id)
             for record in self.read(chunk)
+            if not isinstance(record, StrayLine)
         ]
 
     def read(self, chunk: bytes) -> list[Record]:
@@ -154,10 +164,22 @@ class SSEDecoder:
         tail = b"" if _is_field(self._tail) else bytes(self._tail)
         return bytes(self._stray) + tail
 
+    def end(self) -> list[Record]:
+        """The body ended cleanly: the event that its blank line was left out of, and what stands
+        before it. By the standard it does not count; whether it does is the caller's affair."""
+        records: list[Record] = []
+        line = bytes(self._tail)
+        self._tail.clear()
+        self._take([line] if line else [], records)
+        if self.failure is None:
+            self._dispatch(records)
+        return records
+
     @property
-    def stray_bytes(self) -> int:
-        """Bytes of whole stray lines; no more are kept than `MAX_STRAY`."""
-        return len(self._stray)
+    def is_no_stream(self) -> bool:
+        """More stray lines than any stream has, of a body that does not open as JSON."""
+        opens_as_json = self._stray[:1] in _JSON_OPENS
+        return len(self._stray) >= (self._max_event if opens_as_json else MAX_STRAY)
 
     def _between_events(self) -> bool:
         """Whether the next line is the first of its event and of no other."""
@@ -198,11 +220,11 @@ class SSEDecoder:
                 self._at_start = False
                 line = line.removeprefix(_BOM)
             if line:
-                self._take_field(line)
+                self._take_field(line, records)
             else:
                 self._dispatch(records)
 
-    def _take_field(self, line: bytes) -> None:
+    def _take_field(self, line: bytes, records: list[Record]) -> None:
         name, _, value = line.partition(b":")
         value = value.removeprefix(b" ")
         match name:
@@ -221,8 +243,13 @@ class SSEDecoder:
                 if value.isdigit() and len(digits) <= _RETRY_DIGITS:
                     self.retry_ms = int(digits)
             case _:
-                self._stray += line[: MAX_STRAY - len(self._stray)]
-                self._stray += b"\n"[: MAX_STRAY - len(self._stray)]
+                bound = MAX_STRAY
+                if self._stray[:1] in _JSON_OPENS or line.lstrip()[:1] in _JSON_OPENS:
+                    bound = self._max_event  # it may be an answer that is not streamed
+                self._stray += line[: bound - len(self._stray)]
+                self._stray += b"\n"[: bound - len(self._stray)]
+                if _is_foreign(line):
+                    records.append(StrayLine(line))
 
     def _take_data(self, value: bytes) -> None:
         if len(self._data) + len(value) > self._max_event:
@@ -249,6 +276,18 @@ class SSEDecoder:
             "it does not speak the protocol or means harm: use another endpoint"
         )
         self.failure = TooLargeError(msg, status=200)
+
+
+def _is_foreign(line: bytes) -> bool:
+    """Whether a line with no name of ours is more than an unknown field, which is ignored
+    (HTML 9.2.6)."""
+    text = line.strip()
+    if text[:1] in _JSON_OPENS:
+        return text in (b"{", b"[") or text.startswith(b'{"') or read_json(text) is not None
+    if text.startswith(b"<"):
+        return True
+    value = text.partition(b":")[2].lstrip()
+    return value[:1] in _JSON_OPENS and read_json(value) is not None
 
 
 def _is_field(line: bytearray) -> bool:

@@ -9,11 +9,13 @@ from streamnursery.wire.evidence import OPENAI_CHAT, OPENAI_RESPONSES, Sign, com
     ("signs", "whole"),
     [
         (set(), False),
-        ({Sign.END_MARK}, True),
+        ({Sign.END_MARK}, False),
+        ({Sign.END_MARK, Sign.CLEAN_END}, False),
+        ({Sign.END_MARK, Sign.SAID}, True),
         ({Sign.EVERY_CHOICE_FINISHED}, False),
         ({Sign.CLEAN_END}, False),
         ({Sign.EVERY_CHOICE_FINISHED, Sign.CLEAN_END}, True),
-        ({Sign.END_MARK, Sign.CLEAN_END}, True),
+        ({Sign.SAID, Sign.CLEAN_END}, False),
         (set(Sign), True),
     ],
 )

@@ -125,7 +125,7 @@ def test_the_path_is_below_the_base_url() -> None:
         (200, "", True),
         (200, None, True),
         (201, "text/event-stream", True),
-        (200, "application/json", False),
+        (200, "application/json", True),
         (200, "application/problem+json", False),
         (200, "text/html; charset=utf-8", False),
         (200, "x bogus", False),

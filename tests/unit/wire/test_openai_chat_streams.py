@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import attrs
+import msgspec
 import pytest
 
 from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.values.events import ChoiceFinished, Finished, StreamEvent, UsageReport
+from streamnursery.values.opaque import OpaquePart
 from streamnursery.values.partial import Choice, ToolCall
 from streamnursery.values.usage import Usage
 from streamnursery.wire.openai_chat.stream import OpenAIChatStream
@@ -35,6 +37,7 @@ def fold(events: list[StreamEvent]) -> Transcript:
 
 HELLO = Choice(0, text="Hello world", finish_reason="stop")
 THINKING = attrs.evolve(HELLO, reasoning="Let me think")
+REFERENCE = OpaquePart(0, "content", msgspec.Raw(b'{"type":"reference","reference_ids":[1]}'))
 GET = ToolCall(0, "a", "get", '{"x":1}')
 PUT = ToolCall(1, "b", "put", "{}")
 TOOLS = Choice(0, tool_calls=(GET,), finish_reason="tool_calls")
@@ -64,7 +67,7 @@ WHOLE: dict[str, Choice] = {
     "function_call": Choice(
         0, tool_calls=(attrs.evolve(GET, id=None),), finish_reason="function_call"
     ),
-    "content_parts": THINKING,
+    "content_parts": attrs.evolve(THINKING, opaque=(REFERENCE,)),
     "refusal": Choice(0, refusal="I'm sorry", finish_reason="stop"),
     "new_id_every_chunk": HELLO,
     "one_chunk": HELLO,

@@ -232,7 +232,8 @@ def test_no_traceback_of_a_refusal_holds_the_prompt() -> None:
 
 def test_heads_and_errors_are_read_as_in_the_chat_api() -> None:
     assert DIALECT.check_head(HttpHead(200, (("content-type", "text/event-stream"),)))
-    assert not DIALECT.check_head(HttpHead(200, (("content-type", "application/json"),)))
+    assert DIALECT.check_head(HttpHead(200, (("content-type", "application/json"),)))
+    assert not DIALECT.check_head(HttpHead(200, (("content-type", "text/html"),)))
     body = b'{"error":{"type":"insufficient_quota"}}'
     assert type(DIALECT.error_from_answer(HttpHead(429, ()), body, now=0.0)) is QuotaError
     assert not DIALECT.decoder(ChatRequest("m", MESSAGES)).done

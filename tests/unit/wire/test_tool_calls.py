@@ -21,7 +21,7 @@ def test_id_and_name_come_once_with_the_first_piece_that_has_them() -> None:
     calls = ToolCalls()
     assert calls.piece(piece(0, "a"), 0, 0) == ToolCallDelta(0, "a")
     assert calls.piece(piece(0, "a", "get"), 0, 0) == ToolCallDelta(0, None, "get")
-    assert calls.piece(piece(0, "b", "get", "{}"), 0, 0) == ToolCallDelta(0, None, None, "{}")
+    assert calls.piece(piece(0, "b", None, "{}"), 0, 0) == ToolCallDelta(0, None, None, "{}")
 
 
 def test_a_piece_that_says_nothing_new_is_no_event() -> None:

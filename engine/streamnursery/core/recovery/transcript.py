@@ -15,6 +15,7 @@ from streamnursery.values.events import (
     ToolCallDelta,
     UsageReport,
 )
+from streamnursery.values.opaque import OpaquePart
 from streamnursery.values.partial import Choice, Partial, ToolCall
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ class _Tool:
     id: str | None = None
     name: str | None = None
     arguments: list[str] = attrs.field(factory=list)
+    opaque: list[OpaquePart] | None = None
 
 
 @attrs.define
@@ -36,6 +38,7 @@ class _Parts:
     reasoning: list[str] | None = None
     refusal: list[str] | None = None
     tools: dict[int, _Tool] | None = None
+    opaque: list[OpaquePart] | None = None
     reason: str | None = None
 
 
@@ -89,6 +92,8 @@ class Transcript:
                 self.characters += len(text)
             case ToolCallDelta():
                 self._add_tool(event)
+            case OpaquePart():
+                self._add_opaque(event)
             case ChoiceFinished(index, reason):
                 self._of(index).reason = reason
             case UsageReport(usage):
@@ -103,14 +108,24 @@ class Transcript:
                 pass
 
     def _add_tool(self, delta: ToolCallDelta) -> None:
-        parts = self._of(delta.index)
-        parts.tools = parts.tools or {}
-        tool = parts.tools.setdefault(delta.tool_index, _Tool())
+        tool = self._tool(delta.index, delta.tool_index)
         # Some providers repeat id and name in every piece: the first one stands.
         tool.id = tool.id or delta.id
         tool.name = tool.name or delta.name
         tool.arguments.append(delta.arguments)
         self.characters += len(delta.arguments)
+
+    def _add_opaque(self, part: OpaquePart) -> None:
+        holder: _Parts | _Tool = self._of(part.index)
+        if part.tool_index is not None:
+            holder = self._tool(part.index, part.tool_index)
+        holder.opaque = holder.opaque or []
+        holder.opaque.append(part)
+
+    def _tool(self, index: int, tool_index: int) -> _Tool:
+        parts = self._of(index)
+        parts.tools = parts.tools or {}
+        return parts.tools.setdefault(tool_index, _Tool())
 
     def _of(self, index: int) -> _Parts:
         parts = self._parts.get(index)
@@ -133,8 +148,9 @@ def _choice(index: int, parts: _Parts) -> Choice:
         reasoning="".join(parts.reasoning or ()),
         refusal="".join(parts.refusal or ()),
         tool_calls=tuple(
-            ToolCall(i, tool.id, tool.name, "".join(tool.arguments))
+            ToolCall(i, tool.id, tool.name, "".join(tool.arguments), tuple(tool.opaque or ()))
             for i, tool in sorted((parts.tools or {}).items())
         ),
         finish_reason=parts.reason,
+        opaque=tuple(parts.opaque or ()),
     )

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from streamnursery.wire.json_text import clean, parse
+from streamnursery.wire.json_text import clean, finite, parse
 from streamnursery.wire.sse_stream import MAX_TOOL_CALLS
 
 MAX_CHOICES = 1024
@@ -22,15 +22,44 @@ _ChoiceIndex: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=MAX_CHOICES)]
 _ToolIndex: TypeAlias = Annotated[int, msgspec.Meta(ge=0, lt=MAX_TOOL_CALLS)]
 
 
+INERT = frozenset({
+    "created",
+    "finish_reason",
+    "id",
+    "index",
+    "model",
+    "name",
+    "object",
+    "obfuscation",
+    "padding",
+    "role",
+    "status",
+    "stop_reason",
+    "tool_call_id",
+    "type",
+})
+"""Names beside the content, in a delta or a piece of a tool call, that say nothing of the answer.
+The structs below have those that are common, so that the fast way meets no unknown one."""
+REASONING = ("reasoning_text", "thinking", "thought", "thoughts", "reasoning_summary")
+"""Where servers put reasoning that OpenAI's clients have no name for: GitHub Copilot, Ollama."""
+_NOTHING = msgspec.Raw()
+
+
 class Function(msgspec.Struct, gc=False):
     name: str | None = None
     arguments: str | None = None
 
 
-class ToolPiece(msgspec.Struct, gc=False):
+Opaque: TypeAlias = list[tuple[str, msgspec.Raw]]
+"""Fields that nobody here knows, by name: content all the same."""
+
+
+class ToolPiece(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     index: _ToolIndex | None = None
     id: str | None = None
     function: Function | None = None
+    type: msgspec.Raw = _NOTHING
+    opaque: Opaque | None = None
 
 
 class Detail(msgspec.Struct, gc=False):
@@ -40,7 +69,9 @@ class Detail(msgspec.Struct, gc=False):
     summary: str | None = None
 
 
-class Delta(msgspec.Struct, gc=False):
+class Delta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A field that is not among these makes the decoding fail: the patient way looks at it."""
+
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -51,6 +82,10 @@ class Delta(msgspec.Struct, gc=False):
     tool_calls: list[ToolPiece] | None = None
     function_call: Function | None = None
     """Superseded by `tool_calls`; still sent by old servers."""
+    role: msgspec.Raw = _NOTHING
+    name: msgspec.Raw = _NOTHING
+    obfuscation: msgspec.Raw = _NOTHING
+    opaque: Opaque | None = None
 
 
 class ChunkChoice(msgspec.Struct, gc=False):
@@ -61,6 +96,9 @@ class ChunkChoice(msgspec.Struct, gc=False):
     """Instead of a delta: the whole answer at once, from servers that only seem to stream."""
     finish_reason: str | None = None
     error: Any = None
+    usage: dict[str, Any] | None = None
+    """Moonshot's place for it."""
+    logprobs: msgspec.Raw = _NOTHING
 
 
 class Chunk(msgspec.Struct, gc=False):
@@ -77,8 +115,11 @@ class NamedChunk(Chunk, gc=False):
     model: str | None = None
 
 
-class _PlainDelta(msgspec.Struct, gc=False):
+class _PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
     content: str
+    role: msgspec.Raw = _NOTHING
+    name: None = None
+    obfuscation: msgspec.Raw = _NOTHING
     reasoning_content: None = None
     reasoning: None = None
     reasoning_details: None = None
@@ -92,6 +133,7 @@ class _PlainChoice(msgspec.Struct, gc=False):
     index: Literal[0] = 0
     finish_reason: None = None
     error: None = None
+    usage: None = None
 
 
 class TextChunk(msgspec.Struct, gc=False):
@@ -103,6 +145,9 @@ class TextChunk(msgspec.Struct, gc=False):
     error: None = None
     x_groq: None = None
 
+
+_DELTA_NAMES = frozenset(Delta.__struct_fields__) - {"opaque"} | INERT | frozenset(REASONING)
+_PIECE_NAMES = frozenset(ToolPiece.__struct_fields__) - {"opaque"} | INERT
 
 decode_text = msgspec.json.Decoder(TextChunk).decode
 decode = msgspec.json.Decoder(Chunk).decode
@@ -140,12 +185,15 @@ def _choice(raw: Mapping[str, Any]) -> ChunkChoice:
         message=None if message is None else _delta(message),
         finish_reason=_text(raw.get("finish_reason")),
         error=raw.get("error"),
+        usage=_object(raw.get("usage")),
+        logprobs=_raw(raw["logprobs"]) if raw.get("logprobs") else _NOTHING,
     )
 
 
 def _delta(raw: Mapping[str, Any]) -> Delta:
     content, thoughts = _parts(raw.get("content"))
     function_call = _object(raw.get("function_call"))
+    thoughts = thoughts or next(filter(None, (_parts(raw.get(n))[0] for n in REASONING)), "")
     return Delta(
         content=content,
         reasoning_content=_parts(raw.get("reasoning_content"))[0] or thoughts,
@@ -154,20 +202,45 @@ def _delta(raw: Mapping[str, Any]) -> Delta:
             Detail(_text(d.get("text")), _text(d.get("summary")))
             for d in _objects(raw.get("reasoning_details"))
         ],
-        refusal=_text(raw.get("refusal")),
+        refusal=_piece(raw.get("refusal")),
         tool_calls=[_tool(t) for t in _objects(_one_or_more(raw.get("tool_calls")))],
         function_call=None if function_call is None else _function(function_call),
+        opaque=[*_opaque(raw, _DELTA_NAMES), *_silent(raw.get("content"))],
     )
+
+
+def _opaque(raw: Mapping[str, Any], known: frozenset[str]) -> Opaque:
+    """What `raw` says under names that nobody knows; numbers and flags say nothing."""
+    return [
+        (name, _raw(value))
+        for name, value in raw.items()
+        if name not in known and isinstance(value, str | list | dict) and value
+    ]
+
+
+def _silent(content: object) -> Opaque:
+    """The parts of a content that have neither text nor reasoning: images, references."""
+    parts = content if isinstance(content, list) else [content]
+    return [
+        ("content", _raw(part))
+        for part in parts
+        if isinstance(part, dict) and not any(_parts(part))
+    ]
+
+
+def _raw(value: object) -> msgspec.Raw:
+    # ASCII, with lone surrogates as the escapes that they came as; NaN has no word in JSON.
+    return msgspec.Raw(json.dumps(finite(value), separators=(",", ":")).encode())
 
 
 def _parts(content: object) -> tuple[str, str]:
     """Text and reasoning of a content: a string, a number, a part, or a list of them.
 
     A part's text stands under `text`; Mistral's reasoning is a part with `thinking`, itself a
-    list of parts. Images and references have no text.
+    list of parts.
     """
     if isinstance(content, str | int | float):
-        return _text(content) or "", ""
+        return _piece(content) or "", ""
     if isinstance(content, Mapping):
         return _parts(content.get("text"))[0], _parts(content.get("thinking"))[0]
     if isinstance(content, list):
@@ -182,6 +255,7 @@ def _tool(raw: Mapping[str, Any]) -> ToolPiece:
         index=_index(raw.get("index"), MAX_TOOL_CALLS),
         id=_text(raw.get("id")),
         function=None if function is None else _function(function),
+        opaque=_opaque(raw, _PIECE_NAMES),
     )
 
 
@@ -190,7 +264,7 @@ def _function(raw: Mapping[str, Any]) -> Function:
     if isinstance(arguments, dict | list):
         # Some servers send the arguments parsed; callers are promised text.
         arguments = json.dumps(arguments, ensure_ascii=False, separators=(",", ":"))
-    return Function(name=_text(raw.get("name")), arguments=_text(arguments))
+    return Function(name=_text(raw.get("name")), arguments=_piece(arguments))
 
 
 def _index(value: object, bound: int) -> int | None:
@@ -204,9 +278,15 @@ def _index(value: object, bound: int) -> int | None:
 
 
 def _text(value: object) -> str | None:
+    text = _piece(value)
+    return text if text is None else clean(text)
+
+
+def _piece(value: object) -> str | None:
+    """As it came, halves of surrogate pairs included: the other one may be in the next chunk."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    return clean(value) if isinstance(value, str) else None
+    return value if isinstance(value, str) else None
 
 
 def _listed(value: object) -> object:

@@ -84,7 +84,10 @@ class OpenAIChat:
 
     def decoder(self, request: ChatRequest) -> OpenAIChatStream:
         n = request.extra.get("n", request.n)
-        return OpenAIChatStream(min(n, MAX_CHOICES) if isinstance(n, int) and n > 0 else 1)
+        return OpenAIChatStream(
+            min(n, MAX_CHOICES) if isinstance(n, int) and n > 0 else 1,
+            logprobs=bool(request.extra.get("logprobs")),
+        )
 
     def continued(self, request: ChatRequest, how: AssistantPrefix, text: str) -> ChatRequest:
         return with_prefix(request, how, text)

@@ -14,24 +14,30 @@ Rule 5: tolerated: bytes that are no UTF-8 (U+FFFD), lone surrogates (U+FFFD), b
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from streamnursery.values.events import (
+    CONTENT,
     ChoiceFinished,
     Finished,
     ReasoningDelta,
     RefusalDelta,
     StreamEvent,
     TextDelta,
+    ToolCallDelta,
     UsageReport,
 )
+from streamnursery.values.opaque import OpaquePart
 from streamnursery.wire.error_answers import (
     error_in_stream,
     is_complaint,
     is_error,
 )
-from streamnursery.wire.evidence import OPENAI_CHAT, Sign, complete
-from streamnursery.wire.json_text import read_json
+from streamnursery.wire.evidence import OPENAI_CHAT, OPENAI_CHAT_FAILURES, Sign, complete
+from streamnursery.wire.json_text import SURROGATE, read_json
 from streamnursery.wire.openai_chat.chunk import (
     DECODE_ERRORS,
     MAX_CHOICES,
@@ -56,7 +62,10 @@ if TYPE_CHECKING:
     )
     from streamnursery.values.usage import Usage
     from streamnursery.wire.sse import Record
+    from streamnursery.wire.sse_stream import Event
 
+_SAYS = frozenset((*CONTENT, ChoiceFinished))
+_NULL = msgspec.Raw(b"null")
 PINGS = frozenset({"ping", "heartbeat", "keepalive", "keep-alive"})
 
 
@@ -67,8 +76,12 @@ class OpenAIChatStream(SseStream):
         "_begun",
         "_decode",
         "_expect_text",
+        "_foreign",
+        "_halves",
+        "_logprobs",
         "_reasons",
         "_records",
+        "_said",
         "_sse",
         "_tools",
         "_usage",
@@ -81,7 +94,8 @@ class OpenAIChatStream(SseStream):
 
     what = "chunks"
 
-    def __init__(self, n: int = 1) -> None:
+    def __init__(self, n: int = 1, *, logprobs: bool = False) -> None:
+        """`logprobs`: the request asked for them."""
         self.open()
         self.done = False
         self.trailing = False
@@ -90,6 +104,10 @@ class OpenAIChatStream(SseStream):
         self.response_model: str | None = None
         self._decode: Callable[[bytes], Chunk] = decode_named
         self._expect_text = False
+        self._logprobs = logprobs
+        self._said = False
+        self._halves: dict[tuple[type, int, int], str] | None = None
+        """The first half of a surrogate pair, by where the other one will come; rare."""
         self._reasons: dict[int, str | None] = dict.fromkeys(range(n))
         self._begun = 0
         """A bit for each choice that has had a delta."""
@@ -105,17 +123,19 @@ class OpenAIChatStream(SseStream):
     def take_all(self, records: list[Record], events: list[StreamEvent]) -> int:
         # As the base's, with the chunk that most chunks are decoded here: a call less per token.
         for taken, record in enumerate(records, 1):
-            self._records += 1
             if self._expect_text and type(record) is bytes:
+                self._records += 1
                 try:
                     text = decode_text(record).choices[0].delta.content
                 except DECODE_ERRORS:
                     self._expect_text = False
+                    self.take(record, events)
                 else:
                     if text:
                         events.append(TextDelta(text))
                     continue
-            self.take(record, events)
+            else:
+                self.take_record(record, events)
             if self.done or self.failure is not None:
                 return taken
         return len(records)
@@ -126,11 +146,20 @@ class OpenAIChatStream(SseStream):
             signs.add(Sign.EVERY_CHOICE_FINISHED)
         return self._finish(signs, events)
 
+    def take_whole(self, value: dict[str, Any], events: list[StreamEvent]) -> bool:
+        try:
+            self._take(decode_patiently(json.dumps(value).encode()), b"", events)
+        except (ValueError, RecursionError):
+            return False
+        return self.failure is None and self.finished_at_end(events)
+
     def lacking(self) -> str:
+        if not self._said:
+            return "without content and without a finish_reason"
         choices = ", ".join(str(i) for i, reason in self._reasons.items() if not reason)
         return f"without [DONE] and without a finish_reason for choice {choices}"
 
-    def take(self, record: Record, events: list[StreamEvent]) -> None:
+    def take(self, record: Event, events: list[StreamEvent]) -> None:
         data, name = (record, "") if isinstance(record, bytes) else (record.data, record.event)
         before = len(events)
         if name in PINGS:
@@ -145,9 +174,11 @@ class OpenAIChatStream(SseStream):
             self._take_odd(data.strip(), events)
         else:
             self._take(chunk, data, events)
+        self._said = self._said or any(type(event) in _SAYS for event in events[before:])
         # Text follows text, and reasoning reasoning: one miss in each run is cheap.
         self._expect_text = (
             self._decode is decode
+            and not (self._halves or self._logprobs)
             and len(events) > before
             and type(event := events[-1]) is TextDelta
             and event.index == 0
@@ -162,7 +193,8 @@ class OpenAIChatStream(SseStream):
             usage = usage or chunk.x_groq.get("usage")
         for place, choice in enumerate(chunk.choices or ()):
             self._take_choice(choice, place, events)
-            error = error or choice.error or (choice.finish_reason == "error" and "error")
+            error = error or choice.error or _failure_told(choice.finish_reason)
+            usage = usage or choice.usage
         if isinstance(usage, dict):
             self._take_usage(usage, events)
         if error:
@@ -175,12 +207,15 @@ class OpenAIChatStream(SseStream):
     def _take_odd(self, data: bytes, events: list[StreamEvent]) -> None:
         """What the fast decoding refused: the end mark, blank data, another shape, no JSON."""
         if data == DONE_MARK:
-            self._finish({Sign.END_MARK}, events)
+            signs = {Sign.END_MARK} | ({Sign.SAID} if self._said else set())
+            if not self._finish(signs, events):
+                self.failure = self._incomplete()
         elif data:
             try:
                 chunk = decode_patiently(data)
             except (ValueError, RecursionError):
-                self.failure = self.malformed(data, "chat completion chunk")
+                if not self.take_lines(data, events):
+                    self.failure = self.malformed(data, "chat completion chunk")
             else:
                 self._take(chunk, data, events)
 
@@ -211,7 +246,9 @@ class OpenAIChatStream(SseStream):
             self._begun |= 1 << index
             self._take_delta(delta, index, events)
         reason = choice.finish_reason
-        if reason and reason != "error" and known is None:
+        if self._logprobs and len(memoryview(choice.logprobs)) and choice.logprobs != _NULL:
+            events.append(OpaquePart(index, "logprobs", choice.logprobs))
+        if reason and not _failure_told(reason) and known is None:
             self._reasons[index] = reason
             events.append(ChoiceFinished(index, reason))
 
@@ -220,11 +257,12 @@ class OpenAIChatStream(SseStream):
         if not reasoning and delta.reasoning_details:
             reasoning = "".join(d.text or d.summary or "" for d in delta.reasoning_details)
         if reasoning:
-            events.append(ReasoningDelta(reasoning, index))
+            self._say(ReasoningDelta, reasoning, index, events)
         if delta.content:
-            events.append(TextDelta(delta.content, index))
+            self._say(TextDelta, delta.content, index, events)
         if delta.refusal:
-            events.append(RefusalDelta(delta.refusal, index))
+            self._say(RefusalDelta, delta.refusal, index, events)
+        events += [OpaquePart(index, kind, data) for kind, data in delta.opaque or ()]
         if delta.tool_calls or delta.function_call is not None:
             try:
                 self._take_tools(delta, index, events)
@@ -235,13 +273,59 @@ class OpenAIChatStream(SseStream):
         self._tools = self._tools or {}
         calls = self._tools.setdefault(index, ToolCalls())
         pieces = delta.tool_calls or ()
-        found = [calls.piece(piece, place, index) for place, piece in enumerate(pieces)]
+        found = [event for p, piece in enumerate(pieces) for event in calls.take(piece, p, index)]
         if delta.function_call is not None:
-            found.append(calls.legacy(delta.function_call, index))
-        events += [event for event in found if event is not None]
+            legacy = calls.legacy(delta.function_call, index)
+            found += [] if legacy is None else [legacy]
+        for event in found:
+            if type(event) is ToolCallDelta and event.arguments:
+                whole = self._joined((ToolCallDelta, index, event.tool_index), event.arguments)
+                event = msgspec.structs.replace(event, arguments=whole)
+            events.append(event)
+
+    def _say(
+        self,
+        kind: type[TextDelta | ReasoningDelta | RefusalDelta],
+        text: str,
+        index: int,
+        events: list[StreamEvent],
+    ) -> None:
+        text = self._joined((kind, index, 0), text)
+        if text:
+            events.append(kind(text, index))
+
+    def _joined(self, place: tuple[type, int, int], text: str) -> str:
+        """`text` behind the half of a surrogate pair that came before it at `place`; a first half
+        at its end waits for the other one. Servers that cut text by UTF-16 units send such."""
+        if not self._halves and not SURROGATE.search(text):
+            return text
+        halves = self._halves = self._halves or {}
+        text = halves.pop(place, "") + text
+        if "\ud800" <= text[-1:] <= "\udbff":
+            halves[place] = text[-1]
+            text = text[:-1]
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+    def _let_halves_go(self, events: list[StreamEvent]) -> None:
+        """The answer has ended without the other halves."""
+        for kind, index, tool in self._halves or {}:
+            if kind is ToolCallDelta:
+                events.append(ToolCallDelta(tool, None, None, "\ufffd", index))
+            else:
+                events.append(kind("\ufffd", index))
+        self._halves = None
 
     def _finish(self, signs: set[Sign], events: list[StreamEvent]) -> bool:
         if complete(OPENAI_CHAT, signs):
             self.done = True
+            self._let_halves_go(events)
             events.append(Finished(self._reasons.get(0)))
         return self.done
+
+
+def _failure_told(reason: str | None) -> dict[str, str] | None:
+    """The error that a finish reason stands for, if it stands for one."""
+    if reason is None or reason.lower() not in OPENAI_CHAT_FAILURES:
+        return None
+    told = {"message": f"finish_reason {reason}"}
+    return told if reason == "error" else told | {"code": reason.lower()}

@@ -111,7 +111,8 @@ class LaneDecoder(ResponsesTurn):
             self.take_event(event, data, events)
         return events
 
-    def end(self) -> list[StreamEvent]:
+    def end(self, *, delimited: bool = True) -> list[StreamEvent]:
+        del delimited
         if not self.done and self.failure is None:
             msg = "the WebSocket ended before the answer had: it is not whole"
             self.failure = TruncatedStreamError(msg, status=200)

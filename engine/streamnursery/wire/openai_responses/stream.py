@@ -4,19 +4,27 @@ Rule 1: what an event says is `ResponsesTurn`'s business; this knows the framing
 Rule 2: an end mark of another API (`[DONE]`) proves nothing here, and harms nothing.
 """
 
+import json
+from typing import Any
+
 from streamnursery.values.errors import EngineError
 from streamnursery.values.events import StreamEvent, TextDelta
 from streamnursery.wire.error_answers import error_in_stream
-from streamnursery.wire.openai_responses.event import DECODE_ERRORS, decode_event, decode_text
+from streamnursery.wire.openai_responses.event import (
+    DECODE_ERRORS,
+    Event,
+    decode_event,
+    decode_text,
+)
 from streamnursery.wire.openai_responses.turn import ResponsesTurn
-from streamnursery.wire.sse import Record
 from streamnursery.wire.sse_stream import DONE_MARK, SseStream
+from streamnursery.wire.sse_stream import Event as SseEvent
 
 
 class OpenAIResponsesStream(SseStream, ResponsesTurn):
     """`StreamDecoder` for one answer."""
 
-    __slots__ = ("_expect_text", "_records", "_sse")
+    __slots__ = ("_expect_text", "_foreign", "_records", "_sse")
 
     what = "events"
 
@@ -33,7 +41,14 @@ class OpenAIResponsesStream(SseStream, ResponsesTurn):
     def lacking(self) -> str:
         return "without response.completed or response.incomplete"
 
-    def take(self, record: Record, events: list[StreamEvent]) -> None:
+    def take_whole(self, value: dict[str, Any], events: list[StreamEvent]) -> bool:
+        if value.get("object") != "response":
+            return False
+        event = Event(type="response.done", response=value)
+        self.take_event(event, json.dumps(value).encode(), events)
+        return self.done
+
+    def take(self, record: SseEvent, events: list[StreamEvent]) -> None:
         data, name = (record, "") if isinstance(record, bytes) else (record.data, record.event)
         if self._expect_text:
             try:
@@ -50,7 +65,8 @@ class OpenAIResponsesStream(SseStream, ResponsesTurn):
         try:
             event = decode_event(data)
         except (ValueError, RecursionError):
-            self.failure = self._unreadable(data, name)
+            if not self.take_lines(data, events):
+                self.failure = self._unreadable(data, name)
             return
         self.take_event(event, data, events, name)
         # Text follows text: one miss at the end of each run is cheap.
