@@ -243,7 +243,10 @@ async def test_e2_a_finish_and_a_clean_end_are_enough_and_usage_may_be_missing()
     async with scene(always(NoEndMark(), NoUsage(), CloseDelimited())) as s:
         completion = await s.engine.complete("m", "hello")
         assert completion.finish_reason == "stop"
-        assert completion.usage is None
+        assert completion.usage is not None
+        assert completion.usage.estimated
+        assert completion.usage.output_tokens == 10
+        assert completion.usage.input_tokens
         assert s.engine.statistics().total.output_tokens == 10
 
 

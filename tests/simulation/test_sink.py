@@ -4,15 +4,20 @@ from math import inf
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from streamnursery.core.measure.meter import Meter
 from streamnursery.core.recovery.patience import PatienceClock
 from streamnursery.supervisor.sink import StreamSink
-from streamnursery.values.events import StreamEvent, TextDelta, UsageReport
+from streamnursery.values.errors import ConnectionLostError
+from streamnursery.values.events import Finished, StreamEvent, TextDelta, UsageReport
 from streamnursery.values.http import HttpHead
 from streamnursery.values.policy import Patience
 from streamnursery.values.usage import Usage
 from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 from tests.support.scene import virtual
+
+NO_LENGTH = HttpHead(200, ())
 
 
 class Delivered(SimpleNamespace):
@@ -30,13 +35,13 @@ class Delivered(SimpleNamespace):
         return True
 
 
-def sink_of(delivered: Any) -> StreamSink:
+def sink_of(delivered: Any, head: HttpHead = NO_LENGTH) -> StreamSink:
     return StreamSink(
         OpenAIChatStream(),
         delivered,
         PatienceClock(Patience(), 600.0),
         Meter(),
-        HttpHead(200, ()),
+        head,
         hold=True,
         claim=list,
         first_token=lambda _: None,
@@ -63,3 +68,48 @@ async def test_of_reports_of_usage_before_the_first_content_the_last_one_is_kept
         TextDelta("Hi"),
     ]
     assert delivered.nbytes == sent + len(content)
+
+
+def whole(length: int | None) -> tuple[Delivered, StreamSink, bytes]:
+    body = b'data: {"choices":[{"delta":{"content":"Hi"}}]}\n\ndata: [DONE]\n\n'
+    headers = () if length is None else (("content-length", str(len(body) + length)),)
+    delivered = Delivered()
+    return delivered, sink_of(delivered, HttpHead(200, headers)), body
+
+
+@virtual
+@pytest.mark.parametrize("more", [None, 0])
+async def test_the_end_mark_ends_a_body_that_has_all_its_bytes(more: int | None) -> None:
+    delivered, sink, body = whole(more)
+    assert not sink.feed(body)
+    assert sink.ended
+    assert delivered.events == [TextDelta("Hi"), Finished(None)]
+
+
+@virtual
+async def test_the_end_waits_for_a_body_that_has_not() -> None:
+    delivered, sink, body = whole(2)
+    assert sink.feed(body)
+    assert sink.feed(b"\n\n")
+    assert delivered.events == [TextDelta("Hi")]
+    assert not sink.ended
+    sink.end(None)
+    assert sink.failure is None
+    assert delivered.events == [TextDelta("Hi"), Finished(None)]
+
+
+@virtual
+async def test_a_body_that_is_cut_behind_its_end_mark_is_not_whole() -> None:
+    delivered, sink, body = whole(2)
+    assert sink.feed(body)
+    sink.end(ConnectionLostError("gone"))
+    assert isinstance(sink.failure, ConnectionLostError)
+    assert delivered.events == [TextDelta("Hi")]
+
+
+@virtual
+async def test_a_length_beside_a_transfer_coding_does_not_count() -> None:
+    head = HttpHead(200, (("transfer-encoding", "chunked"), ("content-length", "9999")))
+    assert (head.body_length, head.delimited) == (None, True)
+    assert not HttpHead(200, ()).delimited
+    assert HttpHead(200, (("content-length", "7"),), "HTTP/2").body_length == 7

@@ -89,6 +89,8 @@ class Delivery:
     _to_drain: int = attrs.field(default=0, init=False)
     spent: Usage | None = attrs.field(default=None, init=False)
     """Tokens of the attempts before the last mark."""
+    input_estimate: int | None = attrs.field(default=None, init=False)
+    """Tokens, as the latest attempt was admitted with."""
     scope: trio.CancelScope = attrs.field(init=False)
     """Around the stream's task."""
     over: bool = attrs.field(default=False, init=False)
@@ -200,13 +202,27 @@ class Delivery:
         """The whole answer; only once `finished`."""
         return Completion(
             choices=self.transcript.choices(),
-            usage=self.usage,
+            usage=self._whole_usage(),
             timings=self.timings(),
             route=self.route or "",
             model=self.response_model,
             response_id=self.response_id,
             request_id=self.request_id,
             attempts=tuple(self.attempts),
+        )
+
+    def _whole_usage(self) -> Usage:
+        """`usage`, or our own estimate where the provider has not told it: the input as it was
+        estimated for the admission, and a token for each event of content."""
+        usage = self.usage or Usage()
+        if usage.input_tokens is not None and usage.output_tokens is not None:
+            return usage
+        spent, made = usage.input_tokens, usage.output_tokens
+        return attrs.evolve(
+            usage,
+            input_tokens=self.input_estimate if spent is None else spent,
+            output_tokens=self.content_events if made is None else made,
+            estimated=True,
         )
 
     def _settle(self, outcome: StreamOutcome, error: EngineError | None) -> None:

@@ -195,6 +195,7 @@ class RequestRun:
         if closed is not None:
             return closed  # without queueing first: there may be another route
         demand = self.course.demand(stop, delivery.deadline)
+        delivery.input_estimate = demand.input_tokens
         delivery.waits = f"room in the budget of {stop.model}"
         hold = await supervisor.money.hold(delivery.request, demand, stop.route)
         try:

@@ -20,6 +20,8 @@ class Completion:
 
     choices: tuple[Choice, ...]
     usage: Usage | None
+    """As the provider reported it; `usage.estimated` says that counts are our own, because it did
+    not. None in an answer that was made by hand."""
     timings: Timings
     route: str
     """`endpoint/model` that answered."""
