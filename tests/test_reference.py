@@ -4,7 +4,7 @@ import sys
 
 import pytest
 
-from tests.reference import ERRORS, FOLDER, errors_page, pages
+from tests.reference import ERRORS, EVIDENCE_PAGE, FOLDER, errors_page, evidence_page, pages
 
 
 @pytest.mark.skipif(
@@ -30,3 +30,8 @@ def test_every_public_name_has_a_place_with_words() -> None:
 def test_the_errors_are_explained_as_the_engine_treats_them() -> None:
     """`make reference` writes it."""
     assert ERRORS.read_text() == errors_page()
+
+
+def test_what_makes_an_answer_whole_is_told_as_the_decoders_see_it() -> None:
+    """`make reference` writes it."""
+    assert EVIDENCE_PAGE.read_text() == evidence_page()

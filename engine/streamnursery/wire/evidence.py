@@ -1,7 +1,19 @@
 """What proves that a stream is whole. One table per dialect; nothing else says "complete"."""
 
+from collections.abc import Mapping
 from enum import Enum, auto
 from typing import TypeAlias
+
+from streamnursery.values.errors import (
+    ConnectionLostError,
+    ContentError,
+    EngineError,
+    MalformedChunkError,
+    ServerError,
+    TooLargeError,
+    TruncatedStreamError,
+    UnexpectedContentError,
+)
 
 
 class Sign(Enum):
@@ -62,3 +74,39 @@ Every other reason is an end like "stop", and is given on."""
 
 def complete(evidence: Evidence, signs: set[Sign]) -> bool:
     return any(row <= signs for row in evidence)
+
+
+EVIDENCE: Mapping[str, Evidence] = {
+    "openai-chat": OPENAI_CHAT,
+    "openai-responses": OPENAI_RESPONSES,
+}
+"""By dialect."""
+FAILURES: Mapping[str, frozenset[str]] = {
+    "openai-chat": OPENAI_CHAT_FAILURES,
+    "openai-responses": frozenset({"cancelled", "failed"}),
+}
+"""Finish reasons, or statuses of a response, that mean failure, by dialect."""
+SIGNS: Mapping[Sign, str] = {
+    Sign.END_MARK: "the dialect's own last word",
+    Sign.SAID: "content, or a finish reason",
+    Sign.EVERY_CHOICE_FINISHED: "a finish reason for every choice",
+    Sign.CLEAN_END: "a body that ended as its framing said",
+}
+BREAKS: tuple[tuple[str, type[EngineError]], ...] = (
+    ("the body ends without the signs of a row above", TruncatedStreamError),
+    ("the end mark, when nothing was said", TruncatedStreamError),
+    (
+        "the connection ends before the length that the head had told, end mark or not",
+        ConnectionLostError,
+    ),
+    (
+        "a JSON text or a tag outside `data:`, that is no error object, whatever follows it",
+        MalformedChunkError,
+    ),
+    ("an event that is no JSON object, alone or line by line", MalformedChunkError),
+    ("a finish reason that means failure", ServerError),
+    ("an error object, wherever it stands: the error that it names, such as", ContentError),
+    ("a line, an event or a number of choices or tool calls over its bound", TooLargeError),
+    ("a body that is no event stream and no whole answer", UnexpectedContentError),
+)
+"""What breaks an answer in every dialect over server-sent events, and the error."""
