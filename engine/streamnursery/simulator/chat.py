@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import attrs
 import msgspec
 
+from streamnursery.serving.steps import End, How, Send, Step, Wait, batched
+from streamnursery.simulator.cuts import ending
 from streamnursery.simulator.fault import Fault
 from streamnursery.simulator.question import Question
 from streamnursery.simulator.reply import Part, Reply, ReplyChoice
@@ -33,7 +35,6 @@ from streamnursery.simulator.script import (
     Stall,
     UsageLie,
 )
-from streamnursery.simulator.steps import End, How, Send, Step, Wait, batched, ending
 
 F = TypeVar("F", bound=Fault)
 _encode = msgspec.json.encode
@@ -219,7 +220,7 @@ class Events:
             elif isinstance(fault, InStreamError):
                 yield from self._error(fault, at + self._shift)
             elif isinstance(fault, Cut):
-                how = How.KEEP if fault.how == "end" else How.CLOSE
+                how = How.KEEP if fault.how == "end" else How.CUT
                 yield from ending(End(how, "cut"))
             elif isinstance(fault, Reset):
                 yield from ending(End(How.RESET, "reset"))

@@ -8,11 +8,8 @@ Rule 3: faults concern chat completions; those that end an answer after so many 
         those that do not wait for the body concern every request.
 """
 
-from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from hashlib import sha1
-from importlib.util import find_spec
 from itertools import chain
 from math import inf
 from urllib.parse import parse_qsl, unquote
@@ -20,10 +17,22 @@ from urllib.parse import parse_qsl, unquote
 import attrs
 import msgspec
 
-from streamnursery.simulator import chat, http1_steps, responses
+from streamnursery.serving.handshake import accepted, wants_websocket
+from streamnursery.serving.steps import (
+    CLOSE,
+    JSON,
+    End,
+    How,
+    Send,
+    Step,
+    close_delimited,
+    head,
+    whole,
+)
+from streamnursery.simulator import chat, odd_answers, responses
 from streamnursery.simulator.chat import AnswerSpec, first
+from streamnursery.simulator.cuts import broken_off
 from streamnursery.simulator.grammar import ScriptError, parse_script
-from streamnursery.simulator.http1_steps import JSON
 from streamnursery.simulator.log import RequestRecord
 from streamnursery.simulator.profiles import Profile
 from streamnursery.simulator.provider_state import ProviderState
@@ -45,7 +54,6 @@ from streamnursery.simulator.script import (
     Script,
     Status,
 )
-from streamnursery.simulator.steps import End, How, Send, Step, broken_off, close_delimited
 
 EPOCH = 1_767_225_600
 """Unix time of the start of every simulated provider: 2026-01-01."""
@@ -88,7 +96,7 @@ class Exchange:
         self._chunks = chunks
         self._keep_alive = keep_alive
         self._query = query
-        self._socket_key = headers.get("sec-websocket-key") if _upgrades(headers) else None
+        self._upgrade = headers if wants_websocket(headers.items()) else None
         self._entered: str | None = None
         self._refusal: ApiError | None = None
         self._status: int | None = None
@@ -109,7 +117,7 @@ class Exchange:
         if status is not None and status.early:
             self._keep_alive = False
             self.early = self._finished(
-                http1_steps.error_status(status, self._headers(), keep=False)
+                odd_answers.error_status(status, self._headers(), keep=False)
             )
 
     def answer(self, body: bytes, now: float) -> Iterator[Step]:
@@ -156,12 +164,12 @@ class Exchange:
 
     def _headers(self, *more: tuple[str, str]) -> list[tuple[str, str]]:
         own = [("server", "streamnursery-sim"), ("x-request-id", self.record.id), *more]
-        return own if self._keep_alive else [*own, ("connection", "close")]
+        return own if self._keep_alive else [*own, CLOSE]
 
     def _refused(self, error: ApiError) -> Iterator[Step]:
         headers = self._headers(JSON, *error.headers)
         end = End(How.KEEP, "bad request" if error.status < 429 else "status")
-        return http1_steps.whole(error.status, error.body, headers, end=end)
+        return whole(error.status, error.body, headers, end=end)
 
     def _finished(self, steps: Iterator[Step]) -> Iterator[Step]:
         """With the faults that touch any answer, and the end that the client asked for."""
@@ -173,7 +181,7 @@ class Exchange:
             if isinstance(fault, CloseIdle):
                 self.close_idle = fault.after
             elif isinstance(fault, Cut) and fault.unit == "bytes":
-                steps = broken_off(steps, fault.at, End(How.CLOSE, "cut"))
+                steps = broken_off(steps, fault.at, End(How.CUT, "cut"))
             elif isinstance(fault, Reset) and fault.unit == "bytes":
                 steps = broken_off(steps, fault.at, End(How.RESET, "reset"))
         return steps if self._keep_alive else close_delimited(steps)
@@ -182,8 +190,8 @@ class Exchange:
         path, method = unquote(self.record.path), self.record.method
         if self.record.credential in ("wrong", "missing"):
             self._deny()
-        if self._socket_key is not None and path in (_RESPONSES, _REALTIME):
-            return self._handshake(self._socket_key)
+        if self._upgrade is not None and path in (_RESPONSES, _REALTIME):
+            return self._handshake(self._upgrade)
         if path == _CHAT:
             self._only(method, "POST")
             return self._answered(read_question(body), now, _chat)
@@ -218,7 +226,7 @@ class Exchange:
             plain = name.removeprefix("sim/")
             self._provider.profile(plain)
             content = shown[list(self._provider.models).index(plain)] | {"id": name}
-        return http1_steps.whole(200, msgspec.json.encode(content), self._headers(JSON))
+        return whole(200, msgspec.json.encode(content), self._headers(JSON))
 
     def _response(self, name: str, method: str, body: bytes, now: float) -> Iterator[Step]:
         memory = self._provider.responses
@@ -236,7 +244,7 @@ class Exchange:
             query = dict(parse_qsl(self._query))
             if query.get("stream") == "true":
                 return self._resumed(kept, query.get("starting_after", "-1"))
-        return http1_steps.whole(200, responses.completion(kept, now), self._headers(JSON))
+        return whole(200, responses.completion(kept, now), self._headers(JSON))
 
     def _resumed(self, kept: Kept, after: str) -> Iterator[Step]:
         if not kept.sheet.question.background:
@@ -247,19 +255,16 @@ class Exchange:
         steps = responses.events(kept, self.record.script, behind)
         return self._streamed(steps, self._headers(), -inf)
 
-    def _handshake(self, key: str) -> Iterator[Step]:
+    def _handshake(self, given: Mapping[str, str]) -> Iterator[Step]:
         """The switch to a WebSocket, or what stands in its place."""
         self._only(self.record.method, "GET")
-        if find_spec("wsproto") is None:
-            raise ApiError(501, "WebSockets need the extra 'ws'.", code="not_implemented")
+        accepting = accepted(given.items())
         for fault in self.record.script:
             if isinstance(fault, Status):
-                return http1_steps.error_status(fault, self._headers(), keep=self._keep_alive)
+                return odd_answers.error_status(fault, self._headers(), keep=self._keep_alive)
             if isinstance(fault, Redirect):
-                return http1_steps.redirect(fault, self._headers())
-        headers = (("upgrade", "websocket"), ("connection", "Upgrade"), *self._headers())
-        accepted = ("sec-websocket-accept", _accept(key))
-        switch = Send(http1_steps.head(101, (*headers, accepted)))
+                return odd_answers.redirect(fault, self._headers())
+        switch = Send(head(101, (*accepting, *self._headers())))
         return iter((switch, End(How.TALK, "socket")))
 
     def sheet_for(self, question: Question, now: float) -> AnswerSpec:
@@ -303,9 +308,9 @@ class Exchange:
         headers = [*self._headers(), *limits]
         for fault in sheet.script:
             if isinstance(fault, Status):
-                return http1_steps.error_status(fault, headers, keep=self._keep_alive)
+                return odd_answers.error_status(fault, headers, keep=self._keep_alive)
             if isinstance(fault, Redirect):
-                return http1_steps.redirect(fault, headers)
+                return odd_answers.redirect(fault, headers)
         return self._said(sheet, voice(self._provider, sheet), headers)
 
     def _sheet(
@@ -331,18 +336,18 @@ class Exchange:
     ) -> Iterator[Step]:
         garbage = first(sheet.script, Garbage)
         if garbage is not None:
-            return http1_steps.garbage(garbage, headers, voice.events())
+            return odd_answers.garbage(garbage, headers, voice.events())
         if not sheet.question.stream:
             at = sheet.first_at + max(0, sheet.reply.output_tokens - 1) * sheet.gap
-            return http1_steps.whole(200, voice.completion(), (*headers, JSON), at=at)
+            return whole(200, voice.completion(), (*headers, JSON), at=at)
         return self._streamed(voice.events(), headers, sheet.head_at)
 
     def _streamed(
         self, steps: Iterator[Step], headers: list[tuple[str, str]], at: float
     ) -> Iterator[Step]:
-        return http1_steps.streamed(
+        return odd_answers.streamed(
             steps,
-            (*headers, http1_steps.EVENTS, ("cache-control", "no-cache")),
+            (*headers, odd_answers.EVENTS, ("cache-control", "no-cache")),
             at=at,
             chunks=self._chunks,
             script=self.record.script,
@@ -365,7 +370,7 @@ def _new_response(provider: ProviderState, sheet: AnswerSpec) -> Renderer:
 
 
 def _told_error(fault: Status) -> ApiError:
-    error = http1_steps.error_of(fault)
+    error = odd_answers.error_of(fault)
     wait = fault.retry_after
     return ApiError(
         fault.code,
@@ -374,16 +379,6 @@ def _told_error(fault: Status) -> ApiError:
         kind=error["type"] or "",
         headers=() if wait is None else (("retry-after", str(wait)),),
     )
-
-
-def _upgrades(headers: Mapping[str, str]) -> bool:
-    return headers.get("upgrade", "").lower() == "websocket"
-
-
-def _accept(key: str) -> str:
-    """The answer to a handshake's key (RFC 6455 4.2.2)."""
-    digest = sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False)
-    return b64encode(digest.digest()).decode()
 
 
 def _overloaded(fault: Overload) -> ApiError:

@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from streamnursery.serving.steps import End, How, Send, Step, batched
 from streamnursery.simulator.chat import AnswerSpec, Events, first
 from streamnursery.simulator.question import ApiError
 from streamnursery.simulator.reply import Part, ReplyChoice
@@ -26,7 +27,6 @@ from streamnursery.simulator.script import (
     Script,
     UsageLie,
 )
-from streamnursery.simulator.steps import End, How, Send, Step, batched
 
 MAX_KEPT = 10_000
 _encode = msgspec.json.encode

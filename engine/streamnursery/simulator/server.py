@@ -15,11 +15,14 @@ from math import inf
 import attrs
 import trio
 
+from streamnursery.serving.bounds import Bounds
+from streamnursery.serving.service import Service, ServiceStatistics
+from streamnursery.simulator import network_faults
+from streamnursery.simulator.handler import ProviderHandler
 from streamnursery.simulator.pipe import PipeConnection, pipe
 from streamnursery.simulator.pipe_direction import Link
 from streamnursery.simulator.provider import Provider
 from streamnursery.simulator.script import BlackHole, RefuseConnect
-from streamnursery.simulator.service import Service, ServiceStatistics
 
 _FIRST_ADDRESS = IPv4Address("45.0.0.1")
 
@@ -56,7 +59,7 @@ class SimNetwork:
         """`idle`: seconds after which providers close connections that say nothing. `tick`:
         seconds by which paced tokens may be late, so that those of many answers go out together;
         0 sends each at its exact time."""
-        self._service = Service(nursery, idle=idle, tick=tick)
+        self._service = Service(nursery, Bounds(idle=idle, request=inf), tick=tick)
         self._hosts: dict[str, Host] = {}
         self._addresses: dict[str, tuple[Host, int]] = {}
         self._ends: list[PipeConnection] = []
@@ -112,7 +115,8 @@ class SimNetwork:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         ours, theirs = pipe(host.link, back)
         others = tuple(f for f in concerned if not isinstance(f, BlackHole | RefuseConnect))
-        self._service.accept(theirs, host.provider, others, host.tls)
+        handler = ProviderHandler(host.provider)
+        network_faults.accept(self._service, theirs, handler, others, host.tls)
         self._remember(ours)
         return ours
 
