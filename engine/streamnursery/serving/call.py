@@ -18,7 +18,7 @@ Rule 3: a handler that waits for something else than its client does that in `wa
 Rule 4: an answer that is not begun can still become a refusal; one that is begun can only break.
 """
 
-from collections.abc import AsyncIterable, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
@@ -133,7 +133,8 @@ class Call:
                 if self._begun:
                     self.how = How.RESET
                 else:
-                    await self.play(self.answering.refuse(error.status, str(error)))
+                    steps = self.answering.refuse(error.status, str(error))
+                    await self.play(close_delimited(steps))
         except ClientGoneError:
             self.how = None
             self.answering.ended("client gone", trio.current_time())
@@ -222,7 +223,7 @@ class Call:
         chunks = self.head.version == "1.1"
         how = (("transfer-encoding", "chunked"),) if chunks else ()
         await self._send(head(status, (*headers, *how)))
-        async with self.watching():
+        async with self.watching(), _closing(body):
             async for piece in body:
                 if piece:
                     await self._send(b"%x\r\n%b\r\n" % (len(piece), piece) if chunks else piece)
@@ -299,3 +300,13 @@ class Unlogged:
     def sent(self, nbytes: int, tokens: int, now: float) -> None: ...
 
     def ended(self, note: str, now: float) -> None: ...
+
+
+@asynccontextmanager
+async def _closing(pieces: AsyncIterable[bytes]) -> AsyncIterator[None]:
+    """A generator that was not exhausted is closed by who took from it."""
+    try:
+        yield
+    finally:
+        if isinstance(pieces, AsyncGenerator):
+            await pieces.aclose()
