@@ -36,10 +36,9 @@ from streamnursery.simulator.grammar import ScriptError, parse_script
 from streamnursery.simulator.log import RequestRecord
 from streamnursery.simulator.profiles import Profile
 from streamnursery.simulator.provider_state import ProviderState
-from streamnursery.simulator.question import ApiError, Question, read_question
+from streamnursery.simulator.question import Question, question_from, understood
 from streamnursery.simulator.reply import Reply
 from streamnursery.simulator.responses import Kept
-from streamnursery.simulator.responses_question import read_question as read_response_question
 from streamnursery.simulator.script import (
     CloseDelimited,
     CloseIdle,
@@ -54,6 +53,8 @@ from streamnursery.simulator.script import (
     Script,
     Status,
 )
+from streamnursery.wire.openai_chat.server import ApiError, json_object
+from streamnursery.wire.openai_responses.server import question_of_response
 
 EPOCH = 1_767_225_600
 """Unix time of the start of every simulated provider: 2026-01-01."""
@@ -194,7 +195,7 @@ class Exchange:
             return self._handshake(self._upgrade)
         if path == _CHAT:
             self._only(method, "POST")
-            return self._answered(read_question(body), now, _chat)
+            return self._answered(question_from(json_object(body)), now, _chat)
         if path == _RESPONSES or path.startswith(f"{_RESPONSES}/"):
             return self._response(path.removeprefix(_RESPONSES).strip("/"), method, body, now)
         if path == _MODELS or path.startswith(f"{_MODELS}/"):
@@ -232,7 +233,7 @@ class Exchange:
         memory = self._provider.responses
         if not name:
             self._only(method, "POST")
-            question = read_response_question(body, memory.earlier)
+            question = understood(question_of_response(json_object(body), memory.earlier))
             return self._answered(question, now, _new_response)
         kept = memory.get(name.removesuffix("/cancel"))
         if name.endswith("/cancel"):
@@ -250,7 +251,7 @@ class Exchange:
         if not kept.sheet.question.background:
             msg = "Only a response that was created with background=true can be streamed again."
             raise ApiError(400, msg, param="stream")
-        self.record.model, self.record.stream = kept.sheet.question.model, True
+        self.record.model, self.record.stream = kept.sheet.question.plain, True
         behind = int(after) if after.removeprefix("-").isdecimal() else -1
         steps = responses.events(kept, self.record.script, behind)
         return self._streamed(steps, self._headers(), -inf)
@@ -283,13 +284,13 @@ class Exchange:
     def _enter(self, question: Question, now: float) -> tuple[AnswerSpec, list[tuple[str, str]]]:
         """Take up the question; what will be said, and headers about limits."""
         provider, record = self._provider, self.record
-        profile = provider.profile(question.model)
+        profile = provider.profile(question.plain)
         elapsed = provider.elapsed(now)
-        planned = provider.plan.for_request(record.number, elapsed, provider.dice, question.model)
+        planned = provider.plan.for_request(record.number, elapsed, provider.dice, question.plain)
         record.script = (*record.script, *planned, *question.script)
-        record.model, record.stream = question.model, question.stream
-        self._entered = question.model
-        at_once = provider.enter(question.model)
+        record.model, record.stream = question.plain, question.stream
+        self._entered = question.plain
+        at_once = provider.enter(question.plain)
         record.reply = provider.make_reply(question, record.script, profile, record.number)
         headers: list[tuple[str, str]] = []
         for fault in record.script:

@@ -16,10 +16,11 @@ from typing import Any
 from streamnursery.simulator.exchange import Exchange
 from streamnursery.simulator.log import HEADERS, Credential, RequestRecord
 from streamnursery.simulator.provider_state import ProviderState
-from streamnursery.simulator.question import ApiError, question_of
+from streamnursery.simulator.question import question_of
 from streamnursery.simulator.reply import make_reply
 from streamnursery.simulator.script import Script
 from streamnursery.values.request import ChatRequest
+from streamnursery.wire.openai_chat.server import ApiError
 
 
 class Provider(ProviderState):
@@ -63,7 +64,7 @@ class Provider(ProviderState):
         """
         try:
             question = question_of(request)
-            profile = self.profile(question.model)
+            profile = self.profile(question.plain)
         except ApiError as error:
             raise ValueError(str(error)) from None
         reply = make_reply(question, (*script, *question.script), profile.output_tokens)

@@ -13,11 +13,12 @@ from streamnursery.simulator.limits import RateLimits
 from streamnursery.simulator.log import ProviderLog
 from streamnursery.simulator.plan import Plan
 from streamnursery.simulator.profiles import PROFILES, Profile
-from streamnursery.simulator.question import ApiError, Question
+from streamnursery.simulator.question import Question
 from streamnursery.simulator.reply import Reply, make_reply
 from streamnursery.simulator.responses import Memory
 from streamnursery.simulator.script import RateLimit, Script
 from streamnursery.values.secret import Secret
+from streamnursery.wire.openai_chat.server import ApiError
 
 
 class ProviderState:
@@ -133,4 +134,4 @@ class ProviderState:
         self, limit: RateLimit, question: Question, reply: Reply, now: float
     ) -> list[tuple[str, str]]:
         tokens = reply.input_tokens + (question.max_tokens or reply.output_tokens)
-        return self._limits.admit(limit, question.model, tokens, now)
+        return self._limits.admit(limit, question.plain, tokens, now)

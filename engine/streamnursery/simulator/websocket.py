@@ -23,9 +23,8 @@ from streamnursery.simulator.cuts import RESET_AFTER
 from streamnursery.simulator.exchange import Exchange
 from streamnursery.simulator.fault import Fault
 from streamnursery.simulator.provider import Provider
-from streamnursery.simulator.question import ApiError
-from streamnursery.simulator.responses import Kept, Telling
-from streamnursery.simulator.responses_question import question_of_response
+from streamnursery.simulator.question import understood
+from streamnursery.simulator.responses import Kept, closing, writer
 from streamnursery.simulator.script import (
     BadJson,
     Cut,
@@ -33,6 +32,12 @@ from streamnursery.simulator.script import (
     Reset,
     Socket,
     Stall,
+)
+from streamnursery.wire.openai_chat.server import ApiError
+from streamnursery.wire.openai_responses.server import (
+    ResponseWriter,
+    as_realtime,
+    question_of_response,
 )
 
 MAX_IN_FLIGHT = 16
@@ -151,7 +156,7 @@ class Talk:
         exchange = self._provider.begin("WS", self._path, (), now)
         try:
             sheet = exchange.sheet_for(
-                question_of_response(self._body(message), self._earlier), now
+                understood(question_of_response(self._body(message), self._earlier)), now
             )
         except ApiError as error:
             exchange.ended("status", now)
@@ -159,7 +164,7 @@ class Talk:
         kept = self._kept[sheet.id] = Kept(sheet)
         if sheet.question.store:
             self._provider.responses.keep(kept)
-        telling = Telling(sheet)
+        telling = writer(sheet)
         with trio.CancelScope() as here.running:
             try:
                 await self._play(sheet, telling, exchange, lane)
@@ -183,13 +188,13 @@ class Talk:
         return kept.messages if kept is not None else self._provider.responses.earlier(response_id)
 
     async def _play(
-        self, sheet: AnswerSpec, telling: Telling, exchange: Exchange, lane: str | None
+        self, sheet: AnswerSpec, telling: ResponseWriter, exchange: Exchange, lane: str | None
     ) -> None:
         await trio.sleep_until(sheet.head_at)
         for data in telling.opening():
             await self._send_event(data, lane)
         shift, count = 0.0, 0
-        for part, content in telling.choice.deltas():
+        for part, content in sheet.reply.choices[0].deltas():
             shift += await self._happens(count, sheet, telling, exchange, lane)
             told = telling.token(part, content)
             await trio.sleep_until(sheet.first_at + count * sheet.gap + shift)
@@ -202,12 +207,17 @@ class Talk:
             exchange.sent(sum(map(len, told)), 1, trio.current_time())
             count += 1
         await self._happens(count, sheet, telling, exchange, lane)
-        for data in telling.closing():
+        for data in closing(sheet, telling):
             await self._send_event(data, lane)
         exchange.ended("complete", trio.current_time())
 
     async def _happens(
-        self, count: int, sheet: AnswerSpec, telling: Telling, exchange: Exchange, lane: str | None
+        self,
+        count: int,
+        sheet: AnswerSpec,
+        telling: ResponseWriter,
+        exchange: Exchange,
+        lane: str | None,
     ) -> float:
         """What comes before token `count`; seconds that it took of the model's time."""
         lost = 0.0
@@ -219,7 +229,7 @@ class Talk:
                 await trio.sleep(lost)
             elif isinstance(fault, InStreamError):
                 exchange.ended("in-stream error", trio.current_time())
-                await self._send_event(telling.mistake(fault), lane)
+                await self._send_event(telling.mistake(fault.code, fault.message), lane)
                 await trio.sleep_forever()
             elif isinstance(fault, Cut | Reset) or _is(fault, "drop"):
                 resets = isinstance(fault, Reset)
@@ -292,7 +302,7 @@ class Talk:
 
     async def _send_event(self, data: bytes, lane: str | None) -> None:
         if self._realtime:
-            data = _realtime(data)
+            data = as_realtime(data)
         if lane is not None and not any(_is(f, "no_lanes") for f in self._script):
             data = b'{"stream_id":%b,' % _encode(lane) + data[1:]
         await self._socket.send(data.decode())
@@ -300,11 +310,3 @@ class Talk:
 
 def _is(fault: Fault, kind: str) -> bool:
     return isinstance(fault, Socket) and fault.kind == kind
-
-
-def _realtime(data: bytes) -> bytes:
-    """The end of a response in the words of the realtime API."""
-    event = _decode(data)
-    if event["type"] not in ("response.completed", "response.incomplete", "response.cancelled"):
-        return data
-    return _encode({**event, "type": "response.done"})
