@@ -80,7 +80,7 @@ async def serve_loopback(
     handler = ProviderHandler(provider)
 
     def accept(stream: ServerStream) -> None:
-        faults = provider.connection_faults(trio.current_time())
+        faults = provider._state.connection_faults(trio.current_time())
         network_faults.accept(service, stream, handler, faults, tls)
 
     listener = Listener(await listen(host, port), accept)

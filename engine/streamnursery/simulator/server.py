@@ -88,7 +88,7 @@ class SimNetwork:
         found = self._hosts.get(host.lower().rstrip("."))
         if found is None and _is_address(host):
             return [(host, port)]
-        if found is None or found.provider.lookup_fails(trio.current_time()):
+        if found is None or found.provider._state.lookup_fails(trio.current_time()):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(address, port) for address in found.addresses]
 
@@ -104,7 +104,7 @@ class SimNetwork:
         if found is None:
             raise OSError(errno.EHOSTUNREACH, "No route to host")
         host, index = found
-        faults = host.provider.connection_faults(trio.current_time())
+        faults = host.provider._state.connection_faults(trio.current_time())
         concerned = [fault for fault in faults if getattr(fault, "address", None) in (None, index)]
         if any(isinstance(fault, BlackHole) for fault in concerned):
             await trio.sleep_forever()

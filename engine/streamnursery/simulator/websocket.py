@@ -60,6 +60,7 @@ class Talk:
     def __init__(self, socket: ServerSocket, provider: Provider, exchange: Exchange) -> None:
         self._socket = socket
         self._provider = provider
+        self._state = exchange.state
         self._path = exchange.record.path
         self._query = dict(parse_qsl(exchange.query))
         self._realtime = self._path.endswith("/realtime")
@@ -163,7 +164,7 @@ class Talk:
             return await self._refuse(error, lane)
         kept = self._kept[sheet.id] = Kept(sheet)
         if sheet.question.store:
-            self._provider.responses.keep(kept)
+            self._state.responses.keep(kept)
         telling = writer(sheet)
         with trio.CancelScope() as here.running:
             try:
@@ -185,7 +186,7 @@ class Talk:
 
     def _earlier(self, response_id: str) -> Sequence[Mapping[str, Any]] | None:
         kept = self._kept.get(response_id)
-        return kept.messages if kept is not None else self._provider.responses.earlier(response_id)
+        return kept.messages if kept is not None else self._state.responses.earlier(response_id)
 
     async def _play(
         self, sheet: AnswerSpec, telling: ResponseWriter, exchange: Exchange, lane: str | None
