@@ -1,6 +1,7 @@
 """The server half by itself: bounds, refusals, pieces, clients that leave, and the switch to a
 WebSocket. What it answers is these tests' business."""
 
+import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -129,6 +130,25 @@ async def test_a_request_without_room_for_its_body_gets_a_503(autojump_clock: Mo
         assert (answer.status, answer.ending) == (503, "fin")
         assert (await site.ask(http(bytes(5 * KIB)))).status == 200
         holding.close()
+
+
+async def test_a_body_in_pieces_of_a_byte_takes_no_more_than_is_counted(
+    autojump_clock: MockClock,
+) -> None:
+    async def count(call: Call) -> None:
+        tracemalloc.start()
+        try:
+            await call.body()
+            peak = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+        await call.reply(200, PLAIN, str(peak).encode())
+
+    async with serving(count) as site:
+        less, more = [
+            int((await site.ask(chunked(*[b"x"] * size * KIB))).body) for size in (32, 128)
+        ]
+        assert more - less < 1024 * KIB  # with a list of pieces 4 MiB
 
 
 async def test_a_body_is_held_until_its_answer_is_over(autojump_clock: MockClock) -> None:

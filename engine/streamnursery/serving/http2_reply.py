@@ -6,7 +6,6 @@ Rule 2: a stream that the client has reset breaks like a connection that it has 
 Rule 3: the window of a body is given back as its handler takes it.
 """
 
-from collections import deque
 from contextlib import suppress
 from typing import Protocol
 
@@ -54,10 +53,10 @@ class Http2Reply:
         """With which the stream is reset when its answer breaks off: INTERNAL_ERROR."""
         self.gone = False
         """The stream is over: the client has reset it, or the answer is whole."""
-        self._pieces: deque[tuple[bytes, int]] = deque()
-        """Of the body: bytes, and how much of the window they took."""
+        self._body = bytearray()
+        """What came and was not taken."""
         self._owed = 0
-        """Bytes of the window that the connection gets back in the end."""
+        """Bytes of the windows that were not given back."""
         self._complete = False
         """The client has sent the whole body."""
         self._head = bytearray()
@@ -71,36 +70,29 @@ class Http2Reply:
         return self
 
     def on_data(self, data: bytes, size: int) -> None:
-        self._pieces.append((data, size))
+        self._body += data
         self._owed += size
         self.on_room()
 
     def on_end(self) -> None:
         self._complete = True
-        self.body_ended = not self._pieces
+        self.body_ended = not self._body
         self.on_room()
 
     async def receive_body(self) -> bytes:
         await trio.lowlevel.checkpoint()
-        while True:
-            if self.gone:
-                raise ClientGoneError
-            if self._pieces:
-                data, size = self._pieces.popleft()
-                self.body_ended = self._complete and not self._pieces
-                self._give_back(size)
-                if data:
-                    return data
-            elif self._complete:
-                return b""
-            else:
-                await self._changed.wait()
-
-    def _give_back(self, size: int) -> None:
-        if not self.held_up and size:
-            self._owed -= size
-            self.connection.h2.acknowledge_received_data(size, self.id)
+        while not (self._body or self._complete or self.gone):
+            await self._changed.wait()
+        if self.gone:
+            raise ClientGoneError
+        data = bytes(self._body)
+        self._body.clear()
+        self.body_ended = self._complete
+        if self._owed and not self.held_up:
+            self.connection.h2.acknowledge_received_data(self._owed, self.id)
+            self._owed = 0
             self.connection.flush()
+        return data
 
     def settle(self) -> None:
         """The call is over: the connection gets back what is left of its window."""

@@ -82,12 +82,12 @@ class ServedExchange:
         cut = self._exchange.reset_upload_after
         if cut is None:
             return await call.body()
-        parts, size = [], 0
-        while size < cut:
-            parts.append(await call.receive_some())
-            if not parts[-1]:
-                return b"".join(parts)
-            size += len(parts[-1])
+        body = bytearray()
+        while len(body) < cut:
+            data = await call.receive_some()
+            if not data:
+                return bytes(body)
+            body += data
         return None
 
     # Faults that only HTTP/2 has. -------------------------------------------------------------
