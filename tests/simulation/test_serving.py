@@ -21,6 +21,7 @@ from streamnursery.serving.head import ClientGoneError
 from streamnursery.serving.service import Service
 from streamnursery.simulator.pipe import PipeConnection, pipe
 from tests.support.simulator import Answer, http, parse, read_to_end, read_until, talk
+from tests.support.tls import server_context
 
 PLAIN = [("content-type", "text/plain")]
 KIB = 1024
@@ -209,6 +210,19 @@ async def test_a_slow_answer_is_not_a_slow_request(autojump_clock: MockClock) ->
 
     async with serving(slow, Bounds(idle=10, request=10)) as site:
         assert (await site.ask(http(b"x"))).body == b"ok"
+
+
+async def test_a_handshake_that_does_not_come_has_an_end(autojump_clock: MockClock) -> None:
+    async with serving(echo, Bounds(idle=10)) as site:
+        ours, theirs = pipe()
+        site.service.accept(theirs, site, server_context("sim.test"))
+        for byte in b"\x16\x03\x01\x40":
+            await ours.send_all(bytes([byte]))
+            await trio.sleep(6)
+            if not site.service.statistics().current_connections:
+                break
+        assert trio.current_time() == 12
+        ours.close()
 
 
 def test_bounds_are_greater_than_zero() -> None:

@@ -16,7 +16,7 @@ class Bounds:
     connections: int = 20_000
     """At once; more are reset."""
     idle: float = 75.0
-    """Seconds for which a client may be silent when it is its turn."""
+    """Seconds for which a client may be silent when it is its turn, and for a TLS handshake."""
     request: float = 120.0
     """Seconds from the first byte of a request to the last one of its body; 408 after it."""
 

@@ -133,7 +133,10 @@ class Service:
         if guest.tls is not None:
             secured = TlsStream(stream, guest.tls)
             secured.feed(early)
-            await secured.handshake()
+            with trio.move_on_after(self._shared.bounds.idle) as patience:
+                await secured.handshake()
+            if patience.cancelled_caught:
+                return
             stream, early = secured, b""
         if self._http2 and not early:
             with trio.move_on_after(self._shared.bounds.idle):
