@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import attrs
 
 from streamnursery.serving.handshake import accepted, wants_websocket
+from streamnursery.serving.head import RefusedError
 from streamnursery.serving.steps import (
     CLOSE,
     JSON,
@@ -220,14 +221,21 @@ class Exchange:
     def _handshake(self, given: Mapping[str, str]) -> Iterator[Step]:
         """The switch to a WebSocket, or what stands in its place."""
         self.only("GET")
-        accepting = accepted(given.items())
+        try:
+            accepting = accepted(given.items())
+        except RefusedError as error:
+            raise ApiError(error.status, str(error), code="not_implemented") from None
+        switch = Send(head(101, (*accepting, *self.headers())))
+        return self._in_place(self.headers()) or iter((switch, End(How.TALK, "socket")))
+
+    def _in_place(self, headers: list[tuple[str, str]]) -> Iterator[Step] | None:
+        """The answer that stands in place of the usual one, if the script has any."""
         for fault in self.record.script:
             if isinstance(fault, Status):
-                return odd_answers.error_status(fault, self.headers(), keep=self._keep_alive)
+                return odd_answers.error_status(fault, headers, keep=self._keep_alive)
             if isinstance(fault, Redirect):
-                return odd_answers.redirect(fault, self.headers())
-        switch = Send(head(101, (*accepting, *self.headers())))
-        return iter((switch, End(How.TALK, "socket")))
+                return odd_answers.redirect(fault, headers)
+        return None
 
     def sheet_for(self, question: Question, now: float) -> AnswerSpec:
         """The sheet of an answer on a WebSocket.
@@ -269,12 +277,7 @@ class Exchange:
         if first(sheet.script, CloseDelimited):
             self._chunks = self._keep_alive = False
         headers = [*self.headers(), *limits]
-        for fault in sheet.script:
-            if isinstance(fault, Status):
-                return odd_answers.error_status(fault, headers, keep=self._keep_alive)
-            if isinstance(fault, Redirect):
-                return odd_answers.redirect(fault, headers)
-        return self._said(sheet, voice(sheet), headers)
+        return self._in_place(headers) or self._said(sheet, voice(sheet), headers)
 
     def _sheet(
         self, question: Question, reply: Reply, profile: Profile, at_once: int, now: float
