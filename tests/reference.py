@@ -9,6 +9,7 @@ docs/errors.md and docs/evidence.md from the tables of the code.
 import ast
 import importlib
 import inspect
+import json
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -67,7 +68,9 @@ def _entry(name: str, value: object) -> str:
         return _class(name, value)
     if callable(value):
         return f"{_code(_signature(name, value))}{_doc(value)}"
-    text = repr(value) if isinstance(value, str | int | float) else type(value).__name__
+    text = repr(value) if isinstance(value, int | float) else type(value).__name__
+    if isinstance(value, str):
+        text = json.dumps(value)  # in the quotes of ruff, which formats code in Markdown too
     return _code(f"{name}: {text}" if len(text) < 60 else name)
 
 

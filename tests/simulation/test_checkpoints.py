@@ -36,9 +36,6 @@ BLOCKS = [case for table in TABLES for case in table.blocks]
 
 NOT_EXPORTED = {"bench.calibrate", "bench.measure_load", "testing.SimDisk.run"}
 """Held to the same rule, though only our own code calls them."""
-NOT_AWAITED = {
-    "simulator.LoopbackServer.accept_forever": "serve_loopback runs it, once",
-}
 LIKE_A_NURSERY = {"Engine.stream", "Session.stream"}
 """Entering starts a task and is no checkpoint: it would cost a short stream a task step of ten."""
 LIKE_A_LOCK = {"Engine.lease"}
@@ -251,7 +248,7 @@ def names() -> set[str]:
 
 
 def test_every_public_call_and_block_has_a_case() -> None:
-    assert surface().keys() - names() == NOT_AWAITED.keys()
+    assert surface().keys() - names() == set()
 
 
 def test_every_case_is_of_a_public_call_or_block() -> None:
@@ -269,7 +266,7 @@ def test_a_call_that_is_new_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_call_is_made_with_success_and_with_an_error() -> None:
-    calls = {name for name, kind in surface().items() if kind == "call"} - NOT_AWAITED.keys()
+    calls = {name for name, kind in surface().items() if kind == "call"}
     cases = [*CALLS, *loopback.TABLE.calls]
     assert calls - {case.name for case in cases if case.raises is None} == set()
     assert calls - {case.name for case in cases if case.raises} == WITHOUT_AN_ERROR

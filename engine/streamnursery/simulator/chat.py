@@ -1,9 +1,8 @@
-"""The event stream of a chat completion, and the object of one that is not streamed.
+"""The event stream of a chat completion with its faults, and the object of one that is not
+streamed.
 
-Rule 1: a token costs one join of bytes: all that is equal in the chunks of one choice is
-        encoded once.
-Rule 2: token k is due at `first_at + k * gap`, whenever the ones before it could be sent: a
-        model does not slow down because its client reads slowly. Stalls move all that follows.
+Token k is due at `first_at + k * gap`, whenever the ones before it could be sent: a
+model does not slow down because its client reads slowly. Stalls move all that follows.
 """
 
 from collections import defaultdict
@@ -14,9 +13,11 @@ from typing import Any, TypeVar
 import attrs
 import msgspec
 
+from streamnursery.serving.steps import End, How, Send, Step, Wait, batched
+from streamnursery.simulator.cuts import ending
 from streamnursery.simulator.fault import Fault
 from streamnursery.simulator.question import Question
-from streamnursery.simulator.reply import Part, Reply, ReplyChoice
+from streamnursery.simulator.reply import Reply, ReplyChoice
 from streamnursery.simulator.script import (
     BadJson,
     BadUtf8,
@@ -33,7 +34,7 @@ from streamnursery.simulator.script import (
     Stall,
     UsageLie,
 )
-from streamnursery.simulator.steps import End, How, Send, Step, Wait, batched, ending
+from streamnursery.wire.openai_chat.server import ChatCall, ChatWriter, Part, message
 
 F = TypeVar("F", bound=Fault)
 _encode = msgspec.json.encode
@@ -60,6 +61,11 @@ class AnswerSpec:
     """Seconds between tokens; 0: all at once."""
 
     @property
+    def writer(self) -> ChatWriter:
+        question = self.question
+        return ChatWriter(self.id, self.created, question.model, question.include_usage)
+
+    @property
     def usage(self) -> dict[str, Any]:
         """The truth about tokens, as OpenAI reports it."""
         reply = self.reply
@@ -82,45 +88,16 @@ class AnswerSpec:
 
 def completion(sheet: AnswerSpec) -> bytes:
     """The body of an answer that is not streamed."""
-    body = {
-        "id": sheet.id,
-        "object": "chat.completion",
-        "created": sheet.created,
-        "model": sheet.question.asked_model,
-        "choices": [
-            {
-                "index": index,
-                "message": _message(choice),
-                "logprobs": None,
-                "finish_reason": None if first(sheet.script, NoFinish) else choice.finish,
-            }
-            for index, choice in enumerate(sheet.reply.choices)
-        ],
-    }
-    usage = sheet.reported_usage()
-    text = _encode(body)
-    return text if usage is None else b'%b,"usage":%b}' % (text[:-1], usage)
+    open_ended = first(sheet.script, NoFinish)
+    choices = [(_message(c), None if open_ended else c.finish) for c in sheet.reply.choices]
+    return sheet.writer.completion(choices, sheet.reported_usage())
 
 
 def _message(choice: ReplyChoice) -> dict[str, Any]:
-    said = choice.text
-    message: dict[str, Any] = {
-        "role": "assistant",
-        "content": None if choice.refused or choice.calls else said,
-        "refusal": said if choice.refused else None,
-    }
-    if choice.reasoning:
-        message[choice.reasoning_field] = "".join(choice.reasoning)
-    if choice.calls:
-        message["tool_calls"] = [
-            {
-                "id": call.id,
-                "type": "function",
-                "function": {"name": call.function, "arguments": call.arguments},
-            }
-            for call in choice.calls
-        ]
-    return message
+    said = "".join(choice.reasoning)
+    reasoning: dict[str, str] = {choice.reasoning_field: said} if said else {}
+    calls = [ChatCall(call.id, call.function, call.arguments) for call in choice.calls]
+    return message(choice.text, refused=choice.refused, reasoning=reasoning, calls=calls)
 
 
 def events(sheet: AnswerSpec) -> Iterator[Step]:
@@ -135,6 +112,7 @@ class Events:
 
     def __init__(self, sheet: AnswerSpec) -> None:
         self._sheet = sheet
+        self._writer = sheet.writer
         self._newline = b"\r\n" if first(sheet.script, Crlf) else b"\n"
         comments = first(sheet.script, Comments)
         self._before = self._comment() * (comments.n if comments else 0) + b"data: "
@@ -182,16 +160,16 @@ class Events:
 
     def _opening(self) -> Iterator[bytes]:
         for index in range(len(self._sheet.reply.choices)):
-            yield self._event(self._chunk(index, {"role": "assistant", "content": ""}))
+            yield self._event(self._writer.chunk(index, {"role": "assistant", "content": ""}))
 
     def _closing(self) -> Iterator[bytes]:
         sheet = self._sheet
         if not first(sheet.script, NoFinish):
             for index, choice in enumerate(sheet.reply.choices):
-                yield self._event(self._chunk(index, {}, choice.finish))
+                yield self._event(self._writer.chunk(index, {}, choice.finish))
         usage = sheet.reported_usage()
         if usage is not None:
-            yield self._event(self._object(b"[]", usage))
+            yield self._event(self._writer.usage(usage))
         if not first(sheet.script, NoEndMark):
             yield self._event(b"[DONE]")
 
@@ -219,7 +197,7 @@ class Events:
             elif isinstance(fault, InStreamError):
                 yield from self._error(fault, at + self._shift)
             elif isinstance(fault, Cut):
-                how = How.KEEP if fault.how == "end" else How.CLOSE
+                how = How.KEEP if fault.how == "end" else How.CUT
                 yield from ending(End(how, "cut"))
             elif isinstance(fault, Reset):
                 yield from ending(End(How.RESET, "reset"))
@@ -242,7 +220,7 @@ class Events:
     def _mistake(self, fault: InStreamError) -> bytes:
         error = {"message": fault.message, "type": fault.type, "param": None, "code": fault.code}
         if fault.shape == "openrouter":
-            chunk = self._chunk(0, {"content": ""}, "error")
+            chunk = self._writer.chunk(0, {"content": ""}, "error")
             return b'%b,"error":%b}' % (chunk[:-1], _encode(error))
         return _encode({"error": error})
 
@@ -257,24 +235,7 @@ class Events:
     def _token(self, index: int, part: Part, content: Any) -> bytes:
         frame = self._frames.get((index, part))
         if frame is None:
-            event = self._event(self._chunk(index, {part: "\x00"}))
-            before, _, after = event.partition(_encode("\x00"))
-            frame = self._frames[index, part] = before, after
+            before, after = self._writer.frame(index, part)
+            frame = self._frames[index, part] = self._before + before, after + self._after
         self._frame = frame
         return frame[0] + _encode(content) + frame[1]
-
-    def _chunk(self, index: int, delta: dict[str, Any], finish: str | None = None) -> bytes:
-        choice = {"index": index, "delta": delta, "finish_reason": finish}
-        usage = b"null" if self._sheet.question.include_usage else None
-        return self._object(_encode([choice]), usage)
-
-    def _object(self, choices: bytes, usage: bytes | None) -> bytes:
-        sheet = self._sheet
-        head = {
-            "id": sheet.id,
-            "object": "chat.completion.chunk",
-            "created": sheet.created,
-            "model": sheet.question.asked_model,
-        }
-        text = _encode(head)[:-1] + b',"choices":' + choices
-        return text + (b"}" if usage is None else b',"usage":%b}' % usage)

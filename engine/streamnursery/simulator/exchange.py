@@ -8,29 +8,34 @@ Rule 3: faults concern chat completions; those that end an answer after so many 
         those that do not wait for the body concern every request.
 """
 
-from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
-from hashlib import sha1
-from importlib.util import find_spec
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
-from math import inf
-from urllib.parse import parse_qsl, unquote
+from urllib.parse import unquote
 
 import attrs
-import msgspec
 
-from streamnursery.simulator import chat, http1_steps, responses
+from streamnursery.serving.handshake import accepted, wants_websocket
+from streamnursery.serving.head import RefusedError
+from streamnursery.serving.steps import (
+    CLOSE,
+    JSON,
+    End,
+    How,
+    Send,
+    Step,
+    close_delimited,
+    head,
+    whole,
+)
+from streamnursery.simulator import odd_answers
 from streamnursery.simulator.chat import AnswerSpec, first
+from streamnursery.simulator.cuts import broken_off
 from streamnursery.simulator.grammar import ScriptError, parse_script
-from streamnursery.simulator.http1_steps import JSON
 from streamnursery.simulator.log import RequestRecord
 from streamnursery.simulator.profiles import Profile
 from streamnursery.simulator.provider_state import ProviderState
-from streamnursery.simulator.question import ApiError, Question, read_question
+from streamnursery.simulator.question import Question
 from streamnursery.simulator.reply import Reply
-from streamnursery.simulator.responses import Kept
-from streamnursery.simulator.responses_question import read_question as read_response_question
 from streamnursery.simulator.script import (
     CloseDelimited,
     CloseIdle,
@@ -45,15 +50,11 @@ from streamnursery.simulator.script import (
     Script,
     Status,
 )
-from streamnursery.simulator.steps import End, How, Send, Step, broken_off, close_delimited
+from streamnursery.wire.openai_chat.server import ApiError
 
 EPOCH = 1_767_225_600
 """Unix time of the start of every simulated provider: 2026-01-01."""
 SCRIPT_HEADER = "x-sim-script"
-_CHAT = "/v1/chat/completions"
-_MODELS = "/v1/models"
-_RESPONSES = "/v1/responses"
-_REALTIME = "/v1/realtime"
 
 
 @attrs.frozen
@@ -64,18 +65,32 @@ class Renderer:
     completion: Callable[[], bytes]
 
 
+@attrs.frozen
+class Api:
+    """One API of a provider."""
+
+    path: str
+    answer: Callable[["Exchange", str, bytes, float], Iterator[Step]] | None = None
+    """From the rest of the path, the body and the time. It may raise `ApiError`."""
+    deep: bool = False
+    """What is below its path belongs to it."""
+    upgrades: bool = False
+    """It is spoken on WebSockets too."""
+
+
 class Exchange:
     """One request and its answer. Made by `Provider.begin`."""
 
     def __init__(
         self,
-        provider: ProviderState,
+        state: ProviderState,
         record: RequestRecord,
         headers: Mapping[str, str],
         script: Script,
         chunks: bool,
         keep_alive: bool,
-        query: str = "",
+        query: str,
+        apis: Sequence[Api],
     ) -> None:
         self.record = record
         self.reset_upload_after: int | None = None
@@ -84,11 +99,13 @@ class Exchange:
         """An answer that does not wait for the body; the connection cannot go on after it."""
         self.close_idle: float | None = None
         """Seconds of idleness after which the connection is to be closed from now on."""
-        self._provider = provider
+        self.state = state
+        self.provider = state.provider
         self._chunks = chunks
         self._keep_alive = keep_alive
-        self._query = query
-        self._socket_key = headers.get("sec-websocket-key") if _upgrades(headers) else None
+        self.query = query
+        self._apis = apis
+        self._upgrade = headers if wants_websocket(headers.items()) else None
         self._entered: str | None = None
         self._refusal: ApiError | None = None
         self._status: int | None = None
@@ -109,7 +126,7 @@ class Exchange:
         if status is not None and status.early:
             self._keep_alive = False
             self.early = self._finished(
-                http1_steps.error_status(status, self._headers(), keep=False)
+                odd_answers.error_status(status, self.headers(), keep=False)
             )
 
     def answer(self, body: bytes, now: float) -> Iterator[Step]:
@@ -125,10 +142,6 @@ class Exchange:
         """An answer to something that is no HTTP request; the connection ends with it."""
         self._keep_alive = False
         return self._finished(self._refused(ApiError(status, message)))
-
-    @property
-    def query(self) -> str:
-        return self._query
 
     # What is reported by whoever takes the steps. ---------------------------------------------
 
@@ -150,18 +163,18 @@ class Exchange:
             self.record.ended_at = now
             self.record.ending = note
             if self._entered is not None:
-                self._provider.leave(self._entered)
+                self.state.leave(self._entered)
 
     # Answers. -------------------------------------------------------------------------------
 
-    def _headers(self, *more: tuple[str, str]) -> list[tuple[str, str]]:
+    def headers(self, *more: tuple[str, str]) -> list[tuple[str, str]]:
         own = [("server", "streamnursery-sim"), ("x-request-id", self.record.id), *more]
-        return own if self._keep_alive else [*own, ("connection", "close")]
+        return own if self._keep_alive else [*own, CLOSE]
 
     def _refused(self, error: ApiError) -> Iterator[Step]:
-        headers = self._headers(JSON, *error.headers)
+        headers = self.headers(JSON, *error.headers)
         end = End(How.KEEP, "bad request" if error.status < 429 else "status")
-        return http1_steps.whole(error.status, error.body, headers, end=end)
+        return whole(error.status, error.body, headers, end=end)
 
     def _finished(self, steps: Iterator[Step]) -> Iterator[Step]:
         """With the faults that touch any answer, and the end that the client asked for."""
@@ -173,26 +186,24 @@ class Exchange:
             if isinstance(fault, CloseIdle):
                 self.close_idle = fault.after
             elif isinstance(fault, Cut) and fault.unit == "bytes":
-                steps = broken_off(steps, fault.at, End(How.CLOSE, "cut"))
+                steps = broken_off(steps, fault.at, End(How.CUT, "cut"))
             elif isinstance(fault, Reset) and fault.unit == "bytes":
                 steps = broken_off(steps, fault.at, End(How.RESET, "reset"))
         return steps if self._keep_alive else close_delimited(steps)
 
     def _routed(self, body: bytes, now: float) -> Iterator[Step]:
-        path, method = unquote(self.record.path), self.record.method
         if self.record.credential in ("wrong", "missing"):
             self._deny()
-        if self._socket_key is not None and path in (_RESPONSES, _REALTIME):
-            return self._handshake(self._socket_key)
-        if path == _CHAT:
-            self._only(method, "POST")
-            return self._answered(read_question(body), now, _chat)
-        if path == _RESPONSES or path.startswith(f"{_RESPONSES}/"):
-            return self._response(path.removeprefix(_RESPONSES).strip("/"), method, body, now)
-        if path == _MODELS or path.startswith(f"{_MODELS}/"):
-            self._only(method, "GET")
-            return self._models(path.removeprefix(_MODELS).removeprefix("/"))
-        msg = f"Unknown request URL: {method} {self.record.path[:200]}."
+        path = unquote(self.record.path)
+        for api in self._apis:
+            below = path.removeprefix(api.path)
+            if not path.startswith(api.path) or (below and not (api.deep and below[0] == "/")):
+                continue
+            if api.upgrades and not below and self._upgrade is not None:
+                return self._handshake(self._upgrade)
+            if api.answer is not None:
+                return api.answer(self, below[1:], body, now)
+        msg = f"Unknown request URL: {self.record.method} {self.record.path[:200]}."
         raise ApiError(404, msg, code="unknown_url")
 
     def _deny(self) -> None:
@@ -200,67 +211,31 @@ class Exchange:
         msg = f"{what} Send it as 'Authorization: Bearer KEY'."
         raise ApiError(401, msg, code="invalid_api_key", kind="authentication_error")
 
-    def _only(self, method: str, allowed: str) -> None:
-        if method != allowed:
-            msg = f"Not allowed to {method} on {self.record.path}."
+    def only(self, allowed: str) -> None:
+        """Raises `ApiError` 405 for another method."""
+        if self.record.method != allowed:
+            msg = f"Not allowed to {self.record.method} on {self.record.path}."
             headers = [("allow", allowed)]
             raise ApiError(405, msg, code="method_not_supported", headers=headers)
 
-    def _models(self, name: str) -> Iterator[Step]:
-        shown = [
-            {"id": f"sim/{model}" if model == "fast" else model, "object": "model"}
-            | {"created": EPOCH, "owned_by": self._provider.name}
-            for model in self._provider.models
-        ]
-        if not name:
-            content: object = {"object": "list", "data": shown}
-        else:
-            plain = name.removeprefix("sim/")
-            self._provider.profile(plain)
-            content = shown[list(self._provider.models).index(plain)] | {"id": name}
-        return http1_steps.whole(200, msgspec.json.encode(content), self._headers(JSON))
-
-    def _response(self, name: str, method: str, body: bytes, now: float) -> Iterator[Step]:
-        memory = self._provider.responses
-        if not name:
-            self._only(method, "POST")
-            question = read_response_question(body, memory.earlier)
-            return self._answered(question, now, _new_response)
-        kept = memory.get(name.removesuffix("/cancel"))
-        if name.endswith("/cancel"):
-            self._only(method, "POST")
-            if kept.cancelled_at is None and now < kept.done_at:
-                kept.cancelled_at = now
-        else:
-            self._only(method, "GET")
-            query = dict(parse_qsl(self._query))
-            if query.get("stream") == "true":
-                return self._resumed(kept, query.get("starting_after", "-1"))
-        return http1_steps.whole(200, responses.completion(kept, now), self._headers(JSON))
-
-    def _resumed(self, kept: Kept, after: str) -> Iterator[Step]:
-        if not kept.sheet.question.background:
-            msg = "Only a response that was created with background=true can be streamed again."
-            raise ApiError(400, msg, param="stream")
-        self.record.model, self.record.stream = kept.sheet.question.model, True
-        behind = int(after) if after.removeprefix("-").isdecimal() else -1
-        steps = responses.events(kept, self.record.script, behind)
-        return self._streamed(steps, self._headers(), -inf)
-
-    def _handshake(self, key: str) -> Iterator[Step]:
+    def _handshake(self, given: Mapping[str, str]) -> Iterator[Step]:
         """The switch to a WebSocket, or what stands in its place."""
-        self._only(self.record.method, "GET")
-        if find_spec("wsproto") is None:
-            raise ApiError(501, "WebSockets need the extra 'ws'.", code="not_implemented")
+        self.only("GET")
+        try:
+            accepting = accepted(given.items())
+        except RefusedError as error:
+            raise ApiError(error.status, str(error), code="not_implemented") from None
+        switch = Send(head(101, (*accepting, *self.headers())))
+        return self._in_place(self.headers()) or iter((switch, End(How.TALK, "socket")))
+
+    def _in_place(self, headers: list[tuple[str, str]]) -> Iterator[Step] | None:
+        """The answer that stands in place of the usual one, if the script has any."""
         for fault in self.record.script:
             if isinstance(fault, Status):
-                return http1_steps.error_status(fault, self._headers(), keep=self._keep_alive)
+                return odd_answers.error_status(fault, headers, keep=self._keep_alive)
             if isinstance(fault, Redirect):
-                return http1_steps.redirect(fault, self._headers())
-        headers = (("upgrade", "websocket"), ("connection", "Upgrade"), *self._headers())
-        accepted = ("sec-websocket-accept", _accept(key))
-        switch = Send(http1_steps.head(101, (*headers, accepted)))
-        return iter((switch, End(How.TALK, "socket")))
+                return odd_answers.redirect(fault, headers)
+        return None
 
     def sheet_for(self, question: Question, now: float) -> AnswerSpec:
         """The sheet of an answer on a WebSocket.
@@ -277,47 +252,43 @@ class Exchange:
 
     def _enter(self, question: Question, now: float) -> tuple[AnswerSpec, list[tuple[str, str]]]:
         """Take up the question; what will be said, and headers about limits."""
-        provider, record = self._provider, self.record
-        profile = provider.profile(question.model)
+        state, provider, record = self.state, self.provider, self.record
+        profile = state.profile(question.plain)
         elapsed = provider.elapsed(now)
-        planned = provider.plan.for_request(record.number, elapsed, provider.dice, question.model)
+        planned = provider.plan.for_request(record.number, elapsed, provider.dice, question.plain)
         record.script = (*record.script, *planned, *question.script)
-        record.model, record.stream = question.model, question.stream
-        self._entered = question.model
-        at_once = provider.enter(question.model)
-        record.reply = provider.make_reply(question, record.script, profile, record.number)
+        record.model, record.stream = question.plain, question.stream
+        self._entered = question.plain
+        at_once = state.enter(question.plain)
+        record.reply = state.make_reply(question, record.script, profile, record.number)
         headers: list[tuple[str, str]] = []
         for fault in record.script:
             if isinstance(fault, RateLimit):
-                headers += provider.admit(fault, question, record.reply, now)
+                headers += state.admit(fault, question, record.reply, now)
             elif isinstance(fault, Overload) and at_once > fault.beyond:
                 raise _overloaded(fault)
         return self._sheet(question, record.reply, profile, at_once, now), headers
 
-    def _answered(
-        self, question: Question, now: float, voice: Callable[[ProviderState, AnswerSpec], Renderer]
+    def answered(
+        self, question: Question, now: float, voice: Callable[[AnswerSpec], Renderer]
     ) -> Iterator[Step]:
+        """The answer to a question, in the words of its API."""
         sheet, limits = self._enter(question, now)
         if first(sheet.script, CloseDelimited):
             self._chunks = self._keep_alive = False
-        headers = [*self._headers(), *limits]
-        for fault in sheet.script:
-            if isinstance(fault, Status):
-                return http1_steps.error_status(fault, headers, keep=self._keep_alive)
-            if isinstance(fault, Redirect):
-                return http1_steps.redirect(fault, headers)
-        return self._said(sheet, voice(self._provider, sheet), headers)
+        headers = [*self.headers(), *limits]
+        return self._in_place(headers) or self._said(sheet, voice(sheet), headers)
 
     def _sheet(
         self, question: Question, reply: Reply, profile: Profile, at_once: int, now: float
     ) -> AnswerSpec:
         delay = first(self.record.script, Delay) or Delay()
-        wait = profile.first_token_after(self._provider.dice.random()) * profile.pressure(at_once)
+        wait = profile.first_token_after(self.provider.dice.random()) * profile.pressure(at_once)
         first_at = now + (wait if delay.first_token is None else delay.first_token)
         head_at = now if delay.first_byte is None else now + delay.first_byte
         return AnswerSpec(
-            id=f"chatcmpl-{self._provider.name}-{self.record.number}",
-            created=EPOCH + int(self._provider.elapsed(now)),
+            id=f"chatcmpl-{self.provider.name}-{self.record.number}",
+            created=EPOCH + int(self.provider.elapsed(now)),
             question=question,
             reply=reply,
             script=self.record.script,
@@ -331,41 +302,26 @@ class Exchange:
     ) -> Iterator[Step]:
         garbage = first(sheet.script, Garbage)
         if garbage is not None:
-            return http1_steps.garbage(garbage, headers, voice.events())
+            return odd_answers.garbage(garbage, headers, voice.events())
         if not sheet.question.stream:
             at = sheet.first_at + max(0, sheet.reply.output_tokens - 1) * sheet.gap
-            return http1_steps.whole(200, voice.completion(), (*headers, JSON), at=at)
-        return self._streamed(voice.events(), headers, sheet.head_at)
+            return whole(200, voice.completion(), (*headers, JSON), at=at)
+        return self.streamed(voice.events(), headers, sheet.head_at)
 
-    def _streamed(
+    def streamed(
         self, steps: Iterator[Step], headers: list[tuple[str, str]], at: float
     ) -> Iterator[Step]:
-        return http1_steps.streamed(
+        return odd_answers.streamed(
             steps,
-            (*headers, http1_steps.EVENTS, ("cache-control", "no-cache")),
+            (*headers, odd_answers.EVENTS, ("cache-control", "no-cache")),
             at=at,
             chunks=self._chunks,
             script=self.record.script,
         )
 
 
-def _chat(_: ProviderState, sheet: AnswerSpec) -> Renderer:
-    return Renderer(partial(chat.events, sheet), partial(chat.completion, sheet))
-
-
-def _new_response(provider: ProviderState, sheet: AnswerSpec) -> Renderer:
-    sheet = attrs.evolve(sheet, id=sheet.id.replace("chatcmpl-", "resp_"))
-    kept = Kept(sheet)
-    if sheet.question.store:
-        provider.responses.keep(kept)
-    return Renderer(
-        partial(responses.events, kept, sheet.script),
-        partial(responses.completion, kept, inf),
-    )
-
-
 def _told_error(fault: Status) -> ApiError:
-    error = http1_steps.error_of(fault)
+    error = odd_answers.error_of(fault)
     wait = fault.retry_after
     return ApiError(
         fault.code,
@@ -374,16 +330,6 @@ def _told_error(fault: Status) -> ApiError:
         kind=error["type"] or "",
         headers=() if wait is None else (("retry-after", str(wait)),),
     )
-
-
-def _upgrades(headers: Mapping[str, str]) -> bool:
-    return headers.get("upgrade", "").lower() == "websocket"
-
-
-def _accept(key: str) -> str:
-    """The answer to a handshake's key (RFC 6455 4.2.2)."""
-    digest = sha1(key.encode() + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11", usedforsecurity=False)
-    return b64encode(digest.digest()).decode()
 
 
 def _overloaded(fault: Overload) -> ApiError:

@@ -4,8 +4,8 @@ from math import ceil
 
 import attrs
 
-from streamnursery.simulator.question import ApiError
 from streamnursery.simulator.script import RateLimit
+from streamnursery.wire.openai_chat.server import ApiError
 
 
 class _LimitBucket:

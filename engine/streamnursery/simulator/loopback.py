@@ -8,69 +8,33 @@ Network faults happen to connections that the kernel has accepted: refused ones 
 in a black hole nothing is ever read. `ResolveFail` has no place here.
 """
 
-import errno
-import socket
 import ssl
 
 import trio
 
+from streamnursery.serving.bounds import Bounds
+from streamnursery.serving.listener import Listener, listen
+from streamnursery.serving.service import Service, ServiceStatistics
+from streamnursery.serving.stream import ServerStream
+from streamnursery.simulator import network_faults
+from streamnursery.simulator.handler import ProviderHandler
 from streamnursery.simulator.provider import Provider
-from streamnursery.simulator.service import Service, ServiceStatistics
-from streamnursery.simulator.sockets import SocketStream
-
-_BACKLOG = 4096
-_AT_ONCE = 256
-_EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class LoopbackServer:
     """A listening socket and the connections it has accepted. Made by `serve_loopback`."""
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        provider: Provider,
-        service: Service,
-        tls: ssl.SSLContext | None,
-    ) -> None:
-        self._sock = sock
-        self._provider = provider
+    def __init__(self, listener: Listener, service: Service, tls: bool) -> None:
+        self._listener = listener
         self._service = service
-        self._tls = tls
-        self._scope = trio.CancelScope()
-        self.host, self.port = sock.getsockname()[:2]
+        self._scheme = "https" if tls else "http"
+        self.host, self.port = listener.host, listener.port
 
     @property
     def url(self) -> str:
         """The base URL for OpenAI clients."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"http{'s' if self._tls else ''}://{host}:{self.port}/v1"
-
-    async def accept_forever(self) -> None:
-        """Run by `serve_loopback`; ends with `stop`, `close` or its nursery."""
-        try:
-            with self._scope:
-                while True:
-                    await trio.lowlevel.wait_readable(self._sock)
-                    if not self._accept_some():
-                        # Connections wait in the kernel until some of ours have ended.
-                        await trio.sleep(0.1)
-        finally:
-            self._sock.close()
-
-    def _accept_some(self) -> bool:
-        """Accept what waits; False when the machine has no descriptors left."""
-        for _ in range(_AT_ONCE):
-            try:
-                sock, _ = self._sock.accept()
-            except BlockingIOError:
-                return True
-            except OSError as error:
-                # The others are about a connection that broke before it was accepted.
-                return error.errno not in _EXHAUSTED
-            faults = self._provider.connection_faults(trio.current_time())
-            self._service.accept(SocketStream(sock), self._provider, faults, self._tls)
-        return True
+        return f"{self._scheme}://{host}:{self.port}/v1"
 
     def statistics(self) -> ServiceStatistics:
         return self._service.statistics()
@@ -78,12 +42,12 @@ class LoopbackServer:
     async def stop(self, grace: float = 0.0) -> None:
         """Accept no more, let answers end for `grace` seconds, and return when all connections
         are closed. Cancelled, it closes them at once."""
-        self._scope.cancel()
+        self._listener.close()
         await self._service.stop(grace)
 
     def close(self) -> None:
         """End everything; tasks are gone after a few steps."""
-        self._scope.cancel()
+        self._listener.close()
         self._service.close()
 
 
@@ -97,30 +61,29 @@ async def serve_loopback(
     http2: bool = True,
     tick: float = 0.001,
     idle: float = 75.0,
+    request_time: float = 120.0,
+    body_bytes: int = 256 * 1024 * 1024,
 ) -> LoopbackServer:
     """Listen at `host` and `port` (0: a free one) and serve `provider` in `nursery`.
 
     `http2` speaks that to clients that begin with it; over TLS the context's ALPN decides.
     `tick` is by how many seconds paced tokens may be late, so that those of many streams go
-    out together; `idle` after how many seconds a silent connection is closed.
+    out together; `idle` after how many seconds a silent connection is closed. `request_time` is
+    how many seconds a request and its body may take to arrive (408 after it), `body_bytes` how
+    large the bodies of all requests in progress may be together (503 beyond it).
 
     Raises:
         OSError: the address cannot be bound.
     """
-    flags = socket.AI_PASSIVE
-    found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=flags)
-    sock = socket.socket(found[0][0], socket.SOCK_STREAM)
-    try:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind(found[0][4])
-        sock.listen(_BACKLOG)
-    except BaseException:
-        sock.close()
-        raise
+    bounds = Bounds(bodies=body_bytes, idle=idle, request=request_time)
+    service = Service(nursery, bounds, tick=tick, http2=http2)
+    handler = ProviderHandler(provider)
+
+    def accept(stream: ServerStream) -> None:
+        faults = provider._state.connection_faults(trio.current_time())
+        network_faults.accept(service, stream, handler, faults, tls)
+
+    listener = Listener(await listen(host, port), accept)
     provider.elapsed(trio.current_time())
-    server = LoopbackServer(
-        sock, provider, Service(nursery, tick=tick, idle=idle, http2=http2), tls
-    )
-    nursery.start_soon(server.accept_forever)
-    return server
+    nursery.start_soon(listener.run)
+    return LoopbackServer(listener, service, tls is not None)

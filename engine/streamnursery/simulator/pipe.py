@@ -16,14 +16,12 @@ Rule 6: a cancelled `send_all` has sent a prefix, a cancelled wait has changed n
 
 from collections.abc import Callable
 from math import inf
-from typing import TypeAlias
 
 import attrs
 import trio
 
+from streamnursery.serving.stream import Buffer
 from streamnursery.simulator.pipe_direction import DirectionStatistics, Link, PipeDirection
-
-Buffer: TypeAlias = bytes | bytearray | memoryview
 
 
 @attrs.frozen

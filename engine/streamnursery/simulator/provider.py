@@ -11,19 +11,56 @@ Rule 2: no key is kept, only whether it was right.
 
 from collections.abc import Mapping, Sequence
 from hmac import compare_digest
+from math import inf
+from random import Random
 from typing import Any
 
+from streamnursery.simulator.apis import APIS
 from streamnursery.simulator.exchange import Exchange
 from streamnursery.simulator.log import HEADERS, Credential, RequestRecord
-from streamnursery.simulator.provider_state import ProviderState
-from streamnursery.simulator.question import ApiError, question_of
+from streamnursery.simulator.plan import Plan
+from streamnursery.simulator.profiles import PROFILES, Profile
+from streamnursery.simulator.provider_state import ProviderState, PublicProvider
+from streamnursery.simulator.question import question_of
 from streamnursery.simulator.reply import make_reply
 from streamnursery.simulator.script import Script
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.secret import Secret
+from streamnursery.wire.openai_chat.server import ApiError
 
 
-class Provider(ProviderState):
+class Provider(PublicProvider):
     """One provider with its models, its plan and its log."""
+
+    def __init__(
+        self,
+        *,
+        dice: Random,
+        name: str = "sim",
+        models: Mapping[str, Profile] = PROFILES,
+        plan: Plan | None = None,
+        speed: float = 1.0,
+        key: Secret | None = None,
+        fresh: bool = False,
+        max_records: int = 100_000,
+        socket_age: float = inf,
+    ) -> None:
+        """
+        `speed` makes every model so many times as fast. With a `key`, requests need it as a
+        bearer token or as `api-key`, `x-api-key` or `x-goog-api-key`. `fresh` gives every
+        request words of its own, so that a splice of two answers to one prompt shows.
+        WebSockets are closed after `socket_age` seconds.
+        """
+        faster = {model: profile.faster(speed) for model, profile in models.items()}
+        super().__init__(dice, name, faster, plan, max_records, socket_age)
+        self._key = key
+        self._requests = 0
+        self._state = ProviderState(self, fresh)
+
+    @property
+    def requests_in_progress(self) -> int:
+        """Answers that were begun and have not ended."""
+        return sum(self._state.in_progress.values())
 
     def begin(
         self,
@@ -50,7 +87,9 @@ class Provider(ProviderState):
         self.log.add(record)
         script = self.plan.for_request(record.number, self.elapsed(now), self.dice)
         query = target.partition("?")[2]
-        return Exchange(self, record, given, script, version == "1.1", keep_alive, query)
+        return Exchange(
+            self._state, record, given, script, version == "1.1", keep_alive, query, APIS
+        )
 
     def expected_text(
         self, request: ChatRequest | Mapping[str, Any], *, choice: int = 0, script: Script = ()
@@ -63,7 +102,7 @@ class Provider(ProviderState):
         """
         try:
             question = question_of(request)
-            profile = self.profile(question.model)
+            profile = self._state.profile(question.plain)
         except ApiError as error:
             raise ValueError(str(error)) from None
         reply = make_reply(question, (*script, *question.script), profile.output_tokens)

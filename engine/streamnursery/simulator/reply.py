@@ -14,15 +14,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 from itertools import zip_longest
 from random import Random
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
 import attrs
 import msgspec
 
 from streamnursery.simulator.question import MAX_OUTPUT, Question
 from streamnursery.simulator.script import CallTool, Reasoning, Refuse, Respond, Restate, Script
-
-Part: TypeAlias = Literal["content", "refusal", "reasoning_content", "reasoning", "tool_calls"]
+from streamnursery.wire.openai_chat.server import Part
 
 _TEXT = """
 a about above after again air all also always an and another any are around as ask at away back be
@@ -127,7 +126,7 @@ def make_reply(
     """The reply to `question`; `lengths` are the shortest and longest text in tokens."""
     asked = question.messages[:-1] if question.prefix else question.messages
     prompt = msgspec.json.encode(asked, order="sorted")
-    root = f"{question.model}\n{question.seed}\n{salt}\n".encode() + prompt
+    root = f"{question.plain}\n{question.seed}\n{salt}\n".encode() + prompt
     choices = tuple(
         _choice(question, script, lengths, _dice(root, index)) for index in range(question.n)
     )

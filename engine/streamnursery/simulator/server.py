@@ -15,11 +15,14 @@ from math import inf
 import attrs
 import trio
 
+from streamnursery.serving.bounds import Bounds
+from streamnursery.serving.service import Service, ServiceStatistics
+from streamnursery.simulator import network_faults
+from streamnursery.simulator.handler import ProviderHandler
 from streamnursery.simulator.pipe import PipeConnection, pipe
 from streamnursery.simulator.pipe_direction import Link
 from streamnursery.simulator.provider import Provider
 from streamnursery.simulator.script import BlackHole, RefuseConnect
-from streamnursery.simulator.service import Service, ServiceStatistics
 
 _FIRST_ADDRESS = IPv4Address("45.0.0.1")
 
@@ -56,7 +59,7 @@ class SimNetwork:
         """`idle`: seconds after which providers close connections that say nothing. `tick`:
         seconds by which paced tokens may be late, so that those of many answers go out together;
         0 sends each at its exact time."""
-        self._service = Service(nursery, idle=idle, tick=tick)
+        self._service = Service(nursery, Bounds(idle=idle, request=inf), tick=tick)
         self._hosts: dict[str, Host] = {}
         self._addresses: dict[str, tuple[Host, int]] = {}
         self._ends: list[PipeConnection] = []
@@ -85,7 +88,7 @@ class SimNetwork:
         found = self._hosts.get(host.lower().rstrip("."))
         if found is None and _is_address(host):
             return [(host, port)]
-        if found is None or found.provider.lookup_fails(trio.current_time()):
+        if found is None or found.provider._state.lookup_fails(trio.current_time()):
             raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
         return [(address, port) for address in found.addresses]
 
@@ -101,7 +104,7 @@ class SimNetwork:
         if found is None:
             raise OSError(errno.EHOSTUNREACH, "No route to host")
         host, index = found
-        faults = host.provider.connection_faults(trio.current_time())
+        faults = host.provider._state.connection_faults(trio.current_time())
         concerned = [fault for fault in faults if getattr(fault, "address", None) in (None, index)]
         if any(isinstance(fault, BlackHole) for fault in concerned):
             await trio.sleep_forever()
@@ -112,7 +115,8 @@ class SimNetwork:
             raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")
         ours, theirs = pipe(host.link, back)
         others = tuple(f for f in concerned if not isinstance(f, BlackHole | RefuseConnect))
-        self._service.accept(theirs, host.provider, others, host.tls)
+        handler = ProviderHandler(host.provider)
+        network_faults.accept(self._service, theirs, handler, others, host.tls)
         self._remember(ours)
         return ours
 

@@ -7,7 +7,7 @@ Rule 2: the words, the pace and the faults of an answer are those of HTTP (`resp
 Rule 3: limits are OpenAI's: so many answers at once, so many lanes, so long a connection.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import inf
 from typing import Any
 from urllib.parse import parse_qsl
@@ -15,18 +15,16 @@ from urllib.parse import parse_qsl
 import attrs
 import msgspec
 import trio
-from wsproto.connection import Connection, ConnectionType
-from wsproto.events import BytesMessage, CloseConnection, Ping, TextMessage
-from wsproto.utilities import ProtocolError
 
+from streamnursery.serving.steps import How
+from streamnursery.serving.websocket import ServerSocket
 from streamnursery.simulator.chat import AnswerSpec
+from streamnursery.simulator.cuts import RESET_AFTER
 from streamnursery.simulator.exchange import Exchange
 from streamnursery.simulator.fault import Fault
-from streamnursery.simulator.player import ServerStream
 from streamnursery.simulator.provider import Provider
-from streamnursery.simulator.question import ApiError
-from streamnursery.simulator.responses import Kept, Telling
-from streamnursery.simulator.responses_question import question_of_response
+from streamnursery.simulator.question import understood
+from streamnursery.simulator.responses import Kept, closing, writer
 from streamnursery.simulator.script import (
     BadJson,
     Cut,
@@ -35,12 +33,15 @@ from streamnursery.simulator.script import (
     Socket,
     Stall,
 )
-from streamnursery.simulator.steps import RESET_AFTER, How
+from streamnursery.wire.openai_chat.server import ApiError
+from streamnursery.wire.openai_responses.server import (
+    ResponseWriter,
+    as_realtime,
+    question_of_response,
+)
 
 MAX_IN_FLIGHT = 16
 MAX_LANES = 32
-MAX_MESSAGE = 32 * 1024 * 1024
-_READ = 64 * 1024
 _decode = msgspec.json.decode
 _encode = msgspec.json.encode
 
@@ -56,27 +57,20 @@ class _AnswerQueue:
 class Talk:
     """One connection, from the handshake on."""
 
-    def __init__(
-        self, stream: ServerStream, provider: Provider, exchange: Exchange, early: bytes
-    ) -> None:
-        self._stream = stream
+    def __init__(self, socket: ServerSocket, provider: Provider, exchange: Exchange) -> None:
+        self._socket = socket
         self._provider = provider
+        self._state = exchange.state
         self._path = exchange.record.path
         self._query = dict(parse_qsl(exchange.query))
         self._realtime = self._path.endswith("/realtime")
         self._script = exchange.record.script
-        self._socket = Connection(ConnectionType.SERVER, trailing_data=early)
-        self._out = bytearray()
-        self._work = trio.Event()
-        self._empty = trio.Event()
         self._lanes: dict[str, _AnswerQueue] = {}
         self._in_flight = 0
         self._kept: dict[str, Kept] = {}
         """Responses that this connection alone remembers."""
         self._items: list[dict[str, Any]] = []
         """Of a realtime dialogue."""
-        self._parts: list[bytes] = []
-        self._silent = False
         self._how = How.CLOSE
         self._scope = trio.CancelScope()
 
@@ -91,49 +85,14 @@ class Talk:
                     await self._tell(
                         "session.created", session={"id": "sess_sim", "type": "realtime"}
                     )
-                await self._read()
+                while (data := await self._socket.receive()) is not None:
+                    await self._obey(data)
             nursery.cancel_scope.cancel()
         return self._how
 
-    # Reading. ---------------------------------------------------------------------------------
-
-    async def _read(self) -> None:
-        while True:
-            for event in self._socket.events():
-                await self._hear(event)
-            data = await self._receive()
-            if not data:
-                return
-            if not self._silent:
-                try:
-                    self._socket.receive_data(data)
-                except ProtocolError:
-                    return
-
-    async def _receive(self) -> bytes:
-        while True:
-            await self._stream.wait_readable()
-            try:
-                return self._stream.recv_nowait(_READ)
-            except trio.WouldBlock:
-                continue
-            except OSError:
-                return b""
-
-    async def _hear(self, event: object) -> None:
-        if isinstance(event, Ping):
-            if not any(_is(f, "no_pong") and self._begun(f) for f in self._script):
-                self._send(lambda: self._socket.send(event.response()))
-        elif isinstance(event, CloseConnection):
-            self._send(lambda: self._socket.send(event.response()))
-            await self._end(How.CLOSE)
-        elif isinstance(event, TextMessage | BytesMessage):
-            data = event.data
-            self._parts.append(data.encode() if isinstance(data, str) else bytes(data))
-            if event.message_finished:
-                whole = b"".join(self._parts)
-                self._parts.clear()
-                await self._obey(whole)
+    async def _write(self) -> None:
+        await self._socket.write()
+        self._scope.cancel()
 
     async def _obey(self, data: bytes) -> None:
         self._provider.heard.append(data)
@@ -198,15 +157,15 @@ class Talk:
         exchange = self._provider.begin("WS", self._path, (), now)
         try:
             sheet = exchange.sheet_for(
-                question_of_response(self._body(message), self._earlier), now
+                understood(question_of_response(self._body(message), self._earlier)), now
             )
         except ApiError as error:
             exchange.ended("status", now)
             return await self._refuse(error, lane)
         kept = self._kept[sheet.id] = Kept(sheet)
         if sheet.question.store:
-            self._provider.responses.keep(kept)
-        telling = Telling(sheet)
+            self._state.responses.keep(kept)
+        telling = writer(sheet)
         with trio.CancelScope() as here.running:
             try:
                 await self._play(sheet, telling, exchange, lane)
@@ -227,16 +186,16 @@ class Talk:
 
     def _earlier(self, response_id: str) -> Sequence[Mapping[str, Any]] | None:
         kept = self._kept.get(response_id)
-        return kept.messages if kept is not None else self._provider.responses.earlier(response_id)
+        return kept.messages if kept is not None else self._state.responses.earlier(response_id)
 
     async def _play(
-        self, sheet: AnswerSpec, telling: Telling, exchange: Exchange, lane: str | None
+        self, sheet: AnswerSpec, telling: ResponseWriter, exchange: Exchange, lane: str | None
     ) -> None:
         await trio.sleep_until(sheet.head_at)
         for data in telling.opening():
             await self._send_event(data, lane)
         shift, count = 0.0, 0
-        for part, content in telling.choice.deltas():
+        for part, content in sheet.reply.choices[0].deltas():
             shift += await self._happens(count, sheet, telling, exchange, lane)
             told = telling.token(part, content)
             await trio.sleep_until(sheet.first_at + count * sheet.gap + shift)
@@ -249,12 +208,17 @@ class Talk:
             exchange.sent(sum(map(len, told)), 1, trio.current_time())
             count += 1
         await self._happens(count, sheet, telling, exchange, lane)
-        for data in telling.closing():
+        for data in closing(sheet, telling):
             await self._send_event(data, lane)
         exchange.ended("complete", trio.current_time())
 
     async def _happens(
-        self, count: int, sheet: AnswerSpec, telling: Telling, exchange: Exchange, lane: str | None
+        self,
+        count: int,
+        sheet: AnswerSpec,
+        telling: ResponseWriter,
+        exchange: Exchange,
+        lane: str | None,
     ) -> float:
         """What comes before token `count`; seconds that it took of the model's time."""
         lost = 0.0
@@ -266,7 +230,7 @@ class Talk:
                 await trio.sleep(lost)
             elif isinstance(fault, InStreamError):
                 exchange.ended("in-stream error", trio.current_time())
-                await self._send_event(telling.mistake(fault), lane)
+                await self._send_event(telling.mistake(fault.code, fault.message), lane)
                 await trio.sleep_forever()
             elif isinstance(fault, Cut | Reset) or _is(fault, "drop"):
                 resets = isinstance(fault, Reset)
@@ -280,29 +244,28 @@ class Talk:
     # Faults of the connection. ----------------------------------------------------------------
 
     def _start_faults(self) -> None:
-        self._opened_at = trio.current_time()
         for fault in self._script:
             ends = isinstance(fault, Socket) and fault.kind in ("close", "drop", "silence")
-            if ends and isinstance(fault, Socket) and fault.at is None:
+            if isinstance(fault, Socket) and (
+                fault.kind == "no_pong" or (ends and fault.at is None)
+            ):
                 self._nursery.start_soon(self._befall_after, fault)
         if self._provider.socket_age < inf:
             self._nursery.start_soon(self._grow_old)
-
-    def _begun(self, fault: Fault) -> bool:
-        after = getattr(fault, "after", None) or 0.0
-        return trio.current_time() >= self._opened_at + after
 
     async def _befall_after(self, fault: Socket) -> None:
         await trio.sleep(fault.after or 0.0)
         await self._befall(fault)
 
     async def _befall(self, fault: Socket) -> None:
+        if fault.kind == "no_pong":
+            self._socket.pongs = False
+            return
         if fault.kind == "silence":
-            self._silent = True
+            self._socket.muted = True
             await trio.sleep_forever()
         if fault.kind == "close":
-            farewell = CloseConnection(fault.code, fault.reason)
-            self._send(lambda: self._socket.send(farewell))
+            await self._socket.close(fault.code, fault.reason)
         await self._end(How.CLOSE)
 
     async def _grow_old(self) -> None:
@@ -314,7 +277,7 @@ class Talk:
 
     async def _end(self, how: How) -> None:
         self._how = how
-        await self._empty.wait()
+        await self._socket.flush()
         if how is How.RESET:
             await trio.sleep(RESET_AFTER)
         self._scope.cancel()
@@ -340,45 +303,11 @@ class Talk:
 
     async def _send_event(self, data: bytes, lane: str | None) -> None:
         if self._realtime:
-            data = _realtime(data)
+            data = as_realtime(data)
         if lane is not None and not any(_is(f, "no_lanes") for f in self._script):
             data = b'{"stream_id":%b,' % _encode(lane) + data[1:]
-        text = TextMessage(data=data.decode())
-        self._send(lambda: self._socket.send(text))
-
-    def _send(self, made: Callable[[], bytes]) -> None:
-        try:
-            self._out += made()
-        except ProtocolError:
-            return  # it is closing already
-        if self._empty.is_set():
-            self._empty = trio.Event()
-        self._work.set()
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                if not self._out or self._silent:
-                    self._empty.set()
-                    self._work = trio.Event()
-                    await self._work.wait()
-                    continue
-                sent = self._stream.send_nowait(self._out)
-                del self._out[:sent]
-                if not sent:
-                    await self._stream.wait_writable()
-        except OSError:
-            self._scope.cancel()
-            self._empty.set()
+        await self._socket.send(data.decode())
 
 
 def _is(fault: Fault, kind: str) -> bool:
     return isinstance(fault, Socket) and fault.kind == kind
-
-
-def _realtime(data: bytes) -> bytes:
-    """The end of a response in the words of the realtime API."""
-    event = _decode(data)
-    if event["type"] not in ("response.completed", "response.incomplete", "response.cancelled"):
-        return data
-    return _encode({**event, "type": "response.done"})

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streamnursery.simulator import RateLimit
 from streamnursery.simulator.limits import RateLimits, duration
-from streamnursery.simulator.question import ApiError
+from streamnursery.wire.openai_chat.server import ApiError
 
 RPM = RateLimit(rpm=60)
 

@@ -6,21 +6,18 @@ from math import inf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.simulator.steps import (
+from streamnursery.serving.steps import (
     BATCH,
-    RESET_AFTER,
     End,
     How,
     Send,
     Step,
     Wait,
     batched,
-    broken_off,
     chunked,
     close_delimited,
-    drip,
-    split,
 )
+from streamnursery.simulator.cuts import RESET_AFTER, broken_off, drip, split
 
 KEEP = End(How.KEEP)
 

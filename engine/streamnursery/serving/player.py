@@ -17,33 +17,21 @@ from typing import Protocol
 
 import trio
 
-from streamnursery.simulator.exchange import Exchange
-from streamnursery.simulator.pipe import Buffer
-from streamnursery.simulator.steps import BATCH, How, Send, Step, Wait
+from streamnursery.serving.steps import BATCH, How, Send, Step, Wait
+from streamnursery.serving.stream import ServerStream
 
 TURN = 64 * 1024
 """Bytes that one answer sends before it lets others go on."""
 
 
-class ServerStream(Protocol):
-    """The server's end of a connection."""
+class Account(Protocol):
+    """Learns what becomes of an answer."""
 
-    def recv_nowait(self, max_bytes: int) -> bytes: ...
+    def sent(self, nbytes: int, tokens: int, now: float) -> None:
+        """Bytes were handed to the network, and with them the ends of `tokens` marks."""
 
-    async def wait_readable(self) -> None: ...
-
-    def send_nowait(self, data: Buffer, *, apart: bool = False) -> int:
-        """Bytes taken; 0 when there is no room. `OSError` when the client has gone."""
-
-    async def wait_writable(self) -> None: ...
-
-    def send_eof(self) -> None:
-        """Send FIN; `trio.WouldBlock` while what belongs before it has no room."""
-
-    def close(self) -> None: ...
-
-    def reset(self) -> None:
-        """Close with RST."""
+    def ended(self, note: str, now: float) -> None:
+        """The answer is over: the note of its `End`, "client gone" or "stopped"."""
 
 
 class State(Enum):
@@ -60,13 +48,13 @@ class State(Enum):
 class Player:
     """Sends one answer."""
 
-    def __init__(self, stream: ServerStream, exchange: Exchange, steps: Iterator[Step]) -> None:
+    def __init__(self, stream: ServerStream, account: Account, steps: Iterator[Step]) -> None:
         self.due = -inf
         self.state = State.TURN
         self.how: How | None = None
         """What is to become of the connection; None: the client has gone."""
         self._stream = stream
-        self._exchange = exchange
+        self._account = account
         self._steps = steps
         self._next: Step | None = None
         self._rest = memoryview(b"")
@@ -86,7 +74,7 @@ class Player:
     def abandon(self, note: str, now: float) -> None:
         """The answer ends here; `note` goes into the log."""
         self.state = State.NOTHING
-        self._exchange.ended(note, now)
+        self._account.ended(note, now)
 
     def _advance(self, now: float) -> State:
         turn = TURN
@@ -106,7 +94,7 @@ class Player:
                 self.due = now + step.seconds
             else:
                 self.how = step.how
-                self._exchange.ended(step.note, now)
+                self._account.ended(step.note, now)
                 return State.NOTHING
         return State.TURN
 
@@ -135,7 +123,7 @@ class Player:
             before = self._gone
             self._gone += nbytes
             tokens = bisect_right(self._marks, self._gone) - bisect_right(self._marks, before)
-            self._exchange.sent(nbytes, tokens, now)
+            self._account.sent(nbytes, tokens, now)
             self._rest = self._rest[nbytes:]
         return not self._rest
 

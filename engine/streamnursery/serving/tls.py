@@ -12,10 +12,7 @@ from contextlib import suppress
 
 import trio
 
-from streamnursery.simulator.pipe import Buffer
-from streamnursery.simulator.player import ServerStream
-
-READ = 64 * 1024
+from streamnursery.serving.stream import READ, Buffer, ServerStream
 
 
 class TlsStream:

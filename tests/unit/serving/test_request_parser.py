@@ -4,13 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.simulator.request_parser import (
-    MAX_HEAD,
-    ClientGoneError,
-    RefusedError,
-    RequestHead,
-    RequestParser,
-)
+from streamnursery.serving.head import ClientGoneError, RefusedError, RequestHead
+from streamnursery.serving.request_parser import MAX_HEAD, RequestParser
 
 GET = b"GET /v1/models HTTP/1.1\r\nHost: a\r\n\r\n"
 POST = b"POST /v1/x HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\nX-Y:  z \r\n\r\nhello world"

@@ -1,39 +1,23 @@
-"""Requests out of bytes, with h11 as the parser."""
+"""Requests out of bytes, with h11 as the parser.
 
-import attrs
+What two parsers could read as different messages is refused (RFC 9112 5.2, 6.1, 11.2): folded
+headers, a bare CR or LF in the head, Content-Length together with Transfer-Encoding, a
+Transfer-Encoding that is not `chunked` alone or comes with HTTP/1.0, differing Content-Lengths,
+spaces before a colon, and chunk sizes that are not hexadecimal digits.
+"""
+
+import re
+
 import h11
+
+from streamnursery.serving.head import ClientGoneError, RefusedError, RequestHead
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's head; beyond it 431."""
 
 
-class ClientGoneError(Exception):
-    """The client has left, or sent nothing for too long."""
-
-
-class RefusedError(Exception):
-    """What came is no request."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-@attrs.frozen
-class RequestHead:
-    """A request line and its headers; names are lower case."""
-
-    method: str
-    target: str = attrs.field(repr=False)
-    headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
-    version: str = "1.1"
-
-    @property
-    def keep_alive(self) -> bool:
-        """Whether the client lets the connection live on (RFC 9112 9.3)."""
-        options = ",".join(value for name, value in self.headers if name == "connection")
-        closes = "close" in {option.strip().lower() for option in options.split(",")}
-        return self.version == "1.1" and not closes and self.method != "CONNECT"
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n")
+_FOLDED = re.compile(rb"\n[ \t]")
 
 
 class RequestParser:
@@ -46,6 +30,8 @@ class RequestParser:
     def __init__(self) -> None:
         self._parser = self._new()
         self._ended = False
+        self._raw: bytearray | None = bytearray()
+        """What came while the head was not complete."""
 
     @staticmethod
     def _new() -> h11.Connection:
@@ -54,7 +40,14 @@ class RequestParser:
     def feed(self, data: bytes) -> None:
         """Take one read; b"" is the client's end."""
         self._ended = not data
+        if self._raw is not None:
+            self._raw += data
         self._parser.receive_data(data)
+
+    @property
+    def begun(self) -> bool:
+        """A byte of the head has come."""
+        return bool(self._raw)
 
     @property
     def wants_continue(self) -> bool:
@@ -68,12 +61,26 @@ class RequestParser:
         if not isinstance(event, h11.Request):
             raise ClientGoneError
         pairs = ((name.decode("latin-1"), value.decode("latin-1")) for name, value in event.headers)
-        return RequestHead(
+        head = RequestHead(
             event.method.decode("ascii"),
             event.target.decode("latin-1"),
             tuple(pairs),
             event.http_version.decode("ascii"),
         )
+        self._refuse_ambiguous(head)
+        return head
+
+    def _refuse_ambiguous(self, head: RequestHead) -> None:
+        raw, self._raw = bytes(self._raw or b""), None
+        text = raw[: raw.find(b"\r\n\r\n") + 4] if b"\r\n\r\n" in raw else raw
+        if _BARE.search(text):
+            raise RefusedError(400, "a line of the head ends in a bare CR or LF")
+        if _FOLDED.search(text):
+            raise RefusedError(400, "a header is folded over two lines")
+        names = {name for name, _ in head.headers}
+        if "transfer-encoding" in names and ("content-length" in names or head.version == "1.0"):
+            msg = "Transfer-Encoding with Content-Length or in HTTP/1.0 is ambiguous"
+            raise RefusedError(400, msg)
 
     def body(self) -> bytes | None:
         """The next bytes of the body; b"" after the last ones."""
@@ -96,6 +103,7 @@ class RequestParser:
         """This message is done with; the bytes after it begin another one."""
         rest, ended = self._parser.trailing_data
         self._parser = self._new()
+        self._raw = bytearray()
         if rest:
             self.feed(rest)
         if ended:

@@ -1,14 +1,14 @@
-"""An answer as steps that somebody else takes, and what can be done to such steps.
+"""An answer as steps in the bytes of HTTP/1.1, which a player takes.
 
 Rule 1: steps are lazy and know no clock: a `Send` says the earliest time for it, which may lie
         in the past, a `Wait` counts from the moment it is reached.
 Rule 2: every sequence ends with one `End`.
-Rule 3: each function here takes steps and gives steps, and holds at most 16 KiB back.
+Rule 3: each function here that takes steps gives steps, and holds at most 16 KiB back.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from enum import Enum, auto
-from itertools import cycle
+from http import HTTPStatus
 from math import inf
 from typing import TypeAlias
 
@@ -16,9 +16,9 @@ import attrs
 
 BATCH = 16 * 1024
 """Bytes that are put into one send when nothing spaces them out."""
-RESET_AFTER = 0.001
-"""Seconds between the last bytes and a RST, so that a client that reads gets them: a RST
-discards what was not read."""
+Headers = Iterable[tuple[str, str]]
+JSON = ("content-type", "application/json")
+CLOSE = ("connection", "close")
 
 
 class How(Enum):
@@ -27,8 +27,11 @@ class How(Enum):
     KEEP = auto()
     """The message is complete."""
     CLOSE = auto()
-    """FIN."""
+    """The message is complete, and the connection ends with it."""
+    CUT = auto()
+    """FIN in the middle of the message."""
     RESET = auto()
+    """RST, which discards what the client has not read."""
     TALK = auto()
     """It is a WebSocket from now on."""
 
@@ -103,67 +106,20 @@ def close_delimited(steps: Iterator[Step]) -> Iterator[Step]:
         yield End(How.CLOSE, step.note) if isinstance(step, End) and complete else step
 
 
-def part(send: Send, start: int, end: int) -> Send:
-    """Some bytes of `send`, and the tokens that they complete."""
-    marks = tuple([mark - start for mark in send.marks if start < mark <= end])
-    return Send(send.data[start:end], send.at, marks, send.apart)
+def head(status: int, headers: Headers) -> bytes:
+    """A status line and header block. No status and no header is refused."""
+    try:
+        reason = HTTPStatus(status).phrase
+    except ValueError:
+        reason = "Unknown"
+    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-def split(steps: Iterator[Step], sizes: tuple[int, ...]) -> Iterator[Step]:
-    """Cut into pieces of these sizes, over and over, each to be read by itself."""
-    following = cycle(sizes)
-    for step in steps:
-        if not isinstance(step, Send):
-            yield step
-            continue
-        start = 0
-        while start < len(step.data):
-            end = start + next(following)
-            yield attrs.evolve(part(step, start, end), apart=True)
-            start = end
-
-
-def drip(steps: Iterator[Step], size: int, every: float) -> Iterator[Step]:
-    """Cut into pieces of `size` bytes with `every` seconds before each but the first."""
-    first = True
-    for step in split(steps, (size,)):
-        if isinstance(step, Send):
-            if not first:
-                yield Wait(every)
-            first = False
-        yield step
-
-
-def broken_off(steps: Iterator[Step], after: int, end: End) -> Iterator[Step]:
-    """Let `after` bytes through and then `end`, unless the steps end before that."""
-    left = after
-    for step in steps:
-        if not isinstance(step, Send):
-            yield step
-            continue
-        if len(step.data) > left:
-            if left:
-                yield part(step, 0, left)
-            yield from ending(end)
-            return
-        left -= len(step.data)
-        yield step
-
-
-def broken_off_at_token(steps: Iterator[Step], tokens: int, end: End) -> Iterator[Step]:
-    """Let `tokens` tokens through and then `end`, unless the steps end before that."""
-    for step in steps:
-        if isinstance(step, Send) and len(step.marks) > tokens:
-            start = step.marks[tokens - 1] if tokens else 0
-            if start:
-                yield part(step, 0, start)
-            yield from ending(end)
-            return
-        tokens -= len(step.marks) if isinstance(step, Send) else 0
-        yield step
-
-
-def ending(end: End) -> Iterator[Step]:
-    if end.how is How.RESET:
-        yield Wait(RESET_AFTER)
-    yield end
+def whole(
+    status: int, body: bytes, headers: Headers, *, at: float = -inf, end: End | None = None
+) -> Iterator[Step]:
+    """An answer of known length."""
+    length = () if status in (204, 304) else (("content-length", str(len(body))),)
+    yield Send(head(status, (*headers, *length)) + body, at)
+    yield end or End(How.KEEP)

@@ -1,50 +1,20 @@
-"""Whole HTTP/1.1 answers as steps: heads, errors, and what is no answer at all."""
+"""Answers of a script in place of the usual ones: errors, redirects, and garbage."""
 
 import gzip
-from collections.abc import Iterable, Iterator
-from http import HTTPStatus
+from collections.abc import Iterator
 from itertools import chain, repeat, takewhile
 from math import inf
 
 import msgspec
 
+from streamnursery.serving.steps import JSON, End, Headers, How, Send, Step, chunked, head, whole
+from streamnursery.simulator.cuts import drip, split
 from streamnursery.simulator.script import Drip, Garbage, Redirect, Script, Split, Status
-from streamnursery.simulator.steps import (
-    End,
-    How,
-    Send,
-    Step,
-    chunked,
-    drip,
-    split,
-)
 
-Headers = Iterable[tuple[str, str]]
-
-JSON = ("content-type", "application/json")
 EVENTS = ("content-type", "text/event-stream; charset=utf-8")
 HTML = ("content-type", "text/html; charset=utf-8")
 _PAGE = b"<!doctype html><html><head><title>Welcome</title></head><body>It works!</body></html>\n"
 _BLOCK = b"x" * (16 * 1024)
-
-
-def head(status: int, headers: Headers) -> bytes:
-    """A status line and header block. No status and no header is refused."""
-    try:
-        reason = HTTPStatus(status).phrase
-    except ValueError:
-        reason = "Unknown"
-    lines = [f"HTTP/1.1 {status} {reason}", *(f"{name}: {value}" for name, value in headers)]
-    return "\r\n".join([*lines, "", ""]).encode("latin-1")
-
-
-def whole(
-    status: int, body: bytes, headers: Headers, *, at: float = -inf, end: End | None = None
-) -> Iterator[Step]:
-    """An answer of known length."""
-    length = () if status in (204, 304) else (("content-length", str(len(body))),)
-    yield Send(head(status, (*headers, *length)) + body, at)
-    yield end or End(How.KEEP)
 
 
 def streamed(
@@ -128,7 +98,7 @@ def garbage(fault: Garbage, headers: Headers, stream: Iterator[Step]) -> Iterato
             body = gzip.compress(text, mtime=0)
             return whole(200, body, (*pairs, EVENTS, ("content-encoding", "gzip")), end=end)
         case "not_http":
-            return iter([Send(b"220 mail.example ESMTP ready\r\n"), End(How.CLOSE, "garbage")])
+            return iter([Send(b"220 mail.example ESMTP ready\r\n"), End(How.CUT, "garbage")])
         case _:
             return _excess(fault.kind, pairs)
 

@@ -5,7 +5,7 @@ import struct
 
 import trio
 
-from streamnursery.simulator.pipe import Buffer
+from streamnursery.serving.stream import Buffer
 
 
 class SocketStream:

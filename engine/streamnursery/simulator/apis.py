@@ -1,0 +1,92 @@
+"""The APIs of a simulated provider: where each is, and how it reads and answers."""
+
+from collections.abc import Iterator
+from functools import partial
+from math import inf
+from urllib.parse import parse_qsl
+
+import attrs
+import msgspec
+
+from streamnursery.serving.steps import JSON, Step, whole
+from streamnursery.simulator import chat, responses
+from streamnursery.simulator.chat import AnswerSpec
+from streamnursery.simulator.exchange import EPOCH, Api, Exchange, Renderer
+from streamnursery.simulator.question import question_from, understood
+from streamnursery.simulator.responses import Kept, Memory
+from streamnursery.wire.openai_chat.server import ApiError, json_object
+from streamnursery.wire.openai_responses.server import question_of_response
+
+
+def _chat(exchange: Exchange, _: str, body: bytes, now: float) -> Iterator[Step]:
+    exchange.only("POST")
+
+    def voice(sheet: AnswerSpec) -> Renderer:
+        return Renderer(partial(chat.events, sheet), partial(chat.completion, sheet))
+
+    return exchange.answered(question_from(json_object(body)), now, voice)
+
+
+def _models(exchange: Exchange, name: str, _: bytes, __: float) -> Iterator[Step]:
+    exchange.only("GET")
+    provider = exchange.provider
+    shown = {
+        model: {"id": f"sim/{model}" if model == "fast" else model, "object": "model"}
+        | {"created": EPOCH, "owned_by": provider.name}
+        for model in provider.models
+    }
+    content: object = {"object": "list", "data": list(shown.values())}
+    if name:
+        plain = name.removeprefix("sim/")
+        exchange.state.profile(plain)
+        content = shown[plain] | {"id": name}
+    return whole(200, msgspec.json.encode(content), exchange.headers(JSON))
+
+
+def _responses(exchange: Exchange, name: str, body: bytes, now: float) -> Iterator[Step]:
+    memory = exchange.state.responses
+    if not name:
+        exchange.only("POST")
+        question = understood(question_of_response(json_object(body), memory.earlier))
+        return exchange.answered(question, now, partial(_new_response, memory))
+    kept = memory.get(name.removesuffix("/cancel"))
+    if name.endswith("/cancel"):
+        exchange.only("POST")
+        if kept.cancelled_at is None and now < kept.done_at:
+            kept.cancelled_at = now
+    else:
+        exchange.only("GET")
+        query = dict(parse_qsl(exchange.query))
+        if query.get("stream") == "true":
+            return _resumed(exchange, kept, query.get("starting_after", "-1"))
+    return whole(200, responses.completion(kept, now), exchange.headers(JSON))
+
+
+def _new_response(memory: Memory, sheet: AnswerSpec) -> Renderer:
+    sheet = attrs.evolve(sheet, id=sheet.id.replace("chatcmpl-", "resp_"))
+    kept = Kept(sheet)
+    if sheet.question.store:
+        memory.keep(kept)
+    return Renderer(
+        partial(responses.events, kept, sheet.script),
+        partial(responses.completion, kept, inf),
+    )
+
+
+def _resumed(exchange: Exchange, kept: Kept, after: str) -> Iterator[Step]:
+    if not kept.sheet.question.background:
+        msg = "Only a response that was created with background=true can be streamed again."
+        raise ApiError(400, msg, param="stream")
+    record = exchange.record
+    record.model, record.stream = kept.sheet.question.plain, True
+    behind = int(after) if after.removeprefix("-").isdecimal() else -1
+    steps = responses.events(kept, record.script, behind)
+    return exchange.streamed(steps, exchange.headers(), -inf)
+
+
+APIS = (
+    Api("/v1/chat/completions", _chat),
+    Api("/v1/responses", _responses, deep=True, upgrades=True),
+    Api("/v1/realtime", upgrades=True),
+    Api("/v1/models", _models, deep=True),
+)
