@@ -6,15 +6,18 @@ benchmarks/results/<date>-<cores>-core.json and the table made from them beside 
 
 import argparse
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import attrs
 
 from benchmarks.compare import machine, measure, report
+from benchmarks.compare.http2 import front
+from benchmarks.compare.kinds import Row
 from benchmarks.compare.measure import ClientFailedError, Server, server
 from benchmarks.compare.roster import CLIENTS, Client
-from benchmarks.compare.rows import ROWS, Row
+from benchmarks.compare.rows import ROWS
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -29,11 +32,16 @@ def main() -> None:
     for name in options.rows or ROWS:
         row = ROWS[name]
         row_clients = [CLIENTS[client] for client in row.clients if client in names]
-        with server(secure=row.secure) as target:
+        with place(row) as target:
             results["rows"][name] = in_turns(row, row_clients, target, options.rounds)
         if options.save:
             save(results)  # what there is, should the next row not end
     print(report.markdown(results))
+
+
+def place(row: Row) -> AbstractContextManager[Server]:
+    """Where a row's requests go."""
+    return front() if row.http == "2" else server(secure=row.secure)
 
 
 def save(results: dict[str, Any]) -> None:
@@ -73,14 +81,12 @@ def in_turns(
 
 def turn(row: Row, client: Client, target: Server) -> dict[str, Any]:
     try:
-        small, large, figures = row.measure(client, target)
+        figures, samples = row.measure(client, target)
     except ClientFailedError as failure:
         print(f"  {failure}", file=sys.stderr)
         return {"failed": str(failure)}
-    return {
-        "figures": attrs.asdict(figures),
-        "small": attrs.asdict(small),
-        "large": attrs.asdict(large),
+    return {"figures": attrs.asdict(figures)} | {
+        name: attrs.asdict(sample) for name, sample in samples.items()
     }
 
 
