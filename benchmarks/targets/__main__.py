@@ -9,16 +9,15 @@ older run stands beside the new one with `--before FILE`. Five rounds take about
 
 import argparse
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 from benchmarks.compare import machine, measure, report
-from benchmarks.compare.__main__ import in_turns, place
 from benchmarks.compare.roster import CLIENTS
 from benchmarks.compare.rows import ROWS
+from benchmarks.compare.turns import in_turns, place, possible
 from benchmarks.targets.plan import COUNTED, PLAN
 from benchmarks.targets.table import markdown
 
@@ -36,8 +35,7 @@ def main() -> None:
     results = machine.circumstances(clients, rounds=options.rounds, real_time=options.real_time)
     results["counted"] = {module: looked(module, options.rounds) for module in options.counted}
     for name in options.rows:
-        if ROWS[name].http == "2" and shutil.which("nginx") is None:
-            print(f"{name}: there is no nginx here, the row is left out", file=sys.stderr)
+        if not possible(ROWS[name]):
             continue
         with place(ROWS[name]) as target:
             row_clients = [CLIENTS[client] for client in PLAN[name]]

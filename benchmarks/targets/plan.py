@@ -26,7 +26,7 @@ PLAN: Mapping[str, tuple[str, ...]] = {
     "tls-paced-100x50": (ENGINE, UVLOOP, NODE, GO),
     "http2-paced-100x50": (ENGINE, NODE_HTTP2, GO),
 }
-"""The short ones first. Clients that are named twice in a table of targets are in its row here."""
+"""The engine stands again beside itself in the rows that say how noisy a run was."""
 
 COUNTED = ("start_cost", "views")
 """Modules that look at the engine from inside, each in a process of its own in every round."""

@@ -169,7 +169,8 @@ TARGETS = (
         0.8,
     ),
     Target("burst token, 1 stream", figure("burst-1"), "us", 1.5, 1.2),
-    Target("burst token, 100 streams", figure("burst-100"), "us", 2.2, 1.8),
+    # Asked for as 2.2 and 1.8 with 1/500 of a start in each token; a start falls out of this row.
+    Target("burst token, 100 streams", figure("burst-100"), "us", 1.4, 1.15),
     Target(
         "start on a new connection, of aiohttp on uvloop", ratio("start-new-connection", UVLOOP)
     ),
