@@ -5,16 +5,13 @@ benchmarks/results/<date>-<cores>-core.json and the table made from them beside 
 """
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
-import attrs
-
 from benchmarks.compare import machine, measure, report
-from benchmarks.compare.measure import ClientFailedError, Server, server
-from benchmarks.compare.roster import CLIENTS, Client
-from benchmarks.compare.rows import ROWS, Row
+from benchmarks.compare.roster import CLIENTS
+from benchmarks.compare.rows import ROWS
+from benchmarks.compare.turns import in_turns, place, possible
 
 RESULTS = Path(__file__).parents[1] / "results"
 
@@ -28,8 +25,10 @@ def main() -> None:
     results = machine.circumstances(clients, rounds=options.rounds, real_time=options.real_time)
     for name in options.rows or ROWS:
         row = ROWS[name]
+        if not possible(row):
+            continue
         row_clients = [CLIENTS[client] for client in row.clients if client in names]
-        with server(secure=row.secure) as target:
+        with place(row) as target:
             results["rows"][name] = in_turns(row, row_clients, target, options.rounds)
         if options.save:
             save(results)  # what there is, should the next row not end
@@ -57,31 +56,6 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--no-save", dest="save", action="store_false", help="print only")
     return parser.parse_args()
-
-
-def in_turns(
-    row: Row, clients: list[Client], target: Server, rounds: int
-) -> dict[str, list[dict[str, Any]]]:
-    """Every client once, then every client again: what slows the machine down slows all."""
-    turns: dict[str, list[dict[str, Any]]] = {client.name: [] for client in clients}
-    for number in range(rounds):
-        for client in clients:
-            print(f"{row.name}, turn {number + 1}: {client.name}", file=sys.stderr)
-            turns[client.name].append(turn(row, client, target))
-    return turns
-
-
-def turn(row: Row, client: Client, target: Server) -> dict[str, Any]:
-    try:
-        small, large, figures = row.measure(client, target)
-    except ClientFailedError as failure:
-        print(f"  {failure}", file=sys.stderr)
-        return {"failed": str(failure)}
-    return {
-        "figures": attrs.asdict(figures),
-        "small": attrs.asdict(small),
-        "large": attrs.asdict(large),
-    }
 
 
 if __name__ == "__main__":

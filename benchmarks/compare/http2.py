@@ -27,7 +27,8 @@ NGINX = """
 daemon off; worker_processes 1; pid {folder}/pid; error_log {folder}/error.log;
 worker_rlimit_nofile 16384; events {{ worker_connections 8192; }}
 http {{
-  access_log off; client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
+  access_log off; client_body_buffer_size 64k;
+  client_body_temp_path {folder}/b; proxy_temp_path {folder}/p;
   fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;
   upstream up {{ server 127.0.0.1:{upstream}; keepalive 1024; }}
   proxy_http_version 1.1; proxy_set_header Connection ""; proxy_buffering off;

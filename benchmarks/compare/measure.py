@@ -36,9 +36,14 @@ class Sample:
     cpu: float
     """Seconds, user and system, of the whole process."""
     wall: float
-    reads: int
+    reads: int | None
+    """That brought data; None where they cannot be seen."""
     tokens: int
     latency_us: dict[str, float] | None
+    ended: int = 0
+    """Answers whose end the client has seen."""
+    text: str | None = None
+    """SHA-256 of what each answer said, where a client reads its answers and they say the same."""
     held_kib: int | None = None
     """Resident memory when all streams of a hold had begun."""
     cancel_cpu: float | None = None
@@ -46,6 +51,8 @@ class Sample:
     """Connections that the server still had when the client said it had cancelled all."""
     first_ms: list[float] | None = None
     """Of each request of a timed job: from its start to its first token."""
+    request_cpu_us: list[float] | None = None
+    """CPU of the process during each request of a timed job that has one stream."""
     span: float | None = None
     """Seconds from the first token of all to the last, in a timed job."""
 
@@ -71,10 +78,20 @@ class Server:
     def base(self, path: str) -> str:
         return f"{self._origin()}/{path}/v1"
 
-    def open_connections(self) -> int:
+    def statistics(self) -> dict[str, int]:
+        """`open` connections now; `requests` and bytes of their bodies `received` so far."""
+        found: dict[str, int] = json.loads(self._read("stats"))
+        return found
+
+    def text(self, tokens: int) -> str:
+        """What an answer of so many tokens says."""
+        return self._read(f"text-{tokens}").decode()
+
+    def _read(self, path: str) -> bytes:
         trust = ssl.create_default_context(cafile=self.ca) if self.ca else None
-        with urllib.request.urlopen(f"{self._origin()}/stats", context=trust) as answer:
-            return int(json.load(answer)["open"])
+        with urllib.request.urlopen(f"{self._origin()}/{path}", context=trust) as answer:
+            body: bytes = answer.read()
+            return body
 
     def _origin(self) -> str:
         return f"https://localhost:{self.port}" if self.ca else f"http://127.0.0.1:{self.port}"
@@ -129,10 +146,11 @@ def run(client: Client, job: Job, target: Server) -> Sample:
                 last_words = errors.read().strip()[-300:]
                 msg = f"{client.name} ended with {process.returncode}: {last_words}"
                 raise ClientFailedError(msg)
+        # A client that makes its system calls itself says how often it has read.
+        said.setdefault("reads", int(counted.read_text()) if counted.exists() else None)
         return Sample(
             cpu=used.ru_utime + used.ru_stime,
             wall=wall,
-            reads=int(counted.read_text()),
             **said,
         )
 
@@ -149,10 +167,10 @@ def _listen(process: subprocess.Popen[str], target: Server) -> dict[str, Any]:
                     said["held_kib"] = resident_kib(process.pid)
                 case "cancelled":
                     said["cancel_cpu"] = report["cpu"]
-                    said["open_after_cancel"] = target.open_connections()
+                    said["open_after_cancel"] = target.statistics()["open"]
                 case "done":
                     said.update({name: value for name, value in report.items() if name != "state"})
                 case other:
-                    msg = f"a client said {other!r}, which nobody knows"
+                    msg = f"a client said {other!r}, which is not a state"
                     raise ValueError(msg)
     return said

@@ -1,9 +1,9 @@
 /* The limit for anything at all: one epoll that receives, counts tokens by their marks and reads
  * their stamps where asked to.
  *
- *   receiver PORT PATH STREAMS ROUNDS STAMPED HOLD
+ *   receiver PORT PATH STREAMS ROUNDS STAMPED HOLD FRESH [PROMPTS]
  *
- * Reports like the other clients (clients/job.py). A token counts when its mark lies whole in one
+ * PROMPTS is the file of compare/prompts.py; without it every request says "hi". Reports like the other clients (clients/job.py). A token counts when its mark lies whole in one
  * read or across two.
  */
 #define _GNU_SOURCE
@@ -19,8 +19,8 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MARK_LENGTH = 14, ROOM = 65536, STAMP_DIGITS = 19 };
-static const char MARK[] = "{\"content\":\" t";
+enum { MARK_LENGTH = 12, ROOM = 65536, STAMP_DIGITS = 19, MAX_PROMPTS = 64 };
+static const char MARK[] = "{\"content\":\"";
 
 typedef struct {
     int fd, rounds_left, begun;
@@ -28,9 +28,10 @@ typedef struct {
 } Stream;
 
 static struct sockaddr_in address;
-static char request[512];
-static int request_length, epoll_fd, stamped, hold, live, begun;
-static long tokens;
+static const char *path;
+static char *prompts[MAX_PROMPTS]; /* as JSON, without the quotes around them */
+static int prompt_count, epoll_fd, stamped, hold, fresh, live, begun;
+static long tokens, ended, requests;
 static double *delays;
 static size_t delay_count, delay_room;
 
@@ -53,7 +54,7 @@ static void saw(const char *mark) {
     clock_gettime(CLOCK_MONOTONIC, &t);
     int64_t sent = 0;
     for (int i = 0; i < STAMP_DIGITS; i++)
-        sent = sent * 10 + (mark[MARK_LENGTH + i] - '0');
+        sent = sent * 10 + (mark[MARK_LENGTH + 2 + i] - '0');
     if (delay_count == delay_room) {
         delay_room = delay_room ? 2 * delay_room : 65536;
         delays = realloc(delays, delay_room * sizeof *delays);
@@ -62,15 +63,27 @@ static void saw(const char *mark) {
 }
 
 static void ask(Stream *s) {
+    static char body[ROOM], request[ROOM + 512];
+    const char *form = "{\"model\":\"bench\",\"messages\":[{\"role\":\"user\",\"content\":\"%.*s%s\"}],"
+                       "\"stream\":true,\"stream_options\":{\"include_usage\":true}}";
+    char number[24] = "";
+    if (prompt_count) snprintf(number, sizeof number, "%ld ", requests);
+    const char *prompt = prompt_count ? prompts[requests % prompt_count] : "hi";
+    int size = snprintf(body, sizeof body, form, 24, number, prompt);
+    int whole = snprintf(request, sizeof request,
+                         "POST %s/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: "
+                         "application/json\r\ncontent-length: %d\r\n\r\n%s",
+                         path, size, body);
+    requests++;
     s->rounds_left--;
     memset(s->tail, 0, sizeof s->tail);
-    if (send(s->fd, request, (size_t)request_length, MSG_NOSIGNAL) != request_length) {
+    if (send(s->fd, request, (size_t)whole, MSG_NOSIGNAL) != whole) {
         perror("send");
         exit(1);
     }
 }
 
-static void start(Stream *s) {
+static void connect_and_ask(Stream *s) {
     s->fd = socket(AF_INET, SOCK_STREAM, 0);
     if (s->fd < 0 || connect(s->fd, (struct sockaddr *)&address, sizeof address)) {
         perror("connect");
@@ -106,12 +119,16 @@ static void receive(Stream *s) {
     }
     count(s, bytes + 64, (size_t)n);
     if (n < 5 || memcmp(bytes + 64 + n - 5, "0\r\n\r\n", 5)) return;
-    if (s->rounds_left) {
+    ended++;
+    if (s->rounds_left && !fresh) {
         ask(s);
         return;
     }
     close(s->fd);
-    live--;
+    if (s->rounds_left)
+        connect_and_ask(s);
+    else
+        live--;
 }
 
 static int ascending(const void *a, const void *b) {
@@ -120,7 +137,7 @@ static int ascending(const void *a, const void *b) {
 }
 
 static void report(void) {
-    printf("{\"state\":\"done\",\"tokens\":%ld,\"latency_us\":", tokens);
+    printf("{\"state\":\"done\",\"tokens\":%ld,\"ended\":%ld,\"latency_us\":", tokens, ended);
     if (!delay_count) {
         puts("null}");
         return;
@@ -152,29 +169,41 @@ static void cancel(Stream *all, int streams) {
     rest(0.5);
 }
 
+static void read_prompts(const char *name) {
+    FILE *file = fopen(name, "r");
+    size_t room = 0;
+    ssize_t n;
+    if (!file) {
+        perror(name);
+        exit(1);
+    }
+    while (prompt_count < MAX_PROMPTS && (n = getline(&prompts[prompt_count], &room, file)) > 2) {
+        prompts[prompt_count][n - 2] = 0; /* the closing quote */
+        prompts[prompt_count++]++;
+        room = 0;
+    }
+    fclose(file);
+}
+
 int main(int argc, char **argv) {
-    static const char body[] = "{\"model\":\"bench\",\"messages\":[{\"role\":\"user\",\"content\":"
-                               "\"hi\"}],\"stream\":true}";
-    if (argc != 7) {
-        fputs("receiver PORT PATH STREAMS ROUNDS STAMPED HOLD\n", stderr);
+    if (argc != 8 && argc != 9) {
+        fputs("receiver PORT PATH STREAMS ROUNDS STAMPED HOLD FRESH [PROMPTS]\n", stderr);
         return 2;
     }
     int streams = live = atoi(argv[3]);
+    path = argv[2];
     stamped = atoi(argv[5]);
     hold = atoi(argv[6]);
+    fresh = atoi(argv[7]);
+    if (argc == 9) read_prompts(argv[8]);
     address = (struct sockaddr_in){.sin_family = AF_INET,
                                    .sin_port = htons((uint16_t)atoi(argv[1])),
                                    .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    request_length =
-        snprintf(request, sizeof request,
-                 "POST %s/chat/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: "
-                 "application/json\r\ncontent-length: %zu\r\n\r\n%s",
-                 argv[2], strlen(body), body);
     epoll_fd = epoll_create1(0);
     Stream *all = calloc((size_t)streams, sizeof *all);
     for (int i = 0; i < streams; i++) {
         all[i].rounds_left = atoi(argv[4]);
-        start(&all[i]);
+        connect_and_ask(&all[i]);
     }
     run(streams);
     if (hold) cancel(all, streams);

@@ -4,7 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from benchmarks.compare.rows import ROWS, Figures, Paced, Row, middle
+from benchmarks.compare.kinds import Figures, Paced, Row, middle
+from benchmarks.compare.rows import ROWS
 
 COLUMNS = (
     ("cpu_us", "CPU, us", "{:.2f}"),
@@ -14,9 +15,12 @@ COLUMNS = (
     ("kib_per_stream", "memory, KiB", "{:.1f}"),
     ("cancel_ms", "cancel of all, CPU ms", "{:.0f}"),
     ("open_after_cancel", "still open then", "{:.0f}"),
+    ("first_cpu_us", "first, CPU us", "{:.0f}"),
+    ("tenth_cpu_us", "tenth, CPU us", "{:.0f}"),
+    ("first_ms", "first token of the first, ms", "{:.1f}"),
 )
 BASE, AGAIN = "engine", "engine again"
-RATIOS = ("cpu_us", "kib_per_stream", "cancel_ms")
+RATIOS = ("cpu_us", "kib_per_stream", "cancel_ms", "first_cpu_us")
 ONE_EACH = 1.2
 """Events per read up to which tokens count as having come one at a time. A client that cannot keep
 up finds several in one read, and so cannot be compared with one that can."""
@@ -80,7 +84,7 @@ def table(name: str, clients: dict[str, Any]) -> list[str]:
     for client, turns in clients.items():
         if client in figures:
             cells = [_cell(getattr(figures[client], key), form) for key, _, form in shown]
-            cells += [_ratio(row, figures, client)] * (BASE in figures)
+            cells += [_ratio(row, figures, client)] if BASE in figures else []
         else:
             cells = [f"failed: {turns[-1]['failed'].splitlines()[-1][:100]}"]
         lines.append(f"| {client} | " + " | ".join(cells) + " |")

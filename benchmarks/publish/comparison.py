@@ -15,8 +15,12 @@ NAMES = {
     "AsyncOpenAI": "AsyncOpenAI",
     "litellm": "litellm",
     "aiohttp + orjson": "aiohttp + orjson",
+    "aiohttp + uvloop": "aiohttp + orjson on uvloop",
+    "pyreqwest": "pyreqwest + orjson on uvloop",
     "httpx on trio": "httpx on trio",
     NODE: NODE,
+    "Go": "Go",
+    "Bun": "Bun",
     RECEIVE: RECEIVE,
     "C receiver": "C receiver",
 }

@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 
 import attrs
 
+from benchmarks.compare.kinds import Burst, Hold, Paced, Row
 from benchmarks.compare.measure import ClientFailedError, Sample, Server, pinned, run, server
 from benchmarks.compare.roster import CLIENTS, Client, Job
-from benchmarks.compare.rows import Burst, Hold, Paced, Row
 
 Turn: TypeAlias = dict[str, Any]
 """`figures` by name, and the raw `samples` they were made from."""
@@ -123,10 +123,9 @@ def compared(row: Row) -> Callable[[Client, int], Turn]:
     def measure(client: Client, turn: int) -> Turn:
         del turn
         with server() as target:
-            small, large, figures = row.measure(client, target)
-        samples = [attrs.asdict(small), attrs.asdict(large)]
+            figures, samples = row.measure(client, target)
         known = {name: value for name, value in attrs.asdict(figures).items() if value is not None}
-        return {"figures": known, "samples": samples}
+        return {"figures": known, "samples": [attrs.asdict(one) for one in samples.values()]}
 
     return measure
 
@@ -136,10 +135,10 @@ ROWS: Mapping[str, Callable[[Client, int], Turn]] = {
     "first token": first_token,
     "handshake": handshake,
     "latency": compared(
-        Paced("latency", "", "token", BOTH, streams=STREAMS, rate=RATE, seconds=(1, 4))
+        Paced("latency", "", "token", BOTH, streams=STREAMS, rate=RATE, each=(85, 340))
     ),
     "headroom": compared(Burst("headroom", "", "token", BOTH, streams=STREAMS)),
-    "memory": compared(Hold("memory", "", "stream", BOTH)),
+    "memory": compared(Hold("memory", "", "stream", BOTH, varied=False)),
 }
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Awaitable, Callable
 
 import trio
-from job import REST_AFTER_CANCEL, REST_BEFORE_CANCEL, Job, cpu, say
+from job import REST_AFTER_CANCEL, REST_BEFORE_CANCEL, Answer, Job, cpu, say
 
-Consume = Callable[[Callable[[str], None]], Awaitable[None]]
-"""Makes one request and calls its argument with the text of each token."""
+Consume = Callable[[Answer], Awaitable[None]]
+"""Makes one request, tells the answer the text of each token, and that it has ended."""
 
 
 async def run(job: Job, consume: Consume) -> None:
@@ -21,23 +21,16 @@ async def run(job: Job, consume: Consume) -> None:
 
 async def worker(job: Job, consume: Consume) -> None:
     for _ in range(job.rounds):
-        await consume(job.timing() if job.timed else job.saw)
+        answer = job.answer()
+        await consume(answer)
+        job.over(answer)
 
 
 async def hold(job: Job, consume: Consume) -> None:
     all_begun = trio.Event()
 
     async def held() -> None:
-        first = True
-
-        def saw(text: str) -> None:
-            nonlocal first
-            job.saw(text)
-            if first and job.begin():
-                all_begun.set()
-            first = False
-
-        await consume(saw)
+        await consume(job.held(all_begun.set))
 
     async with trio.open_nursery() as nursery:
         for _ in range(job.streams):

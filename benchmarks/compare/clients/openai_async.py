@@ -2,10 +2,9 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
 
 import on_asyncio
-from job import Job
+from job import Answer, Job
 from openai import AsyncOpenAI, DefaultAsyncHttpxClient
 
 job = Job.from_arguments()
@@ -16,14 +15,21 @@ async def main() -> None:
     http = DefaultAsyncHttpxClient(verify=verify)
     async with AsyncOpenAI(base_url=job.base, api_key="none", http_client=http) as client:
 
-        async def consume(saw: Callable[[str], None]) -> None:
+        async def consume(answer: Answer) -> None:
             stream = await client.chat.completions.create(
-                model="bench", messages=[{"role": "user", "content": "hi"}], stream=True
+                model="bench",
+                messages=[{"role": "user", "content": answer.prompt}],
+                stream=True,
+                stream_options={"include_usage": True},
             )
             async with stream:
                 async for chunk in stream:
-                    if chunk.choices and chunk.choices[0].delta.content:
-                        saw(chunk.choices[0].delta.content)
+                    if chunk.choices:
+                        choice = chunk.choices[0]
+                        if choice.delta.content:
+                            answer.saw(choice.delta.content)
+                        if choice.finish_reason == "stop":
+                            answer.ended = True
 
         await on_asyncio.run(job, consume)
 

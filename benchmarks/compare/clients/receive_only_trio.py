@@ -3,22 +3,22 @@
 It counts tokens by their marks at C speed and reads a stamp where it is asked to. Plain only.
 """
 
+import json
 import socket
-from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import on_trio
 import trio
-from job import Job
+from job import Answer, Job
 
 job = Job.from_arguments()
 URL = urlsplit(job.base)
-BODY = b'{"model":"bench","messages":[{"role":"user","content":"hi"}],"stream":true}'
-REQUEST = (
+HEAD = (
     f"POST {URL.path}/chat/completions HTTP/1.1\r\nhost: {URL.netloc}\r\n"
-    f"content-type: application/json\r\ncontent-length: {len(BODY)}\r\n\r\n"
-).encode() + BODY
-MARK = b'{"content":" t'
+    "content-type: application/json\r\ncontent-length: %d\r\n\r\n"
+)
+MARK = b'{"content":"'
+LAP = len(MARK) - 1
 idle: list[socket.socket] = []
 
 
@@ -32,18 +32,22 @@ async def connect() -> socket.socket:
     return sock
 
 
-async def consume(saw: Callable[[str], None]) -> None:
+async def consume(answer: Answer) -> None:
     sock = idle.pop() if idle else await connect()
     try:
-        sock.send(REQUEST)
-        await receive(sock, saw)
+        body = json.dumps(job.body(answer)).encode()
+        sock.send(HEAD.encode() % len(body) + body)
+        await receive(sock, answer)
     except BaseException:
         sock.close()
         raise
-    idle.append(sock)
+    if job.fresh:
+        sock.close()
+    else:
+        idle.append(sock)
 
 
-async def receive(sock: socket.socket, saw: Callable[[str], None]) -> None:
+async def receive(sock: socket.socket, answer: Answer) -> None:
     tail = b""
     while True:
         await trio.lowlevel.wait_readable(sock)
@@ -51,12 +55,13 @@ async def receive(sock: socket.socket, saw: Callable[[str], None]) -> None:
         if job.stamped or job.hold:
             at = data.find(MARK)
             while at >= 0:
-                saw(data[at + 12 : at + 33].decode())
-                at = data.find(MARK, at + 40)
+                answer.saw(data[at + 12 : at + 33].decode())
+                at = data.find(MARK, at + 13)
         else:
-            job.tokens += data.count(MARK) + (tail + data[:13]).count(MARK)
-            tail = (tail + data)[-13:] if len(data) < 13 else data[-13:]
+            job.tokens += data.count(MARK) + (tail + data[:LAP]).count(MARK)
+            tail = (tail + data)[-LAP:] if len(data) < LAP else data[-LAP:]
         if data.endswith(b"0\r\n\r\n"):
+            answer.ended = True
             return
 
 
