@@ -8,6 +8,8 @@ import math
 import re
 from typing import Any
 
+import msgspec
+
 SURROGATE = re.compile("[\ud800-\udfff]")
 _LONG_INT = 300
 """Digits from which a whole number is only "huge": Python refuses to convert 4,301 and more."""
@@ -44,6 +46,11 @@ def read_json(data: bytes) -> dict[str, Any] | list[Any] | None:
 def clean(text: str) -> str:
     """`text` with every lone surrogate replaced by U+FFFD, so that it encodes as UTF-8."""
     return SURROGATE.sub("\ufffd", text)
+
+
+def as_raw(value: object) -> msgspec.Raw:
+    """`value` as JSON again: ASCII, with lone surrogates as the escapes that they came as."""
+    return msgspec.Raw(json.dumps(finite(value), separators=(",", ":")).encode())
 
 
 def finite(value: object) -> object:

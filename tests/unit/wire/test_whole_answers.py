@@ -323,3 +323,49 @@ def test_an_image_of_megabytes_in_one_line_is_an_answer() -> None:
     assert choice.text == "Hello!"
     assert [len(part.data) > 2_000_000 for part in choice.opaque] == [True]
     assert isinstance(choice.opaque[0], OpaquePart)
+
+
+# The Responses API. ----------------------------------------------------------------------------
+
+
+def event(kind: str, **fields: Any) -> bytes:
+    return b"data: " + json.dumps({"type": f"response.{kind}", **fields}).encode() + b"\n\n"
+
+
+def respond(*events: bytes) -> Choice:
+    decoder = OpenAIResponsesStream()
+    found = decoder.feed(b"".join(events))
+    assert decoder.failure is None
+    assert decoder.done
+    return choice_of(found)
+
+
+IMAGE = {"type": "image_generation_call", "id": "ig_1", "result": "AAAA"}
+MESSAGE = {"type": "message", "id": "m", "content": [{"type": "output_text", "text": "Hi"}]}
+THOUGHT = {"type": "reasoning", "id": "r", "summary": [], "encrypted_content": "xyz"}
+
+
+def completed(*output: dict[str, Any]) -> bytes:
+    return event("completed", response={"status": "completed", "output": list(output)})
+
+
+def test_what_only_the_closing_event_holds_is_taken_once() -> None:
+    piece = event("output_text.delta", delta="Hi", output_index=0, content_index=0)
+    choice = respond(piece, completed(MESSAGE, IMAGE))
+    assert choice.text == "Hi"
+    assert [part.kind for part in choice.opaque] == ["image_generation_call"]
+    done = event("output_item.done", output_index=1, item=IMAGE)
+    assert len(respond(piece, done, completed(MESSAGE, IMAGE)).opaque) == 1
+
+
+@pytest.mark.parametrize("place", [{"item_id": "m"}, {}])
+def test_an_output_that_is_known_by_its_name_or_not_at_all_is_not_said_twice(
+    place: dict[str, str],
+) -> None:
+    piece = event("output_text.delta", delta="Hi", **place)
+    assert respond(piece, completed(MESSAGE)).text == "Hi"
+
+
+def test_encrypted_reasoning_is_handed_on_for_the_next_request() -> None:
+    choice = respond(event("output_item.done", output_index=0, item=THOUGHT), completed(THOUGHT))
+    assert [msgspec.json.decode(part.data) for part in choice.opaque] == [THOUGHT]

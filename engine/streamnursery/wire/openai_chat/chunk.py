@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 
-from streamnursery.wire.json_text import clean, finite, parse
+from streamnursery.wire.json_text import as_raw, clean, parse
 from streamnursery.wire.sse_stream import MAX_TOOL_CALLS
 
 MAX_CHOICES = 1024
@@ -186,7 +186,7 @@ def _choice(raw: Mapping[str, Any]) -> ChunkChoice:
         finish_reason=_text(raw.get("finish_reason")),
         error=raw.get("error"),
         usage=_object(raw.get("usage")),
-        logprobs=_raw(raw["logprobs"]) if raw.get("logprobs") else _NOTHING,
+        logprobs=as_raw(raw["logprobs"]) if raw.get("logprobs") else _NOTHING,
     )
 
 
@@ -212,7 +212,7 @@ def _delta(raw: Mapping[str, Any]) -> Delta:
 def _opaque(raw: Mapping[str, Any], known: frozenset[str]) -> Opaque:
     """What `raw` says under names that nobody knows; numbers and flags say nothing."""
     return [
-        (name, _raw(value))
+        (name, as_raw(value))
         for name, value in raw.items()
         if name not in known and isinstance(value, str | list | dict) and value
     ]
@@ -222,15 +222,10 @@ def _silent(content: object) -> Opaque:
     """The parts of a content that have neither text nor reasoning: images, references."""
     parts = content if isinstance(content, list) else [content]
     return [
-        ("content", _raw(part))
+        ("content", as_raw(part))
         for part in parts
         if isinstance(part, dict) and not any(_parts(part))
     ]
-
-
-def _raw(value: object) -> msgspec.Raw:
-    # ASCII, with lone surrogates as the escapes that they came as; NaN has no word in JSON.
-    return msgspec.Raw(json.dumps(finite(value), separators=(",", ":")).encode())
 
 
 def _parts(content: object) -> tuple[str, str]:

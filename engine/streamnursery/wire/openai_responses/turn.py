@@ -29,10 +29,12 @@ from streamnursery.values.events import (
     UsageReport,
 )
 from streamnursery.values.http import HttpHead
+from streamnursery.values.opaque import OpaquePart
 from streamnursery.wire.dialect import Cursor
 from streamnursery.wire.error_answers import error_in_stream, is_error
 from streamnursery.wire.evidence import OPENAI_RESPONSES, Sign, complete
-from streamnursery.wire.json_text import clean, read_json
+from streamnursery.wire.json_text import as_raw, read_json
+from streamnursery.wire.openai_responses.fields import key_of, objects, plain, text_of
 from streamnursery.wire.retry_after import retry_after
 from streamnursery.wire.sse_stream import MAX_TOOL_CALLS
 from streamnursery.wire.token_counts import read_usage
@@ -45,6 +47,7 @@ MAX_PARTS = 65_536
 """Pieces of output - texts, refusals, thoughts - of one answer."""
 
 Said: TypeAlias = type[TextDelta] | type[ReasoningDelta] | type[RefusalDelta]
+Told: TypeAlias = Said | type[OpaquePart]
 
 _SAID: dict[str, Said] = {
     "response.output_text": TextDelta,
@@ -59,6 +62,8 @@ _SAID: dict[str, Said] = {
 }
 _ARGUMENTS = frozenset({"response.function_call_arguments", "response.custom_tool_call_input"})
 _CALLS = frozenset({"function_call", "custom_tool_call"})
+_READ = frozenset({"message", "reasoning", "output_text", *_CALLS})
+"""Items whose content has a type here; any other is handed on whole."""
 _PARTS: dict[str, Said] = {
     "output_text": TextDelta,
     "text": TextDelta,
@@ -121,7 +126,7 @@ class ResponsesTurn:
         self._counts = False
         """The last event had a higher number than the one before it."""
         self._calls: dict[object, _ToolItem] = {}
-        self._said: set[tuple[Said, object]] = set()
+        self._said: set[tuple[Told, object]] = set()
         """Which outputs have said something, of which kind."""
         self._places: set[tuple[str, object, object]] = set()
         """Which parts of them."""
@@ -193,9 +198,9 @@ class ResponsesTurn:
     # Text. ------------------------------------------------------------------------------------
 
     def _take_said(self, subject: str, what: str, event: Event, events: list[StreamEvent]) -> None:
-        said, key = _SAID[subject], _key(event)
+        said, key = _SAID[subject], key_of(event)
         inner = event.summary_index if event.content_index is None else event.content_index
-        place = (subject, key, _plain(inner))
+        place = (subject, key, plain(inner))
         if what == "delta":
             text = text_of(event.delta)
         elif what == "done" and not self._was_said(place, said):
@@ -223,13 +228,14 @@ class ResponsesTurn:
 
     def _take_item(self, what: str, event: Event, events: list[StreamEvent]) -> None:
         item = event.item
-        key = _key(event)
+        key = key_of(event)
         if key is None:
             key = text_of(item.get("id"))
         if item.get("type") in _CALLS:
             self._take_call(key, what, item, events)
         elif what == "done":
             self._take_whole(key, item, events)
+            self._take_opaque(key, item, events)
 
     def _take_whole(self, key: object, item: dict[str, Any], events: list[StreamEvent]) -> None:
         """A finished item: of each kind that it said nothing of in pieces, all that it has."""
@@ -242,6 +248,15 @@ class ResponsesTurn:
         for said, text in texts.items():
             self._said.add((said, key))
             events.append(said(text))
+
+    def _take_opaque(self, key: object, item: dict[str, Any], events: list[StreamEvent]) -> None:
+        """What nobody here reads: images, searches, the encrypted reasoning that the next request
+        has to repeat."""
+        kind = text_of(item.get("type"))
+        if (kind in _READ and not item.get("encrypted_content")) or (OpaquePart, key) in self._said:
+            return
+        self._said.add((OpaquePart, key))
+        events.append(OpaquePart(0, kind or "item", as_raw(item)))
 
     def _take_call(
         self, key: object, what: str, item: dict[str, Any], events: list[StreamEvent]
@@ -260,7 +275,7 @@ class ResponsesTurn:
             events.append(ToolCallDelta(call.index, new_id or None, new_name, arguments))
 
     def _take_arguments(self, what: str, event: Event, events: list[StreamEvent]) -> None:
-        call = self._call(_key(event))
+        call = self._call(key_of(event))
         if call is None:
             return
         if what == "delta":
@@ -303,8 +318,7 @@ class ResponsesTurn:
                 json.dumps(told, ensure_ascii=False).encode("utf-8", "replace") if error else data,
             )
         elif status in _WELL:
-            if not (self._said or self._calls):
-                self._take_output(response, events)
+            self._take_output(response, events)
             self._take_usage(response.get("usage"), events)
             self._finish(_reason(status, response), events)
         else:
@@ -313,12 +327,22 @@ class ResponsesTurn:
             self.failure = TruncatedStreamError(msg, status=200, retryable=False)
 
     def _take_output(self, response: dict[str, Any], events: list[StreamEvent]) -> None:
-        """All output of a response that came whole: servers that only pretend to stream."""
+        """The output that only the last event holds: all of it from servers that only pretend to
+        stream, an item or a part of one from others."""
+        known = {key for _, key in self._said} | self._calls.keys()
+        by_name = any(isinstance(key, str) for key in known)
+        if None in known:
+            return  # an event that names no output may have been of any
         for index, item in enumerate(objects(response.get("output"))):
+            name = text_of(item.get("id"))
+            key: object = name if name in known else index
+            if by_name and not name:
+                continue  # it may be one of those that were named
             if item.get("type") in _CALLS:
-                self._take_call(index, "done", item, events)
+                self._take_call(key, "done", item, events)
             else:
-                self._take_whole(index, item, events)
+                self._take_whole(key, item, events)
+                self._take_opaque(key, item, events)
 
     def _take_usage(self, raw: object, events: list[StreamEvent]) -> None:
         usage = read_usage(raw) if isinstance(raw, dict) else None
@@ -375,26 +399,3 @@ def _too_many(what: str, bound: int) -> TooLargeError:
 
 def _shown(status: str) -> str:
     return status if status in {"cancelled", "in_progress", "queued"} else "something else"
-
-
-def _key(event: Event) -> object:
-    """Which output an event belongs to."""
-    index = _plain(event.output_index)
-    return index if index is not None else text_of(event.item_id) or None
-
-
-def _plain(value: object) -> object:
-    """A number or text, which alone can be looked up."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    return value
-
-
-def text_of(value: object) -> str:
-    """Text that encodes as UTF-8; empty for anything else."""
-    return clean(value) if isinstance(value, str) else ""
-
-
-def objects(value: object) -> list[dict[str, Any]]:
-    """The objects of a list; none of anything else."""
-    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []

@@ -1,0 +1,33 @@
+"""Fields of a Responses event, read where they are used, whatever type they have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from streamnursery.wire.json_text import clean
+
+if TYPE_CHECKING:
+    from streamnursery.wire.openai_responses.event import Event
+
+
+def key_of(event: Event) -> object:
+    """Which output an event belongs to."""
+    index = plain(event.output_index)
+    return index if index is not None else text_of(event.item_id) or None
+
+
+def plain(value: object) -> object:
+    """A number or text, which alone can be looked up."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    return value
+
+
+def text_of(value: object) -> str:
+    """Text that encodes as UTF-8; empty for anything else."""
+    return clean(value) if isinstance(value, str) else ""
+
+
+def objects(value: object) -> list[dict[str, Any]]:
+    """The objects of a list; none of anything else."""
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
