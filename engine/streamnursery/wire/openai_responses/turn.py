@@ -28,14 +28,13 @@ from streamnursery.values.events import (
     ToolCallDelta,
     UsageReport,
 )
-from streamnursery.values.http import HttpHead
 from streamnursery.values.opaque import OpaquePart
 from streamnursery.wire.dialect import Cursor
 from streamnursery.wire.error_answers import error_in_stream, is_error
 from streamnursery.wire.evidence import OPENAI_RESPONSES, Sign, complete
 from streamnursery.wire.json_text import as_raw, read_json
+from streamnursery.wire.openai_responses.error_event import stream_error
 from streamnursery.wire.openai_responses.fields import key_of, objects, plain, text_of
-from streamnursery.wire.retry_after import retry_after
 from streamnursery.wire.sse_stream import MAX_TOOL_CALLS
 from streamnursery.wire.token_counts import read_usage
 
@@ -102,6 +101,7 @@ class ResponsesTurn:
         "_calls",
         "_counts",
         "_kept",
+        "_keys",
         "_places",
         "_said",
         "_usage",
@@ -128,6 +128,8 @@ class ResponsesTurn:
         self._calls: dict[object, _ToolItem] = {}
         self._said: set[tuple[Told, object]] = set()
         """Which outputs have said something, of which kind."""
+        self._keys: dict[str, object] = {}
+        """Which output a name belongs to: the last event need not count as the others did."""
         self._places: set[tuple[str, object, object]] = set()
         """Which parts of them."""
         self._usage: Usage | None = None
@@ -231,6 +233,7 @@ class ResponsesTurn:
         key = key_of(event)
         if key is None:
             key = text_of(item.get("id"))
+        self._keys[text_of(item.get("id"))] = key
         if item.get("type") in _CALLS:
             self._take_call(key, what, item, events)
         elif what == "done":
@@ -335,7 +338,7 @@ class ResponsesTurn:
             return  # an event that names no output may have been of any
         for index, item in enumerate(objects(response.get("output"))):
             name = text_of(item.get("id"))
-            key: object = name if name in known else index
+            key: object = self._keys.get(name, name if name in known else index)
             if by_name and not name:
                 continue  # it may be one of those that were named
             if item.get("type") in _CALLS:
@@ -354,26 +357,6 @@ class ResponsesTurn:
         if self.failure is None and complete(OPENAI_RESPONSES, {Sign.END_MARK}):
             self.done = True
             events += [ChoiceFinished(0, reason), Finished(reason)]
-
-
-def stream_error(data: bytes) -> EngineError:
-    """The typed error of an `error` event, with the status and the wait that it names."""
-    found = read_json(data)
-    value = found if isinstance(found, dict) else {}
-    told = value["error"] if isinstance(value.get("error"), dict) else value
-    status = value.get("status", value.get("status_code"))
-    error = error_in_stream({"error": {"status_code": status, **told}}, data)
-    headers = told.get("headers")
-    if isinstance(headers, dict):
-        error.retry_after = _asked(headers) or error.retry_after
-    return error
-
-
-def _asked(headers: dict[str, Any]) -> float | None:
-    """Seconds of a Retry-After among an error's headers; dates, which need a clock, left out."""
-    plain = [(name.lower(), text_of(value).strip()) for name, value in headers.items()]
-    counted = tuple((name, value) for name, value in plain if value[:1].isdecimal())
-    return retry_after(HttpHead(200, counted), now=0.0)
 
 
 def _error_of(response: dict[str, Any]) -> object:
