@@ -8,8 +8,9 @@ import pytest
 
 from streamnursery.core.measure.meter import Meter
 from streamnursery.core.recovery.patience import PatienceClock
+from streamnursery.pipeline.channel import BufferTotal, Channel
 from streamnursery.supervisor.sink import StreamSink
-from streamnursery.values.errors import ConnectionLostError
+from streamnursery.values.errors import ConnectionLostError, TooLargeError
 from streamnursery.values.events import Finished, StreamEvent, TextDelta, UsageReport
 from streamnursery.values.http import HttpHead
 from streamnursery.values.policy import Patience
@@ -23,8 +24,8 @@ NO_LENGTH = HttpHead(200, ())
 class Delivered(SimpleNamespace):
     """As much of a delivery as a sink touches."""
 
-    def __init__(self) -> None:
-        super().__init__(started_at=0.0, first_token_at=None, last_token_at=None)
+    def __init__(self, channel: Channel[StreamEvent] | None = None) -> None:
+        super().__init__(channel=channel, started_at=0.0, first_token_at=None, last_token_at=None)
         self.content_events = 0
         self.events: list[StreamEvent] = []
         self.nbytes = 0
@@ -113,3 +114,23 @@ async def test_a_length_beside_a_transfer_coding_does_not_count() -> None:
     assert (head.body_length, head.delimited) == (None, True)
     assert not HttpHead(200, ()).delimited
     assert HttpHead(200, (("content-length", "7"),), "HTTP/2").body_length == 7
+
+
+@virtual
+async def test_a_large_event_on_its_way_counts_in_the_bound_over_all_streams() -> None:
+    total = BufferTotal(200_000)
+    channels = [Channel[StreamEvent](max_items=9, max_bytes=10**6, total=total) for _ in range(2)]
+    first, second = (sink_of(Delivered(channel=channel)) for channel in channels)
+    opening = b'data: {"choices":[{"delta":{"images":["'
+    assert first.feed(opening + b"A" * 60_000)
+    assert total.current_bytes == 0
+    assert first.feed(b"A" * 60_000)
+    assert total.current_bytes == len(opening) + 120_000
+    assert not second.feed(opening + b"A" * 100_000)
+    assert isinstance(second.failure, TooLargeError)
+    second.let_go()
+    assert total.current_bytes == len(opening) + 120_000
+    assert first.feed(b'"]}}]}\n\n')
+    first.let_go()
+    assert (total.current_bytes, total.partial_bytes) == (0, 0)
+    assert total.peak_bytes > 200_000

@@ -30,6 +30,8 @@ class NumberedStream:
         self.after = after
         self._rest = b""
 
+    buffered = 0
+
     @property
     def cursor(self) -> Cursor | None:
         return Cursor("kept-1", self.after)

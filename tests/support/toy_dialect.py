@@ -25,6 +25,7 @@ class ToyDecoder:
         self.response_id: str | None = None
         self.response_model: str | None = None
         self.cursor: Cursor | None = None
+        self.buffered = 0
         self._rest = b""
 
     def feed(self, data: bytes) -> list[StreamEvent]:

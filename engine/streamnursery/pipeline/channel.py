@@ -52,6 +52,8 @@ class BufferTotal:
         self.max_bytes = max_bytes
         self.current_bytes = 0
         self.peak_bytes = 0
+        self.partial_bytes = 0
+        """Of `current_bytes`: events that have not come whole, so that nobody can read them."""
         self.held_back: dict[Channel[Any], None] = {}
         """Those whose senders wait for room here, the longest first."""
 
@@ -87,6 +89,7 @@ class Channel(Generic[T]):
         "_consumer",
         "_items",
         "_next",
+        "_partial_bytes",
         "_peak_bytes",
         "_peak_items",
         "_sender_waits",
@@ -113,6 +116,7 @@ class Channel(Generic[T]):
         self._bytes = 0
         self._peak_items = 0
         self._peak_bytes = 0
+        self._partial_bytes = 0
         self._sender_waits = False
         self._closed = False
         self._consumer: trio.lowlevel.Task | None = None
@@ -150,6 +154,19 @@ class Channel(Generic[T]):
             self._sender_waits = True
             total.hold_back(self)
         return not self._sender_waits
+
+    def keep_partial(self, nbytes: int) -> bool:
+        """The sender keeps so many bytes of an item that has not come whole: they count in `total`.
+        False: such bytes alone are more than it may have."""
+        total = self._total
+        more = nbytes - self._partial_bytes
+        self._partial_bytes = nbytes
+        total.partial_bytes += more
+        total.current_bytes += more
+        total.peak_bytes = max(total.peak_bytes, total.current_bytes)
+        if more < 0 and total.held_back:
+            total.let_in()
+        return total.partial_bytes <= total.max_bytes
 
     def close(self) -> None:
         """Nothing more will be put; what is there can still be received."""

@@ -231,6 +231,7 @@ class Attempt:
             response.attach(sink)
             await self._watch_over(sink)
         finally:
+            sink.let_go()
             if sink.claimed:
                 self.delivery.channel.on_room = None
             if sink.committed and self.state is not AttemptState.DONE:

@@ -18,7 +18,7 @@ from streamnursery.core.measure.meter import Meter
 from streamnursery.core.recovery.patience import PatienceClock
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
-from streamnursery.values.errors import EngineError
+from streamnursery.values.errors import EngineError, TooLargeError
 from streamnursery.values.events import CONTENT, Finished, StreamEvent, UsageReport
 from streamnursery.values.http import HttpHead
 from streamnursery.wire.dialect import StreamDecoder
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from streamnursery.values.usage import Usage
 
 _CONTENT = frozenset(CONTENT)
+_LARGE = 64 * 1024
+"""Bytes of an event on its way from which they are counted: a read has as many."""
 
 
 class StreamSink:
@@ -48,6 +50,7 @@ class StreamSink:
         "_mark_unreusable",
         "_meter",
         "_missing",
+        "_partial",
         "_time",
         "_waited_for",
         "body_ended",
@@ -112,33 +115,43 @@ class StreamSink:
         self._delimited = head.delimited
         self._missing = head.body_length
         """Bytes of the body that have not come."""
+        self._partial = False
+        """Bytes of an event that has not come whole are counted."""
         self._finish: Finished | None = None
         """The answer's end, until the body has ended as well."""
 
     def feed(self, data: bytes) -> bool:
         if self.ended:
             return False
-        if self._missing is not None:
-            self._missing -= len(data)
-            if self._finish is not None:
-                return True  # until `end`
+        if self._finish is not None:
+            return True  # nothing counts any more, until `end`
         events = self.decoder.feed(data)
-        if self._missing and events and isinstance(finish := events[-1], Finished):
-            self._finish = finish
-            del events[-1]
+        if self._missing is not None:
+            self._count_down(len(data), events)
+        if (self._partial or not events) and not self._keep_partial():
+            return False
         room = self._deliver(events, len(data)) if events else True
         if self.ended:
             return False
-        if self._finish is not None:
-            if self.decoder.trailing:
-                self._mark_unreusable()
-            return room
         if self.decoder.done or self.decoder.failure is not None:
-            if self.decoder.trailing:
-                self._mark_unreusable()
-            self._over(self.decoder.failure)
-            return False
+            return self._decided() and room
         return room
+
+    def _count_down(self, nbytes: int, events: list[StreamEvent]) -> None:
+        """So much of the stated length has come; `Finished` is held back until all has."""
+        assert self._missing is not None
+        self._missing -= nbytes
+        if self._missing > 0 and events and isinstance(finish := events[-1], Finished):
+            self._finish = finish
+            del events[-1]
+
+    def _decided(self) -> bool:
+        """The decoder takes nothing more: over, unless the body has to end first."""
+        if self.decoder.trailing:
+            self._mark_unreusable()
+        if self._finish is None:
+            self._over(self.decoder.failure)
+        return self._finish is not None
 
     def end(self, error: EngineError | None) -> None:
         self.body_ended = error is None
@@ -170,6 +183,27 @@ class StreamSink:
         """Take nothing more, and wake the attempt."""
         if not self.ended:
             self._over(None)
+
+    def _keep_partial(self) -> bool:
+        """Count what the decoder keeps of a large event, in the bound over all streams."""
+        nbytes = self.decoder.buffered
+        if nbytes < _LARGE and not self._partial:
+            return True
+        self._partial = nbytes >= _LARGE
+        if self._delivery.channel.keep_partial(nbytes if self._partial else 0):
+            return True
+        msg = (
+            "events that have not come whole take more than engine.max_buffered_bytes over all "
+            "streams; raise it, or run fewer streams at once"
+        )
+        self._over(TooLargeError(msg, status=200, retryable=False))
+        return False
+
+    def let_go(self) -> None:
+        """Nothing more is fed."""
+        if self._partial:
+            self._partial = False
+            self._delivery.channel.keep_partial(0)
 
     def _over(self, failure: EngineError | None) -> None:
         self.failure = failure

@@ -44,6 +44,10 @@ class ContinuedStream:
         """None: what is held back would be lost on the way."""
         return None
 
+    @property
+    def buffered(self) -> int:
+        return self._inner.buffered
+
     def feed(self, data: bytes) -> list[StreamEvent]:
         return self._new(self._inner.feed(data))
 

@@ -88,6 +88,10 @@ class StreamDecoder(Protocol):
     def cursor(self) -> Cursor | None:
         """After the last event that `feed` has returned; None: the stream cannot be resumed."""
 
+    @property
+    def buffered(self) -> int:
+        """Bytes kept of an event that has not come whole."""
+
     def feed(self, data: bytes) -> list[StreamEvent]:
         """The events that `data` completes; often none, sometimes many.
 

@@ -120,6 +120,7 @@ class GuardedDecoder:
         self.response_id: str | None = None
         self.response_model: str | None = None
         self.cursor: Cursor | None = None
+        self.buffered = 0
         self._who = who
 
     def feed(self, data: bytes) -> list[StreamEvent]:
@@ -138,7 +139,7 @@ class GuardedDecoder:
             inner = self.inner
             self.done, self.trailing, self.failure = inner.done, inner.trailing, inner.failure
             self.response_id, self.response_model = inner.response_id, inner.response_model
-            self.cursor = inner.cursor
+            self.cursor, self.buffered = inner.cursor, inner.buffered
         except Exception as error:  # noqa: BLE001 - foreign code, whatever it raises
             self.failure = _failure(self._who, error)
             return []

@@ -176,6 +176,11 @@ class SSEDecoder:
         return records
 
     @property
+    def buffered(self) -> int:
+        """Bytes kept of what has not come whole, and of what is no event stream."""
+        return len(self._tail) + len(self._data) + len(self._stray)
+
+    @property
     def is_no_stream(self) -> bool:
         """More stray lines than any stream has, of a body that does not open as JSON."""
         opens_as_json = self._stray[:1] in _JSON_OPENS

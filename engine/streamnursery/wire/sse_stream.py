@@ -82,6 +82,10 @@ class SseStream:
         self._records = 0
         self._foreign = None
 
+    @property
+    def buffered(self) -> int:
+        return self._sse.buffered
+
     def take(self, record: Event, events: list[StreamEvent]) -> None:
         """Add what one SSE event says; the dialect's."""
         raise NotImplementedError

@@ -111,6 +111,10 @@ class LaneDecoder(ResponsesTurn):
             self.take_event(event, data, events)
         return events
 
+    @property
+    def buffered(self) -> int:
+        return 0  # messages come whole
+
     def end(self, *, delimited: bool = True) -> list[StreamEvent]:
         del delimited
         if not self.done and self.failure is None:
