@@ -100,7 +100,7 @@ class Http2Connection:
 
     @property
     def said_goodbye(self) -> bool:
-        """The peer sent GOAWAY."""
+        """The peer sent GOAWAY, after it had served a stream here at least."""
         return self._state.said_goodbye
 
     @property

@@ -46,7 +46,7 @@ class Http2State:
         self.limit = 1
         """Streams that may be open at once: one until the peer's settings are known."""
         self.said_goodbye = False
-        """The peer sent GOAWAY."""
+        """The peer sent GOAWAY, after it had served a stream of this connection at least."""
         self.needs_http1 = False
         """The peer asked for HTTP/1.1."""
         self.window = ReceiveWindow(settings.stream_window * settings.max_streams)
@@ -334,7 +334,8 @@ class Http2State:
             broken("sent GOAWAY for a stream")
         last_id, code = frames.read_goaway(payload)
         self._strain()
-        self.said_goodbye = True
+        # One that serves none is refusing, and may do so on every connection for ever.
+        self.said_goodbye = last_id > 0
         self.draining = f"the peer is closing it ({code_name(code)})"
         for stream in [s for s in self.streams.values() if s.id > last_id]:
             # A server that wants calm does not want the same again at once.
