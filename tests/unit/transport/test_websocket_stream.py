@@ -8,6 +8,7 @@ from streamnursery.simulator.pipe import pipe
 from streamnursery.transport.websocket import (
     BACKLOG,
     MAX_CONTROL,
+    READ,
     WebSocketEnd,
     WebSocketStream,
     ending_error,
@@ -87,3 +88,31 @@ def test_endings_are_errors_that_say_why_and_keep_the_peers_words_apart() -> Non
     assert (told.code, told.body) == ("4000", "a prompt?")
     assert "prompt" not in str(told)
     assert isinstance(ending_error(WebSocketEnd(1009, "x"), ORIGIN), TooLargeError)
+
+
+async def test_the_parser_gets_little_between_two_checkpoints(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """Empty frames have two bytes, and the parser takes every one of a read before others run."""
+    ours, theirs = pipe(Link(window=100_000))
+    stream = WebSocketStream(ours)
+    others = 0
+
+    async def other() -> None:
+        nonlocal others
+        while True:
+            await trio.lowlevel.checkpoint()
+            others += 1
+
+    await theirs.send_all(bytes([0, 0]) * 32_000)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(other)
+        read = 0
+        while read < 64_000:
+            before = others
+            piece = await stream.receive_some()
+            assert 0 < len(piece) <= READ <= 4096
+            assert others > before
+            read += len(piece)
+        nursery.cancel_scope.cancel()
+    stream.close()
