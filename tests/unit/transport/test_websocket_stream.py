@@ -111,6 +111,6 @@ async def test_the_parser_gets_little_between_two_checkpoints(
         while sum(sizes) < 64_000:
             sizes.append(len(await stream.receive_some()))
         assert max(sizes) <= READ <= 4096
-        assert others >= len(sizes) - 1
+        assert others >= len(sizes) - 2  # which task a tick runs first is chance
         nursery.cancel_scope.cancel()
     stream.close()
