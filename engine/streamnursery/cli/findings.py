@@ -125,6 +125,9 @@ def _keys(loaded: LoadedConfig) -> Iterator[Finding]:
         else:
             origin = origins.get(f"endpoints.{name}.key", "given")
             yield Finding("keys", "ok", f"{name}: set ({origin})")
+        if endpoint.exposed_key_file:
+            what = f"{name}: every user of this machine may read its key file"
+            yield Finding("keys", "note", what, "chmod 600 it")
         if endpoint.insecure:
             todo = "set ca_file to the authority that signed its certificate, and insecure = false"
             yield Finding("tls", "note", f"{name}: its certificate is not checked", todo)

@@ -193,6 +193,8 @@ def _url(raw: object, _: Spot) -> BaseUrl:
     if not isinstance(raw, str):
         msg = f"must be a URL such as https://api.example.com/v1, not {described(raw)}"
         raise MisfitError(msg)
+    if raw[:1] in ("'", '"'):
+        raise MisfitError("the URL has quotes around it; remove them")
     try:
         return BaseUrl.parse(raw)
     except ValueError as error:

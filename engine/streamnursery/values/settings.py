@@ -25,7 +25,7 @@ from streamnursery.values.policy import (
 )
 from streamnursery.values.prices import Price
 from streamnursery.values.rates import Rates
-from streamnursery.values.secret import Secret
+from streamnursery.values.secret import RenewableSecret, Secret
 from streamnursery.values.session import EndpointHeartbeat, SessionSettings
 from streamnursery.values.tenant import Tenant
 
@@ -93,6 +93,18 @@ class Endpoint:
     """Obey what the answers' own headers say is left of the provider's limits."""
     assistant_prefix: AssistantPrefix = "off"
     """How its models are asked to go on with an answer that broke off."""
+
+    @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Its key, and the headers that are credentials."""
+        held = (self.key, *self.headers.values())
+        return tuple(value for value in held if isinstance(value, Secret))
+
+    @property
+    def exposed_key_file(self) -> bool:
+        """Whether every user of the machine may read a file that holds one of them."""
+        kept = (secret for secret in self.secrets if isinstance(secret, RenewableSecret))
+        return any(secret.readable_by_others for secret in kept)
 
     @property
     def peer(self) -> Peer:
