@@ -44,6 +44,7 @@ from streamnursery.values.usage import Usage
 from streamnursery.wire.dialect import StreamDecoder
 from streamnursery.wire.error_answers import request_id
 from streamnursery.wire.rate_headers import rate_news
+from streamnursery.wire.wrong_path import wrong_path
 
 MAX_ERROR_BODY = 64 * 1024
 _ERROR_BODY_SECONDS = 5.0
@@ -210,7 +211,11 @@ class Attempt:
         dialect = self.outlet.dialect
         if not 200 <= head.status < 300 or not dialect.check_head(head):
             body = await _error_body(response)
-            raise dialect.error_from_answer(head, body, now=self.wall_time)
+            error = dialect.error_from_answer(head, body, now=self.wall_time)
+            asked = self.outlet.endpoint
+            raise wrong_path(
+                error, body, model=self.stop.route.model, url=asked.url, endpoint=asked.name
+            )
 
     async def _receive(self, response: HttpResponse) -> None:
         sink = self._sink = StreamSink(
