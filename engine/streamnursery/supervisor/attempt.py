@@ -89,6 +89,8 @@ class Attempt:
     error: EngineError | None = attrs.field(default=None, init=False)
     """What ended it, if something did."""
     started_at: float = attrs.field(factory=trio.current_time, init=False)
+    credentials: int = attrs.field(default=0, init=False)
+    """Which ones of its outlet it was sent with."""
     _watch: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _sink: StreamSink | None = attrs.field(default=None, init=False)
 
@@ -195,6 +197,7 @@ class Attempt:
 
     async def _open(self) -> HttpResponse:
         outlet = self.outlet
+        self.credentials = outlet.credentials
         request = self.asking.http_request(outlet, self.stop, self.headers)
         with self._watch:
             return await outlet.transport.open(request, self)

@@ -49,6 +49,7 @@ from streamnursery.supervisor.ports import (
     Recorder,
     Reservation,
 )
+from streamnursery.supervisor.renewal import KeyRenewal
 from streamnursery.supervisor.routes import Routes, closed_error
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import AdmissionError, EngineError, RateLimitedError, StorageError
@@ -100,6 +101,7 @@ class RequestRun:
     _last: EngineError | None = attrs.field(default=None, init=False)
     """The latest failure of an attempt, or what stands for it while none was sent."""
     _continuity: Continuity = attrs.field(init=False)
+    _renewal: KeyRenewal = attrs.field(factory=KeyRenewal, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._continuity = Continuity(self.delivery)
@@ -155,7 +157,8 @@ class RequestRun:
             return Failure.closed(unanswered, now)
         assert unanswered.error is not None
         self._last = unanswered.error
-        return Failure.of(self._last, committed=self.delivery.committed)
+        failure = Failure.of(self._last, committed=self.delivery.committed)
+        return self._renewal.after(failure, unanswered)
 
     def _decide(self, failure: Failure, unanswered: Unanswered) -> Step:
         if not self.delivery.committed:
