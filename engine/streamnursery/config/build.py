@@ -40,6 +40,7 @@ def check(layer: Layer, dialects: Dialects, report: Report) -> None:
     for name in layer.named("endpoints"):
         _check_url(name, layer, report)
         _check_http(name, layer, report)
+        _check_certificate(name, layer, report)
         _check_options(name, layer, dialects, report)
     _check_buffers(layer, groups, report)
     for place in (("defaults",), *(("models", name) for name in layer.named("models"))):
@@ -69,6 +70,20 @@ def _check_http(name: str, layer: Layer, report: Report) -> None:
         report.add(http.origin, place, '"2" needs an https url; over http:// write "h2c"')
     elif http.value == "h2c" and secure:
         report.add(http.origin, place, '"h2c" is HTTP/2 without TLS; for https:// write "2"')
+
+
+def _check_certificate(name: str, layer: Layer, report: Report) -> None:
+    """A certificate is shown over TLS alone, and a key alone shows nothing."""
+    cert, key, url = (
+        layer.values.get(("endpoints", name, last), Found(None, ""))
+        for last in ("client_cert", "client_key", "url")
+    )
+    if key.value and not cert.value and ("endpoints", name, "client_cert") not in layer.broken:
+        what = "is the key of no certificate; set `client_cert` too"
+        report.add(key.origin, ("endpoints", name, "client_key"), what)
+    if cert.value and url.value is not None and not url.value.origin.secure:
+        what = "is shown over TLS alone, and this endpoint's url is http://; write https://"
+        report.add(cert.origin, ("endpoints", name, "client_cert"), what)
 
 
 def _check_options(name: str, layer: Layer, dialects: Dialects, report: Report) -> None:

@@ -204,7 +204,7 @@ def _url(raw: object, _: Spot) -> BaseUrl:
 URL = Kind("URL", _url)
 
 
-def _ca_file(raw: object, spot: Spot) -> str:
+def _pem_file(raw: object, spot: Spot) -> str:
     if not isinstance(raw, str):
         msg = f"must be the path of a PEM file, not {described(raw)}"
         raise MisfitError(msg)
@@ -222,7 +222,7 @@ def _ca_file(raw: object, spot: Spot) -> str:
     return str(path)
 
 
-CA_FILE = Kind("path", _ca_file)
+PEM_FILE = Kind("path", _pem_file)
 
 
 def _socket(raw: object, spot: Spot) -> str:

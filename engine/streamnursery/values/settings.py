@@ -76,6 +76,10 @@ class Endpoint:
     headers: Mapping[str, str | Secret] = attrs.field(factory=dict, repr=False)
     query: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     ca_file: str = ""
+    client_cert: str = ""
+    """PEM file of the certificate that we show the server; empty: none."""
+    client_key: str = ""
+    """PEM file of its private key; empty: it stands in `client_cert` too."""
     proxy: str = attrs.field(default="", repr=False)
     http: HttpVersion = "auto"
     options: Mapping[str, bool | str] = attrs.field(factory=dict)
@@ -111,6 +115,8 @@ class Endpoint:
         return Peer(
             self.url.origin,
             ca_file=self.ca_file,
+            client_cert=self.client_cert,
+            client_key=self.client_key,
             proxy=self.proxy,
             insecure=self.insecure,
             deny_private=self.deny_private,
