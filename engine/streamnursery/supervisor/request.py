@@ -110,6 +110,8 @@ class RequestRun:
         )
 
     async def run(self) -> None:
+        for route in self.course.plan.passed_over:
+            self._tell_reroute(str(route), str(self.position.stop.route), "no key")
         self._go_cheaper()
         while True:
             unanswered = await self._visit(self.position.stop)
@@ -403,8 +405,11 @@ class RequestRun:
 
     def _reroute(self, step: NextRoute) -> None:
         source, target = str(self.position.stop.route), str(step.position.stop.route)
+        self._tell_reroute(source, target, step.why)
+
+    def _tell_reroute(self, source: str, target: str, why: str) -> None:
         course = self.course
         course.meter.reroutes += 1
         about = (trio.current_time(), course.number, course.model)
-        self.supervisor.recorder.emit(RouteChanged(*about, source, target, step.why))
-        self.delivery.put([Rerouted(source, target, step.why)], 0)
+        self.supervisor.recorder.emit(RouteChanged(*about, source, target, why))
+        self.delivery.put([Rerouted(source, target, why)], 0)

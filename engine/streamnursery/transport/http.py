@@ -72,8 +72,8 @@ async def open_transport(
 
     `ca_file`, `client_cert`, `client_key`, `proxy` and `http` are as for an endpoint: over TLS the
     server chooses between HTTP/2 and 1.1 unless `http` does. `max_idle` bounds the idle
-    connections, per peer and in all; connections in use are not limited: limit your tasks. Leaving the block
-    closes every connection; answers still being read end with `httpx.ReadError`.
+    connections, per peer and in all; connections in use are not limited: limit your tasks.
+    Leaving the block closes every connection; answers still being read end with `httpx.ReadError`.
 
     Raises:
         RequestError: not called under trio.

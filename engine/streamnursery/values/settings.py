@@ -220,6 +220,9 @@ class EngineConfig:
     models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
     default_endpoint: str | None = None
     """Serves models that no entry of `models` names; None: unknown models are an error."""
+    unread_variables: tuple[tuple[str, str], ...] = ()
+    """Providers whose variables are set and not used, each with its variable: a mapping uses only
+    those that it names."""
     trust_env: bool = False
     """Obey HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and their kin."""
     buffer_events: int = attrs.field(default=1024, validator=_buffer_validator)
@@ -244,3 +247,23 @@ class EngineConfig:
     at all. Felt above some 1,000 reads per second, and never longer than 5 ms."""
     budgets: Budgets = attrs.field(default=Budgets(), validator=instance_of(Budgets))
     """Limits on spending."""
+
+    def routed_to(self, endpoint: str) -> tuple[str, ...]:
+        """The models with a route to an endpoint."""
+        return tuple(
+            name
+            for name, model in self.models.items()
+            if any(route.endpoint == endpoint for route in model.routes)
+        )
+
+    def unusable_models(self) -> tuple[str, ...]:
+        """The models all of whose own routes lead to endpoints without their keys."""
+        return tuple(
+            name
+            for name, model in self.models.items()
+            if model.routes
+            and all(
+                route.endpoint in self.endpoints and self.endpoints[route.endpoint].missing_key
+                for route in model.routes
+            )
+        )
