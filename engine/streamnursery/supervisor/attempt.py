@@ -167,6 +167,7 @@ class Attempt:
             self._waits_for(f"a connection to {name}")
         else:
             self.clock.connected(now)
+            self.outlet.connected = True
             self._waits_for(f"the answer of {name}")
         self._watch.deadline = self.clock.deadline
 

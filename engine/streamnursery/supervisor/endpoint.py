@@ -39,6 +39,9 @@ class Outlet:
     credentials: int = attrs.field(default=0, init=False)
     """How often they were replaced by newer ones."""
 
+    connected: bool = attrs.field(default=False, init=False)
+    """Whether there was ever a connection to it."""
+
     def __attrs_post_init__(self) -> None:
         self._check()
 

@@ -41,6 +41,7 @@ from streamnursery.supervisor.continuity import Continuity
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.hedge import Race, Runner
+from streamnursery.supervisor.never_reached import after_refusal
 from streamnursery.supervisor.ports import (
     Admission,
     AttemptLease,
@@ -160,6 +161,7 @@ class RequestRun:
         assert unanswered.error is not None
         self._last = unanswered.error
         failure = Failure.of(self._last, committed=self.delivery.committed)
+        failure = after_refusal(failure, unanswered, self.position.attempts)
         return self._renewal.after(failure, unanswered)
 
     def _decide(self, failure: Failure, unanswered: Unanswered) -> Step:
