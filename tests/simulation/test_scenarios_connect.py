@@ -40,11 +40,37 @@ async def test_c1_a_name_that_never_resolves_is_named() -> None:
 
 @virtual
 async def test_c2_two_refused_connections_are_two_backoffs_and_one_request() -> None:
-    async with scene(once(RefuseConnect(), requests=(1, 2))) as s:
+    async with scene(once(RefuseConnect(), requests=(2, 3))) as s:
+        assert (await ask(s.engine)).finished
+        await trio.sleep(10)  # its connection is not kept so long
         reading = await ask(s.engine)
         assert reading.finished
-        assert s.asked == 1
+        assert s.asked == 2
         assert s.engine.statistics().total.retries == 2
+
+
+@virtual
+async def test_c2_where_nothing_ever_answered_the_second_refusal_is_final() -> None:
+    async with scene(always(RefuseConnect())) as s:
+        error = (await ask(s.engine)).error
+        assert isinstance(error, ConnectError)
+        assert error.refused
+        assert [a.state for a in error.attempts] == [AttemptState.NOT_SENT] * 2
+        assert any("nothing has ever answered there" in note for note in error.__notes__)
+        assert trio.current_time() <= 1
+
+
+@virtual
+async def test_c2_one_refusal_at_the_start_is_a_backoff_and_one_request() -> None:
+    async with scene(once(RefuseConnect())) as s:
+        assert (await ask(s.engine)).finished
+        assert s.asked == 1
+
+
+@virtual
+async def test_c2_a_backup_is_asked_before_the_refusal_is_final() -> None:
+    async with scene(always(RefuseConnect()), backups={"spare": Plan()}) as s:
+        assert (await ask(s.engine)).finished
 
 
 @virtual

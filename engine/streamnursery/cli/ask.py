@@ -63,8 +63,8 @@ def run(args: argparse.Namespace) -> int:
     models = chosen_models(args.model, loaded)
 
     from streamnursery.cli.ask_json import Lines
-    from streamnursery.cli.ask_screen import Answer, Plain, Show, Silent, ask_all
-    from streamnursery.cli.console import Output
+    from streamnursery.cli.ask_screen import Answer, Plain, Show, Silent, ask_all, tell_retry
+    from streamnursery.cli.console import Output, is_terminal
     from streamnursery.cli.signals import run_trio
 
     answers = [Answer(model) for model in models]
@@ -74,8 +74,19 @@ def run(args: argparse.Namespace) -> int:
         show = Silent()
     fields = _fields(args, prompt)
 
+    told = is_terminal(sys.stderr) and not args.quiet
+    observers = [tell_retry] if told else []
+
     async def work() -> int:
-        await ask_all(answers, fields, loaded.config, args.timeout, show, sessions=args.ws)
+        await ask_all(
+            answers,
+            fields,
+            loaded.config,
+            args.timeout,
+            show,
+            sessions=args.ws,
+            observers=observers,
+        )
         return 0
 
     interrupted = run_trio(work)

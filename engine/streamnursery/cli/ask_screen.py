@@ -8,12 +8,14 @@ from typing import Any, Protocol
 import attrs
 import trio
 
-from streamnursery.cli.console import Output
+from streamnursery.cli.console import Output, note
 from streamnursery.facade import Engine, open_engine
 from streamnursery.pipeline.stream import TokenStream
+from streamnursery.scheduler.run.observers import Observer
 from streamnursery.values.completion import Completion
 from streamnursery.values.errors import EngineError
 from streamnursery.values.events import RefusalDelta, StreamEvent, TextDelta
+from streamnursery.values.lifecycle import LifecycleRecord, Retrying
 from streamnursery.values.partial import Partial
 from streamnursery.values.request import ChatRequest, make_request
 from streamnursery.values.settings import EngineConfig
@@ -57,17 +59,24 @@ async def ask_all(
     show: Show,
     *,
     sessions: bool = False,
+    observers: Sequence[Observer] = (),
 ) -> None:
     """Fill in every answer; each may take as many seconds as `within` says. With `sessions` each
     comes over a WebSocket of its own."""
     try:
-        async with open_engine(config) as eng, trio.open_nursery() as nursery:
+        async with open_engine(config, observers=observers) as eng, trio.open_nursery() as nursery:
             for answer in answers:
                 request = make_request(answer.model, **fields)
                 nursery.start_soon(_ask, eng, request, within, answer, show, sessions)
             await show.run(answers)
     finally:
         show.close()
+
+
+def tell_retry(record: LifecycleRecord) -> None:
+    """An observer that says on stderr what is waited for."""
+    if isinstance(record, Retrying):
+        note(f"{record.model}: trying again in {record.delay:.1f} s: {record.why}")
 
 
 async def _ask(

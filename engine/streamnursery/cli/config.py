@@ -102,7 +102,11 @@ def _check(args: argparse.Namespace) -> int:
     data(f"ok: {file or 'no configuration file, the environment alone'}: {counts}")
     for endpoint in config.endpoints.values():
         if endpoint.missing_key:
-            note(f"endpoints.{endpoint.name} cannot be used yet: {endpoint.missing_key}")
+            routed = ", ".join(config.routed_to(endpoint.name))
+            over = f"; it is passed over for {routed}" if routed else ""
+            note(f"endpoints.{endpoint.name} cannot be used yet: {endpoint.missing_key}{over}")
+    for name in config.unusable_models():
+        note(f"models.{name} cannot be asked yet: no route of it has a key")
     note(f"next: {PROGRAM} doctor" if file else f"next: {PROGRAM} config init")
     return Exit.OK
 

@@ -16,6 +16,7 @@ from streamnursery.values.errors import EngineError
 from streamnursery.values.http import HttpHead
 from streamnursery.values.settings import Endpoint, EngineConfig
 from streamnursery.wire.registry import Dialects
+from streamnursery.wire.wrong_path import url_advice
 
 _PATIENCE = 8.0
 """Seconds for everything."""
@@ -91,6 +92,10 @@ def _answer(where: str, endpoint: Endpoint, seen: _Seen) -> Finding:
     if 200 <= status < 300:
         accepted = "" if endpoint.key is None else ", and takes the key"
         return Finding("reach", "ok", f"{where}: reachable {took}{accepted}")
+    advice = url_advice(endpoint.url)
+    if status in (404, 405) and advice is not None:
+        what = f"{where}: reachable {took}, and serves nothing at /models ({status})"
+        return Finding("reach", "note", what, advice)
     return Finding("reach", "ok", f"{where}: reachable {took} (no list of models: {status})")
 
 

@@ -48,6 +48,7 @@ def local_findings(loaded: LoadedConfig | None) -> list[Finding]:
         *_environment(trust_env=loaded.config.trust_env),
         *_settings(loaded),
         *_keys(loaded),
+        *_models(loaded.config),
         *_files(loaded.config),
     ]
 
@@ -118,16 +119,26 @@ def _keys(loaded: LoadedConfig) -> Iterator[Finding]:
         yield Finding("keys", "note", "no endpoint is configured", todo)
     for name, endpoint in config.endpoints.items():
         if endpoint.missing_key:
-            # A problem only once somebody routes there, and then the configuration says so.
-            yield Finding("keys", "note", f"{name}: {endpoint.missing_key}", "set it")
+            routed = ", ".join(config.routed_to(name))
+            over = f"; passed over for {routed}" if routed else ""
+            yield Finding("keys", "note", f"{name}: {endpoint.missing_key}{over}", "set it")
         elif endpoint.key is None:
             yield Finding("keys", "ok", f"{name}: none is sent")
         else:
             origin = origins.get(f"endpoints.{name}.key", "given")
             yield Finding("keys", "ok", f"{name}: set ({origin})")
+        if endpoint.exposed_key_file:
+            what = f"{name}: every user of this machine may read its key file"
+            yield Finding("keys", "note", what, "chmod 600 it")
         if endpoint.insecure:
             todo = "set ca_file to the authority that signed its certificate, and insecure = false"
             yield Finding("tls", "note", f"{name}: its certificate is not checked", todo)
+
+
+def _models(config: EngineConfig) -> Iterator[Finding]:
+    for name in config.unusable_models():
+        what = f"the model {name} cannot be asked: no route of it has a key"
+        yield Finding("keys", "problem", what, "set the key of one of its endpoints")
 
 
 def _files(config: EngineConfig) -> Iterator[Finding]:

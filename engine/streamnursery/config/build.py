@@ -1,9 +1,8 @@
 """From layers of settings to one `EngineConfig`, and the checks that need to see the whole.
 
 Rule 1: a value that was broken is not reported again as missing.
-Rule 2: a credential that is absent is a mistake where a model routes to its endpoint: a backup
-        without a key is found out only when the primary is down. An endpoint that no model
-        routes to keeps the reason in `missing_key` and refuses requests with it.
+Rule 2: a credential that is absent is no mistake: it disables its endpoint, which keeps the reason
+        in `missing_key`. One file serves people who have different keys.
 """
 
 import graphlib
@@ -13,8 +12,8 @@ import attrs
 
 from streamnursery.config.credentials import Absent
 from streamnursery.config.layer import SIMULATOR, Found, Groups, Layer
-from streamnursery.config.providers import DEFAULT, key_variable
-from streamnursery.config.report import Place, Report, dotted, nearest, quoted, suggestion
+from streamnursery.config.providers import DEFAULT
+from streamnursery.config.report import Place, Report, nearest, quoted, suggestion
 from streamnursery.values.budgets import Budget, Budgets
 from streamnursery.values.http2 import Http2Settings
 from streamnursery.values.policy import Adaptive, Patience, Retries
@@ -40,13 +39,14 @@ def check(layer: Layer, dialects: Dialects, report: Report) -> None:
     for name in layer.named("endpoints"):
         _check_url(name, layer, report)
         _check_http(name, layer, report)
+        _check_certificate(name, layer, report)
         _check_options(name, layer, dialects, report)
     _check_buffers(layer, groups, report)
     for place in (("defaults",), *(("models", name) for name in layer.named("models"))):
         _check_retries(place, layer, groups, report)
     for name in layer.named("models"):
         _check_adaptive(name, layer, groups, report)
-    _check_routes(layer, groups, report)
+    _check_routes(layer, report)
     _check_fallbacks(layer, report)
     _check_budgets(layer, groups, report)
 
@@ -69,6 +69,20 @@ def _check_http(name: str, layer: Layer, report: Report) -> None:
         report.add(http.origin, place, '"2" needs an https url; over http:// write "h2c"')
     elif http.value == "h2c" and secure:
         report.add(http.origin, place, '"h2c" is HTTP/2 without TLS; for https:// write "2"')
+
+
+def _check_certificate(name: str, layer: Layer, report: Report) -> None:
+    """A certificate is shown over TLS alone, and a key alone shows nothing."""
+    cert, key, url = (
+        layer.values.get(("endpoints", name, last), Found(None, ""))
+        for last in ("client_cert", "client_key", "url")
+    )
+    if key.value and not cert.value and ("endpoints", name, "client_cert") not in layer.broken:
+        what = "is the key of no certificate; set `client_cert` too"
+        report.add(key.origin, ("endpoints", name, "client_key"), what)
+    if cert.value and url.value is not None and not url.value.origin.secure:
+        what = "is shown over TLS alone, and this endpoint's url is http://; write https://"
+        report.add(cert.origin, ("endpoints", name, "client_cert"), what)
 
 
 def _check_options(name: str, layer: Layer, dialects: Dialects, report: Report) -> None:
@@ -122,36 +136,21 @@ def _routed(layer: Layer) -> list[tuple[Place, Found]]:
     return [(p, f) for p, f in layer.values.items() if p[0] == "models" and p[-1] == "routes"]
 
 
-def _check_routes(layer: Layer, groups: Groups, report: Report) -> None:
+def _check_routes(layer: Layer, report: Report) -> None:
     endpoints = layer.named("endpoints")
-    used: dict[str, str] = {}
     for place, found in _routed(layer):
         if place[1].startswith(f"{SIMULATOR}/"):
             report.add(found.origin, place, "a sim/ model is served in process; leave `routes` out")
             continue
         for route in found.value:
-            if ("endpoints", route.endpoint) in layer.names:
-                used.setdefault(route.endpoint, place[1])
-            elif route.endpoint != SIMULATOR:
+            known = ("endpoints", route.endpoint) in layer.names or route.endpoint == SIMULATOR
+            if not known:
                 report.add(found.origin, place, _unknown_endpoint(route, endpoints, report))
-    for name, model in used.items():
-        _check_credentials(name, model, layer, groups, report)
 
 
 def _unknown_endpoint(route: Route, endpoints: list[str], report: Report) -> str:
     what = f"no endpoint is called {quoted(route.endpoint)}"
-    name = key_variable(route.endpoint)
-    if name is not None:
-        return f"{what}; set {name}, or write [endpoints.{route.endpoint}]"
     return what if report.full else what + suggestion(route.endpoint, endpoints)
-
-
-def _check_credentials(name: str, model: str, layer: Layer, groups: Groups, report: Report) -> None:
-    for table in (("endpoints", name), ("endpoints", name, "headers")):
-        for last, value in groups.get(table, {}).items():
-            if isinstance(value, Absent):
-                what = f"{value.why}, and {dotted(('models', model))} routes here"
-                report.add(layer.values[(*table, last)].origin, (*table, last), what)
 
 
 def _check_budgets(layer: Layer, groups: Groups, report: Report) -> None:

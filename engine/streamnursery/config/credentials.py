@@ -9,18 +9,23 @@ Rule 3: no message repeats what stands where a credential or its place should st
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TypeAlias
 
 import attrs
 
+from streamnursery.config.key_files import KeyFileError, read_key_file
 from streamnursery.config.kinds import Kind, Spot, looks_like_credential
 from streamnursery.config.report import MisfitError, described
 from streamnursery.values.http import check_header
 from streamnursery.values.origin import BaseUrl
-from streamnursery.values.secret import Secret
+from streamnursery.values.secret import RenewableSecret, Secret, key_problem
 
-MAX_KEY_FILE = 64 * 1024
 HOW = 'put it into an environment variable and write { env = "ITS_NAME" }, or { file = "path" }'
+
+Fit: TypeAlias = Callable[[Secret], str | None]
 
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SHOWN = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
@@ -45,16 +50,21 @@ def kept_in(raw: object, spot: Spot) -> str:
 
 def variable(name: str, environ: Mapping[str, str]) -> Secret | Absent:
     """The credential in an environment variable; blank counts as not set."""
-    text = environ.get(name, "").strip()
-    return Secret(text) if text else Absent(f"the environment variable {_shown(name)} is not set")
+    text = environ.get(name, "").strip("\n")
+    return (
+        Secret(text)
+        if text.strip()
+        else Absent(f"the environment variable {_shown(name)} is not set")
+    )
 
 
 def _shown(name: str) -> str:
     return name if _SHOWN.fullmatch(name) else "named there"
 
 
-def _looked_up(raw: object, spot: Spot) -> Secret | Absent | None:
-    """The credential at the place that `raw` names; None when `raw` names no place."""
+def _looked_up(raw: object, spot: Spot, fit: Fit) -> Secret | Absent | None:
+    """The credential at the place that `raw` names; None when `raw` names no place. `fit` says
+    what is wrong with one."""
     if isinstance(raw, Secret):
         return raw
     if not isinstance(raw, Mapping):
@@ -65,36 +75,46 @@ def _looked_up(raw: object, spot: Spot) -> Secret | Absent | None:
                 raise MisfitError("`env` must be the name of an environment variable")
             return variable(name, spot.environ)
         case {"file": str(path), **rest} if not rest:
-            return _from_file(path, spot)
+            return _from_file(path, spot, fit)
     raise MisfitError('must be { env = "NAME" } or { file = "path" } and nothing else')
 
 
-def _from_file(path: str, spot: Spot) -> Secret | Absent:
+def _from_file(path: str, spot: Spot, fit: Fit) -> Secret | Absent:
     try:
-        with spot.path(path).open("rb") as file:
-            data = file.read(MAX_KEY_FILE + 1)
-        text = data.decode("ascii").strip()
+        place = spot.path(path)
+        found = read_key_file(place)
     except OSError as error:
         return Absent(f"its file cannot be read: {error.strerror}")
+    except KeyFileError as error:
+        raise MisfitError(str(error)) from None
     except ValueError:
         raise MisfitError("`file` must be the path of a file with one line of plain text") from None
-    if len(data) > MAX_KEY_FILE or "\n" in text:
-        raise MisfitError("`file` must be the path of a file with one line of plain text")
-    return Secret(text) if text else Absent("its file is empty")
+    if not found.text.strip():
+        return Absent("its file is empty")
+    again = partial(_read_again, place, fit)
+    return RenewableSecret(found.text, again, readable_by_others=found.readable_by_others)
+
+
+def _read_again(place: Path, fit: Fit) -> str | None:
+    """What the file holds now; None where that cannot be a key."""
+    try:
+        text = read_key_file(place).text
+    except (OSError, ValueError):
+        return None
+    return text if text.strip() and fit(Secret(text)) is None else None
 
 
 def _key(raw: object, spot: Spot) -> Secret | Absent:
-    found = _looked_up(raw, spot)
+    found = _looked_up(raw, spot, key_problem)
     if found is None:
         if isinstance(raw, str):
             msg = f"a key does not belong here; {HOW}"
         else:
             msg = f'must be {{ env = "NAME" }} or {{ file = "path" }}, not {described(raw)}'
         raise MisfitError(msg)
-    if isinstance(found, Secret) and not re.fullmatch(r"[\x21-\x7e]+", found.reveal()):
-        raise MisfitError(
-            "the key has spaces, control characters or non-ASCII in it; copy it again"
-        )
+    wrong = key_problem(found) if isinstance(found, Secret) else None
+    if wrong is not None:
+        raise MisfitError(wrong)
     return found
 
 
@@ -103,7 +123,7 @@ KEY = Kind("credential", _key, secret=True)
 
 def _header(raw: object, spot: Spot) -> str | Secret | Absent:
     name = spot.place[-1]
-    found = _looked_up(raw, spot)
+    found = _looked_up(raw, spot, partial(_header_problem, name))
     if found is None:
         if not isinstance(raw, str):
             msg = f'must be text, {{ env = "NAME" }} or {{ file = "path" }}, not {described(raw)}'
@@ -112,23 +132,29 @@ def _header(raw: object, spot: Spot) -> str | Secret | Absent:
             msg = f"a credential does not belong here; {HOW}"
             raise MisfitError(msg)
     value = raw if isinstance(raw, str) else found
-    wrong = check_header(name, "" if value is None or isinstance(value, Absent) else value)
+    wrong = _header_problem(name, "" if value is None or isinstance(value, Absent) else value)
     if wrong is not None:
         raise MisfitError(wrong)
     return "" if value is None else value
+
+
+def _header_problem(name: str, value: str | Secret) -> str | None:
+    if isinstance(value, Secret) and re.fullmatch(r"([\"'`]).*\1", value.reveal().strip()):
+        return "the value has quotes around it; remove them"
+    return check_header(name, value)
 
 
 HEADER = Kind("text or credential", _header)
 
 
 def _proxy(raw: object, spot: Spot) -> str:
-    found = _looked_up(raw, spot)
+    found = _looked_up(raw, spot, lambda _: None)
     if isinstance(found, Absent):
         # Not an Absent: without its proxy the engine would go out directly.
         msg = f"{found.why}; set it, or leave `proxy` out to go without"
         raise MisfitError(msg)
     if isinstance(found, Secret):
-        return _proxy_address(found.reveal())
+        return _proxy_address(found.reveal().strip())
     if not isinstance(raw, str):
         msg = f"must be a URL such as http://proxy.example.com:3128, not {described(raw)}"
         raise MisfitError(msg)

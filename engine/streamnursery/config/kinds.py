@@ -193,6 +193,8 @@ def _url(raw: object, _: Spot) -> BaseUrl:
     if not isinstance(raw, str):
         msg = f"must be a URL such as https://api.example.com/v1, not {described(raw)}"
         raise MisfitError(msg)
+    if raw[:1] in ("'", '"'):
+        raise MisfitError("the URL has quotes around it; remove them")
     try:
         return BaseUrl.parse(raw)
     except ValueError as error:
@@ -202,7 +204,7 @@ def _url(raw: object, _: Spot) -> BaseUrl:
 URL = Kind("URL", _url)
 
 
-def _ca_file(raw: object, spot: Spot) -> str:
+def _pem_file(raw: object, spot: Spot) -> str:
     if not isinstance(raw, str):
         msg = f"must be the path of a PEM file, not {described(raw)}"
         raise MisfitError(msg)
@@ -220,7 +222,7 @@ def _ca_file(raw: object, spot: Spot) -> str:
     return str(path)
 
 
-CA_FILE = Kind("path", _ca_file)
+PEM_FILE = Kind("path", _pem_file)
 
 
 def _socket(raw: object, spot: Spot) -> str:

@@ -21,7 +21,7 @@ from streamnursery.config.kinds import Spot
 from streamnursery.config.layer import Found, Groups, Layer, read_document
 from streamnursery.config.money_kinds import price_text
 from streamnursery.config.plugins import installed, load_named
-from streamnursery.config.providers import provider_names, read_providers
+from streamnursery.config.providers import provider_names, read_providers, unread_variables
 from streamnursery.config.report import Place, Report, dotted
 from streamnursery.config.schema import ANY, NO_DEFAULT, Key, Schema, schema_of
 from streamnursery.config.sources import candidates, named_file, read_file, read_variables, visible
@@ -180,7 +180,10 @@ def _assemble(
     check(layer, dialects, report)
     if report.problems:
         return None
-    return LoadedConfig(build(layer, written, dialects), tuple(_settings(layer, schema)), file)
+    config = build(layer, written, dialects)
+    unread = unread_variables(layer, spot.environ)
+    config = attrs.evolve(config, unread_variables=unread)
+    return LoadedConfig(config, tuple(_settings(layer, schema)), file)
 
 
 def _settings(layer: Layer, schema: Schema) -> Iterator[Setting]:

@@ -79,19 +79,42 @@ def default_model(endpoint: Endpoint) -> str:
 def read_providers(written: Layer, spot: Spot, report: Report, *, unasked: bool) -> Layer:
     """The lowest layer: what the environment gives to endpoints that `written` leaves open.
 
-    With `unasked`, also the endpoints that nobody mentions and whose variables are set.
+    A route mentions its endpoint. With `unasked`, also the endpoints that nobody mentions and
+    whose variables are set.
     """
     layer = Layer()
+    routed = _routed(written)
     for provider in PROVIDERS:
         place = ("endpoints", provider.name)
         found = [*provider.keys, *filter(None, [provider.url_variable])]
         present = [f"env {name}" for name in found if _set(name, spot.environ)]
-        if place in written.names or (unasked and present):
+        if place in written.names or provider.name in routed or (unasked and present):
             layer.names[place] = next(iter(present), spot.origin)
             url = (*place, "url")
             if url not in written.values and url not in written.broken:
                 _read_provider(provider, layer, attrs.evolve(spot, place=place), report)
     return layer
+
+
+def _routed(written: Layer) -> set[str]:
+    """The endpoints that the models' routes lead to."""
+    return {
+        route.endpoint
+        for place, found in written.values.items()
+        if place[0] == "models" and place[-1] == "routes"
+        for route in found.value
+    }
+
+
+def unread_variables(layer: Layer, environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Providers that `layer` does not have although a variable of theirs is set, with that."""
+    return tuple(
+        (provider.name, name)
+        for provider in PROVIDERS
+        if ("endpoints", provider.name) not in layer.names
+        for name in [*filter(None, [provider.url_variable]), *provider.keys]
+        if _set(name, environ)
+    )
 
 
 def _set(name: str, environ: Mapping[str, str]) -> bool:

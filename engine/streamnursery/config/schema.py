@@ -7,12 +7,12 @@ import attrs
 
 from streamnursery.config.credentials import HEADER, KEY, PROXY
 from streamnursery.config.kinds import (
-    CA_FILE,
     FLAG,
     HEDGE,
     LADDER,
     MODELS,
     PART,
+    PEM_FILE,
     QUERY,
     ROUTES,
     SERVER_PATH,
@@ -204,7 +204,9 @@ _KEYS: tuple[Key, ...] = (
     Key("endpoints.*.auth", choice(*get_args(Auth))),
     Key("endpoints.*.headers.*", HEADER),
     Key("endpoints.*.query.*", QUERY),
-    _endpoint("ca_file", CA_FILE),
+    _endpoint("ca_file", PEM_FILE),
+    _endpoint("client_cert", PEM_FILE),
+    _endpoint("client_key", PEM_FILE),
     _endpoint("proxy", PROXY),
     _endpoint("http", choice(*get_args(HttpVersion))),
     Key("endpoints.*.heartbeat.interval", seconds("off"), "seconds", None),

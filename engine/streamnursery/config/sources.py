@@ -145,7 +145,7 @@ def _variables(names: Iterable[Place], schema: Schema) -> dict[str, list[tuple[P
 def _raw(text: str, kind: Kind) -> object:
     """What a variable's text stands for. Numbers, arrays and the like are written as in TOML."""
     if kind.secret:
-        return Secret(text.strip())
+        return Secret(text.strip("\n"))
     if kind.plain or "\n" in text:
         return text.strip()
     try:

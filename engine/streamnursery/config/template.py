@@ -44,6 +44,8 @@ TEMPLATE = """\
 #headers = { X-Team = "research" }
 #query = { api-version = "2025-01-01" }
 #ca_file = ""                    # PEM file of a private certificate authority
+#client_cert = ""                # PEM file of a certificate to show, for mutual TLS
+#client_key = ""                 # of its key, where client_cert does not hold that too
 #proxy = ""                      # http://host:port; with a password: { env = "NAME" }
 #http = "auto"                   # or "1.1", "2", and "h2c": HTTP/2 without TLS
 #max_tokens_field = "max_tokens" # "max_completion_tokens" for OpenAI's reasoning models

@@ -29,6 +29,7 @@ from streamnursery.transport.network import Network
 from streamnursery.transport.pump import Readers
 from streamnursery.values.errors import ConfigError
 from streamnursery.values.rates import Rates
+from streamnursery.values.secret import key_problem
 from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings
 from streamnursery.values.tenant import Tenant
 from streamnursery.wire.registry import Dialects
@@ -76,8 +77,12 @@ def outlet_of(endpoint: Endpoint, dialects: Dialects, transport: HttpTransport) 
     """`endpoint`, ready to send to.
 
     Raises:
-        ConfigError: nobody speaks its dialect.
+        ConfigError: nobody speaks its dialect, or its key is not fit to be sent.
     """
+    wrong = key_problem(endpoint.key) if endpoint.key is not None else None
+    if wrong is not None:
+        msg = f"endpoint {endpoint.name!r}: {wrong}"
+        raise ConfigError(msg)
     dialect = dialects.find(endpoint.dialect)
     if dialect is None:
         known = ", ".join(map(repr, dialects.names))

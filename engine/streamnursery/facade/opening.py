@@ -3,7 +3,7 @@
 import random
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import trio
@@ -21,6 +21,7 @@ from streamnursery.storage.disk import Disk, RealDisk
 from streamnursery.transport.network import Network, TrioNetwork
 from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.errors import RequestError, StorageError
+from streamnursery.values.settings import EngineConfig
 from streamnursery.wire.dialect import Dialect
 from streamnursery.wire.registry import Dialects
 
@@ -61,10 +62,8 @@ async def open_engine(
     await trio.lowlevel.checkpoint()
     languages = Dialects(dialects, installed)
     settings = settings_of(config, languages)
-    for endpoint in settings.endpoints.values():
-        if endpoint.insecure:
-            msg = f"endpoint {endpoint.name!r} is insecure: its certificate is not checked"
-            warnings.warn(msg, stacklevel=3)
+    for warning in _warnings(settings):
+        warnings.warn(warning, stacklevel=3)
     outside = Outside(
         network or TrioNetwork(),
         wall,
@@ -94,6 +93,18 @@ async def open_engine(
         await _close_after(ledgers, error)
         raise
     await ledgers[0].close()
+
+
+def _warnings(settings: EngineConfig) -> Iterator[str]:
+    """What is allowed, and should not stay so."""
+    for endpoint in settings.endpoints.values():
+        if endpoint.insecure:
+            yield f"endpoint {endpoint.name!r} is insecure: its certificate is not checked"
+        if endpoint.exposed_key_file:
+            yield (
+                f"endpoint {endpoint.name!r}: every user of this machine may read its key file; "
+                "chmod 600 it"
+            )
 
 
 async def _close_after(ledgers: list[LedgerStore], error: BaseException) -> None:

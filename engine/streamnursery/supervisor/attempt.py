@@ -44,6 +44,7 @@ from streamnursery.values.usage import Usage
 from streamnursery.wire.dialect import StreamDecoder
 from streamnursery.wire.error_answers import request_id
 from streamnursery.wire.rate_headers import rate_news
+from streamnursery.wire.wrong_path import wrong_path
 
 MAX_ERROR_BODY = 64 * 1024
 _ERROR_BODY_SECONDS = 5.0
@@ -88,6 +89,8 @@ class Attempt:
     error: EngineError | None = attrs.field(default=None, init=False)
     """What ended it, if something did."""
     started_at: float = attrs.field(factory=trio.current_time, init=False)
+    credentials: int = attrs.field(default=0, init=False)
+    """Which ones of its outlet it was sent with."""
     _watch: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
     _sink: StreamSink | None = attrs.field(default=None, init=False)
 
@@ -164,6 +167,7 @@ class Attempt:
             self._waits_for(f"a connection to {name}")
         else:
             self.clock.connected(now)
+            self.outlet.connected = True
             self._waits_for(f"the answer of {name}")
         self._watch.deadline = self.clock.deadline
 
@@ -194,6 +198,7 @@ class Attempt:
 
     async def _open(self) -> HttpResponse:
         outlet = self.outlet
+        self.credentials = outlet.credentials
         request = self.asking.http_request(outlet, self.stop, self.headers)
         with self._watch:
             return await outlet.transport.open(request, self)
@@ -210,7 +215,11 @@ class Attempt:
         dialect = self.outlet.dialect
         if not 200 <= head.status < 300 or not dialect.check_head(head):
             body = await _error_body(response)
-            raise dialect.error_from_answer(head, body, now=self.wall_time)
+            error = dialect.error_from_answer(head, body, now=self.wall_time)
+            asked = self.outlet.endpoint
+            raise wrong_path(
+                error, body, model=self.stop.route.model, url=asked.url, endpoint=asked.name
+            )
 
     async def _receive(self, response: HttpResponse) -> None:
         sink = self._sink = StreamSink(

@@ -9,7 +9,7 @@ from streamnursery._version import __version__
 from streamnursery.supervisor.ports import Transport
 from streamnursery.values.http import Header, HttpRequest, Peer, check_header
 from streamnursery.values.request import ChatRequest
-from streamnursery.values.secret import Secret
+from streamnursery.values.secret import RenewableSecret, Secret
 from streamnursery.values.settings import Auth, Endpoint
 from streamnursery.wire.dialect import Dialect, Resumption
 
@@ -24,7 +24,7 @@ _SAFE = "/%:@!$&'()*+,;=~"
 """What a path may hold besides letters and digits (RFC 3986 3.3)."""
 
 
-@attrs.frozen
+@attrs.define(eq=False)
 class Outlet:
     """One endpoint, ready to send to."""
 
@@ -36,10 +36,35 @@ class Outlet:
     _query: str = attrs.field(repr=False)
     _checked: int = attrs.field(init=False)
     """How many headers were found fit to send, once for all requests."""
+    credentials: int = attrs.field(default=0, init=False)
+    """How often they were replaced by newer ones."""
+
+    connected: bool = attrs.field(default=False, init=False)
+    """Whether there was ever a connection to it."""
 
     def __attrs_post_init__(self) -> None:
+        self._check()
+
+    def _check(self) -> None:
         fit = all(check_header(name, value) is None for name, value in self._headers)
-        object.__setattr__(self, "_checked", len(self._headers) if fit else 0)
+        self._checked = len(self._headers) if fit else 0
+
+    def renew_credentials(self, used: int) -> bool:
+        """Whether there are newer credentials than those that `credentials` = `used` stands for.
+
+        It reads small local files, opened without blocking, in the task that calls it.
+        """
+        if self.credentials == used:
+            for secret in self.endpoint.secrets:
+                if isinstance(secret, RenewableSecret):
+                    secret.renew()
+            # Compared here: another outlet of the endpoint may have renewed the same secret.
+            headers = _headers(self.endpoint, self.dialect)
+            if headers != self._headers:
+                self._headers = headers
+                self._check()
+                self.credentials += 1
+        return self.credentials != used
 
     @classmethod
     def of(cls, endpoint: Endpoint, dialect: Dialect, transport: Transport) -> "Outlet":
@@ -119,5 +144,8 @@ def identity_headers(endpoint: Endpoint, dialect: Dialect) -> tuple[Header, ...]
     if endpoint.key is not None and auth != "none":
         name, prefix = _AUTH_HEADERS[auth]
         headers[name] = Secret(prefix + endpoint.key.reveal())
-    headers.update({name.lower(): value for name, value in endpoint.headers.items()})
+    for name, value in endpoint.headers.items():
+        # What one request sends does not change with a renewal; `renew_credentials` compares it.
+        fixed = Secret(value.reveal()) if isinstance(value, RenewableSecret) else value
+        headers[name.lower()] = fixed
     return tuple(headers.items())

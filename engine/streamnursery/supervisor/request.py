@@ -41,6 +41,7 @@ from streamnursery.supervisor.continuity import Continuity
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.hedge import Race, Runner
+from streamnursery.supervisor.never_reached import after_refusal
 from streamnursery.supervisor.ports import (
     Admission,
     AttemptLease,
@@ -49,6 +50,7 @@ from streamnursery.supervisor.ports import (
     Recorder,
     Reservation,
 )
+from streamnursery.supervisor.renewal import KeyRenewal
 from streamnursery.supervisor.routes import Routes, closed_error
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import AdmissionError, EngineError, RateLimitedError, StorageError
@@ -100,6 +102,7 @@ class RequestRun:
     _last: EngineError | None = attrs.field(default=None, init=False)
     """The latest failure of an attempt, or what stands for it while none was sent."""
     _continuity: Continuity = attrs.field(init=False)
+    _renewal: KeyRenewal = attrs.field(factory=KeyRenewal, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._continuity = Continuity(self.delivery)
@@ -108,6 +111,8 @@ class RequestRun:
         )
 
     async def run(self) -> None:
+        for route in self.course.plan.passed_over:
+            self._tell_reroute(str(route), str(self.position.stop.route), "no key")
         self._go_cheaper()
         while True:
             unanswered = await self._visit(self.position.stop)
@@ -155,7 +160,9 @@ class RequestRun:
             return Failure.closed(unanswered, now)
         assert unanswered.error is not None
         self._last = unanswered.error
-        return Failure.of(self._last, committed=self.delivery.committed)
+        failure = Failure.of(self._last, committed=self.delivery.committed)
+        failure = after_refusal(failure, unanswered, self.position.attempts)
+        return self._renewal.after(failure, unanswered)
 
     def _decide(self, failure: Failure, unanswered: Unanswered) -> Step:
         if not self.delivery.committed:
@@ -400,8 +407,11 @@ class RequestRun:
 
     def _reroute(self, step: NextRoute) -> None:
         source, target = str(self.position.stop.route), str(step.position.stop.route)
+        self._tell_reroute(source, target, step.why)
+
+    def _tell_reroute(self, source: str, target: str, why: str) -> None:
         course = self.course
         course.meter.reroutes += 1
         about = (trio.current_time(), course.number, course.model)
-        self.supervisor.recorder.emit(RouteChanged(*about, source, target, step.why))
-        self.delivery.put([Rerouted(source, target, step.why)], 0)
+        self.supervisor.recorder.emit(RouteChanged(*about, source, target, why))
+        self.delivery.put([Rerouted(source, target, why)], 0)

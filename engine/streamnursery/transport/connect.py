@@ -178,7 +178,9 @@ async def race(network: Network, addresses: Sequence[Address], host: str) -> Con
         advice = "raise the limit of open files (ulimit -n), or lower max_streams"
         kind = DescriptorsExhaustedError
     msg = f"no connection to {host} ({tried}): {reasons}; {advice}"
-    raise kind(msg) from without_frames(failures[0])
+    lost = kind(msg)
+    lost.refused = all(error.errno == errno.ECONNREFUSED for error in failures)
+    raise lost from without_frames(failures[0])
 
 
 async def _try(network: Network, address: Address, failures: list[OSError]) -> Connection | None:

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager
 from math import inf
 from typing import NoReturn
 
+import attrs
 import httpx
 import trio
 
@@ -57,6 +58,8 @@ _MAPPED: tuple[tuple[type[EngineError], type[httpx.RequestError]], ...] = (
 async def open_transport(
     *,
     ca_file: str = "",
+    client_cert: str = "",
+    client_key: str = "",
     proxy: str = "",
     deny_private: bool = False,
     trust_env: bool = False,
@@ -67,10 +70,10 @@ async def open_transport(
 ) -> AsyncIterator["StreamNurseryTransport"]:
     """A transport for `httpx.AsyncClient`, usable inside this block.
 
-    `ca_file`, `proxy` and `http` are as for an endpoint: over TLS the server chooses between
-    HTTP/2 and 1.1 unless `http` does. `max_idle` bounds the idle connections, per
-    peer and in all; connections in use are not limited: limit your tasks. Leaving the block
-    closes every connection; answers still being read end with `httpx.ReadError`.
+    `ca_file`, `client_cert`, `client_key`, `proxy` and `http` are as for an endpoint: over TLS the
+    server chooses between HTTP/2 and 1.1 unless `http` does. `max_idle` bounds the idle
+    connections, per peer and in all; connections in use are not limited: limit your tasks.
+    Leaving the block closes every connection; answers still being read end with `httpx.ReadError`.
 
     Raises:
         RequestError: not called under trio.
@@ -88,9 +91,8 @@ async def open_transport(
                 http2=http2,
             )
             try:
-                yield StreamNurseryTransport(
-                    inner, ca_file=ca_file, proxy=proxy, deny_private=deny_private, http=http
-                )
+                alike = _Alike(ca_file, client_cert, client_key, proxy, deny_private, http)
+                yield StreamNurseryTransport(inner, alike)
             finally:
                 inner.close()
                 nursery.cancel_scope.cancel()
@@ -104,23 +106,35 @@ def _require_trio() -> None:
         raise RequestError(msg) from None
 
 
+@attrs.frozen
+class _Alike:
+    """What the connections to all servers have in common."""
+
+    ca_file: str
+    client_cert: str
+    client_key: str
+    proxy: str = attrs.field(repr=False)
+    deny_private: bool
+    http: HttpVersion
+
+    def peer(self, origin: Origin) -> Peer:
+        return Peer(
+            origin,
+            ca_file=self.ca_file,
+            client_cert=self.client_cert,
+            client_key=self.client_key,
+            proxy=self.proxy,
+            deny_private=self.deny_private,
+            http=self.http,
+        )
+
+
 class StreamNurseryTransport(httpx.AsyncBaseTransport):
     """Made by `open_transport`."""
 
-    def __init__(
-        self,
-        inner: HttpTransport,
-        *,
-        ca_file: str,
-        proxy: str,
-        deny_private: bool,
-        http: HttpVersion,
-    ) -> None:
+    def __init__(self, inner: HttpTransport, alike: _Alike) -> None:
         self._inner = inner
-        self._ca_file = ca_file
-        self._proxy = proxy
-        self._deny_private = deny_private
-        self._http: HttpVersion = http
+        self._alike = alike
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         try:
@@ -158,13 +172,7 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
         if request.headers.get("host", origin.authority).lower() != origin.authority.lower():
             msg = "the Host header differs from the url; write the host into the url"
             raise httpx.LocalProtocolError(msg, request=request)
-        peer = Peer(
-            origin,
-            ca_file=self._ca_file,
-            proxy=self._proxy,
-            deny_private=self._deny_private,
-            http=self._http,
-        )
+        peer = self._alike.peer(origin)
         target = url.raw_path.decode("ascii")
         return HttpRequest(peer, request.method, target, _headers(request), await request.aread())
 

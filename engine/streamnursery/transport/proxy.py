@@ -15,6 +15,7 @@ import trio
 
 from streamnursery.transport.http1_message import ResponseReader
 from streamnursery.transport.network import READ_SIZE, Buffer, Connection, without_frames
+from streamnursery.transport.no_proxy import bypasses
 from streamnursery.values.errors import ConfigError, ConnectError
 from streamnursery.values.http import Peer
 from streamnursery.values.secret import Secret
@@ -92,11 +93,11 @@ def proxy_for(peer: Peer, *, trust_env: bool) -> Proxy | None:
 def _environment(peer: Peer) -> str:
     """The URL of the proxy that the environment names for `peer`; empty for none."""
     # Imported here: it brings an HTTP client along, for the few that obey the environment.
-    from urllib.request import getproxies_environment, proxy_bypass
+    from urllib.request import getproxies_environment
 
     found = getproxies_environment()
     url = found.get("https" if peer.origin.secure else "http") or found.get("all") or ""
-    if not url or proxy_bypass(f"{peer.origin.host}:{peer.origin.port}"):
+    if not url or bypasses(found.get("no", ""), peer.origin.host, peer.origin.port):
         return ""
     return url if "://" in url else f"http://{url}"
 

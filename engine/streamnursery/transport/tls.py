@@ -41,15 +41,15 @@ class TlsContexts:
 
     def __init__(self, *, trust_env: bool = False) -> None:
         self._trust_env = trust_env
-        self._made: dict[tuple[str, bool, tuple[str, ...]], ssl.SSLContext] = {}
+        self._made: dict[tuple[object, ...], ssl.SSLContext] = {}
 
     def get(self, peer: Peer, alpn: tuple[str, ...] = HTTP_1_1) -> ssl.SSLContext:
         """The context for `peer`.
 
         Raises:
-            ConfigError: the CA file cannot be used.
+            ConfigError: the CA file or the client certificate cannot be used.
         """
-        key = (peer.ca_file, peer.insecure, alpn)
+        key = (peer.ca_file, peer.insecure, peer.client_cert, peer.client_key, alpn)
         context = self._made.get(key)
         if context is None:
             context = self._made[key] = self._make(peer, alpn)
@@ -76,6 +76,8 @@ class TlsContexts:
             context.load_default_certs()
         else:
             _load_system_authorities(context)
+        if peer.client_cert:
+            _load_client_certificate(context, peer.client_cert, peer.client_key)
         return context
 
 
@@ -84,6 +86,22 @@ def _load_ca_file(context: ssl.SSLContext, ca_file: str) -> None:
         context.load_verify_locations(cafile=ca_file)
     except (OSError, ValueError) as error:
         msg = f"ca_file {ca_file!r} cannot be used ({error}); give the path of a PEM file"
+        raise ConfigError(msg) from None
+
+
+def _load_client_certificate(context: ssl.SSLContext, cert: str, key: str) -> None:
+    # Without a password of ours OpenSSL would ask for one on the terminal, and wait.
+    try:
+        context.load_cert_chain(cert, key or None, password="")
+    except (OSError, ValueError) as error:
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            why = "the key belongs to another certificate"
+        else:
+            why = getattr(error, "strerror", None) or str(error)
+        msg = (
+            f"client_cert {cert!r} with client_key {key!r} cannot be used ({why}); give PEM files "
+            "of the certificate and of its key, not encrypted"
+        )
         raise ConfigError(msg) from None
 
 
@@ -278,4 +296,6 @@ def _is_end(error: ssl.SSLError) -> bool:
 def _read_failure(error: ssl.SSLError) -> str:
     if _is_end(error):
         return "the TLS connection ended without its closing record"
+    if "CERTIFICATE_REQUIRED" in (error.reason or ""):
+        return "the server wants a certificate of the client; set the endpoint's client_cert"
     return f"the TLS connection is corrupt: {(error.reason or 'unknown').lower()}"

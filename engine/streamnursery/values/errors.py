@@ -185,6 +185,9 @@ class NetworkError(EngineError):
 class ConnectError(NetworkError):
     """No connection: name not resolved, refused, unreachable. Nothing was sent."""
 
+    refused = False
+    """Whether every address refused: the machine is there, and no server listens at the port."""
+
 
 class DescriptorsExhaustedError(ConnectError):
     """This process or machine has no file descriptor left for a connection. It says nothing of

@@ -49,6 +49,11 @@ class Peer:
     origin: Origin
     ca_file: str = ""
     """PEM file of a private CA; empty for the system's."""
+    client_cert: str = ""
+    """PEM file of the certificate to show; empty for none. Who asks is part of the peer: no
+    connection is shared between two identities."""
+    client_key: str = ""
+    """PEM file of its private key; empty where that stands in `client_cert`."""
     proxy: str = attrs.field(default="", repr=False)
     """`http://[user:password@]host:port` of a CONNECT proxy; empty for none."""
     insecure: bool = False

@@ -1,7 +1,12 @@
 """A credential that does not print, pickle or compare byte by byte."""
 
 import hmac
+import re
+from collections.abc import Callable
 from typing import NoReturn
+
+_QUOTES = "\"'`\u2018\u2019\u201c\u201d"
+_SCHEME = re.compile(r"(authorization\s*:\s*)?bearer\b[\s:]*", re.IGNORECASE)
 
 
 class Secret:
@@ -56,3 +61,50 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         msg = "a Secret cannot be pickled; pass the name of its environment variable instead"
         raise TypeError(msg)
+
+
+class RenewableSecret(Secret):
+    """A credential kept in a place where another program may replace it, such as a file."""
+
+    __slots__ = ("_read_again", "readable_by_others")
+
+    def __init__(
+        self, value: str, read_again: Callable[[], str | None], *, readable_by_others: bool = False
+    ) -> None:
+        super().__init__(value)
+        self._read_again = read_again
+        self.readable_by_others = readable_by_others
+        """Whether its place is open to every user of the machine."""
+
+    def renew(self) -> bool:
+        """Take what stands in its place now; False where that is unusable or the same.
+
+        Every holder of this object has the new credential afterwards.
+        """
+        value = self._read_again()
+        if value is None or value == self.reveal():
+            return False
+        self._reveal = Secret(value)._reveal
+        return True
+
+
+def key_problem(key: Secret) -> str | None:
+    """What has to be removed from a key before it can be sent, or None. Repeats nothing of it."""
+    text = key.reveal()
+    inner = text.strip()
+    found = []
+    if inner[0] in _QUOTES or inner[-1] in _QUOTES:
+        found.append("quotes around it (docker's --env-file keeps them)")
+        inner = inner.strip(_QUOTES).strip()
+    if _SCHEME.match(inner):
+        found.append('the word "Bearer" before it (the engine writes that itself)')
+        inner = _SCHEME.sub("", inner, count=1)
+    if "\r" in text:
+        found.append("a carriage return (CR) in it, from a file with Windows line ends")
+    if re.search(r"[ \t\n]", inner) or text.strip(" \t\n") != text:
+        found.append("blanks or line breaks in it")
+    if found:
+        return f"the key has {' and '.join(found)}; remove that, or copy it again"
+    if not re.fullmatch(r"[\x21-\x7e]+", text):
+        return "the key has control characters or non-ASCII in it; copy it again"
+    return None

@@ -25,7 +25,7 @@ from streamnursery.values.policy import (
 )
 from streamnursery.values.prices import Price
 from streamnursery.values.rates import Rates
-from streamnursery.values.secret import Secret
+from streamnursery.values.secret import RenewableSecret, Secret
 from streamnursery.values.session import EndpointHeartbeat, SessionSettings
 from streamnursery.values.tenant import Tenant
 
@@ -76,6 +76,10 @@ class Endpoint:
     headers: Mapping[str, str | Secret] = attrs.field(factory=dict, repr=False)
     query: Mapping[str, str] = attrs.field(factory=dict, repr=False)
     ca_file: str = ""
+    client_cert: str = ""
+    """PEM file of the certificate that we show the server; empty: none."""
+    client_key: str = ""
+    """PEM file of its private key; empty: it stands in `client_cert` too."""
     proxy: str = attrs.field(default="", repr=False)
     http: HttpVersion = "auto"
     options: Mapping[str, bool | str] = attrs.field(factory=dict)
@@ -95,10 +99,24 @@ class Endpoint:
     """How its models are asked to go on with an answer that broke off."""
 
     @property
+    def secrets(self) -> tuple[Secret, ...]:
+        """Its key, and the headers that are credentials."""
+        held = (self.key, *self.headers.values())
+        return tuple(value for value in held if isinstance(value, Secret))
+
+    @property
+    def exposed_key_file(self) -> bool:
+        """Whether every user of the machine may read a file that holds one of them."""
+        kept = (secret for secret in self.secrets if isinstance(secret, RenewableSecret))
+        return any(secret.readable_by_others for secret in kept)
+
+    @property
     def peer(self) -> Peer:
         return Peer(
             self.url.origin,
             ca_file=self.ca_file,
+            client_cert=self.client_cert,
+            client_key=self.client_key,
             proxy=self.proxy,
             insecure=self.insecure,
             deny_private=self.deny_private,
@@ -202,6 +220,9 @@ class EngineConfig:
     models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
     default_endpoint: str | None = None
     """Serves models that no entry of `models` names; None: unknown models are an error."""
+    unread_variables: tuple[tuple[str, str], ...] = ()
+    """Providers whose variables are set and not used, each with its variable: a mapping uses only
+    those that it names."""
     trust_env: bool = False
     """Obey HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and their kin."""
     buffer_events: int = attrs.field(default=1024, validator=_buffer_validator)
@@ -226,3 +247,23 @@ class EngineConfig:
     at all. Felt above some 1,000 reads per second, and never longer than 5 ms."""
     budgets: Budgets = attrs.field(default=Budgets(), validator=instance_of(Budgets))
     """Limits on spending."""
+
+    def routed_to(self, endpoint: str) -> tuple[str, ...]:
+        """The models with a route to an endpoint."""
+        return tuple(
+            name
+            for name, model in self.models.items()
+            if any(route.endpoint == endpoint for route in model.routes)
+        )
+
+    def unusable_models(self) -> tuple[str, ...]:
+        """The models all of whose own routes lead to endpoints without their keys."""
+        return tuple(
+            name
+            for name, model in self.models.items()
+            if model.routes
+            and all(
+                route.endpoint in self.endpoints and self.endpoints[route.endpoint].missing_key
+                for route in model.routes
+            )
+        )

@@ -4,7 +4,8 @@ import json
 import tomllib
 
 from streamnursery.cli.exits import Exit
-from streamnursery.config import TEMPLATE
+from streamnursery.cli.findings import local_findings
+from streamnursery.config import TEMPLATE, load_config
 from tests.support.cli import Command
 
 
@@ -85,3 +86,32 @@ def test_init_into_a_folder_that_is_not_there(command: Command) -> None:
     ran = command("config", "init", "no/such/folder.toml")
     assert ran.code == Exit.USAGE
     assert "No such file or directory" in ran.err
+
+
+def test_check_and_doctor_tell_which_endpoints_and_models_lack_a_key(
+    command: Command,
+) -> None:
+    path = command.write(
+        "keys.toml",
+        """
+[endpoints.a]
+url = "http://a.example/v1"
+key = { env = "ABSENT_FOR_SURE" }
+[endpoints.b]
+url = "http://b.example/v1"
+[models.both]
+routes = [{ endpoint = "a" }, { endpoint = "b" }]
+[models.alone]
+routes = [{ endpoint = "a" }]
+""",
+    )
+    ran = command("config", "check", "--config", str(path))
+    assert ran.code == 0
+    assert "ABSENT_FOR_SURE is not set; it is passed over for both, alone" in ran.err
+    assert "models.alone cannot be asked yet" in ran.err
+    assert "models.both" not in ran.err
+    findings = local_findings(load_config(path, environ={}))
+    keys = [(f.level, f.what) for f in findings if f.check == "keys"]
+    why = "a: the environment variable ABSENT_FOR_SURE is not set; passed over for both, alone"
+    assert ("note", why) in keys
+    assert ("problem", "the model alone cannot be asked: no route of it has a key") in keys

@@ -232,7 +232,6 @@ def test_a_broken_url_is_not_missing_too() -> None:
         ([{"endpoint": "main", "model": ""}], ["item 1: `model` must be the model's name"]),
         ([{5: 6}], ["item 1: unknown key 5"]),
         ([{}, {"endpoint": "mian"}], ["item 1: `endpoint`", 'called "mian"; did you mean "main"?']),
-        ([{"endpoint": "deepseek"}], ["set DEEPSEEK_API_KEY, or write [endpoints.deepseek]"]),
         ([{"endpoint": "zzz"}], ['no endpoint is called "zzz"; there is "main"']),
     ],
 )

@@ -81,7 +81,7 @@ def test_a_blank_variable_counts_as_not_set(blank: str) -> None:
 
 
 def test_a_trailing_line_break_is_no_part_of_a_key() -> None:
-    assert load(OPENAI_API_KEY=" canary\n").config.endpoints["openai"].key == Secret("canary")
+    assert load(OPENAI_API_KEY="canary\n").config.endpoints["openai"].key == Secret("canary")
 
 
 @pytest.mark.parametrize("key", ["two words", "line\nbreak", "kéy", "bad\udcff"])

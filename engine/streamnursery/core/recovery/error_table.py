@@ -234,7 +234,8 @@ _NOT_THE_PROVIDER_S_PROTOCOL: Mapping[type[EngineError], ErrorPolicy] = {
         RetryScope.BACKUP_FIRST,
         CallOutcome.FAILURE,
         4,
-        "A success that is no event stream: a web page, JSON, nothing, an encoded body.",
+        "A success that is no event stream: a web page, JSON, nothing, an encoded body; or a 404 "
+        "or 405 about the path.",
         "Usually a wrong `url` or a proxy.",
         retried="HTML and text: elsewhere, here",
         command="streamnursery config show --origin shows the url in use",

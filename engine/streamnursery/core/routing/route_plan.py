@@ -11,6 +11,7 @@ from enum import Enum
 
 import attrs
 
+from streamnursery.values.errors import ConfigError
 from streamnursery.values.policy import (
     AssistantPrefix,
     HedgeAfter,
@@ -72,6 +73,8 @@ class RoutePlan:
     model: str
     stops: tuple[PlannedRoute, ...]
     """Never empty."""
+    passed_over: tuple[Route, ...] = ()
+    """Routes before the first stop, whose endpoints have no key."""
     left_out: tuple[str, ...] = ()
     """What the configuration names and the plan does not take, with the reason."""
     on_interrupt: tuple[OnInterrupt, ...] = ("fail",)
@@ -102,17 +105,27 @@ def plan(
     """The plan for `request`.
 
     `routes` says where a model is served, primary first, and raises if nowhere; `name` what its
-    settings, limits and statistics call it.
+    settings, limits and statistics call it. Routes to an endpoint that lacks its key are left out.
+
+    Raises:
+        ConfigError: there is no other route.
     """
     models, left_out = _models(request.model, config, name)
     stops: dict[Route, PlannedRoute] = {}
     accounts: dict[str, frozenset[Secret]] = {}
+    passed_over: list[Route] = []
     for model in models:
         settings = config.models.get(name(model)) or ModelSettings(name(model))
-        role = Role.FALLBACK if stops else Role.PRIMARY
+        role = Role.PRIMARY if model == request.model else Role.FALLBACK
         for route in routes(model):
             if route in stops:
                 left_out.append(f"{route} for {model}: already on the plan")
+                continue
+            missing = _missing_key(route, config)
+            if missing:
+                left_out.append(f"{route} for {model}: {missing}")
+                if not stops:
+                    passed_over.append(route)
                 continue
             stops[route] = PlannedRoute(
                 route,
@@ -127,10 +140,13 @@ def plan(
                 settings.downgrade_to_higher_price,
             )
             role = Role.BACKUP
+    if not stops:
+        raise ConfigError(_missing_key(passed_over[0], config))
     own = config.models.get(name(request.model)) or ModelSettings(name(request.model))
     return RoutePlan(
         request.model,
         tuple(stops.values()),
+        tuple(passed_over),
         tuple(left_out),
         on_interrupt=(
             ladder(request.on_interrupt)
@@ -139,6 +155,14 @@ def plan(
         ),
         on_abort=request.on_abort or own.on_abort or config.on_abort,
     )
+
+
+def _missing_key(route: Route, config: EngineConfig) -> str:
+    """Why the endpoint of a route cannot be used; empty where it can."""
+    endpoint = config.endpoints.get(route.endpoint)
+    if endpoint is None or not endpoint.missing_key:
+        return ""
+    return f"no key for endpoint {endpoint.name!r}: {endpoint.missing_key}"
 
 
 def is_usual(request: ChatRequest) -> bool:

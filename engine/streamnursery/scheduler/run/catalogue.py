@@ -88,7 +88,17 @@ class Catalogue:
         return plan(request, self.config, routes=self.routes, name=self.name)
 
     def _ordered(self, model: str) -> tuple[Route, ...]:
-        return self.balancer.order(model, self.routes(model))
+        routes = self.routes(model)
+        usable = self.usable_routes(model)
+        ordered = self.balancer.order(model, usable)
+        if ordered == usable:
+            return routes
+        return (*ordered, *(route for route in routes if route not in usable))
+
+    def usable_routes(self, model: str) -> tuple[Route, ...]:
+        """Those of its routes whose endpoints do not lack a key."""
+        endpoints = self.config.endpoints
+        return tuple(r for r in self.routes(model) if not _lacks_key(endpoints.get(r.endpoint)))
 
     def routes(self, model: str) -> tuple[Route, ...]:
         """Where `model` is served, primary first."""
@@ -98,18 +108,27 @@ class Catalogue:
         if model.startswith(SIMULATED):
             return (Route(SIMULATOR_ENDPOINT, model.removeprefix(SIMULATED)),)
         if self.config.default_endpoint is not None:
-            endpoint = self.config.endpoints[self.config.default_endpoint]
-            if endpoint.missing_key:
-                msg = f"no key for endpoint {endpoint.name!r}: {endpoint.missing_key}"
-                raise ConfigError(msg)
-            return (Route(endpoint.name, model),)
-        raise ConfigError(_unknown(model, tuple(self.config.models)))
+            return (Route(self.config.default_endpoint, model),)
+        raise ConfigError(_unknown(model, self.config))
 
 
-def _unknown(model: str, known: tuple[str, ...]) -> str:
-    near = difflib.get_close_matches(model, known, n=1)
-    hint = f"did you mean {near[0]!r}? " if near else ""
+def _lacks_key(endpoint: Endpoint | None) -> bool:
+    return endpoint is not None and bool(endpoint.missing_key)
+
+
+def _unknown(model: str, config: EngineConfig) -> str:
+    near = difflib.get_close_matches(model, config.models, n=1)
+    hint = f"did you mean {near[0]!r}? " if near and near[0] != model else ""
+    if model in config.models:
+        hint = "it has no `routes`, and there is no default endpoint. "
+    what = f"no endpoint serves model {model!r}: {hint}"
+    if config.unread_variables:
+        name, variable = config.unread_variables[0]
+        return (
+            f"{what}{variable} is set, and a configuration given as a mapping uses only the "
+            f'providers that it names: add "endpoints": {{"{name}": {{}}}} to it'
+        )
     return (
-        f"no endpoint serves model {model!r}: {hint}Set OPENAI_API_KEY or OPENAI_BASE_URL, give "
+        f"{what}Set OPENAI_API_KEY or OPENAI_BASE_URL, give "
         f"the model a route in streamnursery.toml, or try without a key: 'sim/fast'"
     )

@@ -104,8 +104,8 @@ class ModelChoice:
 
     def _routes(self, name: str) -> tuple[Route, ...]:
         try:
-            return self.catalogue.routes(name)
-        except ConfigError:  # such as a key that is not there
+            return self.catalogue.usable_routes(name)
+        except ConfigError:  # no endpoint serves it
             return ()
 
     def _bid(self, name: str, request: ChatRequest, route: Route) -> Bid | None:
