@@ -1,6 +1,7 @@
 """A credential that does not print, pickle or compare byte by byte."""
 
 import hmac
+from collections.abc import Iterable
 from typing import NoReturn
 
 
@@ -56,3 +57,24 @@ class Secret:
     def __reduce__(self) -> NoReturn:
         msg = "a Secret cannot be pickled; pass the name of its environment variable instead"
         raise TypeError(msg)
+
+
+_SHORTEST_BEGINNING = 6
+"""Characters of a secret at the end of a text that was cut which are worth hiding."""
+
+
+def secret_texts(headers: Iterable[tuple[str, "str | Secret"]]) -> list[str]:
+    """The credentials among `headers`, without "Bearer "."""
+    held = (value.reveal() for _, value in headers if isinstance(value, Secret))
+    return [text.rpartition(" ")[2] if text.startswith("Bearer ") else text for text in held]
+
+
+def scrubbed(text: str, secrets: Iterable[str]) -> str:
+    """`text` with `***` in place of every secret, and of the beginning of one at its end."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+        for length in range(min(len(secret), len(text)), _SHORTEST_BEGINNING - 1, -1):
+            if text.endswith(secret[:length]):
+                text = text[:-length] + "***"
+                break
+    return text
