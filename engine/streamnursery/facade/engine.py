@@ -44,8 +44,8 @@ from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import ConfigError, EngineError, RequestError
 from streamnursery.values.lifecycle import NotAdmitted
-from streamnursery.values.policy import Priority
-from streamnursery.values.request import ChatRequest
+from streamnursery.values.policy import Priority, PriorityName
+from streamnursery.values.request import ChatRequest, as_priority
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import Endpoint, EngineConfig
 from streamnursery.values.statistics import EngineStatistics
@@ -129,7 +129,7 @@ class Engine(Choosing, LimitVerbs):
         *,
         deadline: float | None = None,
         timeout: float | None = None,
-        priority: Priority | None = None,
+        priority: Priority | PriorityName | None = None,
         buffer_events: int | None = None,
         buffer_bytes: int | None = None,
         when_behind: WhenBehind = "block",
@@ -239,7 +239,7 @@ class Engine(Choosing, LimitVerbs):
         self,
         model: str,
         *,
-        priority: Priority = Priority.INTERACTIVE,
+        priority: Priority | PriorityName = Priority.INTERACTIVE,
         deadline: float | None = None,
         timeout: float | None = None,
         tenant: str = "",
@@ -257,14 +257,11 @@ class Engine(Choosing, LimitVerbs):
         """
         if not isinstance(model, str) or not model.strip():
             raise RequestError("lease needs a model's name; any name will do for your own calls")
-        if not isinstance(priority, Priority):
-            msg = f"priority must be a Priority, not {priority!r}"
-            raise RequestError(msg)
         name = self._catalogue.name(model)
         check_tokens(input_tokens, output_tokens)
         demand = Demand(
             name,
-            rank=self._admission.next_rank(priority),
+            rank=self._admission.next_rank(as_priority(priority)),
             deadline=call_deadline(deadline, timeout),
             tenant=tenant,
             input_tokens=input_tokens,

@@ -23,10 +23,12 @@ SENTENCES: dict[str, Told] = {
     "openai new": ("Your input exceeds the context window of this model. Please adjust your input "
                    "and try again.", None, None),
     "openrouter": ("This endpoint's maximum context length is 131072 tokens. However, you "
-                   "requested about 200032 tokens (200000 of text input, 32 in the output).", 200032, 131072),
+                   "requested about 200032 tokens (200000 of text input, 32 in the output).",
+                   200032, 131072),
     "anthropic": ("prompt is too long: 200251 tokens > 200000 maximum", 200251, 200000),
     "anthropic sum": ("input length and `max_tokens` exceed context limit: 190000 + 20000 > "
-                      "200000, decrease input length or `max_tokens` and try again", 210000, 200000),
+                      "200000, decrease input length or `max_tokens` and try again",
+                      210000, 200000),
     "bedrock": ("Input is too long for requested model.", None, None),
     "google": ("The input token count (1200000) exceeds the maximum number of tokens allowed "
                "(1048576).", 1200000, 1048576),

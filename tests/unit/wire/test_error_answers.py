@@ -253,7 +253,7 @@ def test_at_most_300_characters_are_quoted_and_no_word_is_cut(text: str) -> None
         "sk-proj-0123456789abcdef",
         "AIzaSyA0123456789abcdef",
         "Bearer 0123456789ab",
-        "gsk_" + "0" * 50,
+        f"gsk_{0:050}",
     ],
 )
 def test_what_looks_like_a_key_is_not_quoted(key: str) -> None:
