@@ -23,6 +23,7 @@ from streamnursery.facade.assembly import (
     spending_of,
 )
 from streamnursery.facade.choosing import Choosing
+from streamnursery.facade.held_back import HeldBack
 from streamnursery.facade.limits import LimitVerbs
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.pipeline.delivery import DrainBounds
@@ -82,6 +83,7 @@ class Engine(Choosing, LimitVerbs):
         self._buffers = BufferTotal(config.max_buffered_bytes)
         self._admission = admission_of(config)
         self._catalogue = Catalogue(config, outside.dice.random)
+        self._held_back = HeldBack(self._admission, lambda model: self._catalogue.name(model))
         self._outlets = {
             name: outlet_of(endpoint, outside.dialects, transport)
             for name, endpoint in config.endpoints.items()
@@ -193,7 +195,11 @@ class Engine(Choosing, LimitVerbs):
         self, requests: bulk.Requests, *, max_in_flight: int | None = None
     ) -> list[Outcome]:
         """Run all `requests`, failures included; outcomes in the order of the source."""
-        return await bulk.settle(self.complete, requests, self._in_flight(max_in_flight))
+        return await bulk.settle(
+            self._held_back.completing(self.complete, max_in_flight),
+            requests,
+            self._in_flight(max_in_flight),
+        )
 
     def as_completed(
         self, requests: bulk.Requests, *, max_in_flight: int | None = None
@@ -203,13 +209,15 @@ class Engine(Choosing, LimitVerbs):
         At most `max_in_flight` requests (by default the global limit) have been taken from the
         source and not yet been handed out.
         """
-        return bulk.as_completed(self.complete, requests, self._in_flight(max_in_flight))
+        complete = self._held_back.completing(self.complete, max_in_flight)
+        return bulk.as_completed(complete, requests, self._in_flight(max_in_flight))
 
     def merge(
         self, requests: bulk.Requests, *, max_in_flight: int | None = None
     ) -> AbstractAsyncContextManager[MergedEvents]:
         """`(index, event)` of many streams at once; each ends with `Finished` or `Failed`."""
-        return bulk.merge(self.stream, requests, self._in_flight(max_in_flight))
+        stream = self._held_back.streaming(self.stream, max_in_flight)
+        return bulk.merge(stream, requests, self._in_flight(max_in_flight))
 
     def session(
         self,

@@ -9,7 +9,13 @@ import trio
 from streamnursery.core.recovery.circuit_gate import CircuitGate, Closed
 from streamnursery.core.recovery.retry_budget import RetryBudget
 from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan
-from streamnursery.values.errors import EngineError, OverloadedError, RateLimitedError, ServerError
+from streamnursery.values.errors import (
+    MANY_AT_ONCE,
+    EngineError,
+    OverloadedError,
+    RateLimitedError,
+    ServerError,
+)
 from streamnursery.values.settings import Route
 
 
@@ -67,7 +73,7 @@ class Routes:
         if self._at_gates >= max_waiting:
             msg = (
                 f"{self._at_gates} requests wait already for routes to open again, the limit is "
-                f"max_queued = {max_waiting}; send fewer at once, or raise it"
+                f"max_queued = {max_waiting}; {MANY_AT_ONCE}"
             )
             raise OverloadedError(msg)
         self._at_gates += 1

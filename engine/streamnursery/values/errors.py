@@ -152,6 +152,12 @@ class AdmissionError(EngineError):
     category = "admission_error"
 
 
+MANY_AT_ONCE = (
+    "give many requests to eng.as_completed() or eng.settle(), which take from their source only "
+    "as many as may run at once, or raise engine.max_queued"
+)
+
+
 class OverloadedError(AdmissionError):
     """The queue is full."""
 
