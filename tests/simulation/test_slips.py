@@ -76,3 +76,11 @@ async def test_a_request_of_many_may_be_a_text_and_name_its_priority() -> None:
         assert all(outcome.ok for outcome in await s.engine.settle(requests))
         async with s.engine.lease("m", priority="batch"):
             pass
+
+
+@virtual
+async def test_an_unknown_model_with_a_long_name_gets_a_short_message() -> None:
+    async with open_engine({"models": {"sim/fast": {"max_streams": 1}}}) as eng:
+        with pytest.raises(ConfigError, match="no endpoint serves model 'x") as caught:
+            await eng.complete("x" * 1_000_000, "Hi")
+        assert len(str(caught.value)) < 400

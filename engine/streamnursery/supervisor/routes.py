@@ -18,6 +18,9 @@ from streamnursery.values.errors import (
 )
 from streamnursery.values.settings import Route
 
+_MOST_SCRIPTED = 200
+"""Gates of simulated models with scripts."""
+
 
 @attrs.define(eq=False)
 class Routes:
@@ -31,15 +34,22 @@ class Routes:
     _at_gates: int = attrs.field(default=0, init=False)
 
     def gate(self, route: Route) -> CircuitGate:
-        if "?" in route.model:  # a simulated model with its script: one gate for all scripts
-            route = attrs.evolve(route, model=route.model.partition("?")[0])
         gate = self.gates.get(route)
         if gate is None:
+            if "?" in route.model:
+                self._make_room()
             gate = self.gates[route] = CircuitGate(offset=self.dice.random())
             if route.endpoint in self._silent:
                 error, at, until = self._silent[route.endpoint]
                 gate.on_heartbeat(error, at, until)
         return gate
+
+    def _make_room(self) -> None:
+        """A simulated model with a script is a model by itself, whose faults say nothing of the
+        others. There may be any number of scripts, so the oldest gates go."""
+        scripted = [route for route in self.gates if "?" in route.model]
+        for route in scripted[: max(0, len(scripted) - _MOST_SCRIPTED + 1)]:
+            del self.gates[route]
 
     def on_heartbeat(
         self, endpoint: str, error: EngineError | None, now: float, until: float
