@@ -220,7 +220,7 @@ def _retried(scope: RetryScope, *, here: bool) -> str:
         case RetryScope.NOWHERE:
             return "no"
         case RetryScope.LARGER_WINDOW:
-            return "where the window may be larger"
+            return "elsewhere, if its window may be larger"
         case RetryScope.OTHER_KEY:
             return "with another key"
         case RetryScope.HERE_FIRST:

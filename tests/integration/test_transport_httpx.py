@@ -276,20 +276,6 @@ async def test_a_client_of_httpx2_is_served_in_its_own_classes() -> None:
             assert type(await other.get("/")) is httpx.Response
 
 
-async def test_a_client_of_httpx2_catches_its_own_errors() -> None:
-    async def silent(end: ServerEnd) -> None:
-        await end.read_request()
-        await trio.sleep_forever()
-
-    async with serving(silent) as server, open_transport() as transport:
-        url = f"http://127.0.0.1:{server.port}"
-        async with httpx2.AsyncClient(transport=transport) as client:  # type: ignore[arg-type]
-            with pytest.raises(httpx2.ReadTimeout):
-                await client.get(url, timeout=httpx2.Timeout(5, read=0.05))
-            with pytest.raises(httpx2.ConnectError):
-                await client.get("http://127.0.0.1:1/")
-
-
 async def test_a_request_of_another_library_is_refused() -> None:
     async with open_transport() as transport:
         with pytest.raises(RequestError, match="clients of httpx and httpx2"):
