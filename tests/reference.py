@@ -219,6 +219,8 @@ def _retried(scope: RetryScope, *, here: bool) -> str:
     match scope:
         case RetryScope.NOWHERE:
             return "no"
+        case RetryScope.LARGER_WINDOW:
+            return "elsewhere, if its window may be larger"
         case RetryScope.OTHER_KEY:
             return "with another key"
         case RetryScope.HERE_FIRST:

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncIterator
 
 import httpx
+import httpx2
 import pytest
 import trio
 
@@ -255,3 +256,27 @@ async def test_an_error_of_the_caller_leaves_the_block_bare() -> None:
 def test_outside_trio_it_names_trio_run() -> None:
     with pytest.raises(RequestError, match=r"trio\.run"):
         open_transport().__aenter__().send(None)
+
+
+async def test_a_client_of_httpx2_is_served_in_its_own_classes() -> None:
+    async with serving(echo) as server, open_transport() as transport:
+        url = f"http://127.0.0.1:{server.port}"
+        client = httpx2.AsyncClient(transport=transport, base_url=url)  # type: ignore[arg-type]
+        async with client:
+            answer = await client.post("/a", content=b"hello")
+            assert type(answer) is httpx2.Response
+            assert answer.json()["body"] == "hello"
+            async with client.stream("GET", "/b") as streamed:
+                assert b'"head"' in b"".join([part async for part in streamed.aiter_bytes()])
+            with pytest.raises(httpx2.UnsupportedProtocol):
+                await client.get("ftp://127.0.0.1/")
+            with pytest.raises(httpx2.LocalProtocolError):
+                await client.get("/", headers={"host": "elsewhere"})
+        async with httpx.AsyncClient(transport=transport, base_url=url) as other:
+            assert type(await other.get("/")) is httpx.Response
+
+
+async def test_a_request_of_another_library_is_refused() -> None:
+    async with open_transport() as transport:
+        with pytest.raises(RequestError, match="clients of httpx and httpx2"):
+            await transport.handle_async_request(object())  # type: ignore[arg-type]

@@ -31,6 +31,7 @@ from streamnursery.simulator import (
     Respond,
     Rule,
     Split,
+    Stall,
     Status,
     UsageLie,
     When,
@@ -315,3 +316,41 @@ async def test_a_script_that_cannot_be_read_is_a_bad_request(autojump_clock: Moc
         assert (answer.status, answer.error["code"]) == (400, "invalid_script")
         assert "script[0].cut.at: must be a whole number" in answer.error["message"]
         assert "black_hole comes before the request" in answer.error["message"]
+
+
+@pytest.mark.parametrize("at", range(7))
+@pytest.mark.parametrize("fault", [Cut, Reset])
+async def test_an_answer_that_does_not_stream_breaks_off_at_its_share(
+    autojump_clock: MockClock, at: int, fault: type[Cut] | type[Reset]
+) -> None:
+    answer, ending = await answer_to(fault(at), stream=False)
+    if at > 5:
+        assert (answer.whole, ending) == (True, "complete")
+    else:
+        assert not answer.whole
+        assert ending == ("cut" if fault is Cut else "reset")
+
+
+@pytest.mark.parametrize("fault", [BadJson(2), BadUtf8(2)])
+async def test_an_answer_that_does_not_stream_may_be_no_json(
+    autojump_clock: MockClock, fault: Fault
+) -> None:
+    answer, _ = await answer_to(fault, stream=False)
+    assert answer.whole
+    with pytest.raises(ValueError, match=r"."):
+        json.loads(answer.body.decode())
+
+
+async def test_an_answer_that_does_not_stream_may_stall_drip_and_fail(
+    autojump_clock: MockClock,
+) -> None:
+    began = trio.current_time()
+    usual, _ = await answer_to(stream=False)
+    took = trio.current_time() - began
+    began = trio.current_time()
+    late, _ = await answer_to(Stall(2, seconds=30), Split((7,)), stream=False)
+    assert trio.current_time() - began == pytest.approx(took + 30)
+    assert json.loads(late.body)["choices"] == json.loads(usual.body)["choices"]
+    failed, _ = await answer_to(InStreamError(1, code="oops", message="no"), stream=False)
+    assert failed.status == 500
+    assert json.loads(failed.body)["error"]["code"] == "oops"

@@ -1,6 +1,7 @@
 """httpx's own timeouts over this transport, exact on a virtual clock."""
 
 import httpx
+import httpx2
 import pytest
 import trio
 from trio.testing import MockClock
@@ -48,3 +49,15 @@ async def test_a_connect_timeout_is_one(network: MemoryNetwork, autojump_clock: 
             with pytest.raises(httpx.ConnectTimeout):
                 await client.get("http://api.test/", timeout=20)
             assert trio.current_time() == 20
+
+
+async def test_a_client_of_httpx2_catches_its_own_errors(
+    network: MemoryNetwork, autojump_clock: MockClock
+) -> None:
+    network.serve(IP, stalls_after(b""))
+    async with open_transport(network=network) as transport:
+        async with httpx2.AsyncClient(transport=transport) as client:  # type: ignore[arg-type]
+            with pytest.raises(httpx2.ReadTimeout):
+                await client.get("http://api.test/", timeout=20)
+            with pytest.raises(httpx2.ConnectError):
+                await client.get("http://unknown.test/", timeout=20)

@@ -62,7 +62,7 @@ def _next_step(error: "EngineError") -> str:
 
 
 def _words_of_provider(error: "EngineError", config: "EngineConfig | None") -> str:
-    if not error.body:
+    if not error.body or 'it says: "' in str(error):
         return ""
     text = " ".join(_message(error.body).split())
     if config is not None:

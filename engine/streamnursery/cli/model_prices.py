@@ -4,6 +4,8 @@ import datetime
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from streamnursery.cli.tables import aligned
 from streamnursery.core.money.pricing import cost
 from streamnursery.values.money import Money, dollars
@@ -50,7 +52,9 @@ def price_text(price: "Price | None") -> str:
 
 
 def costs(models: Sequence[tuple[str, "Price | None"]], number: int) -> list[dict[str, Any]]:
-    """What `number` tokens cost at each model, the cheapest output first; unknown ones last."""
+    """What `number` tokens cost at each model, in requests of ordinary size: none is so long that
+    a higher tier holds. The cheapest output first, unknown ones last."""
+    models = [(name, price and attrs.evolve(price, tiers=())) for name, price in models]
     found = [
         {
             "name": name,

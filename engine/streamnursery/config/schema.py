@@ -195,7 +195,7 @@ _KEYS: tuple[Key, ...] = (
     _engine("max_drain_bytes", whole(1), "bytes"),
     _engine("top_socket", SOCKET),
     *_http2(),
-    Key("defaults.max_streams", whole(0), "streams", _default(EngineConfig, "default_max_streams")),
+    Key("defaults.max_streams", whole(0), "streams", _default(EngineConfig, "max_streams")),
     *(Key(f"defaults.{name}", kind, unit, value) for name, kind, unit, value in _policies()),
     Key("defaults.on_interrupt", LADDER, "", _default(EngineConfig, "on_interrupt")),
     Key("defaults.on_abort", choice(*get_args(OnAbort)), "", _default(EngineConfig, "on_abort")),

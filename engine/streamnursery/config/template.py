@@ -6,7 +6,7 @@ TEMPLATE = """\
 
 #[engine]
 #max_streams = 1000              # over all models
-#max_queued = 10000              # requests that may wait; the next one is refused
+#max_queued = 50000              # requests that may wait; the next one is refused
 #max_queued_per_tenant = 1000    # the same for each tenant; without it no bound of its own
 #trust_env = false               # obey HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and their kin
 #buffer_events = 1024            # unread events per stream before the provider is held back
@@ -27,7 +27,7 @@ TEMPLATE = """\
 #idle = 60                       # how long a connection without streams is kept
 
 #[defaults]                      # for every model that does not say otherwise
-#max_streams = 10
+#max_streams = 1000              # engine.max_streams; without a smaller one, less after a 429
 #patience = { connect = 30, first_byte = 60, first_token = 60, idle = 60, total = "auto" }
 #retries = { attempts = 5, base = 1, cap = 30, retry_after_cap = 120 }
 #on_abort = "cancel"             # "drain": read on in the background, for the true usage

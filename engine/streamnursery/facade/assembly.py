@@ -195,3 +195,4 @@ def apply_limits(admission: Admission, config: EngineConfig) -> None:
         bound = endpoint.max_streams if endpoint is not None else None
         admission.set_limit(UNLIMITED if bound is None else bound, endpoint=name)
     admission.set_limit(config.max_streams)
+    admission.lanes.stated = {m.name for m in config.models.values() if m.max_streams is not None}

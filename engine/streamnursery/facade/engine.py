@@ -23,6 +23,7 @@ from streamnursery.facade.assembly import (
     spending_of,
 )
 from streamnursery.facade.choosing import Choosing
+from streamnursery.facade.held_back import HeldBack
 from streamnursery.facade.limits import LimitVerbs
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.pipeline.delivery import DrainBounds
@@ -44,8 +45,8 @@ from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import ConfigError, EngineError, RequestError
 from streamnursery.values.lifecycle import NotAdmitted
-from streamnursery.values.policy import Priority
-from streamnursery.values.request import ChatRequest
+from streamnursery.values.policy import Priority, PriorityName
+from streamnursery.values.request import ChatRequest, as_priority
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import Endpoint, EngineConfig
 from streamnursery.values.statistics import EngineStatistics
@@ -82,6 +83,7 @@ class Engine(Choosing, LimitVerbs):
         self._buffers = BufferTotal(config.max_buffered_bytes)
         self._admission = admission_of(config)
         self._catalogue = Catalogue(config, outside.dice.random)
+        self._held_back = HeldBack(self._admission, lambda model: self._catalogue.name(model))
         self._outlets = {
             name: outlet_of(endpoint, outside.dialects, transport)
             for name, endpoint in config.endpoints.items()
@@ -129,7 +131,7 @@ class Engine(Choosing, LimitVerbs):
         *,
         deadline: float | None = None,
         timeout: float | None = None,
-        priority: Priority | None = None,
+        priority: Priority | PriorityName | None = None,
         buffer_events: int | None = None,
         buffer_bytes: int | None = None,
         when_behind: WhenBehind = "block",
@@ -193,7 +195,11 @@ class Engine(Choosing, LimitVerbs):
         self, requests: bulk.Requests, *, max_in_flight: int | None = None
     ) -> list[Outcome]:
         """Run all `requests`, failures included; outcomes in the order of the source."""
-        return await bulk.settle(self.complete, requests, self._in_flight(max_in_flight))
+        return await bulk.settle(
+            self._held_back.completing(self.complete, max_in_flight),
+            requests,
+            self._in_flight(max_in_flight),
+        )
 
     def as_completed(
         self, requests: bulk.Requests, *, max_in_flight: int | None = None
@@ -203,13 +209,15 @@ class Engine(Choosing, LimitVerbs):
         At most `max_in_flight` requests (by default the global limit) have been taken from the
         source and not yet been handed out.
         """
-        return bulk.as_completed(self.complete, requests, self._in_flight(max_in_flight))
+        complete = self._held_back.completing(self.complete, max_in_flight)
+        return bulk.as_completed(complete, requests, self._in_flight(max_in_flight))
 
     def merge(
         self, requests: bulk.Requests, *, max_in_flight: int | None = None
     ) -> AbstractAsyncContextManager[MergedEvents]:
         """`(index, event)` of many streams at once; each ends with `Finished` or `Failed`."""
-        return bulk.merge(self.stream, requests, self._in_flight(max_in_flight))
+        stream = self._held_back.streaming(self.stream, max_in_flight)
+        return bulk.merge(stream, requests, self._in_flight(max_in_flight))
 
     def session(
         self,
@@ -239,7 +247,7 @@ class Engine(Choosing, LimitVerbs):
         self,
         model: str,
         *,
-        priority: Priority = Priority.INTERACTIVE,
+        priority: Priority | PriorityName = Priority.INTERACTIVE,
         deadline: float | None = None,
         timeout: float | None = None,
         tenant: str = "",
@@ -257,14 +265,11 @@ class Engine(Choosing, LimitVerbs):
         """
         if not isinstance(model, str) or not model.strip():
             raise RequestError("lease needs a model's name; any name will do for your own calls")
-        if not isinstance(priority, Priority):
-            msg = f"priority must be a Priority, not {priority!r}"
-            raise RequestError(msg)
         name = self._catalogue.name(model)
         check_tokens(input_tokens, output_tokens)
         demand = Demand(
             name,
-            rank=self._admission.next_rank(priority),
+            rank=self._admission.next_rank(as_priority(priority)),
             deadline=call_deadline(deadline, timeout),
             tenant=tenant,
             input_tokens=input_tokens,

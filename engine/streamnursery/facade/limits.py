@@ -201,4 +201,6 @@ def _difference(old: EngineConfig, new: EngineConfig) -> Reload:
             changed += [f"{field.name}.{n}" for n in names if before.get(n) != after.get(n)]
         else:
             changed.append(field.name)
+    if old.default_max_streams == old.max_streams and new.default_max_streams == new.max_streams:
+        changed = [name for name in changed if name != "default_max_streams"]  # it follows
     return Reload(tuple(changed), tuple(later))

@@ -3,8 +3,11 @@
 import random
 import time
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import wraps
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 
 import trio
 
@@ -20,13 +23,71 @@ from streamnursery.scheduler.run.observers import Observer
 from streamnursery.storage.disk import Disk, RealDisk
 from streamnursery.transport.network import Network, TrioNetwork
 from streamnursery.transport.single_errors import bare_errors
-from streamnursery.values.errors import RequestError, StorageError
+from streamnursery.values.errors import ConfigError, RequestError, StorageError
 from streamnursery.values.settings import EngineConfig
 from streamnursery.wire.dialect import Dialect
 from streamnursery.wire.registry import Dialects
 
+P = ParamSpec("P")
 
-@asynccontextmanager
+
+class EngineBlock(AbstractAsyncContextManager[Engine]):
+    """`async with` around an engine."""
+
+    def __init__(self, inner: AbstractAsyncContextManager[Engine, bool | None]) -> None:
+        self._inner = inner
+
+    # Neither is a frame of its own: a warning names the caller's line.
+    def __aenter__(self) -> Coroutine[Any, Any, Engine]:
+        return self._inner.__aenter__()
+
+    def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> Coroutine[Any, Any, bool | None]:
+        return self._inner.__aexit__(kind, error, trace)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            msg = (
+                f"open_engine() has no attribute {name!r}; it is a block that gives the engine: "
+                f"`async with open_engine() as eng:`, then `eng.{name:.80}`"
+            )
+            raise AttributeError(msg)
+
+
+def _block(opened: Callable[P, AsyncIterator[Engine]]) -> Callable[P, EngineBlock]:
+    """A decorator: the engine's block, with a word for whoever looks for other clients' names."""
+    make = asynccontextmanager(opened)
+
+    @wraps(opened)
+    def open_block(*args: P.args, **kwargs: P.kwargs) -> EngineBlock:
+        for name in _OTHERS.keys() & kwargs.keys():
+            msg = f"open_engine() takes no {name}; {_OTHERS[name]}"
+            raise ConfigError(msg)
+        return EngineBlock(make(*args, **kwargs))
+
+    return open_block
+
+
+_OTHERS = {
+    "api_key": 'a key belongs to an endpoint: set OPENAI_API_KEY, or open_engine({"endpoints": '
+    '{"openai": {"key": sn.Secret("...")}}})',
+    "base_url": "a URL belongs to an endpoint: set OPENAI_BASE_URL, or "
+    'open_engine({"endpoints": {"mine": {"url": "http://host:8000/v1"}}})',
+    "model": 'a model is named by each request: await eng.complete("gpt-4.1", "Hi")',
+    "timeout": "time is allowed by each request, timeout=30, or in the configuration: "
+    'open_engine({"defaults": {"patience": {"total": 30}}})',
+    "max_retries": "retries are configured: "
+    'open_engine({"defaults": {"retries": {"attempts": 3}}})',
+}
+"""What clients of other libraries are made with, and where it goes here."""
+
+
+@_block
 async def open_engine(
     config: ConfigSource = None,
     *,
@@ -85,7 +146,7 @@ async def open_engine(
                 if settings.top_socket:
                     await nursery.start(serve_top, engine, settings.top_socket)
                 try:
-                    yield engine
+                    yield engine  # noqa: ASYNC119 - `_block` makes a context manager of it
                 finally:
                     engine._close()
                     nursery.cancel_scope.cancel()

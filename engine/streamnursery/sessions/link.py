@@ -21,7 +21,9 @@ from streamnursery.transport.single_errors import bare_errors
 from streamnursery.transport.websocket import WebSocket, WebSocketEnd, ending_error
 from streamnursery.values.errors import ConnectTimeoutError, EngineError
 from streamnursery.values.http import Header, Peer
+from streamnursery.values.secret import secret_texts
 from streamnursery.values.session import SessionSettings
+from streamnursery.wire.error_answers import scrub_error
 
 
 class LinkOwner(Protocol):
@@ -147,6 +149,7 @@ class SessionLink:
             with self._scope:
                 await self._run()
         except EngineError as error:
+            scrub_error(error, secret_texts(self._destination.headers))
             self.error = self.error or error
         finally:
             self.usable = False

@@ -40,8 +40,8 @@ class TurnLease:
     def on_first_token(self, now: float) -> None:
         self._inner.on_first_token(now)
 
-    def on_overload(self, now: float) -> None:
-        self._inner.on_overload(now)
+    def on_overload(self, now: float, *, limited: bool = False) -> None:
+        self._inner.on_overload(now, limited=limited)
 
     def settle(self, usage: Usage | None) -> None:
         self._inner.settle(usage)

@@ -28,6 +28,7 @@ from streamnursery.serving.steps import (
     whole,
 )
 from streamnursery.simulator import odd_answers
+from streamnursery.simulator.at_once import at_once
 from streamnursery.simulator.chat import AnswerSpec, first
 from streamnursery.simulator.cuts import broken_off
 from streamnursery.simulator.grammar import ScriptError, parse_script
@@ -304,8 +305,9 @@ class Exchange:
         if garbage is not None:
             return odd_answers.garbage(garbage, headers, voice.events())
         if not sheet.question.stream:
-            at = sheet.first_at + max(0, sheet.reply.output_tokens - 1) * sheet.gap
-            return whole(200, voice.completion(), (*headers, JSON), at=at)
+            tokens = sheet.reply.output_tokens
+            at = sheet.first_at + max(0, tokens - 1) * sheet.gap
+            return at_once(sheet.script, voice.completion(), headers, at=at, tokens=tokens)
         return self.streamed(voice.events(), headers, sheet.head_at)
 
     def streamed(

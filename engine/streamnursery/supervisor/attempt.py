@@ -40,9 +40,10 @@ from streamnursery.values.errors import (
 from streamnursery.values.events import Restarted, StreamEvent
 from streamnursery.values.http import Header, HttpHead
 from streamnursery.values.rates import RateNews
+from streamnursery.values.secret import scrubbed
 from streamnursery.values.usage import Usage
 from streamnursery.wire.dialect import StreamDecoder
-from streamnursery.wire.error_answers import request_id
+from streamnursery.wire.error_answers import request_id, scrub_error
 from streamnursery.wire.rate_headers import rate_news
 from streamnursery.wire.wrong_path import wrong_path
 
@@ -148,6 +149,7 @@ class Attempt:
                 response.close()
         except EngineError as error:
             self.error = error
+            scrub_error(error, self.outlet.secrets(), self.delivery.request.messages)
             error.endpoint = error.endpoint or self.outlet.endpoint.name
             error.status = error.status if error.status is not None else self.status
             error.request_id = error.request_id or self.request_id
@@ -209,6 +211,8 @@ class Attempt:
         head = response.head
         self.status = head.status
         self.request_id = request_id(head)
+        if self.request_id is not None:
+            self.request_id = scrubbed(self.request_id, self.outlet.secrets())
         if not self.lost:
             self.delivery.request_id = self.request_id
         self.on_rate_headers(self._news(head, now), now)

@@ -23,6 +23,7 @@ from streamnursery.values.errors import (
     FirstByteTimeoutError,
     FirstTokenTimeoutError,
     ProviderError,
+    RateLimitedError,
 )
 from streamnursery.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
 from streamnursery.values.usage import Usage
@@ -75,7 +76,10 @@ class Booking:
         ending = AttemptEnd(record.state, record.status, _reported(record), refused)
         self.allowance.settle(ending, attempt.content_events)
         if _is_overload(attempt.error):
-            self.lease.on_overload(now)
+            error = attempt.error
+            self.lease.on_overload(
+                now, limited=isinstance(error, RateLimitedError) and error.retryable
+            )
         if not attempt.done:
             self.delivery.attempts.append(record)
         if self.recorder.listening:

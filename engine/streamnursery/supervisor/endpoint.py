@@ -9,7 +9,7 @@ from streamnursery._version import __version__
 from streamnursery.supervisor.ports import Transport
 from streamnursery.values.http import Header, HttpRequest, Peer, check_header
 from streamnursery.values.request import ChatRequest
-from streamnursery.values.secret import RenewableSecret, Secret
+from streamnursery.values.secret import RenewableSecret, Secret, secret_texts
 from streamnursery.values.settings import Auth, Endpoint
 from streamnursery.wire.dialect import Dialect, Resumption
 
@@ -95,6 +95,10 @@ class Outlet:
             body=self.dialect.encode(request, self.endpoint, model),
             checked=min(self._checked, len(headers) - len(extra)),
         )
+
+    def secrets(self) -> list[str]:
+        """The credentials that are sent, as text: for taking them out of what comes back."""
+        return secret_texts(self._headers)
 
     def _with(self, extra: tuple[Header, ...]) -> tuple[Header, ...]:
         """This endpoint's headers and others, which replace those of the same name."""

@@ -49,7 +49,7 @@ class AttemptLease(Protocol):
     def on_first_token(self, now: float) -> None:
         """The first token came."""
 
-    def on_overload(self, now: float) -> None:
+    def on_overload(self, now: float, *, limited: bool = False) -> None:
         """The route refused for want of capacity, or let the attempt wait for too long."""
 
     def settle(self, usage: Usage | None) -> None:

@@ -9,8 +9,17 @@ import trio
 from streamnursery.core.recovery.circuit_gate import CircuitGate, Closed
 from streamnursery.core.recovery.retry_budget import RetryBudget
 from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan
-from streamnursery.values.errors import EngineError, OverloadedError, RateLimitedError, ServerError
+from streamnursery.values.errors import (
+    MANY_AT_ONCE,
+    EngineError,
+    OverloadedError,
+    RateLimitedError,
+    ServerError,
+)
 from streamnursery.values.settings import Route
+
+_MOST_SCRIPTED = 200
+"""Gates of simulated models with scripts."""
 
 
 @attrs.define(eq=False)
@@ -25,15 +34,22 @@ class Routes:
     _at_gates: int = attrs.field(default=0, init=False)
 
     def gate(self, route: Route) -> CircuitGate:
-        if "?" in route.model:  # a simulated model with its script: one gate for all scripts
-            route = attrs.evolve(route, model=route.model.partition("?")[0])
         gate = self.gates.get(route)
         if gate is None:
+            if "?" in route.model:
+                self._make_room()
             gate = self.gates[route] = CircuitGate(offset=self.dice.random())
             if route.endpoint in self._silent:
                 error, at, until = self._silent[route.endpoint]
                 gate.on_heartbeat(error, at, until)
         return gate
+
+    def _make_room(self) -> None:
+        """A simulated model with a script is a model by itself, whose faults say nothing of the
+        others. There may be any number of scripts, so the oldest gates go."""
+        scripted = [route for route in self.gates if "?" in route.model]
+        for route in scripted[: max(0, len(scripted) - _MOST_SCRIPTED + 1)]:
+            del self.gates[route]
 
     def on_heartbeat(
         self, endpoint: str, error: EngineError | None, now: float, until: float
@@ -67,7 +83,7 @@ class Routes:
         if self._at_gates >= max_waiting:
             msg = (
                 f"{self._at_gates} requests wait already for routes to open again, the limit is "
-                f"max_queued = {max_waiting}; send fewer at once, or raise it"
+                f"max_queued = {max_waiting}; {MANY_AT_ONCE}"
             )
             raise OverloadedError(msg)
         self._at_gates += 1

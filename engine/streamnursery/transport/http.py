@@ -5,12 +5,16 @@ Rule 1: it lives inside `async with open_transport()`, because readers need a nu
 Rule 2: httpx frames nothing: what it writes into a head on its own (Host, Accept-Encoding,
         Connection, lengths) is dropped and written by the transport.
 Rule 3: errors arrive as the httpx exception that a user of httpx catches; ours is the cause.
+Rule 4: httpx2 is httpx under another name. A request says by its class which of the two asked;
+        its answer is made of that one's classes, because each client checks for its own.
 """
 
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from math import inf
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import attrs
 import httpx
@@ -43,15 +47,16 @@ _WRITTEN_BY_US = frozenset({
     "content-length",
     "transfer-encoding",
 })
-_MAPPED: tuple[tuple[type[EngineError], type[httpx.RequestError]], ...] = (
-    (ConnectError, httpx.ConnectError),
-    (TlsError, httpx.ConnectError),
-    (NetworkError, httpx.ReadError),
-    (ProtocolError, httpx.RemoteProtocolError),
-    (RateLimitedError, httpx.RemoteProtocolError),
-    (RequestError, httpx.LocalProtocolError),
-    (ConfigError, httpx.UnsupportedProtocol),
+_MAPPED: tuple[tuple[type[EngineError], str], ...] = (
+    (ConnectError, "ConnectError"),
+    (TlsError, "ConnectError"),
+    (NetworkError, "ReadError"),
+    (ProtocolError, "RemoteProtocolError"),
+    (RateLimitedError, "RemoteProtocolError"),
+    (RequestError, "LocalProtocolError"),
+    (ConfigError, "UnsupportedProtocol"),
 )
+_FACES = ("httpx", "httpx2")
 
 
 @asynccontextmanager
@@ -68,7 +73,7 @@ async def open_transport(
     http2: Http2Settings | None = None,
     network: Network | None = None,
 ) -> AsyncIterator["StreamNurseryTransport"]:
-    """A transport for `httpx.AsyncClient`, usable inside this block.
+    """A transport for `AsyncClient` of httpx or httpx2, usable inside this block.
 
     `ca_file`, `client_cert`, `client_key`, `proxy` and `http` are as for an endpoint: over TLS the
     server chooses between HTTP/2 and 1.1 unless `http` does. `max_idle` bounds the idle
@@ -137,9 +142,10 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
         self._alike = alike
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        face = _face_of(request)
         try:
-            outgoing = await self._translate(request)
-        except httpx.RequestError:
+            outgoing = await self._translate(request, face)
+        except face.RequestError:
             await trio.lowlevel.checkpoint()
             raise
         watch = _ResponseWatch(request.extensions.get("timeout", {}))
@@ -152,26 +158,27 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
                 failure = error
         if failure is not None:
             await trio.lowlevel.checkpoint()
-            _raise_mapped(failure, request)
+            _raise_mapped(failure, request, face)
         if exchange is None:
-            raise watch.timed_out(request)
-        return httpx.Response(
+            raise watch.timed_out(request, face)
+        answer: httpx.Response = face.Response(
             exchange.head.status,
             headers=[(k.encode("latin-1"), v.encode("latin-1")) for k, v in exchange.head.headers],
-            stream=_Body(exchange, request, watch.read),
+            stream=_body_of(face)(exchange, request, watch.read, face),
             extensions={"http_version": exchange.head.http_version.encode()},
         )
+        return answer
 
-    async def _translate(self, request: httpx.Request) -> HttpRequest:
+    async def _translate(self, request: httpx.Request, face: Any) -> HttpRequest:
         url = request.url
         if url.scheme not in {"http", "https"}:
             msg = f"{url.scheme or 'no scheme'} cannot be spoken; the url must be http or https"
-            raise httpx.UnsupportedProtocol(msg, request=request)
+            raise face.UnsupportedProtocol(msg, request=request)
         host = url.raw_host.decode("ascii")
         origin = Origin(url.scheme, host, url.port or (443 if url.scheme == "https" else 80))
         if request.headers.get("host", origin.authority).lower() != origin.authority.lower():
             msg = "the Host header differs from the url; write the host into the url"
-            raise httpx.LocalProtocolError(msg, request=request)
+            raise face.LocalProtocolError(msg, request=request)
         peer = self._alike.peer(origin)
         target = url.raw_path.decode("ascii")
         return HttpRequest(peer, request.method, target, _headers(request), await request.aread())
@@ -200,16 +207,19 @@ class _ResponseWatch:
         after = self._connect if phase is Phase.CONNECTING else self.read
         self.scope.deadline = trio.current_time() + after
 
-    def timed_out(self, request: httpx.Request) -> httpx.TimeoutException:
-        if self._phase is Phase.CONNECTING:
-            return httpx.ConnectTimeout("no connection within the timeout", request=request)
-        return httpx.ReadTimeout("no response head within the timeout", request=request)
+    def timed_out(self, request: httpx.Request, face: Any) -> Exception:
+        connecting = self._phase is Phase.CONNECTING
+        kind = face.ConnectTimeout if connecting else face.ReadTimeout
+        what = "connection" if connecting else "response head"
+        error: Exception = kind(f"no {what} within the timeout", request=request)
+        return error
 
 
-class _Body(httpx.AsyncByteStream):
-    """The body of one response."""
+class _Body:
+    """The body of one response; `_body_of` makes it one of httpx or of httpx2."""
 
-    def __init__(self, exchange: Exchange, request: httpx.Request, read: float) -> None:
+    def __init__(self, exchange: Exchange, request: httpx.Request, read: float, face: Any) -> None:
+        self._face = face
         self._exchange = exchange
         self._request = request
         self._timeout = read
@@ -226,10 +236,10 @@ class _Body(httpx.AsyncByteStream):
             except EngineError as error:
                 failure = error
         if failure is not None:
-            _raise_mapped(failure, self._request)
+            _raise_mapped(failure, self._request, self._face)
         if data is None:
             self._exchange.close()
-            raise httpx.ReadTimeout("no data within the timeout", request=self._request)
+            raise self._face.ReadTimeout("no data within the timeout", request=self._request)
         if not data:
             raise StopAsyncIteration
         return data
@@ -240,6 +250,21 @@ class _Body(httpx.AsyncByteStream):
             await self._exchange.drain()
         self._exchange.close()
         await trio.lowlevel.checkpoint()
+
+
+@cache
+def _body_of(face: Any) -> type[_Body]:
+    return type("ResponseBody", (_Body, face.AsyncByteStream), {})
+
+
+def _face_of(request: httpx.Request) -> Any:
+    """The module whose client asked."""
+    for kind in type(request).__mro__:
+        name = kind.__module__.partition(".")[0]
+        if name in _FACES:
+            return sys.modules[name]
+    msg = f"the transport serves clients of httpx and httpx2, not a {type(request).__name__}"
+    raise RequestError(msg)
 
 
 def _headers(request: httpx.Request) -> tuple[Header, ...]:
@@ -256,11 +281,11 @@ def _seconds(timeout: float | None) -> float:
     return inf if timeout is None else timeout
 
 
-def _raise_mapped(error: EngineError, request: httpx.Request) -> NoReturn:
+def _raise_mapped(error: EngineError, request: httpx.Request, face: Any) -> NoReturn:
     if isinstance(error, EngineClosedError):
         msg = f"{error}; it works inside `async with sn.open_transport() as transport:`"
         raise EngineClosedError(msg)
     for ours, theirs in _MAPPED:
         if isinstance(error, ours):
-            raise theirs(str(error), request=request) from error
+            raise getattr(face, theirs)(str(error), request=request) from error
     raise error

@@ -30,8 +30,7 @@ from streamnursery.wire.error_answers import error_from_answer
 
 WRITE = 64 * 1024
 READ = 4 * 1024
-"""Bytes that the parser gets between two checkpoints: as many empty frames as fit into 64 KiB keep it
-busy for 0.4 s."""
+"""Bytes that the parser gets between two checkpoints. 64 KiB of empty frames take 0.4 s."""
 BACKLOG = 64 * 1024
 """Bytes that may wait for the network before the next message is begun."""
 MAX_CONTROL = 256 * 1024

@@ -17,7 +17,7 @@ EngineError(category, retryable, retry_after, endpoint, model, request_id, statu
 │                                            QuotaError quota_error,
 │                                            AuthError authentication_error,
 │                                            ModelError model_error,
-│                                            ContentError content_error,
+│                                            ContentError (ContextTooLongError) content_error,
 │                                            ServerError server_error
 ├── TruncatedStreamError truncated_error
 ├── StorageError         storage_error
@@ -25,7 +25,8 @@ EngineError(category, retryable, retry_after, endpoint, model, request_id, statu
 └── StreamCancelledError cancelled
 
 Whether text was delivered is not a class but `error.committed` and `error.partial`.
-No message holds a prompt, an answer or a key; provider text stands on `.body` alone.
+No message holds a key. That of a `ProviderError` quotes at most 300 characters of the provider's
+own words (ADR 0024), which may quote the prompt; `.body` has more of them.
 """
 
 from __future__ import annotations
@@ -149,6 +150,12 @@ class AdmissionError(EngineError):
     """The engine never sent the request."""
 
     category = "admission_error"
+
+
+MANY_AT_ONCE = (
+    "give many requests to eng.as_completed() or eng.settle(), which take from their source only "
+    "as many as may run at once, or raise engine.max_queued"
+)
 
 
 class OverloadedError(AdmissionError):
@@ -301,6 +308,16 @@ class ContentError(ProviderError):
     """The provider refuses the content or the parameters of the request."""
 
     category = "content_error"
+
+
+class ContextTooLongError(ContentError):
+    """The prompt, with the tokens asked for, is longer than the model's window. The same route is
+    never asked again; another one is, unless its window is known to be too small as well."""
+
+    tokens: int | None = None
+    """What the request takes, where the provider says so."""
+    window: int | None = None
+    """What the model takes, where the provider says so."""
 
 
 class ServerError(ProviderError):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import attrs
 
@@ -22,6 +22,12 @@ class ToolCall:
     opaque: tuple[OpaquePart, ...] = ()
     """What the provider said of it besides, in order: the next request has to repeat it."""
 
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = "; its name and arguments are its own: call.name, call.arguments"
+            raise _no_attribute("ToolCall", name, hint if name == "function" else "")
+
 
 @attrs.frozen
 class Choice:
@@ -35,6 +41,12 @@ class Choice:
     finish_reason: str | None = None
     opaque: tuple[OpaquePart, ...] = ()
     """Parts that have no field here, in order: images, audio, signatures."""
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> NoReturn:
+            hint = "; its text is its own: completion.text, or completion.choices[0].text"
+            raise _no_attribute("Choice", name, hint if name in ("message", "delta") else "")
 
 
 @attrs.frozen
@@ -57,3 +69,7 @@ class Partial:
         return any(
             c.text or c.reasoning or c.refusal or c.tool_calls or c.opaque for c in self.choices
         )
+
+
+def _no_attribute(owner: str, name: str, hint: str) -> AttributeError:
+    return AttributeError(f"{owner!r} object has no attribute {name!r}{hint}")

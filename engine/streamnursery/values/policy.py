@@ -15,6 +15,9 @@ class Priority(IntEnum):
     BATCH = 1
 
 
+PriorityName: TypeAlias = Literal["interactive", "batch"]
+
+
 def whole_number(name: str, value: object, *, low: int) -> None:
     """Raise `ValueError` unless `value` is an int of at least `low`; True is no number."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low:

@@ -15,6 +15,7 @@ from streamnursery.values.policy import (
     OnInterrupt,
     Patience,
     Priority,
+    PriorityName,
     Retries,
     hedge_problem,
     ladder,
@@ -37,6 +38,17 @@ CREDENTIAL_HEADERS = frozenset({
 """Headers that replace an endpoint's key: only a `Secret` may, so that it is meant."""
 
 
+def _as_messages(messages: Sequence[Message] | str) -> Sequence[Message]:
+    return [{"role": "user", "content": messages}] if isinstance(messages, str) else messages
+
+
+def _as_priority(priority: Priority | PriorityName | None) -> Priority | None:
+    if not isinstance(priority, str):
+        return priority
+    found: Any = _PRIORITIES.get(priority, priority)  # what is no priority is refused by the check
+    return found  # type: ignore[no-any-return]
+
+
 @attrs.frozen
 class ChatRequest:
     """One chat completion to stream. `None` is not sent.
@@ -46,7 +58,8 @@ class ChatRequest:
     """
 
     model: str
-    messages: Sequence[Message] = attrs.field(repr=False)
+    messages: Sequence[Message] = attrs.field(repr=False, converter=_as_messages)
+    """A text stands for one message of the user."""
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
@@ -67,8 +80,8 @@ class ChatRequest:
 
     tenant: str = ""
     """On whose behalf: tenants share what is scarce, and have budgets. Not sent."""
-    priority: Priority | None = None
-    """None takes INTERACTIVE."""
+    priority: Priority | None = attrs.field(default=None, converter=_as_priority)
+    """A `Priority`, or "interactive" or "batch"; None takes INTERACTIVE."""
     patience: Patience | None = None
     retries: Retries | None = None
     on_interrupt: OnInterrupt | Sequence[OnInterrupt] | None = None
@@ -98,8 +111,7 @@ def make_request(model: str | ChatRequest, prompt: object = None, **fields: obje
     if isinstance(model, ChatRequest):
         request = attrs.evolve(model, **fields) if fields else model  # type: ignore[arg-type]
     elif isinstance(model, str):
-        messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
-        request = ChatRequest(model, **{"messages": messages, **fields})  # type: ignore[arg-type]
+        request = ChatRequest(model, **{"messages": prompt, **fields})  # type: ignore[arg-type]
     else:
         msg = f"the first argument is a model name or a ChatRequest, not {type(model).__name__}"
         raise RequestError(msg)
@@ -213,13 +225,15 @@ def _unsent_problems(request: ChatRequest) -> list[str]:
     for name, kind in _POLICIES.items():
         value = getattr(request, name)
         if value is not None and not isinstance(value, kind):
-            problems.append(f"{name} must be a {kind.__name__}, not {_shown(value)}")
+            choice = ", 'interactive' or 'batch'" if kind is Priority else ""
+            problems.append(f"{name} must be a {kind.__name__}{choice}, not {_shown(value)}")
     if not isinstance(request.tenant, str) or len(request.tenant) > MAX_TENANT:
         problems.append(f"tenant must be a name of at most {MAX_TENANT} characters")
     return problems
 
 
 _NAMES = frozenset(attrs.fields_dict(ChatRequest))
+_PRIORITIES: Mapping[str, Priority] = {priority.name.lower(): priority for priority in Priority}
 _POLICIES: dict[str, type] = {"priority": Priority, "patience": Patience, "retries": Retries}
 
 
@@ -236,3 +250,16 @@ def _shown(value: object) -> str:
     if isinstance(value, int) and abs(value) >= 10**18:
         return "a number of more than 18 digits"
     return repr(value) if isinstance(value, int | float) else type(value).__name__
+
+
+def as_priority(value: object) -> Priority:
+    """A `Priority` or its name.
+
+    Raises:
+        RequestError: it is neither.
+    """
+    found = _PRIORITIES.get(value) if isinstance(value, str) else value
+    if not isinstance(found, Priority):
+        msg = f"priority must be a Priority, 'interactive' or 'batch', not {value!r:.80}"
+        raise RequestError(msg)
+    return found

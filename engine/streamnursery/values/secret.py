@@ -2,7 +2,7 @@
 
 import hmac
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import NoReturn
 
 _QUOTES = "\"'`\u2018\u2019\u201c\u201d"
@@ -108,3 +108,24 @@ def key_problem(key: Secret) -> str | None:
     if not re.fullmatch(r"[\x21-\x7e]+", text):
         return "the key has control characters or non-ASCII in it; copy it again"
     return None
+
+
+_SHORTEST_BEGINNING = 6
+"""Characters of a secret at the end of a text that was cut which are worth hiding."""
+
+
+def secret_texts(headers: Iterable[tuple[str, "str | Secret"]]) -> list[str]:
+    """The credentials among `headers`, without "Bearer "."""
+    held = (value.reveal() for _, value in headers if isinstance(value, Secret))
+    return [text.rpartition(" ")[2] if text.startswith("Bearer ") else text for text in held]
+
+
+def scrubbed(text: str, secrets: Iterable[str]) -> str:
+    """`text` with `***` in place of every secret, and of the beginning of one at its end."""
+    for secret in secrets:
+        text = text.replace(secret, "***")
+        for length in range(min(len(secret), len(text)), _SHORTEST_BEGINNING - 1, -1):
+            if text.endswith(secret[:length]):
+                text = text[:-length] + "***"
+                break
+    return text

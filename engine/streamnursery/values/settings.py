@@ -196,7 +196,7 @@ class EngineConfig:
 
     max_streams: int = attrs.field(default=1000, validator=count_validator)
     """Slots over all models."""
-    max_queued: int = attrs.field(default=10_000, validator=count_validator)
+    max_queued: int = attrs.field(default=50_000, validator=count_validator)
     """Requests that may wait for a slot; the next is refused with `OverloadedError`."""
     max_queued_per_tenant: int | None = attrs.field(
         default=None, validator=optional(count_validator)
@@ -204,8 +204,12 @@ class EngineConfig:
     """The same for each tenant that states none; None: as many as the engine lets wait."""
     tenants: Mapping[str, Tenant] = attrs.field(factory=dict)
     """Weights and bounds of those on whose behalf requests are made; others have weight 1."""
-    default_max_streams: int = attrs.field(default=10, validator=count_validator)
-    """Slots of a model that states none."""
+    default_max_streams: int = attrs.field(
+        default=attrs.Factory(lambda self: self.max_streams, takes_self=True),
+        validator=count_validator,
+    )
+    """Slots of a model that states none; by default as many as there are over all models. Without
+    a smaller one the slots of a route follow the provider from its first 429 on."""
     patience: Patience = attrs.field(default=Patience(), validator=instance_of(Patience))
     retries: Retries = attrs.field(default=Retries(), validator=instance_of(Retries))
     on_interrupt: tuple[OnInterrupt, ...] = attrs.field(

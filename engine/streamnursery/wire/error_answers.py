@@ -1,16 +1,18 @@
 """Provider errors from what a provider sent: an HTTP answer, or an object inside a stream.
 
-Rule 1: text of the provider goes to `.body` and nowhere else: it may quote the prompt or the key.
-        A message names a code only if it is a word of our own tables.
+Rule 1: a message quotes what the provider says for people: one line of at most 300 characters,
+        without control characters and without what looks like a key. The keys of the endpoint are
+        taken out where they are known, in the attempt (ADR 0024). All of it is on `.body`.
 Rule 2: an error inside a stream keeps the status of its stream, 200; a status that it names
         itself only helps to class it.
-Rule 3: `x-should-retry` overrides what the class says about retrying, but never for quota.
+Rule 3: `x-should-retry` overrides what the class says about retrying, but never for quota or for a
+        prompt that is too long.
 Rule 4: a request that is larger than a whole minute's limit is told so as a rate limit, and no
         wait cures it.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import attrs
 
@@ -18,6 +20,7 @@ from streamnursery.values.errors import (
     MAX_BODY,
     AuthError,
     ContentError,
+    ContextTooLongError,
     EngineError,
     ModelError,
     ProviderError,
@@ -27,13 +30,27 @@ from streamnursery.values.errors import (
     UnexpectedContentError,
 )
 from streamnursery.values.http import HttpHead
+from streamnursery.values.secret import scrubbed
+from streamnursery.wire.context_limits import context_numbers
 from streamnursery.wire.error_classes import classify
 from streamnursery.wire.json_text import clean, excerpt, read_json
 from streamnursery.wire.retry_after import hinted_delay, retry_after, retry_info
 
 _MAX_CODE = 64
+_MAX_WORDS = 300
+_SHORTEST_PROMPT = 8
+"""Characters of a text below which a message would lose words of its own."""
+_UNSHOWN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
+"""What ends a line, moves a cursor or turns the direction of a text."""
+_KEY = re.compile(
+    r"(?<![A-Za-z0-9])(?:bearer\s+\S{8,}|(?:sk|pk|rk|gsk|xai|hf|nvapi|AIza|eyJ)[-_.]?"
+    r"[A-Za-z0-9_*.-]{12,})",
+    re.IGNORECASE,
+)
 _WHOLE = 60 * 1024
 """Bytes below which a body was read to its end."""
+_UNQUOTED = (b"", b"<", b"{", b"[")
+"""How a body begins that has nothing for people but what was read of it."""
 _TOO_LARGE = re.compile(r"request (?:is )?too large", re.IGNORECASE)
 
 _ADVICE: dict[type[ProviderError], str] = {
@@ -41,7 +58,9 @@ _ADVICE: dict[type[ProviderError], str] = {
     QuotaError: "no money or quota is left, and waiting does not help; top up or use another key",
     AuthError: "the key is missing, wrong or not allowed; check the endpoint's key",
     ModelError: "no such model for this key; check the model's name and the endpoint's url",
-    ContentError: "it refuses the content or a parameter of the request; .body has its words",
+    ContentError: "it refuses the content or a parameter of the request",
+    ContextTooLongError: "the prompt is too long for the model; shorten it, or use a model with a "
+    "larger window",
     ServerError: "it failed or is overloaded; try again later or at another endpoint",
 }
 
@@ -65,6 +84,9 @@ class _Told:
     status: int | None = None
     delay: float | None = None
     request_id: str | None = None
+    tokens: int | None = None
+    window: int | None = None
+    """Of a prompt that is too long."""
 
 
 def request_id(head: HttpHead) -> str | None:
@@ -96,10 +118,38 @@ def error_from_text(body: bytes, *, status: int = 200) -> EngineError:
         return _provider_error(_told(value), status, body)
     kind = _kind(body, value)
     retryable, advice = _UNEXPECTED[kind]
-    msg = f"the provider answered {status} with {kind} instead of an event stream: {advice}"
+    says = _says(body.decode("utf-8", "replace")) if kind == "text" else ""
+    msg = f"the provider answered {status} with {kind} instead of an event stream: {advice}{says}"
     return UnexpectedContentError(
         msg, status=status, body=excerpt(body, MAX_BODY), retryable=retryable
     )
+
+
+def scrub_error(
+    error: EngineError, secrets: Sequence[str], messages: Sequence[object] = ()
+) -> None:
+    """Take the keys that the request was sent with out of all that a provider said, and the whole
+    text of each of its `messages` out of what is quoted."""
+    if isinstance(error, ProviderError | UnexpectedContentError):
+        message = scrubbed(str(error), secrets)
+        for text in _texts(messages):
+            message = message.replace(text, "[prompt]")
+        error.args = (message,)
+    for name in ("body", "code", "request_id"):
+        text = getattr(error, name)
+        if text is not None:
+            setattr(error, name, scrubbed(text, secrets))
+
+
+def _texts(messages: Sequence[object]) -> Iterator[str]:
+    """Texts that may stand in a message as a whole, as they are shown there."""
+    for message in messages:
+        content = message.get("content") if isinstance(message, Mapping) else None
+        parts = content if isinstance(content, list | tuple) else [content]
+        for part in parts:
+            text = part.get("text") if isinstance(part, Mapping) else part
+            if isinstance(text, str) and _SHORTEST_PROMPT <= len(text) <= 4 * _MAX_WORDS:
+                yield _UNSHOWN.sub(" ", text).strip()
 
 
 def error_in_stream(value: object, raw: bytes) -> ProviderError:
@@ -131,11 +181,15 @@ def _provider_error(told: _Told, status: int, body: bytes) -> ProviderError:
     in_stream = status < 400
     kind, word = classify(told.words, told.message, (told.status or 200) if in_stream else status)
     where = "reported an error inside the stream" if in_stream else f"answered {status}"
-    msg = f"the provider {where}{f' ({word})' if word else ''}: {_ADVICE[kind]}"
+    advice = _ADVICE[kind] if kind is not ContextTooLongError else _too_long(told)
+    words = told.message or (
+        "" if body.lstrip()[:1] in _UNQUOTED else body.decode(errors="replace")
+    )
+    msg = f"the provider {where}{f' ({word})' if word else ''}: {advice}{_says(words)}"
     delay = told.delay
     if delay is None and kind.retryable_by_default:
         delay = hinted_delay(told.message)
-    return kind(
+    error = kind(
         msg,
         status=status,
         body=excerpt(body, MAX_BODY),
@@ -144,6 +198,28 @@ def _provider_error(told: _Told, status: int, body: bytes) -> ProviderError:
         request_id=told.request_id,
         retryable=False if _TOO_LARGE.match(told.message) else None,
     )
+    if isinstance(error, ContextTooLongError):
+        error.tokens, error.window = told.tokens, told.window
+    return error
+
+
+def _too_long(told: _Told) -> str:
+    numbers = [
+        f"{count} tokens {what}"
+        for count, what in ((told.tokens, "asked for"), (told.window, "possible"))
+        if count is not None
+    ]
+    advice = _ADVICE[ContextTooLongError]
+    return advice.replace(";", f" ({', '.join(numbers)});", 1) if numbers else advice
+
+
+def _says(text: str) -> str:
+    """What the provider says for people, as the end of a message."""
+    line = _KEY.sub("***", _UNSHOWN.sub(" ", clean(text[: 4 * _MAX_WORDS])).strip())
+    if len(line) > _MAX_WORDS or len(text) > 4 * _MAX_WORDS:
+        # At a blank: a key that was cut in two could not be found any more.
+        line = f"{line[: _MAX_WORDS + 1].rpartition(' ')[0]}..."
+    return f'; it says: "{line}"' if line else ""
 
 
 def _with_headers(error: EngineError, head: HttpHead, now: float) -> EngineError:
@@ -152,7 +228,8 @@ def _with_headers(error: EngineError, head: HttpHead, now: float) -> EngineError
     if asked is not None:
         error.retry_after = asked
     verdict = (head.get("x-should-retry") or "").strip().lower()
-    if verdict in {"true", "false"} and not isinstance(error, QuotaError):
+    final = isinstance(error, QuotaError | ContextTooLongError)
+    if verdict in {"true", "false"} and not final:
         error.retryable = verdict == "true"
     return error
 
@@ -211,11 +288,15 @@ def _from_object(error: Mapping[str, object]) -> _Told:
     aws = _aws_name(error.get("__type"))
     words = [_text(word) for word in (code, kind, name, error.get("error_type"), aws)]
     statuses = [_status(n) for n in (code, error.get("status_code"), name)]
+    message = _text(error.get("message")) or _text(error.get("detail")) or ""
+    tokens, window = context_numbers(error, message)
     return _Told(
         words=tuple(word for word in words if word),
-        message=_text(error.get("message")) or _text(error.get("detail")) or "",
+        message=message,
         status=next((status for status in statuses if status), None),
         delay=retry_info(error),
+        tokens=tokens,
+        window=window,
     )
 
 

@@ -1,7 +1,8 @@
 """Which error class a provider's words, its message or its status mean.
 
 Read in this order, the first hit counts:
-1. its own code or type, where it says something (`CODES`);
+1. its own code or type, where it says something (`CODES`); that the prompt is too long may
+   also stand in the message beside a code that says less (`context_limits`);
 2. a phrase of its message (`PHRASES`), because some say it nowhere else;
 3. the status (`STATUSES`);
 4. a code or type that says little (`VAGUE_CODES`): "invalid_request_error" comes with 400, 401,
@@ -15,12 +16,14 @@ from collections.abc import Iterable
 from streamnursery.values.errors import (
     AuthError,
     ContentError,
+    ContextTooLongError,
     ModelError,
     ProviderError,
     QuotaError,
     RateLimitedError,
     ServerError,
 )
+from streamnursery.wire.context_limits import is_too_long
 
 CODES: dict[type[ProviderError], str] = {
     QuotaError: """
@@ -49,10 +52,15 @@ CODES: dict[type[ProviderError], str] = {
     """,
     ContentError: """
         content_filter content_policy_violation content_blocked responsible_ai_policy_violation
-        moderation_blocked data_inspection_failed safety context_length_exceeded
+        moderation_blocked data_inspection_failed safety
         string_above_max_length request_too_large invalid_prompt invalid_value invalid_type
         invalid_json invalid_image missing_required_parameter unknown_parameter unsupported_value
         unsupported_parameter tool_use_failed json_validate_failed unprocessable_entity
+    """,
+    ContextTooLongError: """
+        context_length_exceeded exceed_context_size context_window_exceeded context_limit_exceeded
+        model_max_prompt_tokens_exceeded prompt_too_long input_too_long max_context_length_exceeded
+        model_context_window_exceeded
     """,
     ServerError: """
         server internal_server internal overloaded engine_overloaded model_overloaded
@@ -105,6 +113,8 @@ _PHRASE_STATUSES = frozenset({200, 400, 402, 403, 429})
 _PHRASE_REACH = 300
 """Characters of a message that are looked at: what follows may quote the prompt."""
 
+_TOO_LONG_STATUSES = frozenset({200, 400, 413, 422, 500})
+
 STATUSES: dict[int, type[ProviderError]] = {
     401: AuthError,
     402: QuotaError,
@@ -152,8 +162,13 @@ def classify(
     known = [_CODES[word] for word in plain if word in _CODES]
     # The first word is the most telling one, but for money: it may stand in any of them.
     for kind, word in known:
-        if kind is QuotaError:
+        if kind in (QuotaError, ContextTooLongError):
             return kind, word
+    # Most say it under a word or a status that means any bad request, some under "server_error".
+    told = known[0][0] if known else None
+    unclear = told in (None, ContentError, ServerError) and status in _TOO_LONG_STATUSES
+    if unclear and is_too_long(message):
+        return ContextTooLongError, None
     if known:
         return known[0]
     if status in _PHRASE_STATUSES:

@@ -13,7 +13,7 @@ def test_show_prints_every_setting_and_its_origin(command: Command) -> None:
     path = command.write("streamnursery.toml", "[engine]\nmax_streams = 7\n")
     plain = command("config", "show")
     assert "engine.max_streams = 7\n" in plain.out
-    assert "engine.max_queued = 10000\n" in plain.out
+    assert "engine.max_queued = 50000\n" in plain.out
     assert str(path) in plain.err
     origin = command("config", "show", "--origin").out
     assert f"# file {path}" in origin

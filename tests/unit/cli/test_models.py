@@ -74,6 +74,8 @@ def test_the_cost_of_tokens_comes_cheapest_first(command: Command) -> None:
         ("gpt-4.1", "8.00"),
         ("claude-sonnet-4.5", "15.00"),
     ]
+    # Many requests of ordinary size, and not one above the tier of 200,000 tokens.
+    assert {m["name"]: m["input"] for m in found["models"]}["claude-sonnet-4.5"] == "3.00"
     table = command("models", "--cost", "500k").out.splitlines()
     assert table[0].split()[:3] == ["model", "500,000", "in"]
     assert table[1].startswith("deepseek-v3.2") and "0.21 USD" in table[1]

@@ -53,3 +53,9 @@ def test_a_complexity_out_of_range_is_told(command: Command) -> None:
     ran = command("route", "--complexity", "11")
     assert ran.code == 2
     assert "from 0 to 10" in ran.err
+
+
+def test_times_that_nobody_configured_are_not_called_so(command: Command) -> None:
+    out = command("route", "--complexity", "8").out
+    assert "(built in)" in out
+    assert "(configured)" not in out

@@ -109,7 +109,7 @@ def test_the_first_file_that_exists_counts_and_files_are_not_merged(
     environ = {"XDG_CONFIG_HOME": str(tmp_path / "xdg"), "HOME": str(tmp_path / "home")}
     loaded = load(tmp_path / "here", environ=environ)
     assert loaded.config.max_streams == first
-    assert loaded.config.max_queued == 10_000
+    assert loaded.config.max_queued == 50_000
     assert loaded.file == PLACES[first](tmp_path)
 
 

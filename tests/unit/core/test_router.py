@@ -154,3 +154,25 @@ def test_the_order_of_the_candidates_decides_nothing(needs: Needs, crowd: list[C
     except NoCandidateError:
         return
     assert choose(needs, crowd[::-1]).order == first.order
+
+
+def test_the_reason_names_the_wish_where_the_wish_has_decided() -> None:
+    strong = Candidate("strong", quality=9, ttft_p50=0.9, ttft_p95=1.0)
+    quick = Candidate("quick", quality=3, ttft_p50=0.1, ttft_p95=0.2)
+    late = choose(Needs(10, complexity=8, max_latency=0.3), [strong, quick])
+    assert late.model == "quick"
+    assert late.rule.endswith("; among those with a first token within 0.3 s")
+    for wish in (None, 0.9):
+        decision = choose(Needs(10, complexity=8, max_latency=wish), [strong, quick])
+        assert decision.model == "strong"
+        assert "among" not in decision.rule
+
+
+def test_figures_say_where_they_come_from() -> None:
+    for fields, words in (
+        ({"measured": True}, "(measured)"),
+        ({"built_in": True}, "(built in)"),
+        ({}, "(configured)"),
+    ):
+        candidate = Candidate("m", ttft_p50=0.1, ttft_p95=0.2, **fields)
+        assert choose(Needs(10), [candidate]).reasons[0].endswith(words)

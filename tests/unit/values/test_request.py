@@ -8,7 +8,7 @@ import pytest
 
 from streamnursery.values.errors import RequestError
 from streamnursery.values.policy import Patience, Priority, Retries
-from streamnursery.values.request import ChatRequest, check_request, make_request
+from streamnursery.values.request import ChatRequest, as_priority, check_request, make_request
 
 HUGE, TINY = (pytest.param(sign * 10**5000, id="huge") for sign in (1, -1))
 HI = ({"role": "user", "content": "Hi"},)
@@ -77,9 +77,26 @@ def test_a_model_has_a_name(model: object) -> None:
     assert refused(model=model) == "model must be a non-empty name"
 
 
-@pytest.mark.parametrize("messages", [None, "Hi", b"Hi", 5, {"role": "user"}, {1}])
+@pytest.mark.parametrize("messages", [None, b"Hi", 5, {"role": "user"}, {1}])
 def test_messages_are_a_sequence(messages: object) -> None:
     assert refused(messages=messages).startswith("messages must be a prompt or a sequence")
+
+
+def test_a_text_stands_for_one_message_wherever_messages_are_given() -> None:
+    assert ChatRequest("m", "Hi").messages == [{"role": "user", "content": "Hi"}]
+    assert make_request("m", messages="Hi") == make_request("m", "Hi") == ChatRequest("m", "Hi")
+    assert attrs.evolve(ChatRequest("m", HI), messages="Hi") == ChatRequest("m", "Hi")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"), [("batch", Priority.BATCH), ("interactive", Priority.INTERACTIVE)]
+)
+def test_a_priority_may_be_given_by_its_name(given: str, found: Priority) -> None:
+    assert ChatRequest("m", HI, priority=given).priority is found  # type: ignore[arg-type]
+    assert as_priority(given) is as_priority(found) is found
+    assert "'interactive' or 'batch'" in refused(priority="urgent")
+    with pytest.raises(RequestError, match="'interactive' or 'batch', not 1"):
+        as_priority(1)
 
 
 def test_messages_are_not_empty() -> None:
@@ -158,4 +175,4 @@ def test_a_request_is_changed_by_making_another() -> None:
     [("priority", "urgent"), ("priority", 7), ("patience", {"idle": 1}), ("retries", 3)],
 )
 def test_a_policy_is_a_value_of_its_own_class(name: str, value: object) -> None:
-    assert refused(**{name: value}).startswith(f"{name} must be a {name.title()}, not ")
+    assert refused(**{name: value}).startswith(f"{name} must be a {name.title()}, ")

@@ -12,7 +12,7 @@ import pytest
 
 from streamnursery.values.http import HttpRequest, Peer
 from streamnursery.values.origin import BaseUrl
-from streamnursery.values.secret import Secret
+from streamnursery.values.secret import Secret, scrubbed, secret_texts
 from streamnursery.values.settings import Endpoint
 
 CANARY = "sk-canary-123456"
@@ -144,3 +144,13 @@ def test_peers_with_different_proxies_are_different_and_show_neither() -> None:
     one, two = Peer(origin, proxy="http://p:1"), Peer(origin, proxy="http://p:2")
     assert one != two
     assert repr(one) == repr(two)
+
+
+def test_secrets_are_taken_out_of_a_text_also_where_it_was_cut() -> None:
+    held = secret_texts((("authorization", Secret("Bearer tok-123456789")), ("x", "plain"),
+                         ("y", Secret("other one"))))  # fmt: skip
+    assert held == ["tok-123456789", "other one"]
+    assert scrubbed("a tok-123456789 b, other one.", held) == "a *** b, ***."
+    assert scrubbed("it is tok-1234", held) == "it is ***"
+    assert scrubbed("it is tok-", held) == "it is tok-"
+    assert scrubbed("", held) == ""

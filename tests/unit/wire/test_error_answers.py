@@ -9,6 +9,7 @@ import pytest
 from streamnursery.values.errors import (
     AuthError,
     ContentError,
+    ContextTooLongError,
     EngineError,
     ModelError,
     QuotaError,
@@ -98,7 +99,7 @@ def test_a_status_alone_has_a_class(status: int, kind: type[EngineError], body: 
         (400, said(code="model_decommissioned"), ModelError),
         (403, said("your input was flagged", code=403), ContentError),
         (400, said(code="content_filter", type=None), ContentError),
-        (400, said(code="context_length_exceeded"), ContentError),
+        (400, said(code="context_length_exceeded"), ContextTooLongError),
         (500, said(code="ResponsibleAIPolicyViolation"), ContentError),
         (529, {"type": "error", "error": {"type": "overloaded_error"}}, ServerError),
         (429, said(type="engine_overloaded_error"), ServerError),
@@ -221,13 +222,44 @@ def test_the_message_names_a_known_code_and_says_what_to_do() -> None:
     )
 
 
-def test_t6_no_message_holds_text_of_the_provider() -> None:
+def test_a_refusal_shows_what_the_provider_says() -> None:
+    error = answer(400, said("  temperature:\n must be\tbelow \x1b[31m2 \u202e"))
+    assert str(error).endswith('; it says: "temperature: must be below [31m2"')
+    assert str(answer(503, b"busy now")).endswith('; it says: "busy now"')
+    assert str(answer(200, b"busy now")).endswith('; it says: "busy now"')
+    assert str(error_in_stream("stopped", b"stopped")).endswith('; it says: "stopped"')
+
+
+def test_a_message_quotes_nothing_but_words_for_people() -> None:
     for status in (200, 204, 400, 401, 403, 404, 429, 500):
-        error = answer(status, said(CANARY, code=CANARY, type=CANARY), content_type=CANARY)
+        error = answer(status, said(code=CANARY, type=CANARY, param=CANARY), content_type=CANARY)
         assert CANARY not in str(error)
         assert error.code == CANARY
-    error = answer(200, f"<html>{CANARY}".encode(), content_type=CANARY)
-    assert CANARY not in str(error)
+        error = answer(status, f"<html>{CANARY}".encode(), content_type=CANARY)
+        assert CANARY not in str(error)
+
+
+@pytest.mark.parametrize("text", ["word " * 400, "x" * 5000, "a " + "y" * 299 + " z", "z" * 301])
+def test_at_most_300_characters_are_quoted_and_no_word_is_cut(text: str) -> None:
+    told, _, words = str(answer(400, said(text))).partition('; it says: "')
+    assert told.endswith("a parameter of the request")
+    assert len(words) <= 304
+    assert set(words.removesuffix('..."').split()) <= set(text.split())
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "sk-proj-0123456789abcdef",
+        "AIzaSyA0123456789abcdef",
+        "Bearer 0123456789ab",
+        f"gsk_{0:050}",
+    ],
+)
+def test_what_looks_like_a_key_is_not_quoted(key: str) -> None:
+    error = answer(401, said(f"Incorrect API key provided: {key}. Get one."))
+    assert key not in str(error)
+    assert "provided: ***" in str(error)
 
 
 def test_at_most_2_kib_of_a_body_and_64_characters_of_a_code_are_kept() -> None:
@@ -336,4 +368,4 @@ def test_recorded_answers_have_their_class(corpora: Path) -> None:
         assert error.status == case["status"]
         told = json.loads(case["body"])
         message = (told.get("error") or told).get("message")
-        assert message not in str(error)
+        assert " ".join(message.split())[:80] in str(error)

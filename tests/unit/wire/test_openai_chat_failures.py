@@ -67,13 +67,13 @@ def test_b9_an_error_inside_the_stream_is_typed_and_what_came_before_is_delivere
     assert "the provider reported an error inside the stream" in str(error)
 
 
-def test_the_words_of_an_error_stand_on_its_body_alone() -> None:
+def test_the_words_of_an_error_stand_on_its_body_and_in_its_message() -> None:
     error, _ = read("error_event")
     assert type(error) is ContentError
     assert error.code == "tool_use_failed"
     assert error.body is not None
     assert "Tool call validation failed" in error.body
-    assert "validation" not in str(error)
+    assert "Tool call validation failed" in str(error)
 
 
 def test_a_delay_that_the_message_asks_for_is_kept() -> None:

@@ -14,6 +14,7 @@ class RetryScope(Enum):
     BACKUP_FIRST = "the model's next route, then here, then onwards"
     ONWARDS_FIRST = "onwards, then here"
     OTHER_KEY = "onwards with another key"
+    LARGER_WINDOW = "onwards, unless the window there is known to be too small"
 
 
 class CallOutcome(Enum):

@@ -17,6 +17,7 @@ from streamnursery.values.errors import (
     ConnectionLostError,
     ConnectTimeoutError,
     ContentError,
+    ContextTooLongError,
     DeadlineError,
     DescriptorsExhaustedError,
     EngineClosedError,
@@ -307,8 +308,17 @@ _THE_PROVIDER_SAYS_NO: Mapping[type[EngineError], ErrorPolicy] = {
         CallOutcome.SUCCESS,
         4,
         "The content or a parameter is refused.",
-        "`body` says which.",
+        "The message says which.",
         command="change what it objects to and run it again",
+    ),
+    ContextTooLongError: ErrorPolicy(
+        RetryScope.LARGER_WINDOW,
+        CallOutcome.SUCCESS,
+        4,
+        "The prompt, with the tokens asked for, is longer than the model's window. `tokens` and "
+        "`window` have the provider's numbers. A `ContentError`.",
+        "Shorten it, or name a fallback with a larger window (`models.NAME.context`).",
+        command="shorten the prompt, or ask a model with a larger window",
     ),
     ServerError: ErrorPolicy(
         RetryScope.BACKUP_FIRST,

@@ -12,7 +12,8 @@ Rule 5: the plan is walked forwards: exchanges <= the sum of all its attempts.
 Rule 6: every exchange that goes to an endpoint this request was sent to before is paid for by
         that endpoint's retry budget. The first one to a further endpoint is not.
 Rule 7: a key that was refused, or whose endpoint cannot prove who it is, is not used again.
-Rule 8: a wait that cannot end before the deadline, or is longer than a provider may ask for, is
+Rule 8: a prompt that was too long goes to a stop whose window is larger, or is not known.
+Rule 9: a wait that cannot end before the deadline, or is longer than a provider may ask for, is
         not begun.
 """
 
@@ -26,7 +27,12 @@ from streamnursery.core.recovery.circuit_gate import Closed
 from streamnursery.core.recovery.error_policy import RetryScope
 from streamnursery.core.recovery.error_table import policy_of
 from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan
-from streamnursery.values.errors import EngineError, PatienceError, QuotaError
+from streamnursery.values.errors import (
+    ContextTooLongError,
+    EngineError,
+    PatienceError,
+    QuotaError,
+)
 
 # A timeout holds its slot longest; botocore charges it double too (`retries/quota.py`).
 _TIMEOUT_COST = 2.0
@@ -47,6 +53,10 @@ class Failure:
     """Tokens of the retry budget that another exchange costs."""
     refused: Closed | None = None
     """Nothing was sent: the route's gate was closed."""
+    tokens: int | None = None
+    """What the prompt that was too long takes, where the provider said so."""
+    window: int | None = None
+    """What it was too long for."""
 
     @classmethod
     def of(cls, error: EngineError, *, committed: bool) -> "Failure":
@@ -55,11 +65,13 @@ class Failure:
         return cls(
             what=name if error.status is None else f"{name} {error.status}",
             way=way,
-            # No header can make an empty account worth asking again.
-            retryable=error.retryable and not isinstance(error, QuotaError),
+            # No header can make an empty account or too long a prompt worth asking again.
+            retryable=error.retryable and not isinstance(error, QuotaError | ContextTooLongError),
             committed=committed,
             retry_after=error.retry_after,
             cost=_TIMEOUT_COST if isinstance(error, PatienceError) else 1.0,
+            tokens=error.tokens if isinstance(error, ContextTooLongError) else None,
+            window=error.window if isinstance(error, ContextTooLongError) else None,
         )
 
     @classmethod
@@ -240,14 +252,25 @@ def _onwards(
     here, barred = position.stop, position.barred
     if failure.way is RetryScope.OTHER_KEY:
         barred |= {here.account}
+    too_long = failure.way is RetryScope.LARGER_WINDOW
     for at in range(position.at + 1, len(position.plan.stops)):
         stop = position.plan.stops[at]
         if stop.account in barred or (same_model and stop.model != here.model):
             continue
-        if not usable(stop):
+        if not usable(stop) or (too_long and not _may_fit(failure, here, stop)):
             continue
         there = position.moved_to(at, barred)
         cost = 0.0 if there.new_here else failure.cost
         if not cost or budget_left[stop.endpoint] >= cost:
             return NextRoute(why, there, cost)
     return None
+
+
+def _may_fit(failure: Failure, here: PlannedRoute, there: PlannedRoute) -> bool:
+    """Whether a prompt that was too long `here` may be short enough `there`."""
+    if there.context is None:
+        return True
+    if failure.tokens is not None:
+        return there.context >= failure.tokens
+    window = failure.window or here.context
+    return window is None or there.context > window

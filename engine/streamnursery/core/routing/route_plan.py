@@ -12,6 +12,7 @@ from enum import Enum
 import attrs
 
 from streamnursery.values.errors import ConfigError
+from streamnursery.values.models import KNOWN
 from streamnursery.values.policy import (
     AssistantPrefix,
     HedgeAfter,
@@ -51,6 +52,8 @@ class PlannedRoute:
     downgrade_after: float | None = None
     """Seconds in this model's queue after which the next model of the plan is asked."""
     downgrade_to_higher_price: bool = False
+    context: int | None = None
+    """Tokens of input and output that the model takes together; None: not known."""
 
     @property
     def endpoint(self) -> str:
@@ -138,6 +141,7 @@ def plan(
                 request.hedge_after or settings.hedge_after,
                 settings.downgrade_after,
                 settings.downgrade_to_higher_price,
+                settings.context or _known_context(settings.name),
             )
             role = Role.BACKUP
     if not stops:
@@ -174,6 +178,11 @@ def is_usual(request: ChatRequest) -> bool:
         and request.on_interrupt is None
         and request.on_abort is None
     )
+
+
+def _known_context(model: str) -> int | None:
+    known = KNOWN.get(model)
+    return known.context if known is not None else None
 
 
 def _prefix_at(name: str, config: EngineConfig) -> AssistantPrefix:

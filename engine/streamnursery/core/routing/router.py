@@ -50,6 +50,8 @@ class Candidate:
     ttft_p95: float | None = None
     """Seconds to the first token, measured or configured."""
     measured: bool = False
+    built_in: bool = False
+    """The speed is neither measured nor configured, but the one that is known of its name."""
     context: int | None = None
     """Tokens of input and output together."""
     tools: bool = True
@@ -119,7 +121,11 @@ def choose(
         rest = [c for c in able if c is not chosen]
         return _decision(why, needs, [chosen, *rest], left_out)
     strategy, rule = rule_for(needs)
-    return _decision(rule, needs, ranked(strategy, needs, able), left_out)
+    order = ranked(strategy, needs, able)
+    if order[0] is not ranked(strategy, attrs.evolve(needs, max_latency=None), able)[0]:
+        # The best by the rule is too late: the wish for a first token has decided.
+        rule = f"{rule}; among those with a first token within {needs.max_latency:g} s"
+    return _decision(rule, needs, order, left_out)
 
 
 def lacks(needs: Needs, candidate: Candidate) -> str | None:
@@ -219,6 +225,6 @@ def _figures(c: Candidate) -> str:
     if c.ttft_p50 is None or c.ttft_p95 is None:
         speed = "speed unknown"
     else:
-        how = "measured" if c.measured else "configured"
+        how = "measured" if c.measured else "built in" if c.built_in else "configured"
         speed = f"first token in {c.ttft_p50:.3g} s, 95 % in {c.ttft_p95:.3g} s ({how})"
     return f"{c.name}: {quality}, {cost}, {speed}"

@@ -22,6 +22,7 @@ from streamnursery.scheduler.admission.slots import Slots
 from streamnursery.values.admission import AdmissionOutcome, Explanation
 from streamnursery.values.demand import Demand, Rank
 from streamnursery.values.errors import (
+    MANY_AT_ONCE,
     AdmissionError,
     EngineClosedError,
     OverloadedError,
@@ -169,6 +170,18 @@ class Admission:
             self._queue.wake(route)
             self._queue.hand_out()
 
+    def limited(self, lease: Lease) -> None:
+        """For a lease whose route gave its first 429: from now on its slots follow it."""
+        model = lease.demand.model
+        held = [other for other in self.slots(model).holders() if isinstance(other, Lease)]
+        self.lanes.begin_to_adapt(
+            lease.lane, [other for other in held if other.lane is lease.lane], self.total.limit
+        )
+
+    def max_streams_now(self, model: str) -> int | None:
+        """The model's own slots; None where they follow the provider."""
+        return None if self.lanes.adaptive(model) else self.slots(model).max_slots
+
     def max_streams(self, model: str) -> int:
         """The model's slots; where they follow the provider, those of its routes together."""
         if not self.lanes.adaptive(model):
@@ -185,6 +198,8 @@ class Admission:
         else:
             limit = self.limit(model, endpoint)
             limit.slots.max_slots = max_streams
+            if model is not None:
+                self.lanes.state(model)
             self._queue.wake(limit)
         self._queue.hand_out()
 
@@ -301,7 +316,7 @@ class Admission:
         if self._queue.length >= self.max_queued:
             msg = (
                 f"{self._queue.length} requests wait already, the limit is max_queued = "
-                f"{self.max_queued}; send fewer at once, or raise it"
+                f"{self.max_queued}; {MANY_AT_ONCE}"
             )
             raise OverloadedError(msg)
         most = self.tenant(demand.tenant).max_queued

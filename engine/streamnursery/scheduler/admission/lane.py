@@ -8,9 +8,9 @@ Rule 2: whoever waits for units per minute has a claim on the limit that is shor
         with the date at the latest, and is given up by whoever waits for a slot as well.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import inf
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 import attrs
 import trio
@@ -22,6 +22,9 @@ from streamnursery.scheduler.admission.slots import UNLIMITED, Slots
 from streamnursery.values.demand import Demand
 from streamnursery.values.policy import Adaptive
 from streamnursery.values.rates import Rates
+
+_AFTER_429 = 0.9
+"""Of the streams that a route had when it gave its first 429, so many it has afterwards."""
 
 LaneKey: TypeAlias = tuple[str, str | None]
 """(model, endpoint)"""
@@ -126,6 +129,12 @@ class Lane:
         return slots, reserved
 
 
+class Holder(Protocol):
+    """Something that holds slots."""
+
+    slots: Sequence[Slots]
+
+
 class LaneTable:
     """Every lane that was used, and the limits that they share."""
 
@@ -148,6 +157,8 @@ class LaneTable:
             name: _limit("endpoint", name, endpoint_max_streams.get(name, UNLIMITED), rates)
             for name, rates in _both(endpoint_max_streams, endpoint_rates).items()
         }
+        self.stated = {*model_max_streams, *adaptive}
+        """Models whose slots somebody has set: they stay as they are whatever the provider says."""
         self._adaptive = dict(adaptive)
         for name in adaptive:
             self.model(name).slots.max_slots = UNLIMITED
@@ -183,6 +194,27 @@ class LaneTable:
             for lane in self.of_model(model):
                 if lane.route is not None:
                     adapt(lane.route, policy)
+
+    def begin_to_adapt(self, lane: Lane, holders: Sequence[Holder], most: int) -> None:
+        """The route of `lane` gave a 429 with `holders` on it: let its slots follow the provider,
+        unless somebody has set how many there are, for its model or below `most` for all."""
+        model, route = lane.key[0], lane.route
+        if route is None or model in self.stated or not 1 <= most <= self.default_max_streams:
+            return
+        start = max(1, int(len(holders) * _AFTER_429))
+        adapt(route, Adaptive(min_streams=1, max_streams=most, start=start))
+        limit, route.slots.max_slots = route.slots.max_slots, UNLIMITED
+        for holder in holders:  # they count from now on, and give back what they hold
+            route.slots.take_nowait(holder, trio.current_time())
+            holder.slots = [*holder.slots, route.slots]
+        route.slots.max_slots = limit
+
+    def state(self, model: str) -> None:
+        """Somebody has set the slots of `model`."""
+        self.stated.add(model)
+        for lane in self.of_model(model):
+            if lane.route is not None and model not in self._adaptive:
+                adapt(lane.route, None)
 
     def adaptive(self, model: str) -> bool:
         return model in self._adaptive

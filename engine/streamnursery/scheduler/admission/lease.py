@@ -22,6 +22,9 @@ class Lessor(Protocol):
     def learned(self, lease: "Lease") -> None:
         """Its route may have more room than before."""
 
+    def limited(self, lease: "Lease") -> None:
+        """Its route has refused it by a rate limit, and does not follow the provider yet."""
+
 
 @attrs.define(eq=False)
 class Lease:
@@ -54,10 +57,13 @@ class Lease:
             route.adaptive.first_token(self.since, now, route.slots.taken)
             self._lessor.learned(self)
 
-    def on_overload(self, now: float) -> None:
-        """The route refused, or its first token did not come in time."""
+    def on_overload(self, now: float, *, limited: bool = False) -> None:
+        """The route refused, by its rate limit where `limited`, or its first token did not come in
+        time."""
         route = self.lane.route
-        if route is not None and route.adaptive is not None:
+        if limited and route is not None and route.adaptive is None:
+            self._lessor.limited(self)
+        elif route is not None and route.adaptive is not None:
             route.adaptive.on_overload(self.since, now)
             self._lessor.learned(self)
 

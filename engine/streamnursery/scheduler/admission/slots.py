@@ -54,3 +54,7 @@ class Slots:
     def give_back(self, holder: object) -> None:
         self._limiter.release_on_behalf_of(holder)
         self.taken -= 1
+
+    def holders(self) -> list[object]:
+        """Those that slots were taken for."""
+        return self._limiter.statistics().borrowers

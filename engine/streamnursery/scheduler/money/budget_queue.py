@@ -17,7 +17,7 @@ import trio
 from streamnursery.core import buggify
 from streamnursery.core.money.ledger import BudgetLimit, Shortfall
 from streamnursery.values.demand import Demand, Rank
-from streamnursery.values.errors import OverloadedError
+from streamnursery.values.errors import MANY_AT_ONCE, OverloadedError
 
 _LOOK_EVERY = 1.0
 """Seconds between looks at a ledger that others share."""
@@ -60,7 +60,7 @@ class BudgetQueue:
         if self.waiting >= self._max:
             msg = (
                 f"{self.waiting} requests wait already for room in a budget, the limit is "
-                f"max_queued = {self._max}; send fewer at once, or raise it"
+                f"max_queued = {self._max}; {MANY_AT_ONCE}"
             )
             raise OverloadedError(msg)
         until = min(demand.deadline, trio.current_time() + self._longest)

@@ -22,6 +22,9 @@ SIMULATOR = Endpoint(
     SIMULATOR_ENDPOINT, BaseUrl.parse("http://simulator.invalid/v1"), assistant_prefix="message"
 )
 
+_MAX_NAME = 80
+"""Characters of an unknown model's name that are repeated."""
+
 
 class Catalogue:
     """The models of a configuration, and their meters."""
@@ -117,6 +120,7 @@ def _lacks_key(endpoint: Endpoint | None) -> bool:
 
 
 def _unknown(model: str, config: EngineConfig) -> str:
+    model = model if len(model) <= _MAX_NAME else f"{model[:_MAX_NAME]}..."
     near = difflib.get_close_matches(model, config.models, n=1)
     hint = f"did you mean {near[0]!r}? " if near and near[0] != model else ""
     if model in config.models:

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
-from typing import TypeAlias
+from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import trio
 
@@ -234,6 +234,9 @@ class Dispatcher:
         return error
 
 
+_USAGE = "`async with eng.stream(...) as stream:`, then `async for event in stream:`"
+
+
 class StreamBlock(AbstractAsyncContextManager[TokenStream]):
     """`async with` around one stream: it is over, and all it held is free, when the block has
     been left. A class, because the steps of a generator's exit cannot be kept from Ctrl-C."""
@@ -257,6 +260,16 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
             await trio.lowlevel.checkpoint()
             raise
         return self._dispatcher.handle(self._delivery)
+
+    if not TYPE_CHECKING:
+
+        def __aiter__(self) -> NoReturn:
+            msg = f"a stream is read inside its block: {_USAGE}"
+            raise RequestError(msg)
+
+        def __getattr__(self, name: str) -> NoReturn:
+            msg = f"a stream's block has no attribute {name!r}; it gives the stream: {_USAGE}"
+            raise AttributeError(msg)
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(self, *_: object) -> None:

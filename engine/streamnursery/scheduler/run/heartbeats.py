@@ -26,6 +26,7 @@ from streamnursery.values.errors import (
 )
 from streamnursery.values.lifecycle import AttemptEnded, AttemptStarted, LifecycleRecord
 from streamnursery.values.session import HeartbeatStatistics
+from streamnursery.wire.error_answers import scrub_error
 
 _MAX_ANSWER = 64 * 1024
 
@@ -108,6 +109,8 @@ class Heartbeats:
                     response.close()
             except EngineError as caught:
                 error = caught
+        if error is not None:
+            scrub_error(error, outlet.secrets())
         if scope.cancelled_caught:
             kind = FirstByteTimeoutError if progress.connected else ConnectTimeoutError
             msg = f"{outlet.endpoint.name}: no answer to a heartbeat within {patience:g} s"

@@ -96,6 +96,7 @@ class ModelChoice:
             ttft_p50=p50,
             ttft_p95=p95,
             measured=measured,
+            built_in=not measured and settings.ttft is None,
             context=_or(settings.context, known.context if known else None),
             tools=has_tools if settings.tools is None else settings.tools,
             affordable=bid is not None and self._affordable(bid),
