@@ -51,12 +51,10 @@ from streamnursery.supervisor.ports import (
     Reservation,
 )
 from streamnursery.supervisor.renewal import KeyRenewal
+from streamnursery.supervisor.request_records import RequestRecords
 from streamnursery.supervisor.routes import Routes, closed_error
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import AdmissionError, EngineError, RateLimitedError, StorageError
-from streamnursery.values.events import Rerouted
-from streamnursery.values.lifecycle import Admitted, Hedged, Interrupted, Retrying, RouteChanged
-from streamnursery.values.policy import OnInterrupt
 
 Unanswered: TypeAlias = Attempt | Closed
 """Why a visit to a route brought no whole answer."""
@@ -102,17 +100,19 @@ class RequestRun:
     _last: EngineError | None = attrs.field(default=None, init=False)
     """The latest failure of an attempt, or what stands for it while none was sent."""
     _continuity: Continuity = attrs.field(init=False)
+    _records: RequestRecords = attrs.field(init=False)
     _renewal: KeyRenewal = attrs.field(factory=KeyRenewal, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._continuity = Continuity(self.delivery)
+        self._records = RequestRecords(self.supervisor.recorder, self.delivery, self.course)
         self._headers = AttemptHeaders(
             self.delivery.request, self.course.plan, self.supervisor.dice
         )
 
     async def run(self) -> None:
         for route in self.course.plan.passed_over:
-            self._tell_reroute(str(route), str(self.position.stop.route), "no key")
+            self._records.rerouted(str(route), str(self.position.stop.route), "no key")
         self._go_cheaper()
         while True:
             unanswered = await self._visit(self.position.stop)
@@ -171,16 +171,12 @@ class RequestRun:
         asking = self._continuity.asking
         step = self._continuity.after(failure, attempt, self._next_step)
         if isinstance(step, GiveUp):
-            self._tell_interrupted("fail", step.why)
+            self._records.interrupted("fail", step.why)
             return step
         if self._continuity.asking is not asking:
             self._headers.forget()
-            self._tell_interrupted(step.how, str(step))
+            self._records.interrupted(step.how, str(step))
         return step.step
-
-    def _tell_interrupted(self, how: OnInterrupt, why: str) -> None:
-        now, course = trio.current_time(), self.course
-        self.supervisor.recorder.emit(Interrupted(now, course.number, course.model, how, why))
 
     def _next_step(self, failure: Failure, usable: Usable = lambda _: True) -> Step:
         now, routes = trio.current_time(), self.supervisor.routes
@@ -230,7 +226,7 @@ class RequestRun:
             visit = gate.enter(now)
             if isinstance(visit, Closed):
                 return visit
-            self._admitted(now, queued_at)
+            self._records.admitted(now, queued_at)
             if self.position.new_here:
                 supervisor.routes.budget(stop.endpoint).deposit(now)
             self.delivery.route = str(stop.route)
@@ -256,15 +252,6 @@ class RequestRun:
             return await self.supervisor.admission.acquire(demand)
         assert step is not None
         return step
-
-    def _admitted(self, now: float, queued_at: float) -> None:
-        delivery, course = self.delivery, self.course
-        if delivery.admitted_at is None:
-            delivery.admitted_at = now
-            course.meter.queue_time.add(now - delivery.started_at)
-        recorder = self.supervisor.recorder
-        if recorder.listening:
-            recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
 
     async def _run(self, first: Runner) -> Attempt:
         """One attempt, or two beside each other; the one that counts."""
@@ -300,7 +287,10 @@ class RequestRun:
                 hold.drop()
                 continue
             runner = await self._begin_hedge(stop, hold, lease, wanted)
-            return None if runner is None else self._tell_hedged(runner, delay)
+            if runner is not None:
+                self.position = self.position.having_visited(runner.attempt.stop.endpoint)
+                self._records.hedged(runner.attempt, delay)
+            return runner
         return None
 
     async def _begin_hedge(
@@ -322,15 +312,6 @@ class RequestRun:
                 lease.release()
                 if reservation is not None:
                     reservation.settle(NOTHING_SENT, 0)
-        return runner
-
-    def _tell_hedged(self, runner: Runner, delay: float) -> Runner:
-        attempt, course, now = runner.attempt, self.course, trio.current_time()
-        self.position = self.position.having_visited(attempt.stop.endpoint)
-        course.meter.hedges += 1
-        route = str(attempt.stop.route)
-        record = Hedged(now, course.number, course.model, attempt.number, route, delay)
-        self.supervisor.recorder.emit(record)
         return runner
 
     def _move_to(self, counts: Attempt) -> None:
@@ -391,8 +372,7 @@ class RequestRun:
         if isinstance(step, NextRoute):
             self._reroute(step)
             return
-        supervisor.recorder.emit(Retrying(now, course.number, course.model, step.after, step.why))
-        self.delivery.waits = f"the end of a backoff of {step.after:.3g} s after {step.why}"
+        self._records.retrying(now, step.after, step.why)
         if step.cost:
             course.meter.retries += 1
             try:
@@ -407,11 +387,4 @@ class RequestRun:
 
     def _reroute(self, step: NextRoute) -> None:
         source, target = str(self.position.stop.route), str(step.position.stop.route)
-        self._tell_reroute(source, target, step.why)
-
-    def _tell_reroute(self, source: str, target: str, why: str) -> None:
-        course = self.course
-        course.meter.reroutes += 1
-        about = (trio.current_time(), course.number, course.model)
-        self.supervisor.recorder.emit(RouteChanged(*about, source, target, why))
-        self.delivery.put([Rerouted(source, target, why)], 0)
+        self._records.rerouted(source, target, step.why)

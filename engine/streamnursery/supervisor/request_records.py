@@ -1,0 +1,52 @@
+"""What observers, the statistics and the stream are told of one request."""
+
+import attrs
+import trio
+
+from streamnursery.pipeline.delivery import Delivery
+from streamnursery.supervisor.attempt import Attempt
+from streamnursery.supervisor.course import Course
+from streamnursery.supervisor.ports import Recorder
+from streamnursery.values.events import Rerouted
+from streamnursery.values.lifecycle import Admitted, Hedged, Interrupted, Retrying, RouteChanged
+from streamnursery.values.policy import OnInterrupt
+
+
+@attrs.frozen
+class RequestRecords:
+    """A method for each thing that happens to a request besides its attempts, which `Booking`
+    records."""
+
+    recorder: Recorder
+    delivery: Delivery
+    course: Course
+
+    def admitted(self, now: float, queued_at: float) -> None:
+        delivery, course = self.delivery, self.course
+        if delivery.admitted_at is None:
+            delivery.admitted_at = now
+            course.meter.queue_time.add(now - delivery.started_at)
+        if self.recorder.listening:
+            self.recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
+
+    def interrupted(self, how: OnInterrupt, why: str) -> None:
+        now, course = trio.current_time(), self.course
+        self.recorder.emit(Interrupted(now, course.number, course.model, how, why))
+
+    def retrying(self, now: float, after: float, why: str) -> None:
+        course = self.course
+        self.recorder.emit(Retrying(now, course.number, course.model, after, why))
+        self.delivery.waits = f"the end of a backoff of {after:.3g} s after {why}"
+
+    def hedged(self, attempt: Attempt, delay: float) -> None:
+        course, now = self.course, trio.current_time()
+        course.meter.hedges += 1
+        route = str(attempt.stop.route)
+        self.recorder.emit(Hedged(now, course.number, course.model, attempt.number, route, delay))
+
+    def rerouted(self, source: str, target: str, why: str) -> None:
+        course = self.course
+        course.meter.reroutes += 1
+        about = (trio.current_time(), course.number, course.model)
+        self.recorder.emit(RouteChanged(*about, source, target, why))
+        self.delivery.put([Rerouted(source, target, why)], 0)
