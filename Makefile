@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 SEED = $(shell $(PYTHON) -c 'import secrets; print(secrets.randbits(32))')
 
 .DEFAULT_GOAL := test
-.PHONY: reference setup check test proof soak contract bench grade mutants demo lock
+.PHONY: reference setup check test proof soak trio-versions cover contract bench grade mutants demo lock
 
 setup: $(READY)
 
@@ -35,8 +35,12 @@ test: $(READY)
 proof: $(READY)
 	STREAMNURSERY_TIER=proof $(PYTEST)
 
+# The tests without sockets, with the oldest and the newest trio; fetches from a package index.
+trio-versions: $(READY)
+	$(BIN)/python -m tests.trio_versions
+
 # New random seeds each time: run `make soak SEED=...` to see a failure again.
-soak: $(READY)
+soak: $(READY) trio-versions
 	@seed=$(SEED); echo "soak with seed $$seed"; \
 	STREAMNURSERY_TIER=soak $(PYTEST) --hypothesis-seed=$$seed; \
 	status=$$?; echo "soak had seed $$seed"; exit $$status
