@@ -39,6 +39,12 @@ proof: $(READY)
 trio-versions: $(READY)
 	$(BIN)/python -m tests.trio_versions
 
+# Branch coverage per room, commands in processes of their own included.
+cover: $(READY)
+	rm -rf build/coverage
+	@STREAMNURSERY_TIER=test $(PYTEST) --cov --cov-report=json:build/coverage/report.json; \
+	status=$$?; $(BIN)/python -m tests.coverage_rooms build/coverage/report.json; exit $$status
+
 # New random seeds each time: run `make soak SEED=...` to see a failure again.
 soak: $(READY) trio-versions
 	@seed=$(SEED); echo "soak with seed $$seed"; \

@@ -14,11 +14,13 @@ from streamnursery.cli import main
 from tests.support.guard import GUARD, guarded
 
 ROOT = Path(__file__).parents[2]
+_KEPT = ("PATH", "SYSTEMROOT", "COVERAGE_PROCESS_CONFIG")
+"""The last one measures commands too, under `make cover`."""
 
 
 def empty_world(folder: Path) -> dict[str, str]:
     """An environment without keys, proxies, configuration or colour."""
-    kept = {name: os.environ[name] for name in ("PATH", "SYSTEMROOT") if name in os.environ}
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
     return {**kept, "HOME": str(folder), "PYTHONPATH": str(ROOT / "engine"), "TERM": "xterm"}
 
 

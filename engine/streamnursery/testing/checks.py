@@ -48,9 +48,9 @@ async def after_faults_stop(world: CheckedWorld, within: float) -> None:
         AssertionError: naming the streams that are stuck, and what they wait for.
     """
     world.stop_faults()
-    await trio.lowlevel.checkpoint()
     for _ in range(_LOOKS):
         if all(stream.over for stream in world.streams):
+            await trio.lowlevel.checkpoint()
             return
         await trio.sleep(within / _LOOKS)
     stuck = [f"{s} waits for {s.stream.waiting_for()}" for s in world.streams if not s.over]

@@ -34,9 +34,9 @@ async def wait_quiescent(engine: Engine, within: float = 0.1) -> None:
     Raises:
         AssertionError: naming everything that is left then.
     """
-    await trio.lowlevel.checkpoint()
     for _ in range(_LOOKS):
         if not remains(engine):
+            await trio.lowlevel.checkpoint()
             return
         await trio.sleep(within / _LOOKS)
     assert_quiescent(engine)
