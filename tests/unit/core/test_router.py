@@ -176,3 +176,28 @@ def test_figures_say_where_they_come_from() -> None:
     ):
         candidate = Candidate("m", ttft_p50=0.1, ttft_p95=0.2, **fields)
         assert choose(Needs(10), [candidate]).reasons[0].endswith(words)
+
+
+@pytest.mark.parametrize("budget", ["normal", "low"])
+@pytest.mark.parametrize("wish", [None, 0.1, 0.299, 0.3, 0.9])
+@pytest.mark.parametrize("complexity", range(1, 11))
+def test_the_four_rules_of_the_recipes_in_their_order(
+    complexity: int, wish: float | None, budget: str
+) -> None:
+    """Candidates that all keep to every wish, so that the rule alone decides."""
+    crowd = [
+        Candidate("fast", quality=2, cost=50, ttft_p50=0.01, ttft_p95=0.02),
+        Candidate("cheap", quality=1, cost=1, ttft_p50=0.05, ttft_p95=0.06),
+        Candidate("strong", quality=10, cost=100, ttft_p50=0.06, ttft_p95=0.07),
+        Candidate("even", quality=8, cost=20, ttft_p50=0.02, ttft_p95=0.05),
+    ]
+    if wish in {0.1, 0.299}:
+        wanted = "fast"
+    elif budget == "low" and complexity in {1, 2, 3, 4, 5, 6}:
+        wanted = "cheap"
+    elif complexity in {8, 9, 10}:
+        wanted = "strong"
+    else:
+        wanted = "even"
+    needs = Needs(10, complexity=complexity, max_latency=wish, budget=budget)
+    assert choose(needs, crowd).model == wanted
