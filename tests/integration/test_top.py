@@ -99,7 +99,7 @@ async def test_models_say_how_they_are_in_an_engine_that_runs(tmp_path: Path) ->
             shown = await trio.to_thread.run_sync(run, tmp_path, *words)
             told = await trio.to_thread.run_sync(run, tmp_path, *words, "--json")
     line = next(line for line in shown.out.splitlines() if line.startswith("sim/fast "))
-    assert "1 of 10 running" in line
+    assert "1 of 1000 running" in line
     assert shown.out.count("not used") == 4
     live = {model["name"]: model["live"] for model in json.loads(told.out)["models"]}
     assert live["sim/fast"]["active"] == 1

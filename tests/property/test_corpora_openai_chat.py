@@ -44,7 +44,7 @@ def check(recording: dict[str, Any], chunks: list[bytes]) -> None:
         assert (error.status, error.code) == (200, expected["errors"][0]["code"]), name
         assert error.body is not None
         assert expected["errors"][0]["message"] in error.body, name
-        assert expected["errors"][0]["message"] not in str(error), name
+        assert expected["errors"][0]["message"][:100] in str(error), name  # ADR 0024
     assert decoder.response_model == expected["model"], name
     assert decoder.response_id == (expected["ids"][0] if expected["ids"] else None), name
 

@@ -42,7 +42,7 @@ async def crowd(eng: Engine) -> None:
 
 
 async def bulk(eng: Engine) -> None:
-    async with eng.as_completed(endless(), max_in_flight=CROWD) as outcomes:
+    async with eng.as_completed(endless(), max_in_flight=CROWD // 2) as outcomes:
         async for _ in outcomes:
             pass
 

@@ -47,6 +47,8 @@ class Http2State:
         """Streams that may be open at once: one until the peer's settings are known."""
         self.said_goodbye = False
         """The peer sent GOAWAY, after it had served a stream of this connection at least."""
+        self._served = False
+        """An answer has begun here."""
         self.needs_http1 = False
         """The peer asked for HTTP/1.1."""
         self.window = ReceiveWindow(settings.stream_window * settings.max_streams)
@@ -304,6 +306,7 @@ class Http2State:
         if stream is None:
             self._strain()
             return
+        self._served = True
         stream.on_headers(fields, end=self._blocks.ends_stream)
         self._after_news(stream)
 
@@ -335,7 +338,7 @@ class Http2State:
         last_id, code = frames.read_goaway(payload)
         self._strain()
         # One that serves none is refusing, and may do so on every connection for ever.
-        self.said_goodbye = last_id > 0
+        self.said_goodbye = last_id > 0 or self._served
         self.draining = f"the peer is closing it ({code_name(code)})"
         for stream in [s for s in self.streams.values() if s.id > last_id]:
             # A server that wants calm does not want the same again at once.
