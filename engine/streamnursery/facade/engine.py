@@ -8,7 +8,6 @@ from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
 )
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
 
 import attrs
@@ -40,11 +39,9 @@ from streamnursery.scheduler.run.observers import DropPolicy, Observers, RecordS
 from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.connect import Connector
-from streamnursery.values.admission import AdmissionOutcome
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import ConfigError, EngineError, RequestError
-from streamnursery.values.lifecycle import NotAdmitted
 from streamnursery.values.policy import Priority, PriorityName
 from streamnursery.values.request import ChatRequest, as_priority
 from streamnursery.values.session import SessionSettings
@@ -90,7 +87,7 @@ class Engine(Choosing, LimitVerbs):
         }
         self._observers = Observers(outside.observers, wall=outside.wall)
         self._spending = spending_of(config, outside, self._catalogue.meter, self._observers)
-        self._admission.on_refused = partial(_not_admitted, self._observers)
+        self._admission.on_refused = self._observers.not_admitted
         self._supervisor = Supervisor(
             self._admission,
             self._spending,
@@ -391,13 +388,6 @@ class Engine(Choosing, LimitVerbs):
         self._observers.close()
         for transport in self._transports:
             transport.close()
-
-
-def _not_admitted(
-    observers: Observers, demand: Demand, outcome: AdmissionOutcome, waited: float
-) -> None:
-    now = trio.current_time()
-    observers.emit(NotAdmitted(now, demand.rank[1], demand.model, outcome.value, waited))
 
 
 def _bound(name: str, value: int | None, default: int) -> int:

@@ -172,11 +172,9 @@ class Admission:
 
     def limited(self, lease: Lease) -> None:
         """For a lease whose route gave its first 429: from now on its slots follow it."""
-        model = lease.demand.model
-        held = [other for other in self.slots(model).holders() if isinstance(other, Lease)]
-        self.lanes.begin_to_adapt(
-            lease.lane, [other for other in held if other.lane is lease.lane], self.total.limit
-        )
+        holders = self.slots(lease.demand.model).holders()
+        there = [one for one in holders if isinstance(one, Lease) and one.lane is lease.lane]
+        self.lanes.begin_to_adapt(lease.lane, there, self.total.limit)
 
     def max_streams_now(self, model: str) -> int | None:
         """The model's own slots; None where they follow the provider."""

@@ -15,7 +15,9 @@ from typing import Literal, TypeAlias
 import attrs
 import trio
 
-from streamnursery.values.lifecycle import LifecycleRecord, Record
+from streamnursery.values.admission import AdmissionOutcome
+from streamnursery.values.demand import Demand
+from streamnursery.values.lifecycle import LifecycleRecord, NotAdmitted, Record
 
 Observer: TypeAlias = Callable[[LifecycleRecord], None]
 DropPolicy: TypeAlias = Literal["oldest", "newest"]
@@ -102,6 +104,11 @@ class Observers:
     def emit(self, record: Record) -> None:
         if self.listening:
             self._tell(record)
+
+    def not_admitted(self, demand: Demand, outcome: AdmissionOutcome, waited: float) -> None:
+        """An attempt was turned away after `waited` seconds in the queue."""
+        now = trio.current_time()
+        self.emit(NotAdmitted(now, demand.rank[1], demand.model, outcome.value, waited))
 
     @contextmanager
     def listen(self, max_records: int, drop: DropPolicy) -> Iterator[RecordStream]:
