@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from streamnursery import ContextTooLongError, EngineError, open_engine
+from streamnursery import ContextTooLongError, EngineError, RateLimitedError, open_engine
 from streamnursery.errors import AuthError
 from streamnursery.records import AttemptStarted
 from streamnursery.simulator import InStreamError, Plan, Provider, SimNetwork, Status
@@ -146,3 +146,15 @@ async def test_the_whole_prompt_is_not_quoted() -> None:
         always(Status(400, body={"error": said})), {"m": served(None, "main")}
     )
     assert str(error).endswith("it says: \"cannot say '[prompt]' twice\"")
+
+
+@virtual
+async def test_an_error_with_status_200_is_told_with_what_its_head_says() -> None:
+    """A gateway answers 200 and JSON where a stream was asked for."""
+    body = {"error": {"message": "slow down", "type": "rate_limit_exceeded"}}
+    headers = (("retry-after", "7"), ("x-should-retry", "false"))
+    plan = always(Status(200, body=body, headers=headers))
+    begun, error = await answered(plan, {"m": served(None, "main")})
+    assert len(begun) == 1
+    assert isinstance(error, RateLimitedError)
+    assert (error.retry_after, error.retryable) == (7.0, False)

@@ -43,7 +43,7 @@ from streamnursery.values.rates import RateNews
 from streamnursery.values.secret import scrubbed
 from streamnursery.values.usage import Usage
 from streamnursery.wire.dialect import StreamDecoder
-from streamnursery.wire.error_answers import request_id, scrub_error
+from streamnursery.wire.error_answers import request_id, scrub_error, with_headers
 from streamnursery.wire.rate_headers import rate_news
 from streamnursery.wire.wrong_path import wrong_path
 
@@ -240,6 +240,8 @@ class Attempt:
             mark_unreusable=response.mark_unreusable,
         )
         self._waits_for(f"content from {self.outlet.endpoint.name}")
+        # JSON that came instead of a stream may be an error; other bodies do not keep their head.
+        told = response.head if "json" in (response.head.get("content-type") or "") else None
         try:
             response.attach(sink)
             await self._watch_over(sink)
@@ -250,7 +252,7 @@ class Attempt:
             if sink.committed and self.state is not AttemptState.DONE:
                 self.state = AttemptState.COMMITTED
         if sink.failure is not None:
-            raise sink.failure
+            raise sink.failure if told is None else with_headers(sink.failure, told, self.wall_time)
         if sink.claimed and not sink.body_ended:
             await response.drain(self.delivery.deadline, blank=True)
 

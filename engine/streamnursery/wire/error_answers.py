@@ -108,7 +108,7 @@ def error_from_answer(head: HttpHead, body: bytes, *, now: float) -> EngineError
         error = error_from_text(body, status=head.status)
     else:
         error = _provider_error(_told(read_json(body), _aws_type(head)), head.status, body)
-    return _with_headers(error, head, now)
+    return with_headers(error, head, now)
 
 
 def error_from_text(body: bytes, *, status: int = 200) -> EngineError:
@@ -222,7 +222,8 @@ def _says(text: str) -> str:
     return f'; it says: "{line}"' if line else ""
 
 
-def _with_headers(error: EngineError, head: HttpHead, now: float) -> EngineError:
+def with_headers(error: EngineError, head: HttpHead, now: float) -> EngineError:
+    """`error` with what the head of its answer says of the wait and of another attempt."""
     error.request_id = request_id(head) or error.request_id
     asked = retry_after(head, now=now)
     if asked is not None:
