@@ -134,3 +134,16 @@ async def test_a_large_event_on_its_way_counts_in_the_bound_over_all_streams() -
     first.let_go()
     assert (total.current_bytes, total.partial_bytes) == (0, 0)
     assert total.peak_bytes > 200_000
+
+
+@virtual
+async def test_what_came_before_a_passed_bound_is_delivered() -> None:
+    total = BufferTotal(100_000)
+    delivered = Delivered(channel=Channel[StreamEvent](max_items=9, max_bytes=10**6, total=total))
+    sink = sink_of(delivered)
+    opening = b'data: {"choices":[{"delta":{"images":["'
+    assert sink.feed(opening + b"A" * 70_000)
+    said = b'"]}}]}\n\ndata: {"choices":[{"delta":{"content":"Hi"}}]}\n\n'
+    assert not sink.feed(said + opening + b"A" * 120_000)
+    assert isinstance(sink.failure, TooLargeError)
+    assert delivered.events[-1] == TextDelta("Hi")

@@ -128,13 +128,14 @@ class StreamSink:
         events = self.decoder.feed(data)
         if self._missing is not None:
             self._count_down(len(data), events)
-        if (self._partial or not events) and not self._keep_partial():
-            return False
         room = self._deliver(events, len(data)) if events else True
         if self.ended:
             return False
         if self.decoder.done or self.decoder.failure is not None:
             return self._decided() and room
+        # After the events before it, which a bound that is passed must not lose.
+        if (self._partial or not events) and not self._keep_partial():
+            return False
         return room
 
     def _count_down(self, nbytes: int, events: list[StreamEvent]) -> None:
