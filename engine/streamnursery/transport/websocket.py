@@ -14,7 +14,9 @@ from typing import Any
 import attrs
 import trio
 
+from streamnursery.transport.http2.windows import FloodGuard
 from streamnursery.transport.network import Connection
+from streamnursery.transport.websocket_frames import FrameCount
 from streamnursery.values.errors import (
     ConfigError,
     ConnectError,
@@ -49,6 +51,8 @@ class WebSocketEnd:
     code: int
     reason: str
     """The peer's own words; at most 123 bytes."""
+    flooded: bool = False
+    """We ended it: the peer sent frames that carry nothing without end."""
 
 
 def require_websockets() -> None:
@@ -76,6 +80,9 @@ class WebSocketStream(trio.abc.Stream):
         self.flushed = 0
         """Bytes that the network may have taken, and not one fewer."""
         self.reads = 0
+        self._frames = FrameCount()
+        self.flooded = False
+        """The peer sent more frames that carry nothing than anybody needs."""
         self.parked = False
         """Everything that has arrived was read."""
 
@@ -91,6 +98,10 @@ class WebSocketStream(trio.abc.Stream):
                     continue
                 self.reads += 1
                 await trio.lowlevel.checkpoint()
+                if self._frames.floods(data, trio.current_time()):
+                    self.flooded = True
+                    self.close()
+                    raise trio.BrokenResourceError
                 return data
         except OSError as error:
             raise trio.BrokenResourceError from error
@@ -251,8 +262,8 @@ class WebSocket:
         """How it ended, once it has."""
         reason = self._socket.closed if self._socket is not None else None
         if reason is None:
-            return WebSocketEnd(NO_CLOSE, "")
-        return WebSocketEnd(int(reason.code), str(reason.reason or ""))
+            return WebSocketEnd(NO_CLOSE, "", self.stream.flooded)
+        return WebSocketEnd(int(reason.code), str(reason.reason or ""), self.stream.flooded)
 
     def close(self) -> None:
         """At once, without a goodbye."""
@@ -285,6 +296,9 @@ def ending_error(ending: WebSocketEnd, origin: Origin) -> EngineError:
     if ending.code == TOO_BIG:
         msg = f"{origin} sent a longer message than sessions.max_message_bytes allows; raise it"
         return TooLargeError(msg)
+    if ending.flooded:
+        msg = f"{origin} flooded the WebSocket: over {FloodGuard.MOST} frames that carry nothing"
+        return ConnectionLostError(msg)
     if ending.code == NO_CLOSE:
         return ConnectionLostError(f"{origin} ended the WebSocket without closing it")
     error = ConnectionLostError(

@@ -5,6 +5,7 @@ import trio
 
 from streamnursery.simulator import Link
 from streamnursery.simulator.pipe import pipe
+from streamnursery.transport.http2.windows import FloodGuard
 from streamnursery.transport.websocket import (
     BACKLOG,
     MAX_CONTROL,
@@ -13,6 +14,7 @@ from streamnursery.transport.websocket import (
     WebSocketStream,
     ending_error,
 )
+from streamnursery.transport.websocket_frames import FrameCount
 from streamnursery.values.errors import ConnectionLostError, TooLargeError
 from streamnursery.values.origin import Origin
 
@@ -114,3 +116,55 @@ async def test_the_parser_gets_little_between_two_checkpoints(
         assert others >= len(sizes) - 2  # which task a tick runs first is chance
         nursery.cancel_scope.cancel()
     stream.close()
+
+
+ACCEPTED = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\n\r\n"
+EMPTY, PING, FULL = b"\x00\x00", b"\x89\x03abc", b"\x81\x05hello"
+LONG = b"\x82\x7e\x01\x00" + bytes(256)
+HUGE = b"\x82\x7f" + (70_000).to_bytes(8, "big") + bytes(70_000)
+
+
+def pieces(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+@pytest.mark.parametrize("frame", [EMPTY, PING, b"\x8a\x00", b"\x81\x00"])
+@pytest.mark.parametrize("size", [1, 3, 4096])
+def test_frames_that_carry_nothing_are_a_flood_when_there_are_over_a_thousand(
+    frame: bytes, size: int
+) -> None:
+    count = FrameCount()
+    data = ACCEPTED + frame * FloodGuard.MOST
+    assert not any(count.floods(piece, 0.0) for piece in pieces(data, size))
+    assert any(count.floods(piece, 0.0) for piece in pieces(frame, size))
+
+
+def test_frames_with_data_are_never_a_flood_and_forgive_those_without() -> None:
+    count = FrameCount()
+    data = ACCEPTED + (PING * 900 + FULL + EMPTY * 900 + LONG + HUGE) * 3
+    assert not any(count.floods(piece, 0.0) for piece in pieces(data, 1000))
+
+
+def test_pings_every_tenth_of_a_second_are_no_flood() -> None:
+    count = FrameCount()
+    assert not count.floods(ACCEPTED, 0.0)
+    assert not any(count.floods(PING, number / 10) for number in range(20_000))
+
+
+def test_the_body_of_a_refused_handshake_is_not_read_as_frames() -> None:
+    count = FrameCount()
+    assert not count.floods(b"HTTP/1.1 403 Forbidden\r\n\r\n" + EMPTY * 5000, 0.0)
+
+
+async def test_a_flood_ends_the_connection_and_is_named(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    ours, theirs = pipe(Link(window=1_000_000))
+    stream = WebSocketStream(ours)
+    await theirs.send_all(ACCEPTED + EMPTY * 2000)
+    with pytest.raises(trio.BrokenResourceError):
+        while True:
+            await stream.receive_some()
+    assert stream.flooded
+    error = ending_error(WebSocketEnd(1006, "", flooded=True), ORIGIN)
+    assert "flooded the WebSocket: over 1000 frames" in str(error)
