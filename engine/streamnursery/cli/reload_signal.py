@@ -42,12 +42,12 @@ def laid_over(base: Mapping[str, Any], path: str) -> dict[str, Any]:
     Raises:
         CliError: the file cannot be read.
     """
-    import tomllib
+    from streamnursery.config.sources import MAX_FILE, parse_toml
 
     try:
         with Path(path).open("rb") as file:
-            given = tomllib.load(file)
-    except (OSError, tomllib.TOMLDecodeError) as error:
+            given = parse_toml(file.read(MAX_FILE).decode("utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
         msg = f"{path} cannot be read"
         raise CliError(msg, getattr(error, "strerror", None) or str(error)) from None
     return _merged(base, given)

@@ -185,8 +185,11 @@ def test_a_project_table_that_is_no_table_is_an_error(tmp_path: Path) -> None:
         (b"x = " + b"[" * 5000, "is nested too deeply|is not TOML"),
         (b"#" * (1024 * 1024 + 1), "is larger than 1048576 bytes"),
         (b"x = " + b"9" * 5000, "is not TOML"),
+        (b"\n" + b".".join([b"a"] * 20_000) + b" = 1", "line 2: a key of more than 100 parts"),
+        (b"[" + b".".join([b"a"] * 20_000) + b"]", "line 1: a key of more than 100 parts"),
+        (b"x = {" + b".".join([b"a"] * 20_000) + b" = 1}", "line 1: a key of more than 100 parts"),
     ],
-    ids=["syntax", "latin-1", "nested", "large", "long-number"],
+    ids=["syntax", "latin-1", "nested", "large", "long-number", "key", "table", "inline-key"],
 )
 def test_a_file_that_is_no_toml_is_one_error_that_says_where(
     tmp_path: Path, data: bytes, message: str
