@@ -48,11 +48,11 @@ class Shop:
         self.engine = engine
         self.provider = provider
         self.wall = wall
-        self._told = told
+        self.told = told
 
     @property
     def alerts(self) -> list[tuple[int, str]]:
-        found = [record for record in self._told if isinstance(record, BudgetAlert)]
+        found = [record for record in self.told if isinstance(record, BudgetAlert)]
         return [(record.percent, record.standing.window) for record in found]
 
     @property
@@ -275,6 +275,31 @@ async def test_alerts_come_once_at_each_threshold_of_a_window() -> None:
         for _ in range(2):
             assert await place.outcome() is None
         assert [percent for percent, _ in place.alerts] == [50, 80, 100, 50]
+
+
+@virtual
+async def test_the_first_refusal_of_a_window_is_an_alert() -> None:
+    async with shop(daily=dollars(25), alerts=[100]) as place:
+        for _ in range(2):
+            assert await place.outcome() is None
+        assert place.alerts == []
+        for _ in range(3):
+            assert isinstance(await place.outcome(), BudgetExceededError)
+        first = place.engine.usage_report().budgets[0].window
+        assert place.alerts == [(100, first)]
+        (alert,) = [record for record in place.told if isinstance(record, BudgetAlert)]
+        assert (alert.refused, alert.model, alert.request) == (True, "m", 3)
+        assert alert.standing.spent == 20 * TOKEN
+        place.wall.jump(86_400)
+        assert isinstance(await place.outcome(max_tokens=26), BudgetExceededError)
+        assert len(place.alerts) == 2
+
+
+@virtual
+async def test_who_wants_no_alerts_gets_none() -> None:
+    async with shop(daily=dollars(5), alerts=[]) as place:
+        assert isinstance(await place.outcome(), BudgetExceededError)
+        assert place.alerts == []
 
 
 @virtual

@@ -158,12 +158,15 @@ class ModelChosen(LifecycleRecord):
 
 @attrs.frozen
 class BudgetAlert(LifecycleRecord):
-    """A budget has reached one of its thresholds, for the first time in this window."""
+    """A budget has reached one of its thresholds, or has refused a request, for the first time in
+    this window."""
 
     percent: int
-    """The threshold."""
+    """The threshold; 100 where a request was refused."""
     standing: BudgetStanding
-    """As it was then; `request` is the one whose settlement reached it."""
+    """As it was then; `request` is the one whose settlement reached it, or that was refused."""
+    refused: bool = False
+    """A request had no room. A hard budget is at its end then, a little below 100 percent."""
 
 
 Record: TypeAlias = (

@@ -19,13 +19,13 @@ from streamnursery.core.money.ledger_row import News, Posting, change, posted
 from streamnursery.core.money.pricing import cost, worst_usage
 from streamnursery.core.money.settlement import AttemptEnd, Expected, settlement
 from streamnursery.core.money.totals import Totals
+from streamnursery.scheduler.money.alerts import BudgetAlerts
 from streamnursery.scheduler.money.budget_queue import BudgetQueue
 from streamnursery.scheduler.money.ledger_store import LedgerStore
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.values.budgets import Budgets
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import BudgetExceededError
-from streamnursery.values.lifecycle import BudgetAlert
 from streamnursery.values.prices import Price
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import Route
@@ -95,8 +95,7 @@ class Spending:
         self._price_of = price_of
         self._meter = meter
         self.wall = wall
-        self._now = now
-        self._recorder = recorder
+        self._alerts = BudgetAlerts(budgets.alerts, ledger, store, recorder, now)
         self._rows = 0
 
     @property
@@ -171,7 +170,7 @@ class Spending:
         hold = BudgetHold(self, bid)
         short = self._take(hold)
         if short is not None:
-            raise self.refusal(short)
+            raise self.refusal(short, bid)
         return hold
 
     async def hold(self, request: ChatRequest, demand: Demand, route: Route) -> "BudgetHold":
@@ -188,12 +187,14 @@ class Spending:
         if short is not None and short.limit.mode == "soft" and not short.never:
             short = await self._queue.wait(partial(self._take, hold), short, demand)
         if short is not None:
-            raise self.refusal(short)
+            raise self.refusal(short, bid)
         return hold
 
-    def refusal(self, short: Shortfall) -> BudgetExceededError:
+    def refusal(self, short: Shortfall, bid: Bid) -> BudgetExceededError:
+        wall = self.wall()
         error = BudgetExceededError(short.text(self.zone))
-        error.standing = self.ledger.standing(short.limit, short.window, self.wall())
+        error.standing = self.ledger.standing(short.limit, short.window, wall)
+        self._alerts.refused(short, bid.number, bid.payer.model, wall)
         return error
 
     def begin(self, bid: Bid, attempt: int) -> LedgerRow:
@@ -223,7 +224,7 @@ class Spending:
         self.store.post(after, change(before, after), posting)
         if posting.news is not News.EXTEND:
             del self.open[after.id]
-            self._alert(reservation)
+            self._alerts.settled(after, self.wall())
             self.freed()
 
     def extension_refused(self, row: str, amount: int, short: Shortfall) -> None:
@@ -252,19 +253,6 @@ class Spending:
     def _take(self, hold: "BudgetHold") -> Shortfall | None:
         return self.ledger.hold(hold, hold.bid.payer, hold.bid.worst, self.wall())
 
-    def _alert(self, reservation: "AttemptReservation") -> None:
-        row, wall = reservation.row, self.wall()
-        limits = self.ledger.limits.of(row.payer)
-        for limit, window in self.ledger.current(limits, wall) if limits else ():
-            standing = self.ledger.standing(limit, window, wall)
-            for percent in self.budgets.alerts:
-                if (standing.percent or 0.0) >= percent:
-                    record = BudgetAlert(
-                        self._now(), row.request, row.payer.model, percent, standing
-                    )
-                    key = f"{limit.scope}/{limit.name}/{window.key}/{percent}"
-                    self.store.first_alert(key, partial(self._recorder.emit, record))
-
 
 @attrs.define(eq=False)
 class BudgetHold:
@@ -279,7 +267,7 @@ class BudgetHold:
         short = await spending.store.reserve(row)
         spending.ledger.drop(self)
         if short is not None:
-            raise spending.refusal(short)
+            raise spending.refusal(short, self.bid)
         reservation = AttemptReservation(spending, self.bid, row, self.bid.output_tokens)
         spending.enter(reservation)
         return reservation
@@ -318,11 +306,11 @@ class AttemptReservation:
         if output_tokens < self.covered or short is None:
             self.look_at = self.covered  # the rest of what is covered may still be used
             return None
-        return self._spending.refusal(short)
+        return self._spending.refusal(short, self.bid)
 
     def refuse(self, short: Shortfall) -> None:
         """Another process took the money that an extension was to have."""
-        self._refused = self._spending.refusal(short)
+        self._refused = self._spending.refusal(short, self.bid)
         self.look_at = 0
 
     def settle(self, ending: AttemptEnd, received_tokens: int) -> None:
