@@ -32,7 +32,9 @@ from streamnursery.simulator import (
 )
 from streamnursery.simulator.exchange import Exchange
 from streamnursery.simulator.log import RequestRecord
+from streamnursery.storage.ledger_checks import check_pages, check_sums
 from streamnursery.storage.ledger_reader import open_ledger
+from streamnursery.storage.owner_locks import is_locked
 from streamnursery.values.budgets import Budgets
 from tests.support import ledger_child
 from tests.support.cli import ROOT
@@ -40,6 +42,7 @@ from tests.support.guard import GUARD, until
 
 TOKEN = 1_000_000
 KILLS = {"test": 5, "proof": 20, "soak": 200}
+PAIRS = {"test": 2, "proof": 8, "soak": 40}
 FAULTS = Plan((
     Rule((Status(503),), When(probability=0.1)),
     Rule((Cut(1),), When(probability=0.1)),
@@ -136,6 +139,33 @@ async def test_z1_after_kill_9_at_any_moment_nothing_is_billed_twice_and_what_ra
         await server.stop()
 
 
+async def test_two_processes_on_one_ledger_that_are_killed_leave_books_that_are_their_rows(
+    tmp_path: Path, tier: str
+) -> None:
+    ledger, dice = tmp_path / "money" / "ledger.db", random.Random(9)
+    provider = Provider(dice=random.Random(1), models={"m": SPEED}, plan=FAULTS)
+    async with trio.open_nursery() as nursery:
+        server = await serve_loopback(provider, nursery=nursery)
+        for life in range(PAIRS[tier]):
+            async with trio.open_nursery() as children:
+                for child in range(2):
+                    last = len(provider.log) + dice.randint(0, ledger_child.REQUESTS)
+                    arguments = command(server.url, ledger, "1000", 2 * life + child)
+                    moment = partial(heard, provider, last)
+                    children.start_soon(killed, arguments, moment, dice.randrange(1000))
+            with closing(sqlite3.connect(ledger, isolation_level=None)) as connection:
+                check_pages(connection)
+                check_sums(connection, "")
+            assert accounts_problems(ledger) == []
+        settle_the_dead(ledger)
+        assert rows(ledger, "SELECT count(*) FROM attempts WHERE state = 'sending'") == [(0,)]
+        assert rows(ledger, "SELECT count(*) FROM owners") == [(0,)]
+        assert accounts_problems(ledger) == []
+        settled = rows(ledger, "SELECT estimate, billed FROM attempts WHERE state = 'settled'")
+        assert settled_are_served(settled, list(provider.log)) == Counter()
+        await server.stop()
+
+
 def of(ledger: Path, what: str, owners: set[object], more: str = "") -> list[tuple[object, ...]]:
     names = ", ".join(f"'{owner}'" for owner in owners) or "NULL"
     return rows(ledger, f"SELECT {what} FROM attempts WHERE owner IN ({names}) {more}")
@@ -227,6 +257,68 @@ def test_z4_on_a_full_disk_nothing_is_admitted_until_there_is_room(tmp_path: Pat
     assert "could not be written" in ran.stdout
     assert "refused 0 times" not in ran.stdout
     assert ran.stdout.endswith("admitted again\n"), ran.stdout + ran.stderr
+
+
+NAMESPACED = """
+import sys, trio
+from datetime import UTC
+from streamnursery.core.money.ledger import Ledger
+from streamnursery.storage.disk import RealDisk
+from streamnursery.storage.ledger_file import LedgerFile
+from streamnursery.values.budgets import Budgets
+from streamnursery.values.money import Money
+from tests.support.ledgers import at, row
+async def main():
+    budgets = Budgets(daily=Money(Money.parse("1")), ledger=sys.argv[1])
+    store = LedgerFile(budgets, RealDisk(), Ledger(budgets, UTC), wall=lambda: at("2026-11-30"))
+    await store.open()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(store.run)
+        if sys.argv[2:]:
+            await store.reserve(row("theirs", "2026-11-30"))
+            print("reserved", flush=True)
+            await trio.sleep_forever()
+        nursery.cancel_scope.cancel()
+    await store.close()
+trio.run(main)
+"""
+
+
+def test_an_owner_in_another_pid_namespace_lives_until_it_is_killed(tmp_path: Path) -> None:
+    if shutil.which("unshare") is None:
+        pytest.skip("there is no unshare")
+    tmp_path.chmod(0o700)
+    ledger = tmp_path / "ledger.db"
+    inside = [
+        *("unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"),
+        *("--mount-proc", sys.executable, "-c", NAMESPACED, str(ledger)),
+    ]
+    theirs = subprocess.Popen(
+        [*inside, "stay"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        cwd=ROOT,
+    )
+    assert theirs.stdout is not None
+    assert theirs.stderr is not None
+    if theirs.stdout.readline() != "reserved\n":
+        theirs.wait()
+        pytest.skip(f"this machine gives no namespaces: {theirs.stderr.read()[:200]}")
+
+    def look() -> list[tuple[object, ...]]:
+        subprocess.run(inside, check=True, timeout=GUARD, env=environment(), cwd=ROOT)
+        return rows(ledger, "SELECT state FROM attempts")
+
+    assert look() == [("sending",)]
+    theirs.kill()
+    theirs.communicate()
+    # The kernel ends what ran in the namespace after the process that made it.
+    while is_locked(ledger, str(rows(ledger, "SELECT id FROM owners")[0][0])):
+        pass
+    assert look() == [("uncertain",)]
+    assert rows(ledger, "SELECT count(*) FROM owners") == [(0,)]
 
 
 async def test_a_ledger_keeps_to_itself_on_a_real_disk(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from streamnursery import BudgetExceededError, Engine, EngineError, StorageError
 from streamnursery.core.money.ledger_row import News, Posting
 from streamnursery.simulator import Plan, Status
-from streamnursery.storage.ledger_file import LedgerFile, LedgerJob
+from streamnursery.storage.ledger_file import LedgerFile
+from streamnursery.storage.ledger_job import LedgerJob
 from streamnursery.testing import World
 from streamnursery.testing.sim_disk import SimDisk
 from streamnursery.values.money import Money

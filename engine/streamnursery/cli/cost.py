@@ -11,6 +11,8 @@ from streamnursery.cli.exits import CliError, Exit
 from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb, suggestion
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from streamnursery.storage.ledger_reader import LedgerReader
 
 NAMES = ("day", "model", "tenant", "endpoint")
@@ -21,6 +23,8 @@ streamnursery cost --today --by model,tenant
 streamnursery cost --all --by day --csv > spending.csv
 streamnursery cost --uncertain
 streamnursery cost --resolve 3f9a1c-17=0.02
+streamnursery cost --resolve @resolved.txt
+streamnursery cost --repair
 """
 
 
@@ -57,7 +61,13 @@ def add(verbs: Verbs) -> None:
         action="append",
         default=[],
         metavar="ID=USD",
-        help='say what an uncertain attempt has cost: an amount, or "estimate"; may be repeated',
+        help='say what an uncertain attempt has cost: an amount, or "estimate"; may be repeated; '
+        "@FILE takes a file with one in each line",
+    )
+    what.add_argument(
+        "--repair",
+        action="store_true",
+        help="add up the books of a damaged ledger anew from its attempts; keeps the old file",
     )
     parser.add_argument("--ledger", metavar="FILE", help="another ledger than budgets.ledger")
     add_config(parser)
@@ -87,6 +97,8 @@ def run(args: argparse.Namespace) -> int:
         step = f"set STREAMNURSERY_BUDGETS_LEDGER=FILE, or {PROGRAM} cost --ledger FILE"
         raise CliError("no ledger is kept", why, step)
     zone = time_zone(budgets.timezone)
+    if args.repair:
+        return _repair(Path(path), zone)
     try:
         with open_ledger(Path(path), budgets, zone) as ledger:
             return _act(args)(args, ledger, zone)
@@ -132,14 +144,40 @@ def _resolve(args: argparse.Namespace, ledger: "LedgerReader", zone: object) -> 
     del zone
     from streamnursery.values.money import Money
 
-    wanted = [_amount(text) for text in args.resolve]
-    for name, nanos in wanted:
-        row = ledger.resolve(name, nanos)
-        if row is None:
-            why = "it is settled already, or was never there"
-            what = f"no uncertain attempt is called {name}"
-            raise CliError(what, why, f"{PROGRAM} cost --uncertain")
+    texts = [line for text in args.resolve for line in _lines(text)]
+    try:
+        rows = ledger.resolve(dict(map(_amount, texts)))
+    except KeyError as error:
+        why = "it is settled already, or was never there; nothing was changed"
+        what = f"no uncertain attempt is called {error.args[0]}"
+        raise CliError(what, why, f"{PROGRAM} cost --uncertain") from None
+    for row in rows:
         data(f"{row.id} has cost {Money(row.billed)}")
+    return Exit.OK
+
+
+def _lines(text: str) -> list[str]:
+    """What `--resolve` was given: itself, or the lines of the file it names."""
+    if not text.startswith("@"):
+        return [text]
+    try:
+        lines = Path(text[1:]).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CliError("--resolve cannot read the file", f"{text[1:]}: {error}") from None
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
+def _repair(path: Path, zone: "tzinfo") -> int:
+    from streamnursery.cli import cost_report
+    from streamnursery.storage.ledger_repair import repair
+    from streamnursery.values.errors import StorageError
+
+    try:
+        done = repair(path, time.time(), zone)
+    except StorageError as error:
+        raise CliError("the ledger cannot be repaired", str(error), code=Exit.UNAVAILABLE) from None
+    data(cost_report.repair_text(done))
+    note(f"next: {PROGRAM} cost")
     return Exit.OK
 
 
@@ -147,6 +185,7 @@ def _amount(text: str) -> tuple[str, int | None]:
     from streamnursery.values.money import Money
 
     name, mark, amount = text.rpartition("=")
+    name = name.strip()
     if not mark or not name:
         step = f"{PROGRAM} cost --resolve ID=0.02"
         raise CliError("--resolve needs an id and an amount", 'such as "3f9a1c-17=0.02"', step)

@@ -9,6 +9,7 @@ from typing import Any
 
 from streamnursery.cli.tables import aligned
 from streamnursery.core.money.windows import reset_text, window
+from streamnursery.storage.ledger_repair import Repair
 from streamnursery.values.money import Money, dollars
 from streamnursery.values.spending import BudgetStanding, LedgerRow, SpendingLine, SpendingReport
 
@@ -110,6 +111,19 @@ def as_csv(report: SpendingReport, by: Sequence[str]) -> str:
     writer.writeheader()
     writer.writerows(_line(line, by) for line in report.by(*by))
     return text.getvalue().rstrip("\n")
+
+
+def repair_text(done: Repair) -> str:
+    """What a repair has found and changed."""
+    lines = [f"{done.rows} attempts were read; the old file is {done.kept_as}"]
+    if done.unreadable:
+        lines.append("parts of the old file cannot be read: attempts may be missing")
+    for (scope, name, key), (before, after) in done.changed.items():
+        of = f"{scope} {name}".strip()
+        lines.append(f"{of}, {key}: was {before.text()}; is {after.text()}")
+    if not done.changed:
+        lines.append("no account of an open window has changed")
+    return "\n".join(lines)
 
 
 def rows_text(rows: Sequence[LedgerRow], zone: Any) -> str:

@@ -121,6 +121,8 @@ def _budgets() -> list[Key]:
         ("alerts", PERCENTAGES),
         ("unknown_price", choice(*get_args(UnknownPrice))),
         ("ledger", LEDGER),
+        ("keep_days", whole(1, _LONGEST)),
+        ("uncertain_days", whole(1, _LONGEST)),
     ]
     return [
         Key("budgets.daily", MONEY, "per day"),
@@ -179,7 +181,15 @@ def _sessions() -> list[Key]:
     ]
 
 
-_UNITS = {"daily": "per day", "monthly": "per month", "soft_wait": "seconds"}
+_UNITS = {
+    "daily": "per day",
+    "monthly": "per month",
+    "soft_wait": "seconds",
+    "keep_days": "days",
+    "uncertain_days": "days",
+}
+_LONGEST = 36_500
+"""Days."""
 
 _KEYS: tuple[Key, ...] = (
     _engine("max_streams", whole(0), "streams"),

@@ -104,6 +104,8 @@ TEMPLATE = """\
 #alerts = [50, 80, 100]          # percent, told once in each window
 #unknown_price = "refuse"        # "zero": models without a price cost nothing
 #ledger = ""                     # a file that several processes can share; "" keeps it in memory
+#keep_days = 90                  # then the rows of attempts go, and their sums stay
+#uncertain_days = 30             # then an attempt whose end was not seen counts as spent
 
 #[budgets.models."gpt-4.1"]
 #daily = "20"

@@ -132,7 +132,7 @@ def spending_of(
         # Imported here: it brings SQLite's schema along, and most ledgers are in memory.
         from streamnursery.storage.ledger_file import LedgerFile
 
-        store = LedgerFile(budgets.ledger, outside.disk, ledger, wall=outside.wall)
+        store = LedgerFile(budgets, outside.disk, ledger, wall=outside.wall)
     return Spending(
         budgets,
         ledger,

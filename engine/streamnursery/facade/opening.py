@@ -1,5 +1,6 @@
 """`open_engine`: an engine for the length of a block."""
 
+import math
 import random
 import time
 import warnings
@@ -168,13 +169,20 @@ def _warnings(settings: EngineConfig) -> Iterator[str]:
             )
 
 
+_LAST_SECONDS = 0.5
+"""For a ledger to be closed in a program that was interrupted."""
+
+
 async def _close_after(ledgers: list[LedgerStore], error: BaseException) -> None:
     """The error that ended the engine goes first, whatever the disk says."""
+    # An interrupted program ends soon, whatever a store waits for.
+    seconds = math.inf if isinstance(error, Exception) else _LAST_SECONDS
     for ledger in ledgers:
-        try:
-            await ledger.close()
-        except StorageError as other:
-            error.add_note(str(other))
+        with trio.move_on_after(seconds):
+            try:
+                await ledger.close()
+            except StorageError as other:
+                error.add_note(str(other))
 
 
 def _require_trio() -> None:

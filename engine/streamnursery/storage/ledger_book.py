@@ -1,20 +1,27 @@
 """One transaction on a ledger: rows in, figures checked and changed, everything or nothing.
 
-Rule 1: the accounts are changed by what the rows change and by nothing else, so that they are the
-        sums of the rows after every transaction.
+Rule 1: lines and accounts are changed by what the rows change and by nothing else, so that they are
+        the sums of the rows after every transaction.
 Rule 2: news is applied to the row as the file has it: a row that another process has ended stays
         as it is.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import tzinfo
 
 from streamnursery.core.money.ledger import Account, BudgetLimits, Shortfall, accounts, shortfall
 from streamnursery.core.money.ledger_row import News, Posting, change, figures_of, posted
+from streamnursery.core.money.totals import WIDTH, tally
 from streamnursery.storage.owners import Owner
+from streamnursery.storage.schema import owners_of
 from streamnursery.values.spending import Figures, Flag, LedgerRow, Payer, RowState
 
+LINE = (
+    *("attempts", "settled", "spent", "reserved", "uncertain", "input_tokens", "output_tokens"),
+    *("estimated", "rejected", "overrun", "unpriced"),
+)
+"""The counters of a line, in the order of `core.money.totals`."""
 _ROW = (
     "id, request, attempt, model, tenant, endpoint, at, day, reserved, estimate, state, billed, "
     "input_tokens, output_tokens, flags"
@@ -30,6 +37,7 @@ class Book:
         self._zone = zone
         self._figures: dict[Account, Figures] = {}
         self._changed: set[Account] = set()
+        self._lines: dict[tuple[str, str, str, str], list[int]] = {}
 
     def figures(self, account: Account) -> Figures:
         """With what this transaction has done."""
@@ -53,7 +61,7 @@ class Book:
             self._connection.execute(
                 f"INSERT INTO attempts (owner, {_ROW}) VALUES ({marks})", (owner, *_values(row))
             )
-            self._book(row, figures_of(row))
+            self._book(None, row, figures_of(row))
         return short
 
     def post(self, posting: Posting) -> Shortfall | None:
@@ -74,7 +82,7 @@ class Book:
             "input_tokens = ?, output_tokens = ?, flags = ? WHERE id = ?",
             (*_values(after)[8:], after.id),
         )
-        self._book(after, moved)
+        self._book(before, after, moved)
         return None
 
     def row(self, name: str) -> LedgerRow | None:
@@ -97,29 +105,52 @@ class Book:
         query = "INSERT INTO alerts (key) VALUES (?) ON CONFLICT DO NOTHING"
         return self._connection.execute(query, (alert,)).rowcount == 1
 
+    def aged(self, before: float, count: int) -> list[LedgerRow]:
+        """Uncertain rows that were reserved before Unix time `before`, the oldest first."""
+        query = (
+            f"SELECT {_ROW} FROM attempts WHERE state = 'uncertain' AND at < ? ORDER BY at LIMIT ?"
+        )
+        return [row_of(values) for values in self._connection.execute(query, (before, count))]
+
     def enter(self, owner: Owner) -> None:
-        """`owner` has opened the ledger."""
-        values = (owner.id, owner.pid, owner.started, owner.boot)
-        query = "INSERT INTO owners VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        """`owner` has opened the ledger, or still has it open."""
+        values = (owner.id, owner.pid, owner.started, owner.boot, owner.namespace, owner.seen)
+        query = (
+            "INSERT INTO owners VALUES (?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (id) DO UPDATE SET seen = excluded.seen"
+        )
         self._connection.execute(query, values)
 
+    def knows(self, owner: str) -> bool:
+        """Whether `owner` has entered and was not taken for dead."""
+        query = "SELECT 1 FROM owners WHERE id = ?"
+        return self._connection.execute(query, (owner,)).fetchone() is not None
+
     def leave(self, owner: str) -> None:
-        """`owner` has closed it, or is dead: nobody will see the end of what it sent."""
+        """`owner` has closed it, or is dead: the end of what it sent will not be seen."""
         for row in self.rows(RowState.SENDING, owner):
             self.post(Posting(row.id, News.DOUBT))
         self._connection.execute("DELETE FROM owners WHERE id = ?", (owner,))
 
+    def dead(self, lives: Callable[[Owner], bool], but: str) -> list[str]:
+        """Owners that do not live, and those of open rows that have not entered; not `but`."""
+        owners = owners_of(self._connection)
+        query = "SELECT DISTINCT owner FROM attempts WHERE state = 'sending'"
+        unknown = {str(name) for (name,) in self._connection.execute(query)}
+        unknown -= {owner.id for owner in owners}
+        found = [owner.id for owner in owners if owner.id != but and not lives(owner)]
+        return [*found, *sorted(unknown - {but})]
+
     def bury(self, lives: Callable[[Owner], bool], but: str) -> int:
-        """`leave` for every dead owner; how many there were."""
-        query = "SELECT id, pid, started, boot FROM owners"
-        owners = [Owner(*values) for values in self._connection.execute(query).fetchall()]
-        dead = [owner for owner in owners if owner.id != but and not lives(owner)]
+        """`leave` for every owner that is dead or unknown; how many there were."""
+        dead = self.dead(lives, but)
         for owner in dead:
-            self.leave(owner.id)
+            self.leave(owner)
         return len(dead)
 
     def save(self) -> None:
-        """Write what the accounts have changed by; the last thing before COMMIT."""
+        """Write what lines and accounts have changed by; the last thing before COMMIT."""
+        add_to_lines(self._connection, self._lines)
         self._connection.executemany(
             "INSERT INTO accounts VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (scope, name, window) "
             "DO UPDATE SET spent = excluded.spent, reserved = excluded.reserved, "
@@ -135,10 +166,26 @@ class Book:
         limits = self._limits.of(payer)
         return shortfall(limits, amount, wall, self._zone, self.figures, lambda _: 0)
 
-    def _book(self, row: LedgerRow, moved: Figures) -> None:
-        for account in accounts(row):
+    def _book(self, before: LedgerRow | None, after: LedgerRow, moved: Figures) -> None:
+        for account in accounts(after):
             self._figures[account] = self.figures(account) + moved
             self._changed.add(account)
+        payer = after.payer
+        key = (after.day, payer.model, payer.tenant, payer.endpoint)
+        tally(self._lines.setdefault(key, [0] * WIDTH), before, after)
+
+
+def add_to_lines(
+    connection: sqlite3.Connection, lines: Mapping[tuple[str, str, str, str], list[int]]
+) -> None:
+    """Add counters to the lines of a ledger."""
+    marks = ", ".join("?" * (4 + WIDTH))
+    sums = ", ".join(f"{name} = {name} + excluded.{name}" for name in LINE)
+    connection.executemany(
+        f"INSERT INTO lines VALUES ({marks}) "
+        f"ON CONFLICT (day, model, tenant, endpoint) DO UPDATE SET {sums}",
+        [(*key, *counts) for key, counts in lines.items()],
+    )
 
 
 def _values(row: LedgerRow) -> tuple[object, ...]:

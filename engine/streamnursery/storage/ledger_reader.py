@@ -1,30 +1,31 @@
 """Reading and mending a ledger from outside of an engine, while engines may be using it."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import tzinfo
+from functools import partial
 from pathlib import Path
 
 import attrs
 
 from streamnursery.core.money.ledger import Ledger
 from streamnursery.core.money.ledger_row import News, Posting
-from streamnursery.storage.disk import BUSY_SECONDS
-from streamnursery.storage.ledger_book import Book
+from streamnursery.storage.disk import empty_ledger
+from streamnursery.storage.ledger_book import LINE, Book
+from streamnursery.storage.ledger_checks import accounts_of
+from streamnursery.storage.ledger_writer import FAILURES, failure
 from streamnursery.storage.owners import lives
 from streamnursery.storage.private import make_private
-from streamnursery.storage.schema import ForeignFileError, prepare
+from streamnursery.storage.schema import prepare
 from streamnursery.values.budgets import Budgets
 from streamnursery.values.errors import StorageError
-from streamnursery.values.spending import Figures, LedgerRow, RowState, SpendingLine, SpendingReport
+from streamnursery.values.spending import LedgerRow, RowState, SpendingLine, SpendingReport
 
-_LINES = """
-SELECT day, model, tenant, endpoint, count(*), sum(state = 'settled'), sum(billed), sum(reserved),
-    sum(CASE state WHEN 'uncertain' THEN estimate ELSE 0 END), sum(input_tokens),
-    sum(output_tokens), sum(flags LIKE '%estimated%'), sum(flags LIKE '%rejected%'),
-    sum(flags LIKE '%overrun%'), sum(flags LIKE '%unpriced%')
-FROM attempts WHERE day >= ? GROUP BY day, model, tenant, endpoint
+_BUSY_SECONDS = 5.0
+"""How long a look or a change waits for the lock of another process."""
+_LINES = f"""
+SELECT day, model, tenant, endpoint, {", ".join(LINE)} FROM lines WHERE day >= ?
 ORDER BY day, model, tenant, endpoint
 """
 
@@ -33,6 +34,7 @@ ORDER BY day, model, tenant, endpoint
 class LedgerReader:
     """A ledger that is open for one look or one change."""
 
+    _path: Path
     _connection: sqlite3.Connection
     _budgets: Budgets
     _zone: tzinfo
@@ -42,9 +44,7 @@ class LedgerReader:
         self._bury()
         lines = [SpendingLine(*values) for values in self._connection.execute(_LINES, (since,))]
         ledger = Ledger(self._budgets, self._zone)
-        query = "SELECT scope, name, window, spent, reserved, uncertain FROM accounts"
-        for scope, name, window, *figures in self._connection.execute(query):
-            ledger.figures[scope, name, window] = Figures(*figures)
+        ledger.figures.update(accounts_of(self._connection))
         return SpendingReport(wall, tuple(lines), ledger.standings(wall))
 
     def uncertain(self) -> list[LedgerRow]:
@@ -52,20 +52,25 @@ class LedgerReader:
         self._bury()
         return self._book().rows(RowState.UNCERTAIN)
 
-    def resolve(self, row: str, nanos: int | None) -> LedgerRow | None:
-        """Say what an uncertain attempt has cost; None: what was estimated. The row as it is then;
-        None where no uncertain one has this id."""
+    def resolve(self, costs: Mapping[str, int | None]) -> list[LedgerRow]:
+        """Say what uncertain attempts have cost, by their ids; None: what was estimated. Either all
+        are changed or none. Returns the rows as they are then.
+
+        Raises:
+            KeyError: no uncertain attempt has this id.
+        """
         self._bury()
         with self._transaction() as book:
-            found = book.row(row)
-            if found is None or found.state is not RowState.UNCERTAIN:
-                return None
-            book.post(Posting(row, News.SETTLE, found.estimate if nanos is None else nanos))
-            return book.row(row)
+            for name, nanos in costs.items():
+                found = book.row(name)
+                if found is None or found.state is not RowState.UNCERTAIN:
+                    raise KeyError(name)
+                book.post(Posting(name, News.SETTLE, found.estimate if nanos is None else nanos))
+            return [row for name in costs if (row := book.row(name)) is not None]
 
     def _bury(self) -> None:
         with self._transaction() as book:
-            book.bury(lives, but="")
+            book.bury(partial(lives, ledger=self._path), but="")
 
     def _book(self) -> Book:
         return Book(self._connection, Ledger(self._budgets, self._zone).limits, self._zone)
@@ -96,13 +101,13 @@ def open_ledger(path: Path, budgets: Budgets, zone: tzinfo) -> Iterator[LedgerRe
         raise StorageError(msg)
     connection: sqlite3.Connection | None = None
     try:
-        make_private(path)
-        connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-        prepare(connection)
-        yield LedgerReader(connection, budgets, zone)
-    except (sqlite3.Error, OSError, ForeignFileError) as error:
-        msg = f"the ledger {path} cannot be used: {error}"
-        raise StorageError(msg) from error
+        if make_private(path):
+            raise StorageError(empty_ledger(path))
+        connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        prepare(connection, partial(lives, ledger=path))
+        yield LedgerReader(path, connection, budgets, zone)
+    except FAILURES as error:
+        raise failure(str(path), "read", error) from error
     finally:
         if connection is not None:
             connection.close()

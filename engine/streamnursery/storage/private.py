@@ -7,8 +7,10 @@ from pathlib import Path
 _NOT_OURS = stat.S_IWGRP | stat.S_IWOTH
 
 
-def make_private(path: Path) -> None:
+def make_private(path: Path) -> bool:
     """Create the file and its folder where they are missing; refuse what others may change.
+
+    Returns whether the file was there and empty.
 
     Raises:
         PermissionError: saying what is open to whom, and how to close it.
@@ -19,6 +21,7 @@ def make_private(path: Path) -> None:
     _check(folder, folder.stat(), f"chmod 700 {folder}")
     for companion in (path, *companions(path)):
         _refuse_link(companion)
+    was_there = path.exists()
     flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     descriptor = os.open(path, flags, 0o600)
     try:
@@ -29,6 +32,8 @@ def make_private(path: Path) -> None:
         _check(path, found, f"chmod 600 {path}")
         if stat.S_IMODE(found.st_mode) != 0o600:
             os.fchmod(descriptor, 0o600)
+        # With a log of SQLite's beside it, an empty file is a ledger whose first pages are there.
+        return was_there and not found.st_size and not companions(path)[0].exists()
     finally:
         os.close(descriptor)
 

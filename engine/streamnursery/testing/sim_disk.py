@@ -26,8 +26,11 @@ class SimDisk:
         """Of a fault, at every place."""
         self.jobs = 0
         """Waits for this disk."""
+        self.locked = False
+        """Another process holds the write lock of every ledger here."""
         self.faults_met = 0
         self._due: Counter[str] = Counter()
+        self._steps_left = self._failures_left = 0
         self._dice = dice or random.Random(0)
         self._owners = 0
         self._alive: set[str] = set()
@@ -40,10 +43,16 @@ class SimDisk:
             raise ValueError(msg)
         self._due[place] += times
 
+    def fail_at(self, step: int, times: int = 1) -> None:
+        """From now on pass `step` of `PLACES`, then fail at the next `times`."""
+        self._steps_left, self._failures_left = step, times
+
     def mend(self) -> None:
-        """From now on nothing fails."""
+        """From now on nothing fails, and nothing is locked."""
         self._due.clear()
+        self._failures_left = 0
         self.probability = 0.0
+        self.locked = False
 
     def crash(self) -> None:
         """Every process that had a ledger open is dead, to those who open one from now on."""
@@ -89,6 +98,11 @@ class SimDisk:
         """Something is done at `place`; raises where it is to fail."""
         if self._due[place]:
             self._due[place] -= 1
+        elif self._failures_left and not self._steps_left:
+            self._failures_left -= 1
+        elif self._failures_left:
+            self._steps_left -= 1
+            return
         elif not self.probability or self._dice.random() >= self.probability:
             return
         self.faults_met += 1
@@ -110,6 +124,10 @@ class _SimConnection(sqlite3.Connection):
 
     def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
         place = sql.split(maxsplit=1)[0]
+        if sql == "BEGIN IMMEDIATE" and hasattr(self, "disk") and self.disk.locked:
+            error = sqlite3.OperationalError("database is locked")
+            error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+            raise error
         if hasattr(self, "disk") and place in PLACES:
             self.disk.pass_by(place)
         cursor = super().execute(sql, parameters)

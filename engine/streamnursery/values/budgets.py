@@ -45,6 +45,11 @@ class Budgets:
     """What a budget does with a model that has no price."""
     ledger: str = ""
     """Path of the ledger's file; empty keeps it in memory."""
+    keep_days: int = 90
+    """Days after which the rows of attempts are deleted; their sums stay, and so do the rows of the
+    windows that are open."""
+    uncertain_days: int = 30
+    """Days after which an attempt whose end was not seen counts as spent, with its estimate."""
 
     @property
     def limited(self) -> bool:

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import random
+import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -130,9 +132,50 @@ def test_an_uncertain_attempt_is_listed_and_resolved_once(spent: Command) -> Non
     assert "no attempt is uncertain" in spent("cost", "--uncertain").out
 
 
+def test_a_file_resolves_many_or_none(spent: Command) -> None:
+    rows = json.loads(spent("cost", "--uncertain", "--json").out)["uncertain"]
+    one, two = (row["id"] for row in rows)
+    spent.write("some.txt", f"# from the bill of the provider\n{one} = 0.003\n\nnobody=1\n")
+    ran = spent("cost", "--resolve", "@some.txt")
+    assert ran.code == 2
+    assert "no uncertain attempt is called nobody" in ran.err
+    assert len(json.loads(spent("cost", "--uncertain", "--json").out)["uncertain"]) == 2
+    spent.write("some.txt", f"# from the bill of the provider\n{one} = 0.003\n\n{two}=estimate\n")
+    assert spent("cost", "--resolve", "@some.txt").code == 0
+    assert "no attempt is uncertain" in spent("cost", "--uncertain").out
+    assert json.loads(spent("cost", "--json").out)["total"]["spent"] == "0.051"
+
+
+def test_a_damaged_ledger_is_told_with_its_remedy_and_repaired(
+    spent: Command, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "money" / "ledger.db"
+    with closing(sqlite3.connect(ledger)) as connection:
+        connection.execute("UPDATE accounts SET spent = 0")
+        connection.commit()
+    before = json.loads(spent("cost", "--json").out)["total"]
+    repaired = spent("cost", "--repair")
+    assert repaired.code == 0
+    assert "model m, 2026-06: was 0.00 USD spent" in repaired.out
+    assert ".old-20260615T120000Z" in repaired.out
+    after = json.loads(spent("cost", "--json").out)
+    assert after["total"] == before
+    monthly = next(b for b in after["budgets"] if b["scope"] == "all" and b["limit"])
+    assert monthly["spent"] == before["spent"]
+    assert "has changed" in spent("cost", "--repair").out
+
+
+def test_a_ledger_that_is_an_empty_file_is_no_ledger(spent: Command, tmp_path: Path) -> None:
+    (tmp_path / "money" / "ledger.db").write_bytes(b"")
+    ran = spent("cost")
+    assert ran.code == 4
+    assert "was there and is empty" in ran.err
+
+
 @pytest.mark.parametrize(
     ("words", "what"),
     [
+        (("--resolve", "@nowhere"), "cannot read the file"),
         (("--by", "modle"), "did you mean model"),
         (("--resolve", "x"), "an id and an amount"),
         (("--resolve", "x=many"), "US dollars"),

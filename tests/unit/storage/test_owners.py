@@ -26,7 +26,7 @@ def test_a_process_that_has_ended_is_dead_also_before_anybody_has_looked_after_i
     child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
     me = this_process("me")
     started = _started(child.pid)
-    owner = Owner("child", child.pid, started, me.boot)
+    owner = Owner("child", child.pid, started, me.boot, me.namespace)
     assert lives(owner)
     child.kill()
     child.wait()

@@ -7,6 +7,8 @@ _OTHERS = Payer(*["(others)"] * 3)
 _FLAGS = (Flag.ESTIMATED, Flag.REJECTED, Flag.OVERRUN, Flag.UNPRICED)
 _COUNTS = 7
 """Counters of a line before those of the flags, in the order of `SpendingLine`."""
+WIDTH = _COUNTS + len(_FLAGS)
+"""Counters of a line."""
 
 
 class Totals:
@@ -22,12 +24,8 @@ class Totals:
         if sums is None:
             if len(self._sums) >= MAX_LINES:
                 key = (after.day, _OTHERS)
-            sums = self._sums.setdefault(key, [0] * (_COUNTS + len(_FLAGS)))
-        if before is None:
-            sums[0] += 1
-        else:
-            _add(sums, before, -1)
-        _add(sums, after, 1)
+            sums = self._sums.setdefault(key, [0] * WIDTH)
+        tally(sums, before, after)
 
     def lines(self) -> tuple[SpendingLine, ...]:
         """In order of day, model, tenant and endpoint."""
@@ -36,6 +34,15 @@ class Totals:
             for (day, payer), sums in self._sums.items()
         ]
         return tuple(sorted(found, key=lambda line: line.key))
+
+
+def tally(sums: list[int], before: LedgerRow | None, after: LedgerRow) -> None:
+    """Add to the counters of a line what a new row, or a change of one, brings."""
+    if before is None:
+        sums[0] += 1
+    else:
+        _add(sums, before, -1)
+    _add(sums, after, 1)
 
 
 def _add(sums: list[int], row: LedgerRow, sign: int) -> None:
