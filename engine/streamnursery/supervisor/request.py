@@ -41,7 +41,7 @@ from streamnursery.supervisor.continuity import Continuity
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.hedge import Race, Runner
-from streamnursery.supervisor.never_reached import after_refusal
+from streamnursery.supervisor.hopeless import after_refusal, after_silence
 from streamnursery.supervisor.ports import (
     Admission,
     AttemptLease,
@@ -55,6 +55,7 @@ from streamnursery.supervisor.request_records import RequestRecords
 from streamnursery.supervisor.routes import Routes, closed_error
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import AdmissionError, EngineError, RateLimitedError, StorageError
+from streamnursery.values.request import asks_for_reasoning
 
 Unanswered: TypeAlias = Attempt | Closed
 """Why a visit to a route brought no whole answer."""
@@ -162,6 +163,7 @@ class RequestRun:
         self._last = unanswered.error
         failure = Failure.of(self._last, committed=self.delivery.committed)
         failure = after_refusal(failure, unanswered, self.position.attempts)
+        failure = after_silence(failure, self.delivery.attempts)
         return self._renewal.after(failure, unanswered)
 
     def _decide(self, failure: Failure, unanswered: Unanswered) -> Step:
@@ -346,14 +348,21 @@ class RequestRun:
     def _make_attempt(self, booking: Booking, *, hedge: bool) -> Attempt:
         supervisor, stop = self.supervisor, booking.stop
         meter = supervisor.meter(stop.model)
-        total = meter.total_patience(stop.patience, self.delivery.request)
+        request = self.delivery.request
+        total = meter.total_patience(stop.patience, request)
+        derived = stop.patience.total == "auto" and total < inf
         return Attempt(
             number=booking.number,
             stop=stop,
             outlet=supervisor.outlets[stop.endpoint],
             asking=self._continuity.asking,
             delivery=self.delivery,
-            clock=PatienceClock(stop.patience, total),
+            clock=PatienceClock(
+                stop.patience,
+                total,
+                expected_tokens=float(meter.most_output(request)) if derived else None,
+                reasoning=stop.reasoning or asks_for_reasoning(request),
+            ),
             meter=meter,
             wall_time=supervisor.wall(),
             first_token=booking.first_token,

@@ -128,7 +128,7 @@ class HttpTransport:
         if exchange is None:
             connection, _ = await self._connect(_http1_only(request.peer), progress)
             exchange = self._begin(connection, request, progress)
-            await exchange.start(request)
+            await exchange.start(request, progress)
         return exchange
 
     async def _over_http2(self, request: HttpRequest, progress: ConnectProgress) -> Exchange | None:
@@ -140,13 +140,13 @@ class HttpTransport:
                 return None
             if not isinstance(connection, Http2Connection):
                 first = self._begin(connection, request, progress)
-                await first.start(request)
+                await first.start(request, progress)
                 return first
             exchange = connection.begin(request, progress)
             if exchange is None:
                 continue
             try:
-                await exchange.start()
+                await exchange.start(progress)
             except ConnectionLostError:
                 if connection.said_goodbye:
                     sent_on += 1
@@ -171,7 +171,7 @@ class HttpTransport:
             return None
         exchange = self._begin(connection, request, progress)
         try:
-            await exchange.start(request)
+            await exchange.start(request, progress)
         except ConnectionLostError:
             if not exchange.unanswered or self._closed:
                 raise
@@ -181,7 +181,12 @@ class HttpTransport:
     async def _connect(self, peer: Peer, progress: ConnectProgress) -> tuple[Connection, bool]:
         """A fresh connection, and whether HTTP/2 is spoken on it."""
         progress.enter(Phase.CONNECTING)
-        connection = await self._connector.connect(peer)
+        connection: Connection | None = None
+        while connection is None:
+            with trio.CancelScope(deadline=progress.deadline):
+                connection = await self._connector.connect(peer)
+            if connection is None:
+                progress.strike()
         self._opened += 1
         if self._closed:
             connection.close()

@@ -23,6 +23,28 @@ class ConnectProgress(Protocol):
         """Called synchronously. CONNECTED and SENDING alone for a reused connection; if that turns
         out dead, all three follow for a fresh one."""
 
+    @property
+    def deadline(self) -> float:
+        """When to stop waiting in the current phase, on trio's clock; it changes with `enter`."""
+
+    def strike(self) -> None:
+        """The deadline has passed, and nothing that has arrived lies unread.
+
+        Raises what ends the exchange; if it returns, `deadline` is later than now.
+        """
+
+
+class Unhurried:
+    """A `ConnectProgress` of an exchange that others bound."""
+
+    deadline = inf
+
+    def enter(self, phase: Phase) -> None:
+        """Nothing follows it."""
+
+    def strike(self) -> None:
+        """Never called: no date passes."""
+
 
 class ByteSink(Protocol):
     """Takes a response body as it arrives. Synchronous: it never waits and never raises."""
@@ -53,6 +75,12 @@ class HttpResponse(Protocol):
 
     def resume(self) -> None:
         """Read again after `feed` returned False; nothing happens otherwise."""
+
+    async def catch_up(self) -> bool:
+        """Have what has arrived pushed now, out of turn: at most one read of it.
+
+        False: nothing lay unread when it was asked for. A checkpoint in any case.
+        """
 
     def mark_unreusable(self) -> None:
         """What came was more than the answer: its connection is not used again. While the answer

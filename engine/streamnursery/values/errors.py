@@ -231,7 +231,8 @@ class FirstTokenTimeoutError(PatienceError):
 
 
 class IdleTimeoutError(PatienceError):
-    """No further content within `patience.idle`; comments and pings do not count."""
+    """No further content within `patience.idle`; comments and pings do not count. Or content that
+    falls below `patience.min_tokens_per_second`."""
 
 
 class TotalTimeoutError(PatienceError):

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from streamnursery.core.recovery.patience import LATE
 from streamnursery.transport.http2.exchange import Http2Exchange
 from streamnursery.transport.http2.state import Http2State
 from streamnursery.transport.http2.stream import Http2Stream
@@ -60,6 +61,7 @@ class Http2Connection:
         self._heard_at = self._idle_since = trio.current_time()
         self._asked_at: float | None = None
         """When a sign of life was asked for that has not come."""
+        self._was_late = False
         self._deaf_since: float | None = None
         """When sending failed."""
         self._seen: tuple[int, int, bool, str, bool] = (0, 0, False, "", False)
@@ -142,27 +144,39 @@ class Http2Connection:
 
     def on_readable(self) -> bool:
         """One round for all streams; False ends the reader."""
+        self.poll()
+        return not (self.closed or self._state.failure is not None)
+
+    def poll(self) -> bool:
+        """As `Readable`."""
         if self.closed or self._state.failure is not None:
             return False
         try:
             data = self.connection.recv_nowait(READ_SIZE)
         except trio.WouldBlock:
-            return True
+            return False
         except OSError as error:
             reason = error.strerror or str(error)
             self._lose(f"broke the connection ({reason}); try again", without_frames(error))
-            return False
+            return True
         if not data:
             self._lose("closed the connection before the end of the answer; try again")
-            return False
+            return True
         self._heard_at, self._asked_at = trio.current_time(), None
         self._tell(self._state.receive(data, self._heard_at))
         if self._state.failure is not None:
             self._end_with_last_words()
-            return False
-        self._wake_writer()
-        self._look()
-        return not self.closed
+        else:
+            self._wake_writer()
+            self._look()
+        return True
+
+    async def catch_up(self) -> bool:
+        """As `Reading`: of what has arrived for any stream."""
+        if self._reading is not None:
+            return await self._reading.catch_up()
+        await trio.lowlevel.checkpoint()
+        return False
 
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
         """End it at once; False if there was nobody to be told."""
@@ -284,14 +298,26 @@ class Http2Connection:
             if self._deaf_since is not None:
                 self._lose("broke the connection while something was sent; try again")
             elif self._asked_at is not None:
+                if await self.catch_up() or self._put_off(now):
+                    continue  # the sign of life lay unread, or nobody can have seen one
                 silence = now - self._heard_at
                 self._lose(f"gave no sign of life for {silence:.3g} s; try again")
             elif self.idle and now >= self._idle_since + self._settings.idle:
                 self._shut()
             else:
-                self._asked_at = now
+                self._asked_at, self._was_late = now, False
                 self._state.ping()
                 self._wake_writer()
+
+    def _put_off(self, now: float) -> bool:
+        """Whether this look comes late since the process stood still; then once for each silence
+        the peer has longer, by as much."""
+        late = now - self._next_look()
+        if late < LATE or self._was_late:
+            return False
+        self._was_late = True
+        self._asked_at = now - self._settings.ping_timeout + min(late, self._settings.ping_timeout)
+        return True
 
     async def _guarded(self, task: Callable[[], object]) -> None:
         """A fault of ours in one connection is no reason to end the others."""

@@ -160,7 +160,11 @@ class Http2Pool:
         # One more waits: that may be what makes a further connection worth while.
         self._deal(peer, pooled)
         try:
-            await waiter.granted.wait()
+            while not waiter.granted.is_set():
+                with trio.CancelScope(deadline=progress.deadline):
+                    await waiter.granted.wait()
+                if not waiter.granted.is_set():
+                    progress.strike()
         except BaseException:
             pooled.waiting.pop(waiter, None)
             self._put_back(pooled, waiter.what)

@@ -1,0 +1,39 @@
+"""Failures after which another attempt is not worth what it costs.
+
+Rule 1: a server that restarts refuses connections for a while, and is worth several attempts. Where
+        there never was a connection, a refusal is more often a wrong port or a server that was not
+        started: one second attempt, and the error is told within a second or two.
+Rule 2: who has sent a 2xx head has begun to work, and bills for it. When no content came in time
+        it is asked once more, here or elsewhere: the third would wait for the same thinking.
+"""
+
+from collections.abc import Sequence
+
+import attrs
+
+from streamnursery.core.recovery.error_policy import RetryScope
+from streamnursery.core.recovery.next_step import Failure
+from streamnursery.supervisor.attempt import Attempt
+from streamnursery.values.errors import AttemptRecord, ConnectError, FirstTokenTimeoutError
+
+REFUSALS = 2
+SILENCES = 2
+
+
+def after_refusal(failure: Failure, attempt: Attempt, attempts: int) -> Failure:
+    """`failure` of `attempt`, final where it is the second refusal by an address that never took a
+    connection. `attempts` were made on the route before."""
+    refused = isinstance(attempt.error, ConnectError) and attempt.error.refused
+    if not refused or attempt.outlet.connected or attempts + 1 < REFUSALS:
+        return failure
+    what = f"{failure.what}: refused again, and nothing has ever answered there"
+    return attrs.evolve(failure, what=what, retryable=False)
+
+
+def after_silence(failure: Failure, attempts: Sequence[AttemptRecord]) -> Failure:
+    """`failure` of the last of `attempts`, final where two of them had a head and no content."""
+    silent = [a for a in attempts if isinstance(a.error, FirstTokenTimeoutError)]
+    if len(silent) < SILENCES:
+        return failure
+    what = f"{failure.what}: {len(silent)} answers began, and no content came in time"
+    return attrs.evolve(failure, what=what, retryable=False, way=RetryScope.NOWHERE)
