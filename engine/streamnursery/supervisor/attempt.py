@@ -24,6 +24,7 @@ from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
 from streamnursery.supervisor.endpoint import Outlet
+from streamnursery.supervisor.outgoing import Outgoing
 from streamnursery.supervisor.ports import HttpResponse, Phase
 from streamnursery.supervisor.resume import Asking
 from streamnursery.supervisor.sink import StreamSink
@@ -31,6 +32,7 @@ from streamnursery.transport.reader import MOST_UNREAD
 from streamnursery.values.errors import (
     AttemptRecord,
     AttemptState,
+    ConnectError,
     ConnectTimeoutError,
     EngineError,
     FirstByteTimeoutError,
@@ -80,6 +82,10 @@ class Attempt:
     on_rate_headers: Callable[[Sequence[RateNews], float], None]
     """Called when the head of the answer has come, with what it says of the provider's limits."""
     allowance: Allowance
+    outgoing: Outgoing
+    on_resent: Callable[[EngineError], float]
+    """Called when the request is about to go out once more within this attempt; seconds to wait
+    before, or it raises the error."""
     headers: tuple[Header, ...] = ()
     hedge: bool = False
     """Made beside another attempt."""
@@ -93,8 +99,13 @@ class Attempt:
     error: EngineError | None = attrs.field(default=None, init=False)
     """What ended it, if something did."""
     started_at: float = attrs.field(factory=trio.current_time, init=False)
+    requests: int = attrs.field(default=0, init=False)
+    """That were sent for it."""
+    connections: int = attrs.field(default=0, init=False)
+    """That were begun for it."""
     credentials: int = attrs.field(default=0, init=False)
     """Which ones of its outlet it was sent with."""
+    _resent_after: EngineError | None = attrs.field(default=None, init=False)
     _sink: StreamSink | None = attrs.field(default=None, init=False)
 
     @property
@@ -162,6 +173,8 @@ class Attempt:
 
     def enter(self, phase: Phase) -> None:
         if phase is Phase.SENDING:
+            self.requests += 1
+            self.outgoing.requests += 1
             self.state = AttemptState.MAYBE_SENT
             self.delivery.under_way = True
             return
@@ -186,6 +199,21 @@ class Attempt:
         if clock is not None and not self.clock.put_off(now):
             raise self._timed_out(clock)
 
+    def connects(self) -> None:
+        """As `ConnectProgress`."""
+        if not self.outgoing.may_connect():
+            msg = (
+                f"{self.stop.route}: the {self.connections} connections that this attempt has "
+                "begun came to nothing; no more are begun for it"
+            )
+            raise self._resent_after or ConnectError(msg)
+        self.connections += 1
+
+    async def resends(self, error: EngineError) -> None:
+        """As `ConnectProgress`."""
+        self._resent_after = error
+        await trio.sleep(self.on_resent(error))
+
     def give_up(self) -> None:
         """Another attempt owns the stream: nothing of this one is taken any more."""
         self.lost = True
@@ -209,6 +237,8 @@ class Attempt:
             request_id=self.request_id,
             usage=self.usage,
             hedge=self.hedge,
+            requests=self.requests,
+            connections=self.connections,
         )
 
     async def _open(self) -> HttpResponse:

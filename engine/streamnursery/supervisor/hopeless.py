@@ -5,6 +5,7 @@ Rule 1: a server that restarts refuses connections for a while, and is worth sev
         started: one second attempt, and the error is told within a second or two.
 Rule 2: who has sent a 2xx head has begun to work, and bills for it. When no content came in time
         it is asked once more, here or elsewhere: the third would wait for the same thinking.
+Rule 3: hedges are attempts. When as many were made as the plan allows, it is over.
 """
 
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import attrs
 from streamnursery.core.recovery.error_policy import RetryScope
 from streamnursery.core.recovery.next_step import Failure
 from streamnursery.supervisor.attempt import Attempt
+from streamnursery.supervisor.outgoing import Outgoing
 from streamnursery.values.errors import AttemptRecord, ConnectError, FirstTokenTimeoutError
 
 REFUSALS = 2
@@ -36,4 +38,12 @@ def after_silence(failure: Failure, attempts: Sequence[AttemptRecord]) -> Failur
     if len(silent) < SILENCES:
         return failure
     what = f"{failure.what}: {len(silent)} answers began, and no content came in time"
+    return attrs.evolve(failure, what=what, retryable=False, way=RetryScope.NOWHERE)
+
+
+def after_all(failure: Failure, outgoing: Outgoing) -> Failure:
+    """`failure`, final where every attempt of the plan was made, some of them as hedges."""
+    if not outgoing.spent or failure.refused is not None:
+        return failure
+    what = f"{failure.what}: the last of {outgoing.allowed} attempts, hedges included"
     return attrs.evolve(failure, what=what, retryable=False, way=RetryScope.NOWHERE)

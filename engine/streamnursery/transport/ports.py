@@ -4,6 +4,8 @@ from enum import Enum, auto
 from math import inf
 from typing import Protocol
 
+import trio
+
 from streamnursery.values.errors import EngineError
 from streamnursery.values.http import HttpHead
 
@@ -33,17 +35,40 @@ class ConnectProgress(Protocol):
         Raises what ends the exchange; if it returns, `deadline` is later than now.
         """
 
+    def connects(self) -> None:
+        """A connection is about to be begun for this exchange alone; raises if that is too many."""
+
+    async def resends(self, error: EngineError) -> None:
+        """The request ended with `error`, and no server has looked at it: it is about to be sent
+        again. Returns when it may be, and raises `error` if it may not."""
+
 
 class Unhurried:
-    """A `ConnectProgress` of an exchange that others bound."""
+    """A `ConnectProgress` of an exchange that others bound. It is sent again twice."""
 
     deadline = inf
+    _resent = 0
 
     def enter(self, phase: Phase) -> None:
         """Nothing follows it."""
 
     def strike(self) -> None:
         """Never called: no date passes."""
+
+    def connects(self) -> None:
+        """As many as it takes."""
+
+    async def resends(self, error: EngineError) -> None:
+        """At once, then after a moment."""
+        self._resent += 1
+        if self._resent > MAX_RESENT:
+            raise error
+        await trio.sleep(_MOMENT * (self._resent - 1))
+
+
+MAX_RESENT = 2
+"""Times that a request is sent again for reasons that are not its own."""
+_MOMENT = 0.2
 
 
 class ByteSink(Protocol):

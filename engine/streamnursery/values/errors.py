@@ -125,6 +125,10 @@ class AttemptRecord:
     """As reported; of an attempt that broke without a report, what it delivered, as an estimate."""
     hedge: bool = False
     """Made beside another attempt that was slow to answer."""
+    requests: int = 0
+    """HTTP requests that left for it: more than one where the first ones were not looked at."""
+    connections: int = 0
+    """Connections that were begun for it."""
 
 
 class ConfigError(EngineError):

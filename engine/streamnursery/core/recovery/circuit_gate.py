@@ -77,6 +77,15 @@ class BreakerPermit:
         elif outcome is CallOutcome.FAILURE:
             gate.breaker.on_stream_failed(self._generation, now)
 
+    def resent(self, now: float) -> None:
+        """The call goes out again and again, since no server looks at it; it is not over."""
+        if not self._over:
+            self._gate.breaker.on_resent(self._generation, now)
+
+    def dice(self) -> float:
+        """Dice for a return to the route, as `CircuitGate.dice`."""
+        return self._gate.dice()
+
     def left(self, now: float) -> None:
         """We went away; for a `finally`, since it changes nothing after `ended`."""
         if not self._answered and not self._over:

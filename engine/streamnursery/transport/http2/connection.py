@@ -64,7 +64,7 @@ class Http2Connection:
         self._was_late = False
         self._deaf_since: float | None = None
         """When sending failed."""
-        self._seen: tuple[int, int, bool, str, bool] = (0, 0, False, "", False)
+        self._seen: tuple[int, int, int, bool, str, bool] = (0, 0, 0, False, "", False)
         """What makes up its room, when somebody last heard of it."""
 
     def start(self, nursery: trio.Nursery, readers: Readers) -> None:
@@ -101,9 +101,19 @@ class Http2Connection:
         return self._state.settled
 
     @property
-    def said_goodbye(self) -> bool:
-        """The peer sent GOAWAY, after it had served a stream here at least."""
-        return self._state.said_goodbye
+    def unanswered(self) -> int:
+        """Streams, and promised places, to which no answer has begun."""
+        return self.reserved + sum(s.head is None for s in self._state.streams.values())
+
+    @property
+    def served(self) -> int:
+        """Answers that have begun here."""
+        return self._state.served
+
+    @property
+    def taken(self) -> int | None:
+        """Streams that the peer looked at, if it has closed without looking at all of them."""
+        return self._state.taken
 
     @property
     def needs_http1(self) -> bool:
@@ -221,10 +231,11 @@ class Http2Connection:
         self._writer.cancel()
         self._changed(self)
 
-    def _now(self) -> tuple[int, int, bool, str, bool]:
+    def _now(self) -> tuple[int, int, int, bool, str, bool]:
         state = self._state
         failed = state.failure is not None
-        return len(state.streams), state.limit, state.settled, state.draining, failed
+        streams = len(state.streams)
+        return streams, state.served, state.limit, state.settled, state.draining, failed
 
     def _look(self) -> None:
         """After anything that may have changed how much room there is."""
