@@ -1,5 +1,6 @@
 """One law over everything that leaves for a request: requests, and connections begun."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -26,7 +27,7 @@ from tests.support.scene import AT_ONCE, Reading, Scene, always, ask, once, scen
 H2C = {"main": {"url": "http://main.example.com/v1", "http": "h2c"}}
 
 
-def lawful(attempts: list[AttemptRecord] | tuple[AttemptRecord, ...]) -> bool:
+def lawful(attempts: Sequence[AttemptRecord]) -> bool:
     requests = sum(a.requests for a in attempts)
     connections = sum(a.connections for a in attempts)
     return requests <= len(attempts) + 2 and connections <= 2 * len(attempts)

@@ -225,7 +225,7 @@ class RequestRun:
         try:
             reservation = await hold.reserve(self._outgoing.attempts + 1)
             now = trio.current_time()
-            visit = gate.enter(now)
+            visit = gate.enter(now, stop.retries.retry_after_cap)
             if isinstance(visit, Closed):
                 return visit
             self._records.admitted(now, queued_at)
@@ -287,7 +287,8 @@ class RequestRun:
         try:
             reservation = await hold.reserve(self._outgoing.attempts + 1)
             now, routes = trio.current_time(), self.supervisor.routes
-            visit = routes.gate(stop.route).enter(now) if wanted() else None
+            cap = stop.retries.retry_after_cap
+            visit = routes.gate(stop.route).enter(now, cap) if wanted() else None
             if isinstance(visit, BreakerPermit):
                 routes.budget(stop.endpoint).withdraw(now)
                 runner = self._runner(stop, visit, lease, reservation, hedge=True)
