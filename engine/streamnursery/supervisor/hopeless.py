@@ -2,7 +2,8 @@
 
 Rule 1: a server that restarts refuses connections for a while, and is worth several attempts. Where
         there never was a connection, a refusal is more often a wrong port or a server that was not
-        started: one second attempt, and the error is told within a second or two.
+        started, and a name without an address is misspelt: one second attempt, and the error is
+        told within a second or two.
 Rule 2: who has sent a 2xx head has begun to work, and bills for it. When no content came in time
         it is asked once more, here or elsewhere: the third would wait for the same thinking.
 Rule 3: hedges are attempts. When as many were made as the plan allows, it is over.
@@ -24,11 +25,14 @@ SILENCES = 2
 
 def after_refusal(failure: Failure, attempt: Attempt, attempts: int) -> Failure:
     """`failure` of `attempt`, final where it is the second refusal by an address that never took a
-    connection. `attempts` were made on the route before."""
-    refused = isinstance(attempt.error, ConnectError) and attempt.error.refused
-    if not refused or attempt.outlet.connected or attempts + 1 < REFUSALS:
+    connection, or by a name that never had one. `attempts` were made on the route before."""
+    error = attempt.error
+    if not isinstance(error, ConnectError) or not (error.refused or error.unresolved):
         return failure
-    what = f"{failure.what}: refused again, and nothing has ever answered there"
+    if attempt.outlet.connected or attempts + 1 < REFUSALS:
+        return failure
+    said = "refused" if error.refused else "no address"
+    what = f"{failure.what}: {said} again, and nothing has ever answered there"
     return attrs.evolve(failure, what=what, retryable=False)
 
 

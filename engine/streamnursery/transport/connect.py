@@ -103,11 +103,17 @@ class Connector:
                 f"{host} does not resolve ({error.strerror or error}); check the host name in "
                 "the endpoint's url, and the DNS of this machine"
             )
-            raise ConnectError(msg) from without_frames(error)
+            raise _unresolved(msg) from without_frames(error)
         if not found:
             msg = f"{host} has no addresses; check the host name in the endpoint's url"
-            raise ConnectError(msg)
+            raise _unresolved(msg)
         return take_turns(found)[:MAX_ADDRESSES]
+
+
+def _unresolved(msg: str) -> ConnectError:
+    error = ConnectError(msg)
+    error.unresolved = True
+    return error
 
 
 def check_version(peer: Peer) -> None:

@@ -198,6 +198,8 @@ class ConnectError(NetworkError):
 
     refused = False
     """Whether every address refused: the machine is there, and no server listens at the port."""
+    unresolved = False
+    """Whether the host name has no address."""
 
 
 class DescriptorsExhaustedError(ConnectError):
