@@ -18,6 +18,7 @@ from streamnursery.values.lifecycle import (
     LifecycleRecord,
     Reconnected,
     Reconnecting,
+    Resent,
     Retrying,
     RouteChanged,
     StreamEnded,
@@ -26,6 +27,7 @@ from streamnursery.values.money import dollars
 from streamnursery.values.spending import BudgetStanding
 
 _LEVELS: dict[type[LifecycleRecord], int] = {
+    Resent: logging.INFO,
     Retrying: logging.WARNING,
     RouteChanged: logging.WARNING,
     BudgetAlert: logging.WARNING,

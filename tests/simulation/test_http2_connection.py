@@ -261,7 +261,7 @@ async def test_b13_a_server_that_refuses_for_ever_is_believed(
     autojump_clock: MockClock, rig: Rig
 ) -> None:
     server = await rig.ask()
-    for count in range(1, 5):
+    for count in range(1, 4):
         await server.until_opened(count)
         server.h2.reset_stream(server.opened[-1], ErrorCode.REFUSED_STREAM)
         await server.flush()

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from streamnursery import Engine, RequestError
 from streamnursery.errors import QueueDeadlineError, TooManyTokensError
-from streamnursery.simulator import RateLimit
+from streamnursery.simulator import RateLimit, Status
 from streamnursery.testing.quiescence import assert_quiescent
-from tests.support.scene import AT_ONCE, PACED, always, scene, virtual
+from tests.support.scene import AT_ONCE, PACED, always, ask, once, scene, virtual
 
 
 async def read(eng: Engine, started: list[float], **options: object) -> None:
@@ -163,3 +163,16 @@ async def test_what_a_provider_states_can_be_ignored() -> None:
             for _ in range(60):
                 nursery.start_soon(read, s.engine, [])
         assert s.engine.statistics().total.retries > 8
+
+
+@virtual
+async def test_a_429_without_retry_after_waits_for_the_reset_its_headers_name() -> None:
+    headers = (
+        ("x-ratelimit-limit-requests", "100"),
+        ("x-ratelimit-remaining-requests", "0"),
+        ("x-ratelimit-reset-requests", "20s"),
+    )
+    async with scene(once(Status(429, headers=headers)), profile=AT_ONCE) as s:
+        readings = [await ask(s.engine) for _ in range(3)]
+        assert all(reading.finished for reading in readings)
+        assert 20 <= trio.current_time() < 23

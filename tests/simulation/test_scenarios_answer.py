@@ -109,9 +109,29 @@ async def test_h2_a_wait_beyond_the_cap_fails_at_once() -> None:
         assert error.retry_after == 3600
         assert trio.current_time() < 1
         assert s.asked == 1
-        again = (await ask(s.engine)).error
+        again = (await ask(s.engine)).error  # waits for 120 s, and asks whether that was meant
         assert isinstance(again, RateLimitedError)
-        assert s.asked == 1  # nobody hammers a route that asked to be left alone
+        assert s.asked == 2 and 120 < trio.current_time() < 125
+        for _ in range(100):
+            assert isinstance((await ask(s.engine)).error, RateLimitedError)
+        assert s.asked == 2  # nobody hammers a route that asked to be left alone
+        assert trio.current_time() < 125
+
+
+@virtual
+async def test_h2_a_long_wait_that_was_not_meant_is_over_after_two_minutes() -> None:
+    async with scene(once(Status(429, retry_after=10**9))) as s:
+        assert isinstance((await ask(s.engine)).error, RateLimitedError)
+        readings = []
+
+        async def one() -> None:
+            readings.append((await ask(s.engine)).finished)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(one)
+        assert readings == [True] * 20
+        assert 120 < trio.current_time() < 180  # after a 429 there are few slots
 
 
 @virtual

@@ -34,8 +34,20 @@ async def test_c1_a_name_that_never_resolves_is_named() -> None:
         error = (await ask(s.engine)).error
         assert isinstance(error, ConnectError)
         assert "main.example.com" in str(error)
-        assert [a.state for a in error.attempts] == [AttemptState.NOT_SENT] * 5
+        assert error.unresolved
+        assert [a.state for a in error.attempts] == [AttemptState.NOT_SENT] * 2
+        assert any("no address again" in note for note in error.__notes__)
         assert s.asked == 0
+
+
+@virtual
+async def test_c1_a_name_that_was_reached_before_is_worth_all_attempts() -> None:
+    async with scene(once(ResolveFail(), requests=(2, 3, 4, 5, 6))) as s:
+        assert (await ask(s.engine)).finished
+        await trio.sleep(10)  # its connection is not kept so long
+        error = (await ask(s.engine)).error
+        assert isinstance(error, ConnectError)
+        assert len(error.attempts) == 5
 
 
 @virtual

@@ -162,8 +162,8 @@ async def test_t4_a_backup_never_sees_the_key_of_the_primary() -> None:
         transport = eng._transports[0]
         connect = transport._connector.connect
 
-        async def listen(peer: object) -> object:
-            connection = await connect(peer)  # type: ignore[arg-type]
+        async def listen(peer: object, another: object) -> object:
+            connection = await connect(peer, another)  # type: ignore[arg-type]
             send_all = connection.send_all
 
             async def record(data: bytes) -> None:

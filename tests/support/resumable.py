@@ -150,6 +150,10 @@ class KeptResponse:
             ):
                 return
 
+    async def catch_up(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return False
+
     def mark_unreusable(self) -> None:
         """The connection is nobody else's."""
 

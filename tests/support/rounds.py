@@ -38,6 +38,10 @@ class Reads:
             self.rounds.append(None)
         return self._then(self)
 
+    def poll(self) -> bool:
+        self.on_readable()
+        return self.rounds[-1] is not None
+
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
         self.abandoned.append(why if cause is None else f"{why}: {cause}")
         return self._told

@@ -10,7 +10,7 @@ import trio
 from streamnursery.simulator.pipe import PipeConnection, pipe
 from streamnursery.simulator.pipe_direction import Link
 from streamnursery.transport.network import Address, Connection
-from streamnursery.transport.ports import Phase
+from streamnursery.transport.ports import Phase, Unhurried
 from streamnursery.values.errors import EngineError
 from streamnursery.values.http import Header, HttpRequest, Peer
 from streamnursery.values.origin import Origin
@@ -49,7 +49,7 @@ def shown(error: BaseException) -> str:
     return "".join(lines.format(chain=True))
 
 
-class Phases:
+class Phases(Unhurried):
     """A `Progress` that remembers, with times."""
 
     def __init__(self) -> None:

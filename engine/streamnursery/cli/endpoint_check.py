@@ -11,7 +11,7 @@ from streamnursery.cli.parser import PROGRAM
 from streamnursery.config.plugins import installed
 from streamnursery.facade.assembly import outlet_of
 from streamnursery.transport.client import HttpTransport
-from streamnursery.transport.ports import Phase
+from streamnursery.transport.ports import Unhurried
 from streamnursery.values.errors import EngineError
 from streamnursery.values.http import HttpHead
 from streamnursery.values.settings import Endpoint, EngineConfig
@@ -29,13 +29,6 @@ class _Seen:
     head: HttpHead
     seconds: float
     wall: float
-
-
-class _Nobody:
-    """Follows no progress."""
-
-    def enter(self, phase: Phase) -> None:
-        """Nothing."""
 
 
 async def reach_findings(config: EngineConfig) -> list[Finding]:
@@ -71,7 +64,7 @@ async def _ask(transport: HttpTransport, endpoint: Endpoint) -> _Seen:
     started_at = trio.current_time()
     asked = attrs.evolve(endpoint, heartbeat=attrs.evolve(endpoint.heartbeat, path="/models"))
     request = outlet_of(asked, Dialects(finder=installed), transport).heartbeat()
-    answer = await transport.open(request, _Nobody())
+    answer = await transport.open(request, Unhurried())
     seen = _Seen(answer.head, trio.current_time() - started_at, time.time())
     answer.close()
     return seen

@@ -83,15 +83,20 @@ def _http2() -> list[Key]:
     return [Key(f"http2.{n}", kind, unit, _default(Http2Settings, n)) for n, kind, unit in kinds]
 
 
+_NO_CLOCKS = ("min_tokens_per_second", "pace_window")
+
+
 def _policies() -> list[tuple[str, Kind, str, object]]:
     clock, total = seconds("off"), seconds("auto", "off")
-    patience = [(name, clock) for name in ("connect", "first_byte", "first_token", "idle")]
-    patience.append(("total", total))
+    clocks = [name for name in attrs.fields_dict(Patience) if name not in _NO_CLOCKS]
+    patience = [(name, "seconds", total if name == "total" else clock) for name in clocks]
+    patience.append(("min_tokens_per_second", "tokens per second", clock))
+    patience.append(("pace_window", "seconds", seconds()))
     retries = [("attempts", whole(1), "attempts")]
     retries += [(name, seconds(), "seconds") for name in ("base", "cap")]
     retries.append(("retry_after_cap", seconds(zero=True), "seconds"))
     return [
-        *((f"patience.{n}", kind, "seconds", _default(Patience, n)) for n, kind in patience),
+        *((f"patience.{n}", kind, unit, _default(Patience, n)) for n, unit, kind in patience),
         *((f"retries.{n}", kind, unit, _default(Retries, n)) for n, kind, unit in retries),
     ]
 
@@ -247,6 +252,7 @@ _KEYS: tuple[Key, ...] = (
     Key("models.*.quality", number(0, 10)),
     Key("models.*.context", whole(1), "tokens"),
     Key("models.*.tools", FLAG),
+    Key("models.*.reasoning", FLAG),
     Key("models.*.ttft", seconds(), "seconds"),
     Key("models.*.balance", choice(*get_args(Balance))),
     Key("tenants.*.weight", WEIGHT, "", _default(Tenant, "weight")),

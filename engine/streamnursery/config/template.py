@@ -28,7 +28,15 @@ TEMPLATE = """\
 
 #[defaults]                      # for every model that does not say otherwise
 #max_streams = 1000              # engine.max_streams; without a smaller one, less after a 429
-#patience = { connect = 30, first_byte = 60, first_token = 60, idle = 60, total = "auto" }
+#patience.connect = 30
+#patience.first_byte = 60
+#patience.first_token = 60
+#patience.first_token_reasoning = 300  # silence, where the model may think unseen
+#patience.first_token_working = 600    # in all, while signs of work come
+#patience.idle = 60
+#patience.total = "auto"               # by max_tokens and the answer's own pace
+#patience.min_tokens_per_second = "off"
+#patience.pace_window = 30
 #retries = { attempts = 5, base = 1, cap = 30, retry_after_cap = 120 }
 #on_abort = "cancel"             # "drain": read on in the background, for the true usage
 #on_interrupt = "fail"           # or "restart", "continue", "resume", or several in order
@@ -81,6 +89,7 @@ TEMPLATE = """\
 #hedge_after = "p95"             # or seconds: a second attempt beside one without a first token
 #assistant_prefix = "message"
 #price = { input = "2", output = "8", cached_input = "0.50", as_of = 2025-04-14 }  # per million
+#reasoning = true                # waits for patience.first_token_reasoning
 #quality = 8                     # 0 to 10, for model = "auto"
 #context = 1000000               # tokens of input and output together
 #tools = true

@@ -96,6 +96,7 @@ class SessionLink:
         self._socket: WebSocket | None = None
         self._farewell: trio.Event | None = None
         self.pulse: Pulse | None = None
+        self._messages = 0
         self.worn_out = False
         """The server has said that the connection has reached its limit."""
         self.bad_lanes = 0
@@ -122,6 +123,14 @@ class SessionLink:
     def look(self) -> None:
         """There is something to write."""
         self._work.set()
+
+    async def catch_up(self) -> bool:
+        """Return once the reader has had its turn for what had arrived; False: no message had."""
+        messages = self._messages
+        # As for `TaskReading`: it runs beside the second of two steps at the latest.
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        return self._messages != messages
 
     def fail(self, error: EngineError) -> None:
         """End it at once."""
@@ -210,6 +219,7 @@ class SessionLink:
         nursery.start_soon(self._write)
         nursery.start_soon(self.pulse.beat_forever, nursery)
         while (message := await self.socket.receive()) is not None:
+            self._messages += 1
             self._owner.received(self, message)
         self.usable = False
         if self._farewell is not None:

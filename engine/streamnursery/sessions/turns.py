@@ -11,10 +11,12 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import attrs
+import trio
 
 from streamnursery.sessions.lanes import Permit, Turn, TurnLanes
 from streamnursery.supervisor.ports import Admission, AttemptLease
 from streamnursery.transport.ports import ByteSink, ConnectProgress, Phase
+from streamnursery.transport.reader import MOST_UNREAD
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import ConnectionLostError
 from streamnursery.values.http import HttpHead, HttpRequest
@@ -103,19 +105,35 @@ class TurnTransport:
         """
         permit = self._admission.permits.popleft()
         progress.enter(Phase.CONNECTING)
-        link = await self._session.usable_link()
+        link = None
+        while link is None:
+            with trio.CancelScope(deadline=progress.deadline):
+                link = await self._session.usable_link()
+            if link is None:
+                progress.strike()
         progress.enter(Phase.CONNECTED)
         turn = self._session.lanes.begin(permit, link)
         progress.enter(Phase.SENDING)
         link.post(self._session.dialect.on_lane(request.body, permit.lane))
         try:
-            await turn.begun.wait()
+            while not turn.begun.is_set():
+                with trio.CancelScope(deadline=progress.deadline):
+                    await turn.begun.wait()
+                if not (turn.begun.is_set() or await self._catch_up(turn)):
+                    progress.strike()
         except BaseException:
             self._session.leave(turn)
             raise
         if turn.error is not None:
             raise turn.error
         return TurnResponse(self._session, turn)
+
+    async def _catch_up(self, turn: Turn) -> bool:
+        """Whether its first event lay unread."""
+        for _ in range(MOST_UNREAD):
+            if not await turn.link.catch_up():
+                break
+        return turn.begun.is_set()
 
 
 class TurnResponse:
@@ -141,6 +159,10 @@ class TurnResponse:
 
     def resume(self) -> None:
         self._turn.resume()
+
+    async def catch_up(self) -> bool:
+        """As `HttpResponse`: of the link, which has the events of other answers too."""
+        return await self._turn.link.catch_up()
 
     def mark_unreusable(self) -> None:
         """As `HttpResponse`: the connection is the session's."""

@@ -3,6 +3,8 @@
 Start reading here: this is where transport, wire and channel meet.
 
 Rule 1: every wait on the provider is under exactly one scope, and the clock that ends it is named.
+        It strikes when what has arrived was read, and nothing moved it: this task may be waked
+        before whoever reads, and the process may have stood still.
 Rule 2: whatever happens, `response.close()` runs, synchronously: the socket is back in the pool or
         closed before the attempt is over. Only a clean end waits, 50 ms at most, for the last
         bytes that make the connection reusable, and not beyond the deadline.
@@ -11,7 +13,6 @@ Rule 3: the state says what the provider may have seen, and never goes back.
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NoReturn
 
 import attrs
 import trio
@@ -23,12 +24,15 @@ from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
 from streamnursery.supervisor.endpoint import Outlet
+from streamnursery.supervisor.outgoing import Outgoing
 from streamnursery.supervisor.ports import HttpResponse, Phase
 from streamnursery.supervisor.resume import Asking
 from streamnursery.supervisor.sink import StreamSink
+from streamnursery.transport.reader import MOST_UNREAD
 from streamnursery.values.errors import (
     AttemptRecord,
     AttemptState,
+    ConnectError,
     ConnectTimeoutError,
     EngineError,
     FirstByteTimeoutError,
@@ -55,6 +59,7 @@ _TIMEOUTS: dict[Clock, tuple[type[PatienceError], str]] = {
     Clock.FIRST_BYTE: (FirstByteTimeoutError, "no response head"),
     Clock.FIRST_TOKEN: (FirstTokenTimeoutError, "no first token"),
     Clock.IDLE: (IdleTimeoutError, "no further content"),
+    Clock.PACE: (IdleTimeoutError, "too few tokens"),
     Clock.TOTAL: (TotalTimeoutError, "no end of the answer"),
 }
 
@@ -77,6 +82,10 @@ class Attempt:
     on_rate_headers: Callable[[Sequence[RateNews], float], None]
     """Called when the head of the answer has come, with what it says of the provider's limits."""
     allowance: Allowance
+    outgoing: Outgoing
+    on_resent: Callable[[EngineError], float]
+    """Called when the request is about to go out once more within this attempt; seconds to wait
+    before, or it raises the error."""
     headers: tuple[Header, ...] = ()
     hedge: bool = False
     """Made beside another attempt."""
@@ -90,9 +99,13 @@ class Attempt:
     error: EngineError | None = attrs.field(default=None, init=False)
     """What ended it, if something did."""
     started_at: float = attrs.field(factory=trio.current_time, init=False)
+    requests: int = attrs.field(default=0, init=False)
+    """That were sent for it."""
+    connections: int = attrs.field(default=0, init=False)
+    """That were begun for it."""
     credentials: int = attrs.field(default=0, init=False)
     """Which ones of its outlet it was sent with."""
-    _watch: trio.CancelScope = attrs.field(factory=trio.CancelScope, init=False)
+    _resent_after: EngineError | None = attrs.field(default=None, init=False)
     _sink: StreamSink | None = attrs.field(default=None, init=False)
 
     @property
@@ -160,6 +173,8 @@ class Attempt:
 
     def enter(self, phase: Phase) -> None:
         if phase is Phase.SENDING:
+            self.requests += 1
+            self.outgoing.requests += 1
             self.state = AttemptState.MAYBE_SENT
             self.delivery.under_way = True
             return
@@ -171,7 +186,33 @@ class Attempt:
             self.clock.connected(now)
             self.outlet.connected = True
             self._waits_for(f"the answer of {name}")
-        self._watch.deadline = self.clock.deadline
+
+    @property
+    def deadline(self) -> float:
+        """As `ConnectProgress`."""
+        return self.clock.deadline
+
+    def strike(self) -> None:
+        """As `ConnectProgress`."""
+        now = trio.current_time()
+        clock = self.clock.expired(now)
+        if clock is not None and not self.clock.put_off(now):
+            raise self._timed_out(clock)
+
+    def connects(self) -> None:
+        """As `ConnectProgress`."""
+        if not self.outgoing.may_connect():
+            msg = (
+                f"{self.stop.route}: the {self.connections} connections that this attempt has "
+                "begun came to nothing; no more are begun for it"
+            )
+            raise self._resent_after or ConnectError(msg)
+        self.connections += 1
+
+    async def resends(self, error: EngineError) -> None:
+        """As `ConnectProgress`."""
+        self._resent_after = error
+        await trio.sleep(self.on_resent(error))
 
     def give_up(self) -> None:
         """Another attempt owns the stream: nothing of this one is taken any more."""
@@ -196,15 +237,15 @@ class Attempt:
             request_id=self.request_id,
             usage=self.usage,
             hedge=self.hedge,
+            requests=self.requests,
+            connections=self.connections,
         )
 
     async def _open(self) -> HttpResponse:
         outlet = self.outlet
         self.credentials = outlet.credentials
         request = self.asking.http_request(outlet, self.stop, self.headers)
-        with self._watch:
-            return await outlet.transport.open(request, self)
-        self._time_out()
+        return await outlet.transport.open(request, self)
 
     async def _check(self, response: HttpResponse, now: float) -> None:
         """Raise what the head says, if it says no."""
@@ -244,7 +285,7 @@ class Attempt:
         told = response.head if "json" in (response.head.get("content-type") or "") else None
         try:
             response.attach(sink)
-            await self._watch_over(sink)
+            await self._watch_over(sink, response)
         finally:
             sink.let_go()
             if sink.claimed:
@@ -284,7 +325,7 @@ class Attempt:
         self.delivery.response_model = decoder.response_model
         self.delivery.attempts.append(self.record(trio.current_time()))
 
-    async def _watch_over(self, sink: StreamSink) -> None:
+    async def _watch_over(self, sink: StreamSink, response: HttpResponse) -> None:
         # The scope is not moved per read: it wakes at an old date and looks at the clocks.
         while not sink.ended:
             with trio.CancelScope(deadline=self.clock.deadline) as sink.watch:
@@ -292,17 +333,28 @@ class Attempt:
                     sink.watch.deadline = min(self.clock.deadline, trio.current_time() + 0.01)
                 await sink.wait_ended()
                 return
-            if self.clock.expired(trio.current_time()) is not None:
-                self._time_out()
+            for _ in range(MOST_UNREAD):
+                if self._expired() is None or not await response.catch_up():
+                    break
+            if not sink.ended and self._expired() is not None:
+                self.strike()
 
-    def _time_out(self) -> NoReturn:
-        clock = self.clock.expired(trio.current_time()) or Clock.TOTAL
+    def _expired(self) -> Clock | None:
+        now = trio.current_time()
+        if now >= self.clock.deadline and self.content_events:
+            self.clock.measure(now, self.allowance.received(self.content_events))
+        return self.clock.expired(now)
+
+    def _timed_out(self, clock: Clock) -> PatienceError:
         kind, what = _TIMEOUTS[clock]
-        limit = (
-            self.clock.total if clock is Clock.TOTAL else getattr(self.clock.patience, clock.value)
-        )
-        msg = f"{self.stop.route}: {what} within patience.{clock.value} = {limit:g} s"
-        raise kind(msg)
+        limit = f"{clock.value} = {self.clock.length(clock):g} s"
+        if clock is Clock.FIRST_TOKEN and self.clock.reasoning:
+            limit = f"first_token_reasoning = {self.clock.length(clock):g} s"
+        elif clock is Clock.PACE:
+            patience = self.clock.patience
+            limit = f"pace_window = {patience.pace_window:g} s"
+            what = f"fewer than {patience.min_tokens_per_second:g} tokens a second"
+        return kind(f"{self.stop.route}: {what} within patience.{limit}")
 
 
 def _on_room(sink: StreamSink, response: HttpResponse) -> None:

@@ -9,12 +9,15 @@ import attrs
 import trio
 
 from streamnursery.core.money.settlement import AttemptEnd
+from streamnursery.core.recovery import backoff
 from streamnursery.core.recovery.circuit_gate import BreakerPermit
+from streamnursery.core.recovery.retry_budget import RetryBudget
 from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
 from streamnursery.supervisor.attempt import Attempt
 from streamnursery.supervisor.course import Course
+from streamnursery.supervisor.outgoing import Outgoing
 from streamnursery.supervisor.ports import AttemptLease, Recorder
 from streamnursery.values.errors import (
     AttemptRecord,
@@ -25,7 +28,7 @@ from streamnursery.values.errors import (
     ProviderError,
     RateLimitedError,
 )
-from streamnursery.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken
+from streamnursery.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken, Resent
 from streamnursery.values.usage import Usage
 
 _REFUSES = (429, 503, 529)
@@ -49,6 +52,9 @@ class Booking:
     delivery: Delivery
     course: Course
     recorder: Recorder
+    outgoing: Outgoing
+    budget: RetryBudget
+    """Of the route's endpoint."""
 
     def started(self, attempt: Attempt) -> None:
         if self.recorder.listening:
@@ -63,6 +69,23 @@ class Booking:
         if self.recorder.listening:
             course, ttft = self.course, now - self.delivery.started_at
             self.recorder.emit(FirstToken(now, course.number, course.model, self.number, ttft))
+
+    def resent(self, error: EngineError) -> float:
+        """The request is about to go out once more, since no server has looked at it; seconds to
+        wait before. Raises `error` if it may not."""
+        now = trio.current_time()
+        if not (self.outgoing.may_resend() and self.budget.withdraw(now)):
+            raise error
+        wait = 0.0
+        if self.outgoing.resent > 1:
+            # Once is the way of connections that end; a request that meets it again meets a fault.
+            self.visit.resent(now)
+            wait = backoff.delay(self.stop.retries, 1, self.visit.dice())
+        if self.recorder.listening:
+            course, route, why = self.course, str(self.stop.route), type(error).__name__
+            about = (now, course.number, course.model, self.number, route)
+            self.recorder.emit(Resent(*about, why, wait))
+        return wait
 
     def over(self, attempt: Attempt) -> None:
         """The attempt is over: whole, failed, or left by us."""

@@ -30,7 +30,6 @@ from streamnursery.core.recovery.next_step import (
     next_step,
 )
 from streamnursery.core.recovery.patience import PatienceClock
-from streamnursery.core.routing.downgrade import downgrade
 from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import NOTHING_SENT, Allowance
@@ -39,9 +38,11 @@ from streamnursery.supervisor.attempt_headers import AttemptHeaders
 from streamnursery.supervisor.booking import Booking
 from streamnursery.supervisor.continuity import Continuity
 from streamnursery.supervisor.course import Course
+from streamnursery.supervisor.detours import cheaper_step, lease_or_step
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.hedge import Race, Runner
-from streamnursery.supervisor.never_reached import after_refusal
+from streamnursery.supervisor.hopeless import after_all, after_refusal, after_silence
+from streamnursery.supervisor.outgoing import Outgoing
 from streamnursery.supervisor.ports import (
     Admission,
     AttemptLease,
@@ -55,6 +56,7 @@ from streamnursery.supervisor.request_records import RequestRecords
 from streamnursery.supervisor.routes import Routes, closed_error
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import AdmissionError, EngineError, RateLimitedError, StorageError
+from streamnursery.values.request import asks_for_reasoning
 
 Unanswered: TypeAlias = Attempt | Closed
 """Why a visit to a route brought no whole answer."""
@@ -95,8 +97,7 @@ class RequestRun:
     course: Course
     position: Position
     _headers: AttemptHeaders = attrs.field(init=False)
-    _begun: int = attrs.field(default=0, init=False)
-    """Attempts."""
+    _outgoing: Outgoing = attrs.field(init=False)
     _last: EngineError | None = attrs.field(default=None, init=False)
     """The latest failure of an attempt, or what stands for it while none was sent."""
     _continuity: Continuity = attrs.field(init=False)
@@ -104,6 +105,7 @@ class RequestRun:
     _renewal: KeyRenewal = attrs.field(factory=KeyRenewal, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self._outgoing = Outgoing(self.course.plan.max_exchanges)
         self._continuity = Continuity(self.delivery)
         self._records = RequestRecords(self.supervisor.recorder, self.delivery, self.course)
         self._headers = AttemptHeaders(
@@ -113,7 +115,10 @@ class RequestRun:
     async def run(self) -> None:
         for route in self.course.plan.passed_over:
             self._records.rerouted(str(route), str(self.position.stop.route), "no key")
-        self._go_cheaper()
+        cheaper = cheaper_step(self.supervisor.money, self.course, self.delivery, self.position)
+        if cheaper is not None:
+            self._reroute(cheaper)
+            self.position = cheaper.position
         while True:
             unanswered = await self._visit(self.position.stop)
             if unanswered is None:
@@ -141,18 +146,6 @@ class RequestRun:
             await self._take(step)
             self.position = step.position
 
-    def _go_cheaper(self) -> None:
-        """Begin at a cheaper model of the plan where a soft budget is nearly spent."""
-        stops, deadline = self.course.plan.stops, self.delivery.deadline
-        if len(stops) == 1:
-            return
-        choices = [(self.course.demand(stop, deadline), stop.route) for stop in stops]
-        at = self.supervisor.money.cheaper(self.delivery.request, choices)
-        if at is not None:
-            step = NextRoute("budget", self.position.moved_to(at, self.position.barred), 0.0)
-            self._reroute(step)
-            self.position = step.position
-
     def _failure(self, unanswered: Unanswered) -> Failure:
         now = trio.current_time()
         if isinstance(unanswered, Closed):
@@ -162,6 +155,8 @@ class RequestRun:
         self._last = unanswered.error
         failure = Failure.of(self._last, committed=self.delivery.committed)
         failure = after_refusal(failure, unanswered, self.position.attempts)
+        failure = after_silence(failure, self.delivery.attempts)
+        failure = after_all(failure, self._outgoing)
         return self._renewal.after(failure, unanswered)
 
     def _decide(self, failure: Failure, unanswered: Unanswered) -> Step:
@@ -215,15 +210,22 @@ class RequestRun:
         if stop.downgrade_after is None or self.delivery.committed:
             lease = await supervisor.admission.acquire(demand)
         else:
-            queued = await self._queue_for_a_while(stop, demand, stop.downgrade_after)
+            queued = await lease_or_step(
+                supervisor.admission,
+                supervisor.money,
+                self.course,
+                self.delivery,
+                self.position,
+                demand,
+            )
             if isinstance(queued, NextRoute):
                 return queued
             lease = queued
         reservation = None
         try:
-            reservation = await hold.reserve(self._begun + 1)
+            reservation = await hold.reserve(self._outgoing.attempts + 1)
             now = trio.current_time()
-            visit = gate.enter(now)
+            visit = gate.enter(now, stop.retries.retry_after_cap)
             if isinstance(visit, Closed):
                 return visit
             self._records.admitted(now, queued_at)
@@ -236,22 +238,6 @@ class RequestRun:
             if reservation is not None:
                 reservation.settle(NOTHING_SENT, 0)  # unless the attempt has
             lease.release()
-
-    async def _queue_for_a_while(
-        self, stop: PlannedRoute, demand: Demand, seconds: float
-    ) -> AttemptLease | NextRoute:
-        """A lease, or where to go when the wait for `stop` gets too long."""
-        request, deadline = self.delivery.request, self.delivery.deadline
-
-        def dearer(other: PlannedRoute) -> bool:
-            there = (self.course.demand(other, deadline), other.route)
-            return self.supervisor.money.dearer(request, (demand, stop.route), there)
-
-        step = downgrade(self.position, dearer)
-        with trio.move_on_after(seconds if step is not None else inf):
-            return await self.supervisor.admission.acquire(demand)
-        assert step is not None
-        return step
 
     async def _run(self, first: Runner) -> Attempt:
         """One attempt, or two beside each other; the one that counts."""
@@ -272,7 +258,8 @@ class RequestRun:
     async def _hedge(self, delay: float, wanted: Callable[[], bool]) -> Runner | None:
         """A second attempt, if everything for it is free now and it is still wanted then."""
         supervisor, now = self.supervisor, trio.current_time()
-        for stop in hedge_stops(self.position):
+        stops = hedge_stops(self.position) if self._outgoing.may_hedge else ()
+        for stop in stops:
             gate = supervisor.routes.gate(stop.route)
             if gate.peek(now) is not None or supervisor.routes.budget(stop.endpoint).level(now) < 1:
                 continue
@@ -298,9 +285,10 @@ class RequestRun:
     ) -> Runner | None:
         runner, reservation = None, None
         try:
-            reservation = await hold.reserve(self._begun + 1)
+            reservation = await hold.reserve(self._outgoing.attempts + 1)
             now, routes = trio.current_time(), self.supervisor.routes
-            visit = routes.gate(stop.route).enter(now) if wanted() else None
+            cap = stop.retries.retry_after_cap
+            visit = routes.gate(stop.route).enter(now, cap) if wanted() else None
             if isinstance(visit, BreakerPermit):
                 routes.budget(stop.endpoint).withdraw(now)
                 runner = self._runner(stop, visit, lease, reservation, hedge=True)
@@ -329,10 +317,10 @@ class RequestRun:
         *,
         hedge: bool = False,
     ) -> Runner:
-        self._begun += 1
-        self.delivery.attempt = self._begun
+        self._outgoing.attempts += 1
+        self.delivery.attempt = self._outgoing.attempts
         booking = Booking(
-            self._begun,
+            self._outgoing.attempts,
             stop,
             visit,
             lease,
@@ -340,25 +328,36 @@ class RequestRun:
             self.delivery,
             self.course,
             self.supervisor.recorder,
+            self._outgoing,
+            self.supervisor.routes.budget(stop.endpoint),
         )
         return Runner(self._make_attempt(booking, hedge=hedge), booking, lease)
 
     def _make_attempt(self, booking: Booking, *, hedge: bool) -> Attempt:
         supervisor, stop = self.supervisor, booking.stop
         meter = supervisor.meter(stop.model)
-        total = meter.total_patience(stop.patience, self.delivery.request)
+        request = self.delivery.request
+        total = meter.total_patience(stop.patience, request)
+        derived = stop.patience.total == "auto" and total < inf
         return Attempt(
             number=booking.number,
             stop=stop,
             outlet=supervisor.outlets[stop.endpoint],
             asking=self._continuity.asking,
             delivery=self.delivery,
-            clock=PatienceClock(stop.patience, total),
+            clock=PatienceClock(
+                stop.patience,
+                total,
+                expected_tokens=float(meter.most_output(request)) if derived else None,
+                reasoning=stop.reasoning or asks_for_reasoning(request),
+            ),
             meter=meter,
             wall_time=supervisor.wall(),
             first_token=booking.first_token,
             on_rate_headers=booking.lease.on_rate_headers,
             allowance=booking.allowance,
+            outgoing=self._outgoing,
+            on_resent=booking.resent,
             headers=self._headers.of(stop.route, fresh=hedge),
             hedge=hedge,
         )

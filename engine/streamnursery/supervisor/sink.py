@@ -3,7 +3,8 @@
 Rule 1: what comes before the first content is held back, so that an attempt that fails before it
         commits leaves no trace in the stream. With it the attempt claims the stream, which another
         attempt may own by then.
-Rule 2: the clocks are fed by content alone, and stand still while the consumer is behind.
+Rule 2: the clocks are fed by content alone, and stand still while the consumer is behind. Before
+        the first content, anything at all is a sign of work where the model may think unseen.
 Rule 3: after the end mark or a failure nothing counts any more; but where the head has told the
         body's length, `Finished` waits until the body ends there (RFC 9112 6.3): a body that is
         cut is not whole, whatever it says of itself.
@@ -53,6 +54,7 @@ class StreamSink:
         "_partial",
         "_time",
         "_waited_for",
+        "_working",
         "body_ended",
         "claimed",
         "committed",
@@ -101,6 +103,8 @@ class StreamSink:
         """The task that sleeps until the end."""
         self._delivery = delivery
         self._clock = clock
+        self._working = clock.reasoning
+        """Whatever comes before the first content is a sign of work."""
         self._time = trio.lowlevel.current_clock()
         self._meter = meter
         self._hold = hold
@@ -125,6 +129,8 @@ class StreamSink:
             return False
         if self._finish is not None:
             return True  # nothing counts any more, until `end`
+        if self._working:
+            self._clock.working(self._time.current_time())
         events = self.decoder.feed(data)
         if self._missing is not None:
             self._count_down(len(data), events)
@@ -176,9 +182,9 @@ class StreamSink:
         self.rearm()
 
     def rearm(self) -> None:
-        """Wake at the clocks' next date and not at an older one."""
+        """Wake at the clocks' next date at the latest; at an older one they are looked at again."""
         if self.watch is not None:
-            self.watch.deadline = self._clock.deadline
+            self.watch.deadline = min(self.watch.deadline, self._clock.deadline)
 
     def give_up(self) -> None:
         """Take nothing more, and wake the attempt."""
@@ -307,6 +313,7 @@ class StreamSink:
         if not self.committed:
             self.committed = True
             self.first_token_at = now
+            self._working = False
             self._first_token(now)
         if self._clock.content(now):
             self.rearm()

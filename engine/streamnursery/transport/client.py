@@ -3,8 +3,9 @@
 Rule 1: over HTTP/1.1 a request takes an idle connection or makes a new one, and never waits for
         another request; over HTTP/2 it takes a stream where the pool finds room.
 Rule 2: a reused connection that dies before the first byte of an answer is the keep-alive race,
-        and costs one silent second try, on a fresh connection. What a server says it has not
-        looked at is sent again as silently. Everything later is the supervisor's business.
+        and costs a second try, on a fresh connection. What a server says it has not looked at is
+        sent again likewise. Each time whoever asked is asked first (`ConnectProgress.resends`),
+        as before each connection; everything later is the supervisor's business.
 Rule 3: keys and prompts follow no redirect, and no answer is decoded that we asked to be plain.
 Rule 4: tasks run in the nursery that was passed in; whoever owns it calls `close` before it ends.
 """
@@ -40,10 +41,6 @@ Exchange: TypeAlias = Http1Exchange | Http2Exchange
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MAX_LOCATION = 200
-_MAX_REFUSED = 3
-"""Times that a stream may be refused, or its connection die under it, before that is an error."""
-_MAX_SENT_ON = 64
-"""Times that a request is sent on from a connection that the server is closing."""
 
 
 @attrs.frozen
@@ -128,41 +125,32 @@ class HttpTransport:
         if exchange is None:
             connection, _ = await self._connect(_http1_only(request.peer), progress)
             exchange = self._begin(connection, request, progress)
-            await exchange.start(request)
+            await exchange.start(request, progress)
         return exchange
 
     async def _over_http2(self, request: HttpRequest, progress: ConnectProgress) -> Exchange | None:
         """None if the peer speaks HTTP/1.1."""
-        refused = sent_on = 0
         while True:
             connection = await self._http2.take(request.peer, progress)
             if connection is None:
                 return None
             if not isinstance(connection, Http2Connection):
                 first = self._begin(connection, request, progress)
-                await first.start(request)
+                await first.start(request, progress)
                 return first
             exchange = connection.begin(request, progress)
             if exchange is None:
                 continue
             try:
-                await exchange.start()
-            except ConnectionLostError:
-                if connection.said_goodbye:
-                    sent_on += 1
-                else:
-                    refused += 1
-                if self._is_final(exchange, refused, sent_on):
+                await exchange.start(progress)
+            except ConnectionLostError as error:
+                if not exchange.unprocessed or self._closed:
                     raise
+                await progress.resends(error)
                 if connection.needs_http1 and request.peer.http == "auto":
                     self._http2.call_plain(request.peer)
             else:
                 return exchange
-
-    def _is_final(self, exchange: Http2Exchange, refused: int, sent_on: int) -> bool:
-        """Whether the failure is the caller's business."""
-        again = exchange.unprocessed and not self._closed
-        return not again or refused > _MAX_REFUSED or sent_on > _MAX_SENT_ON
 
     async def _reuse(self, request: HttpRequest, progress: ConnectProgress) -> Http1Exchange | None:
         """The exchange on an idle connection; None if there is none, or it turned out dead."""
@@ -171,17 +159,24 @@ class HttpTransport:
             return None
         exchange = self._begin(connection, request, progress)
         try:
-            await exchange.start(request)
-        except ConnectionLostError:
+            await exchange.start(request, progress)
+        except ConnectionLostError as error:
             if not exchange.unanswered or self._closed:
                 raise
+            await progress.resends(error)
             return None
         return exchange
 
     async def _connect(self, peer: Peer, progress: ConnectProgress) -> tuple[Connection, bool]:
         """A fresh connection, and whether HTTP/2 is spoken on it."""
         progress.enter(Phase.CONNECTING)
-        connection = await self._connector.connect(peer)
+        connection: Connection | None = None
+        while connection is None:
+            progress.connects()
+            with trio.CancelScope(deadline=progress.deadline):
+                connection = await self._connector.connect(peer, progress.connects)
+            if connection is None:
+                progress.strike()
         self._opened += 1
         if self._closed:
             connection.close()

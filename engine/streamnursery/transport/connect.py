@@ -12,7 +12,7 @@ Rule 4: one connection survives; every other socket is closed before this return
 """
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import chain, zip_longest
 
@@ -45,8 +45,9 @@ class Connector:
         self._trust_env = trust_env
         self._contexts = TlsContexts(trust_env=trust_env)
 
-    async def connect(self, peer: Peer) -> Connection:
-        """A connection to `peer` on which nothing of a request was sent.
+    async def connect(self, peer: Peer, another: Callable[[], None] = lambda: None) -> Connection:
+        """A connection to `peer` on which nothing of a request was sent; `another` is called before
+        a second one is begun.
 
         Raises:
             ConnectError: nothing usable answers there.
@@ -70,6 +71,7 @@ class Connector:
             raise ConnectError(msg, retryable=False)
         if secured.alpn == "h2" and secured.barred:
             await _decline(secured)
+            another()
             return await self.connect(attrs.evolve(peer, http="1.1"))
         return secured
 
@@ -101,11 +103,17 @@ class Connector:
                 f"{host} does not resolve ({error.strerror or error}); check the host name in "
                 "the endpoint's url, and the DNS of this machine"
             )
-            raise ConnectError(msg) from without_frames(error)
+            raise _unresolved(msg) from without_frames(error)
         if not found:
             msg = f"{host} has no addresses; check the host name in the endpoint's url"
-            raise ConnectError(msg)
+            raise _unresolved(msg)
         return take_turns(found)[:MAX_ADDRESSES]
+
+
+def _unresolved(msg: str) -> ConnectError:
+    error = ConnectError(msg)
+    error.unresolved = True
+    return error
 
 
 def check_version(peer: Peer) -> None:

@@ -22,7 +22,7 @@ import trio
 
 from streamnursery.transport.client import Exchange, HttpTransport, TransportStatistics
 from streamnursery.transport.network import Network
-from streamnursery.transport.ports import Phase
+from streamnursery.transport.ports import Phase, Unhurried
 from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.errors import (
     ConfigError,
@@ -193,7 +193,7 @@ class StreamNurseryTransport(httpx.AsyncBaseTransport):
         await trio.lowlevel.checkpoint()
 
 
-class _ResponseWatch:
+class _ResponseWatch(Unhurried):
     """httpx's timeouts for one request, as one scope that follows the phases."""
 
     def __init__(self, timeouts: dict[str, float | None]) -> None:

@@ -19,8 +19,9 @@ import trio
 
 from streamnursery.transport.http1_message import ResponseReader, encode_head
 from streamnursery.transport.network import READ_SIZE, Buffer, Connection, without_frames
-from streamnursery.transport.ports import ByteSink
+from streamnursery.transport.ports import ByteSink, ConnectProgress
 from streamnursery.transport.pump import Readers
+from streamnursery.transport.reader import MOST_UNREAD
 from streamnursery.values.errors import ConnectionLostError, EngineError
 from streamnursery.values.http import HttpHead, HttpRequest
 
@@ -90,25 +91,46 @@ class Http1Exchange:
         """The request went out whole and the message came back whole, and nothing else did."""
         return self._sent and self._message.reusable and not self._spoiled
 
-    async def start(self, request: HttpRequest) -> None:
+    async def start(self, request: HttpRequest, progress: ConnectProgress) -> None:
         """Send `request` and wait for the final head; a large body is sent meanwhile.
 
         Raises:
             EngineError: there will be no head. The connection is closed, as after cancellation.
         """
         try:
-            if len(request.body) > READ_SIZE:
-                self._nursery.start_soon(self._send, request)
-            else:
-                await self._send(request)
-            while self._message.head is None and self._message.failure is None:
-                await self.wait_readable()
-                self._read()
+            with trio.CancelScope(deadline=progress.deadline) as watch:
+                if len(request.body) > READ_SIZE:
+                    self._nursery.start_soon(self._send, request)
+                else:
+                    await self._send(request)
+                await self._wait_for_head()
+            if watch.cancelled_caught:
+                await self._outlast(progress)
         except BaseException:
             self.close()
             raise
         if self._message.head is None:
             self._check_failure()
+
+    async def _wait_for_head(self) -> None:
+        while self._waits_for_head:
+            await self.wait_readable()
+            self._read()
+
+    @property
+    def _waits_for_head(self) -> bool:
+        return self._message.head is None and self._message.failure is None
+
+    async def _outlast(self, progress: ConnectProgress) -> None:
+        """The head is late, or lies unread: nobody may have looked until now."""
+        while self._waits_for_head:
+            for _ in range(MOST_UNREAD):
+                if not (self._read() and self._waits_for_head):
+                    break
+            if self._waits_for_head:
+                progress.strike()
+                with trio.CancelScope(deadline=progress.deadline):
+                    await self._wait_for_head()
 
     async def _send(self, request: HttpRequest) -> None:
         with suppress(OSError, trio.ClosedResourceError):
@@ -121,15 +143,15 @@ class Http1Exchange:
         with suppress(trio.ClosedResourceError):
             await self.connection.wait_readable()
 
-    def _read(self) -> None:
-        """One read, if the connection is still ours and has something."""
+    def _read(self) -> bool:
+        """One read, if the connection is still ours and has something; whether it had."""
         if not self._live:
-            return
+            return False
         message = self._message
         try:
             data = self.connection.recv_nowait(READ_SIZE)
         except trio.WouldBlock:
-            return
+            return False
         except OSError as error:
             reason = error.strerror or str(error)
             message.lose(f"broke the connection ({reason})", without_frames(error))
@@ -140,6 +162,7 @@ class Http1Exchange:
                 message.feed_eof()
         if message.complete or message.failure is not None:
             self._release()
+        return True
 
     def _release(self) -> None:
         self._stop_reading()
@@ -200,6 +223,21 @@ class Http1Exchange:
         if self._sink is not None and not self._paused:
             return True
         self._stop_reading()
+        return False
+
+    def poll(self) -> bool:
+        """As `Readable`."""
+        found = self._read()
+        self._deliver()
+        if not self._wants_more:
+            self._stop_reading()
+        return found
+
+    async def catch_up(self) -> bool:
+        """As `HttpResponse`."""
+        if self._reading is not None:
+            return await self._reading.catch_up()
+        await trio.lowlevel.checkpoint()
         return False
 
     def _deliver(self) -> None:

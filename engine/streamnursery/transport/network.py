@@ -17,6 +17,8 @@ from typing import Protocol, TypeAlias
 
 import trio
 
+from streamnursery.transport.names import Names
+
 Address: TypeAlias = tuple[str, int]
 """A numeric IP address and a port."""
 
@@ -110,12 +112,15 @@ def without_frames(error: BaseException) -> BaseException:
 class TrioNetwork:
     """The operating system's network."""
 
+    def __init__(self) -> None:
+        self._names = Names()
+
     async def resolve(self, host: str, port: int) -> Sequence[Address]:
         try:
-            found = await trio.socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            found = await self._names.addresses(host)
         except UnicodeError:
             raise OSError(errno.EINVAL, "not a host name") from None
-        return list(dict.fromkeys((str(info[4][0]), int(info[4][1])) for info in found))
+        return [(ip, port) for ip in found]
 
     async def connect(self, address: Address) -> Connection:
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET

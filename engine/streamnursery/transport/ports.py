@@ -4,6 +4,8 @@ from enum import Enum, auto
 from math import inf
 from typing import Protocol
 
+import trio
+
 from streamnursery.values.errors import EngineError
 from streamnursery.values.http import HttpHead
 
@@ -22,6 +24,51 @@ class ConnectProgress(Protocol):
     def enter(self, phase: Phase) -> None:
         """Called synchronously. CONNECTED and SENDING alone for a reused connection; if that turns
         out dead, all three follow for a fresh one."""
+
+    @property
+    def deadline(self) -> float:
+        """When to stop waiting in the current phase, on trio's clock; it changes with `enter`."""
+
+    def strike(self) -> None:
+        """The deadline has passed, and nothing that has arrived lies unread.
+
+        Raises what ends the exchange; if it returns, `deadline` is later than now.
+        """
+
+    def connects(self) -> None:
+        """A connection is about to be begun for this exchange alone; raises if that is too many."""
+
+    async def resends(self, error: EngineError) -> None:
+        """The request ended with `error`, and no server has looked at it: it is about to be sent
+        again. Returns when it may be, and raises `error` if it may not."""
+
+
+class Unhurried:
+    """A `ConnectProgress` of an exchange that others bound. It is sent again twice."""
+
+    deadline = inf
+    _resent = 0
+
+    def enter(self, phase: Phase) -> None:
+        """Nothing follows it."""
+
+    def strike(self) -> None:
+        """Never called: no date passes."""
+
+    def connects(self) -> None:
+        """As many as it takes."""
+
+    async def resends(self, error: EngineError) -> None:
+        """At once, then after a moment."""
+        self._resent += 1
+        if self._resent > MAX_RESENT:
+            raise error
+        await trio.sleep(_MOMENT * (self._resent - 1))
+
+
+MAX_RESENT = 2
+"""Times that a request is sent again for reasons that are not its own."""
+_MOMENT = 0.2
 
 
 class ByteSink(Protocol):
@@ -53,6 +100,12 @@ class HttpResponse(Protocol):
 
     def resume(self) -> None:
         """Read again after `feed` returned False; nothing happens otherwise."""
+
+    async def catch_up(self) -> bool:
+        """Have what has arrived pushed now, out of turn: at most one read of it.
+
+        False: nothing lay unread when it was asked for. A checkpoint in any case.
+        """
 
     def mark_unreusable(self) -> None:
         """What came was more than the answer: its connection is not used again. While the answer

@@ -10,6 +10,9 @@ import trio
 
 from streamnursery.transport.network import Connection
 
+MOST_UNREAD = 128
+"""Reads of 64 KiB that what lies unread on a socket takes at most (Linux: tcp_rmem, 6 MiB)."""
+
 
 class Readable(Protocol):
     """A response, or a connection of many responses, that pushes on what it reads."""
@@ -24,6 +27,9 @@ class Readable(Protocol):
     def on_readable(self) -> bool:
         """One round: at most one read, pushed on. False: no further round is wanted."""
 
+    def poll(self) -> bool:
+        """A round out of turn; whether anything had arrived."""
+
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
         """Nobody will read any more; False if nobody is left to be told."""
 
@@ -35,6 +41,9 @@ class Reading(Protocol):
         """No further round, and before the connection is closed or handed on. Idempotent;
         nothing happens after a round that has returned False."""
 
+    async def catch_up(self) -> bool:
+        """Return once a round was made for what had arrived before; False: nothing had."""
+
 
 class TaskReading:
     """Rounds made by a task of its own."""
@@ -42,10 +51,19 @@ class TaskReading:
     def __init__(self, nursery: trio.Nursery, response: Readable) -> None:
         self._response = response
         self._scope = trio.CancelScope()
+        self._rounds = 0
         nursery.start_soon(self._run, name="reader")
 
     def stop(self) -> None:
         self._scope.cancel()
+
+    async def catch_up(self) -> bool:
+        rounds = self._rounds
+        # trio looks at the sockets between two steps of one task, and whoever waits for one that
+        # can be read runs beside the second of them at the latest.
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.checkpoint()
+        return self._rounds != rounds
 
     @trio.lowlevel.enable_ki_protection
     async def _run(self) -> None:
@@ -54,6 +72,7 @@ class TaskReading:
             with self._scope:
                 await response.wait_readable()
                 while not self._scope.cancel_called and response.on_readable():
+                    self._rounds += 1
                     await response.wait_readable()
         except Exception as bug:
             if not response.abandon("its reader failed", bug):

@@ -50,6 +50,14 @@ class WatchedResponse:
             self.active = False
             self.source.remove(self)
 
+    async def catch_up(self) -> bool:
+        """As `Reading`. Read here: a pump that has much to do may come to it late."""
+        found = self.active and self.response.poll()
+        if self.active and self.announces:
+            self.source.again(self)
+        await trio.lowlevel.checkpoint()
+        return found
+
 
 class Readiness(Protocol):
     """A source of news about connections; one task waits on it."""

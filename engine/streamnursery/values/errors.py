@@ -125,6 +125,10 @@ class AttemptRecord:
     """As reported; of an attempt that broke without a report, what it delivered, as an estimate."""
     hedge: bool = False
     """Made beside another attempt that was slow to answer."""
+    requests: int = 0
+    """HTTP requests that left for it: more than one where the first ones were not looked at."""
+    connections: int = 0
+    """Connections that were begun for it."""
 
 
 class ConfigError(EngineError):
@@ -194,6 +198,8 @@ class ConnectError(NetworkError):
 
     refused = False
     """Whether every address refused: the machine is there, and no server listens at the port."""
+    unresolved = False
+    """Whether the host name has no address."""
 
 
 class DescriptorsExhaustedError(ConnectError):
@@ -231,7 +237,8 @@ class FirstTokenTimeoutError(PatienceError):
 
 
 class IdleTimeoutError(PatienceError):
-    """No further content within `patience.idle`; comments and pings do not count."""
+    """No further content within `patience.idle`; comments and pings do not count. Or content that
+    falls below `patience.min_tokens_per_second`."""
 
 
 class TotalTimeoutError(PatienceError):

@@ -66,6 +66,17 @@ class Retrying(LifecycleRecord):
 
 
 @attrs.frozen
+class Resent(LifecycleRecord):
+    """An attempt's request goes out once more: no server has looked at it."""
+
+    attempt: int
+    route: str
+    why: str
+    delay: float
+    """Seconds from now."""
+
+
+@attrs.frozen
 class Hedged(LifecycleRecord):
     """A second attempt is made beside one that has not answered yet."""
 
@@ -175,6 +186,7 @@ Record: TypeAlias = (
     | AttemptStarted
     | FirstToken
     | Retrying
+    | Resent
     | Hedged
     | Interrupted
     | RouteChanged

@@ -44,6 +44,12 @@ def _wait(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     raise ValueError(msg)
 
 
+def _window(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
+    if not is_seconds(value) or value == inf:
+        msg = f"patience.{field.name} must be seconds > 0, not {value!r}"
+        raise ValueError(msg)
+
+
 def _total(instance: object, field: "attrs.Attribute[Any]", value: object) -> None:
     if value != "auto":
         _clock(instance, field, value)
@@ -85,11 +91,20 @@ class Patience:
     first_byte: float | None = attrs.field(default=60.0, validator=_clock)
     """From the connection to the response head."""
     first_token: float | None = attrs.field(default=60.0, validator=_clock)
-    """From the response head to the first content."""
+    """From the response head to the first content; comments and pings do not count."""
+    first_token_reasoning: float | None = attrs.field(default=300.0, validator=_clock)
+    """The same where reasoning is asked for, or the model is marked with `reasoning = true`:
+    silence for so long, if that is more than `first_token`."""
+    first_token_working: float | None = attrs.field(default=600.0, validator=_clock)
+    """There, in all, while events, comments or pings show that it works."""
     idle: float | None = attrs.field(default=60.0, validator=_clock)
     """Between content events; comments and pings do not count."""
     total: float | Literal["auto"] | None = attrs.field(default="auto", validator=_total)
-    """From the response head to the end; "auto" derives it from the expected output."""
+    """From the response head to the end. "auto": from the first content on, derived from
+    `max_tokens` and the pace of the running answer; none for a request without `max_tokens`."""
+    min_tokens_per_second: float | None = attrs.field(default=None, validator=_clock)
+    """What an answer may not fall below, over `pace_window`."""
+    pace_window: float = attrs.field(default=30.0, validator=_window)
 
 
 @attrs.frozen

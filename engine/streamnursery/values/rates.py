@@ -39,8 +39,12 @@ class RateNews:
     """What a provider says is left of a limit. None is "not said"."""
 
     kind: str
-    """rpm, tpm, input_tpm or output_tpm, whatever the period really is."""
+    """rpm, tpm, input_tpm or output_tpm, or the like per hour or day: rph, rpd, tph, tpd."""
     limit: int | None
     remaining: int
     reset: float | None
     """Seconds until all of the limit is there again."""
+    period: float = 60.0
+    """Seconds in which the limit comes back where no reset is said."""
+    renewed: bool = False
+    """All of it comes back at the reset, and none before; otherwise it comes back evenly."""

@@ -93,6 +93,31 @@ class ChatRequest:
     """None takes the model's setting."""
 
 
+_NO_REASONING = ("none", "off", "disabled", "minimal", False, None)
+
+
+def asks_for_reasoning(request: ChatRequest) -> bool:
+    """Whether the model may think before it answers, by `reasoning_effort` or a field of `extra`
+    in which providers take the same: `reasoning`, `thinking`, `thinking_budget`."""
+    if request.reasoning_effort is not None:
+        return request.reasoning_effort not in _NO_REASONING
+    return bool(request.extra) and any(
+        _is_on(request.extra.get(name)) for name in _REASONING_FIELDS
+    )
+
+
+_REASONING_FIELDS = ("reasoning_effort", "reasoning", "thinking", "thinking_budget")
+
+
+def _is_on(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return bool(value) and all(value.get(key, "on") not in _NO_REASONING for key in _SWITCHES)
+    return value not in (*_NO_REASONING, 0)
+
+
+_SWITCHES = ("type", "effort", "enabled")
+
+
 def make_request(model: str | ChatRequest, prompt: object = None, **fields: object) -> ChatRequest:
     """A `ChatRequest` from what `Engine.stream` was given.
 

@@ -174,6 +174,8 @@ class ModelSettings:
     """Tokens of input and output that it takes together."""
     tools: bool | None = None
     """Whether it calls tools; None: as known, else yes."""
+    reasoning: bool = False
+    """It may think for minutes before its first token, whatever a request asks for."""
     ttft: float | None = None
     """Seconds to the first token, believed until there are enough measurements."""
     balance: Balance = "primary"

@@ -34,6 +34,7 @@ from streamnursery.values.secret import scrubbed
 from streamnursery.wire.context_limits import context_numbers
 from streamnursery.wire.error_classes import classify
 from streamnursery.wire.json_text import clean, excerpt, read_json
+from streamnursery.wire.rate_headers import named_reset
 from streamnursery.wire.retry_after import hinted_delay, retry_after, retry_info
 
 _MAX_CODE = 64
@@ -228,6 +229,8 @@ def with_headers(error: EngineError, head: HttpHead, now: float) -> EngineError:
     asked = retry_after(head, now=now)
     if asked is not None:
         error.retry_after = asked
+    elif error.retry_after is None and isinstance(error, RateLimitedError) and head.status == 429:
+        error.retry_after = named_reset(head, now=now)
     verdict = (head.get("x-should-retry") or "").strip().lower()
     final = isinstance(error, QuotaError | ContextTooLongError)
     if verdict in {"true", "false"} and not final:

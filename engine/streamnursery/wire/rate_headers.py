@@ -1,67 +1,152 @@
 """What the head of an answer says about the limits of its account.
 
-OpenAI, Azure, Groq and most gateways: `x-ratelimit-{limit,remaining,reset}-{requests,tokens}`, the
-reset as a duration in Go's form (`12ms`, `6m0s`) or in seconds. Anthropic:
-`anthropic-ratelimit-{requests,tokens,input-tokens,output-tokens}-{limit,remaining,reset}`, the
-reset as a date. Both mean by reset the time until all of the limit is there again.
+`FAMILIES` is the table of header names, and of what each provider means by a reset:
 
-A value that its grammar does not allow, -1 for one, is no value; nothing here raises.
+    filled   the time until all of the limit is there again; it comes back evenly until then.
+             OpenAI, Azure, Groq ("resets to its initial state"), Anthropic ("fully replenished")
+    renewed  the time at which all of it comes back at once, and none of it before: counted in
+             minutes, hours or days (Cerebras), or without a word of what is counted (OpenRouter,
+             gateways, draft-ietf-httpapi-ratelimit-headers)
+
+A reset is a duration in Go's form (`12ms`, `6m0s`), seconds, a date, or Unix time in seconds or
+milliseconds. A value that its grammar does not allow, -1 for one, is no value; nothing here raises.
 """
 
 import re
+from collections.abc import Iterator
 from datetime import datetime
+
+import attrs
 
 from streamnursery.values.http import HttpHead
 from streamnursery.values.rates import RateNews
 
-_KINDS = {
-    "requests": "rpm",
-    "tokens": "tpm",
-    "input-tokens": "input_tpm",
-    "output-tokens": "output_tpm",
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86_400.0
+
+
+@attrs.frozen
+class _Family:
+    """Headers of one form."""
+
+    name: "re.Pattern[str]"
+    """Groups `what` and, where the name has it, `kind`."""
+    kinds: dict[str, tuple[str, float]]
+    """What is counted, and in which period where no reset is said; "" where no name says it."""
+    renewed: bool
+
+
+_WHAT = "(?P<what>limit|remaining|reset)"
+_MINUTELY = {
+    "requests": ("rpm", MINUTE),
+    "tokens": ("tpm", MINUTE),
+    "input-tokens": ("input_tpm", MINUTE),
+    "output-tokens": ("output_tpm", MINUTE),
 }
-_NAME = re.compile(
-    "x-ratelimit-(?P<what>limit|remaining|reset)-(?P<kind>requests|tokens)"
-    "|anthropic-ratelimit-(?P<kind2>requests|tokens|input-tokens|output-tokens)"
-    "-(?P<what2>limit|remaining|reset)"
+_PERIODICAL = {
+    f"{what}-{period}": (f"{short}p{period[0]}", seconds)
+    for what, short in (("requests", "r"), ("tokens", "t"))
+    for period, seconds in (("minute", MINUTE), ("hour", HOUR), ("day", DAY))
+}
+
+
+def _names(form: str, kinds: dict[str, tuple[str, float]]) -> "re.Pattern[str]":
+    return re.compile(form.format(what=_WHAT, kind=f"(?P<kind>{'|'.join(kinds)})"))
+
+
+FAMILIES = (
+    _Family(_names("x-rate-?limit-{what}-{kind}", _MINUTELY), _MINUTELY, renewed=False),
+    _Family(_names("anthropic-ratelimit-{kind}-{what}", _MINUTELY), _MINUTELY, renewed=False),
+    _Family(_names("x-ratelimit-{what}-{kind}", _PERIODICAL), _PERIODICAL, renewed=True),
+    _Family(
+        re.compile(f"(?:x-)?rate-?limit-{_WHAT}(?P<kind>)"), {"": ("rpm", MINUTE)}, renewed=True
+    ),
 )
+
 _COUNT = re.compile(r"[0-9]{1,15}(?:\.0*)?")
-_SECONDS = re.compile(r"[0-9]{1,9}(?:\.[0-9]{1,9})?")
+_SECONDS = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,9})?")
 _MICRO = "\u00b5s"
 _PART = rf"([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)(h|ms|m|s|us|{_MICRO}|ns)"
 _DURATION = re.compile(rf"(?:{_PART})+")
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, _MICRO: 1e-6, "ns": 1e-9}
+_UNITS = {
+    "h": HOUR,
+    "m": 60.0,
+    "s": 1.0,
+    "ms": 1e-3,
+    "us": 1e-6,
+    _MICRO: 1e-6,
+    "ns": 1e-9,
+}
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})")
+_UNIX, _UNIX_MS = 1e9, 1e12
+"""Numbers from which on a reset is Unix time: thirty years are no duration."""
 MAX_VALUE = 64
 """Characters of a header's value that are looked at."""
 
 
 def rate_news(head: HttpHead, *, now: float) -> tuple[RateNews, ...]:
     """One for each kind of limit that the headers tell of. `now` is Unix time, for dates."""
-    told: dict[str, dict[str, str]] = {}
+    return tuple(_news(kind, told, now) for kind, told in _told(head) if told.remaining is not None)
+
+
+def named_reset(head: HttpHead, *, now: float) -> float | None:
+    """Seconds until the limit that was hit is there again, of an answer that refuses for a limit.
+
+    That is one of which nothing is left; otherwise the one with the smallest part left.
+    """
+    resets = [
+        (told.left, -seconds)
+        for _, told in _told(head)
+        if (seconds := _seconds(told.reset, now)) is not None
+    ]
+    return -min(resets)[1] if resets else None
+
+
+@attrs.define
+class _Told:
+    """What the headers say of one kind."""
+
+    period: float
+    renewed: bool
+    limit: int | None = None
+    remaining: int | None = None
+    reset: str | None = None
+
+    @property
+    def left(self) -> float:
+        """The part of the limit that is left; nothing where only a reset is told."""
+        return (self.remaining or 0) / max(1, self.limit or 1)
+
+
+def _told(head: HttpHead) -> Iterator[tuple[str, _Told]]:
+    told: dict[str, _Told] = {}
     for name, value in head.headers:
-        found = _NAME.fullmatch(name) if "ratelimit" in name else None
-        if found is not None:
-            kind = _KINDS[found["kind"] or found["kind2"]]
-            told.setdefault(kind, {})[found["what"] or found["what2"]] = value
-    if not told:
-        return ()
-    news = (_news(kind, said, now) for kind, said in told.items())
-    return tuple(item for item in news if item is not None)
+        if "limit-" not in name:
+            continue
+        for family in FAMILIES:
+            found = family.name.fullmatch(name)
+            if found is not None:
+                kind, period = family.kinds[found["kind"]]
+                about = told.setdefault(kind, _Told(period, family.renewed))
+                what = found["what"]
+                setattr(about, what, value if what == "reset" else _count(value))
+                break
+    return iter(told.items())
 
 
-def _news(kind: str, said: dict[str, str], now: float) -> RateNews | None:
-    remaining = _count(said, "remaining")
-    if remaining is None:
-        return None
+def _news(kind: str, told: _Told, now: float) -> RateNews:
+    assert told.remaining is not None
     return RateNews(
-        kind, _count(said, "limit") or None, remaining, _seconds(said.get("reset"), now)
+        kind,
+        told.limit or None,
+        told.remaining,
+        _seconds(told.reset, now),
+        period=told.period,
+        renewed=told.renewed,
     )
 
 
-def _count(said: dict[str, str], what: str) -> int | None:
-    value = said.get(what)
-    if value is None or _COUNT.fullmatch(value[:MAX_VALUE]) is None:
+def _count(value: str) -> int | None:
+    if _COUNT.fullmatch(value[:MAX_VALUE]) is None:
         return None
     return int(value.partition(".")[0])
 
@@ -70,7 +155,10 @@ def _seconds(value: str | None, now: float) -> float | None:
     if value is None or len(value) > MAX_VALUE:
         return None
     if _SECONDS.fullmatch(value):
-        return float(value)
+        number = float(value)
+        if number >= _UNIX:
+            return max(0.0, (number / 1000 if number >= _UNIX_MS else number) - now)
+        return number
     if _DURATION.fullmatch(value):
         return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, value))
     if _DATE.fullmatch(value):

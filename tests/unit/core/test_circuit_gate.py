@@ -3,7 +3,13 @@ from math import inf, nan
 import pytest
 
 from streamnursery.core.recovery.breaker import BreakerPolicy, Circuit
-from streamnursery.core.recovery.circuit_gate import MAX_PAUSE, BreakerPermit, CircuitGate, Closed
+from streamnursery.core.recovery.circuit_gate import (
+    BELIEVED,
+    MAX_PAUSE,
+    BreakerPermit,
+    CircuitGate,
+    Closed,
+)
 from streamnursery.values import errors
 
 POLICY = BreakerPolicy(min_calls=2, slow_after=2, slow_rate=0.5, open_for=5, probes=1)
@@ -52,7 +58,64 @@ def test_a_pause_only_grows() -> None:
 def test_t20_an_absurd_header_does_not_close_a_route_for_good(seconds: float) -> None:
     gate = CircuitGate()
     gate.pause(seconds, now=5)
-    assert gate.paused_until == 5 + MAX_PAUSE
+    assert gate.paused_until == 5 + BELIEVED
+    asked_again = visit(gate, 5 + BELIEVED)
+    asked_again.ended(errors.RateLimitedError("", retry_after=seconds), 130)
+    assert gate.paused_until == 130 + MAX_PAUSE
+
+
+LONG = errors.RateLimitedError("", retry_after=3600)
+
+
+def test_a_long_pause_is_believed_when_it_is_asked_for_again() -> None:
+    gate = CircuitGate()
+    crowd = [visit(gate) for _ in range(3)]
+    for call in crowd:
+        call.ended(LONG, now=1)
+    assert gate.peek(1) == gate.enter(120) == Closed(121, paused=True)
+    probe = visit(gate, 121)
+    assert gate.enter(122) == gate.peek(122) == Closed(126, paused=True)
+    probe.ended(LONG, 123)
+    assert gate.enter(124) == Closed(123 + 3600, paused=True)
+    again = visit(gate, 3723)
+    assert isinstance(gate.enter(3724), Closed)
+    again.ended(LONG, 3725)
+    assert gate.enter(3726) == Closed(3725 + 3600, paused=True)
+
+
+@pytest.mark.parametrize("error", [None, errors.ServerError("", status=500)])
+def test_a_long_pause_that_is_not_asked_for_again_is_over(
+    error: errors.EngineError | None,
+) -> None:
+    gate = CircuitGate()
+    visit(gate).ended(LONG, now=0)
+    probe = visit(gate, 120)
+    if error is None:
+        probe.on_first_token(121)
+    else:
+        probe.ended(error, 121)
+    assert isinstance(gate.enter(121), BreakerPermit)
+    probe.ended(LONG, 200)
+    if error is None:  # a stream that ends so is not the one that was let through to see
+        assert gate.paused_until == 320
+
+
+def test_the_one_call_that_leaves_or_stays_silent_gives_its_place_to_the_next() -> None:
+    gate = CircuitGate()
+    visit(gate).ended(LONG, now=0)
+    visit(gate, 120).left(121)
+    visit(gate, 121)
+    assert gate.peek(125) == Closed(126, paused=True)
+    assert visit(gate, 126).probe
+
+
+def test_who_waits_for_longer_believes_longer_pauses() -> None:
+    gate = CircuitGate()
+    entered = gate.enter(0, 600)
+    assert isinstance(entered, BreakerPermit)
+    entered.ended(errors.RateLimitedError("", retry_after=500), 0)
+    assert gate.peek(1) == Closed(500, paused=True)
+    assert not visit(gate, 500).probe
 
 
 @pytest.mark.parametrize("seconds", [nan, -5.0, 0.0])

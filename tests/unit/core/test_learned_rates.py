@@ -75,6 +75,44 @@ def test_a_request_above_the_limit_passes_when_all_of_it_is_there() -> None:
     assert date(rates, 11.0) > 30.0
 
 
+def test_what_is_left_of_a_limit_that_was_never_stated_is_no_limit() -> None:
+    rates = LearnedRates()
+    for remaining in (0, 5, 0):
+        rates.hear(RateNews("rpm", None, remaining, 60.0), 0.0)
+        rates.hear(RateNews("tpm", None, remaining, None), 0.0)
+        for _ in range(100):
+            list(rates.reserve(ASK, 0.0))
+        assert date(rates, 0.0) == 0.0
+    assert rates.statistics(0.0) == ()
+
+
+def test_a_days_limit_comes_back_over_the_day() -> None:
+    rates = LearnedRates()
+    rates.hear(RateNews("rpm", 1000, 0, 86_400.0), 0.0)
+    assert date(rates, 0.0) == pytest.approx(86.4, rel=0.01)
+    rates.hear(RateNews("rpm", 10_000, 9_999, 8.64), 0.0)
+    for _ in range(9_999):
+        list(rates.reserve(ASK, 0.0))
+    assert date(rates, 0.0) == pytest.approx(8.64, rel=0.01)
+
+
+def test_a_limit_that_is_renewed_comes_back_at_once_and_not_before() -> None:
+    rates = LearnedRates()
+    rates.hear(RateNews("rpd", 1000, 1, 3600.0, period=86_400.0, renewed=True), 0.0)
+    list(rates.reserve(ASK, 0.0))
+    assert date(rates, 10.0) == 3600.0
+    for _ in range(1000):
+        assert date(rates, 3600.0) == 3600.0
+        list(rates.reserve(ASK, 3600.0))
+    assert date(rates, 3600.0) == 3600.0 + 86_400.0
+
+
+def test_a_reset_of_nothing_is_a_full_bucket() -> None:
+    rates = LearnedRates()
+    rates.hear(RateNews("tpm", 1000, 0, 0.0), 0.0)
+    assert date(rates, 0.0) == 0.0
+
+
 @given(
     limit=st.none() | st.integers(1, 10**15),
     remaining=st.integers(0, 10**15),

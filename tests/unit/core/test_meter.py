@@ -1,5 +1,6 @@
 from math import inf
 
+import attrs
 import pytest
 
 from streamnursery.core.measure.meter import Meter
@@ -35,17 +36,18 @@ def test_final_figures_use_usage_and_count_events_without_it() -> None:
 
 
 def test_the_total_clock_goes_by_assumptions_until_there_are_samples() -> None:
+    """Answers that failed are samples too: none of these has succeeded."""
     meter = Meter()
     assert meter.total_patience(Patience(total=None), REQUEST) == inf
     assert meter.total_patience(Patience(total=7), REQUEST) == 7
-    assert meter.total_patience(Patience(), REQUEST) == 60
+    assert meter.total_patience(Patience(), REQUEST) == inf
     long = ChatRequest("m", REQUEST.messages, max_tokens=45_000)
     assert meter.total_patience(Patience(), long) == pytest.approx(1 + 1000 + 5)
     for _ in range(20):
-        meter.latency.add(10)
         meter.ttft.add(2)
         meter.usage(Usage(output_tokens=901), Timings(0.0, 0.0, 2.0, 92.0, 92.0))
-    assert meter.total_patience(Patience(), REQUEST) == pytest.approx(2 + 901 / 10 + 5)
+    assert meter.total_patience(Patience(), long) == pytest.approx(2 + 4500 + 5)
+    assert meter.total_patience(Patience(), attrs.evolve(long, n=2)) == pytest.approx(9007)
 
 
 def test_merging_adds_everything() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from streamnursery.values.http import HttpHead
 from streamnursery.values.rates import RateNews
-from streamnursery.wire.rate_headers import rate_news
+from streamnursery.wire.rate_headers import named_reset, rate_news
 
 NOW = 1_700_000_000.0
 
@@ -78,6 +78,52 @@ def test_a_limit_of_nothing_is_no_limit(value: str) -> None:
 def test_resets_are_durations_seconds_or_dates(value: str, seconds: float | None) -> None:
     (found,) = news(x_ratelimit_remaining_requests="1", x_ratelimit_reset_requests=value)
     assert found.reset == (None if seconds is None else pytest.approx(seconds))
+
+
+def head(**headers: str) -> HttpHead:
+    return HttpHead(429, tuple((name.replace("_", "-"), value) for name, value in headers.items()))
+
+
+def test_a_table_says_what_a_reset_means() -> None:
+    for name, kind, period, renewed in (
+        ("x_ratelimit_{}_requests", "rpm", 60, False),
+        ("x_rate_limit_{}_tokens", "tpm", 60, False),
+        ("anthropic_ratelimit_input_tokens_{}", "input_tpm", 60, False),
+        ("x_ratelimit_{}_requests_day", "rpd", 86_400, True),
+        ("x_ratelimit_{}_tokens_minute", "tpm", 60, True),
+        ("x_ratelimit_{}", "rpm", 60, True),
+        ("ratelimit_{}", "rpm", 60, True),
+    ):
+        values = {"limit": "100", "remaining": "7", "reset": "30"}
+        (found,) = news(**{name.format(what): value for what, value in values.items()})
+        assert found == RateNews(kind, 100, 7, 30.0, period, renewed)
+
+
+def test_a_reset_may_be_unix_time() -> None:
+    for value in (f"{NOW + 90:.0f}", f"{(NOW + 90) * 1000:.0f}"):
+        (found,) = news(x_ratelimit_limit="10", x_ratelimit_remaining="0", x_ratelimit_reset=value)
+        assert found.reset == pytest.approx(90, abs=0.6)
+
+
+def test_the_limit_that_was_hit_names_the_wait() -> None:
+    def wait(**headers: str) -> float | None:
+        return named_reset(head(**headers), now=NOW)
+
+    requests = {
+        "x_ratelimit_limit_requests": "100",
+        "x_ratelimit_remaining_requests": "0",
+        "x_ratelimit_reset_requests": "12s",
+    }
+    tokens = {
+        "x_ratelimit_limit_tokens": "30000",
+        "x_ratelimit_remaining_tokens": "15000",
+        "x_ratelimit_reset_tokens": "30s",
+    }
+    assert wait(**requests, **tokens) == 12
+    assert wait(**tokens) == 30
+    assert wait(x_rate_limit_reset_tokens="55") == 55  # Azure, and nothing else
+    assert wait(x_ratelimit_remaining_tokens="0") is None
+    assert wait(x_ratelimit_reset_tokens="-1") is None
 
 
 texts = st.text(max_size=80) | st.sampled_from([

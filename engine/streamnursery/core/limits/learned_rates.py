@@ -1,12 +1,15 @@
 """What a provider's own headers say is left, as a limit of the route they came from.
 
 Rule 1: nothing is known before the first answer, and nothing is limited.
-Rule 2: what is left refills evenly until the reset, as the token buckets of the providers do. The
-        news of each answer takes the place of what was thought before, upwards and downwards.
+Rule 2: what is left refills evenly until the reset, as the token buckets of the providers do, or
+        all at once where their table says so. The news of each answer takes the place of what was
+        thought before, upwards and downwards.
 Rule 3: requests under way whose answers have not come yet may be missing in the news: they are
         taken off what it says is left.
-Rule 4: no news closes a route for good: a limit refills within `MAX_RESET`, and a request above
-        the limit passes when all of it is there.
+Rule 4: no news closes a route for good: a limit refills within `MAX_RESET`, which is a day since
+        limits are stated per day, and a request above the limit passes when all of it is there.
+Rule 5: what is left of a limit that was never stated is no limit: gateways say "0" in every answer
+        and serve, and some repeat one figure for hours.
 """
 
 from collections.abc import Sequence
@@ -19,10 +22,8 @@ from streamnursery.values.rates import RateNews
 from streamnursery.values.statistics import RateStatistics
 from streamnursery.values.usage import Usage
 
-MAX_RESET = 3600.0
+MAX_RESET = 86_400.0
 _FEW = 4
-_PERIOD = 60.0
-"""Seconds in which a limit refills where its reset is not said."""
 
 
 @attrs.define(eq=False)
@@ -34,8 +35,13 @@ class RemainingQuota:
     as_of: float
     refill: float
     """Units per second."""
+    renews_at: float | None = None
+    """When all of it comes back at once, where it does."""
+    period: float = 60.0
 
     def left(self, now: float) -> float:
+        if self.renews_at is not None:
+            return self.level if now < self.renews_at else self.limit
         return min(self.limit, self.level + (now - self.as_of) * self.refill)
 
     def used(self, now: float) -> int:
@@ -45,12 +51,16 @@ class RemainingQuota:
     def date(self, wanted: int, now: float) -> float:
         """When `wanted` units, or all of the limit, are there."""
         missing = min(float(wanted), self.limit) - self.left(now)
-        return now + missing / self.refill if missing > 1e-6 else now
+        if missing <= 1e-6:
+            return now
+        return now + missing / self.refill if self.renews_at is None else self.renews_at
 
     def take(self, wanted: int, now: float) -> None:
         """Below zero for what is larger than the limit."""
         self.level = self.left(now) - wanted
         self.as_of = now
+        if self.renews_at is not None and now >= self.renews_at:
+            self.renews_at = now + self.period
 
 
 @attrs.define(eq=False)
@@ -98,17 +108,27 @@ class LearnedRates:
         """`news` came just now."""
         before = self.buckets.get(news.kind)
         known = news.limit or (before.limit if before is not None else 0)
-        limit = float(max(1, known, news.remaining))
-        missing = limit - news.remaining
-        reset = _PERIOD * missing / limit if news.reset is None else min(news.reset, MAX_RESET)
+        if not known:
+            return
+        limit = float(max(known, news.remaining))
+        remaining = limit if news.reset == 0 else float(news.remaining)
+        missing = limit - remaining
+        reset = news.period * missing / limit if news.reset is None else min(news.reset, MAX_RESET)
         # What is left was rounded down and the reset was not: a unit less is missing, perhaps.
         surely = missing - 1 if missing > _FEW else missing
-        refill = surely / reset if missing and reset > 0 else limit / _PERIOD
+        refill = surely / reset if missing and reset > 0 else limit / news.period
         underway = units(news.kind, self._inputs, self._outputs)
-        if news.kind == "rpm":
+        if news.kind.startswith("rp"):
             underway = self._requests
         self.buckets[news.kind] = RemainingQuota(
-            limit, max(0.0, news.remaining - underway), now, max(refill, limit / MAX_RESET)
+            limit,
+            max(0.0, remaining - underway),
+            now,
+            max(refill, limit / MAX_RESET),
+            renews_at=now + (news.period if news.reset is None else reset)
+            if news.renewed
+            else None,
+            period=news.period,
         )
 
     def shortage(self, demand: Demand, now: float) -> Shortage | None:

@@ -109,9 +109,9 @@ class RateBuckets:
 def units(kind: str, input_tokens: int, output_tokens: int) -> int:
     """What one request with so many tokens takes from the bucket of that kind."""
     match kind:
-        case "rpm":
+        case "rpm" | "rph" | "rpd":
             return 1
-        case "tpm":
+        case "tpm" | "tph" | "tpd":
             return input_tokens + output_tokens
         case "input_tpm":
             return input_tokens

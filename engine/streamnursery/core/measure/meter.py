@@ -105,17 +105,18 @@ class Meter:
         return self._most_output
 
     def total_patience(self, patience: Patience, request: ChatRequest) -> float:
-        """Seconds that an attempt may take; "auto" goes by live figures once there are enough."""
+        """Seconds that an attempt may take; "auto" goes by live figures once there are enough,
+        of answers that ended well or not: a slow model must not fail until it has succeeded."""
         if patience.total is None:
             return inf
         if patience.total != "auto":
             return patience.total
-        done = self.latency.count
-        known = done >= _ENOUGH
+        if request.max_tokens is None:
+            return inf
+        known = self.output.count >= _ENOUGH
         speed = self.streamed_tokens / self.streaming_seconds if self.streaming_seconds else 0.0
-        average = self.output_tokens / done if known else _ASSUMED_OUTPUT
         return expected_duration(
-            output_tokens=float(request.max_tokens or average),
+            output_tokens=float(self.most_output(request)),
             base_latency=(self.ttft.mean or 0.0) if known else _ASSUMED_LATENCY,
             tokens_per_second=speed if known and speed else _ASSUMED_TOKENS_PER_SECOND,
         )

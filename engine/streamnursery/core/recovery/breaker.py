@@ -153,6 +153,15 @@ class Breaker:
         else:
             self._count(now, failures=1)
 
+    def on_resent(self, generation: Generation, now: float) -> None:
+        """Nobody looked at a call that has not ended, not at the first time."""
+        if generation != self.generation:
+            return
+        if self.circuit is Circuit.HALF_OPEN:
+            self._move(BreakerSignal.TRIPPED, now)
+        else:
+            self._count(now, calls=1, failures=1)
+
     def on_heartbeat(self, outcome: CallOutcome, now: float, until: float) -> None:
         """What a heartbeat found; its silence holds until the date of the next one."""
         if outcome is CallOutcome.FAILURE:

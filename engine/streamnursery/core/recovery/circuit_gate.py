@@ -2,8 +2,10 @@
 
 Rule 1: a provider that asks for a pause (429 or 503 with Retry-After) asks it of everybody: the
         route is closed to all until then, and what they wait for is one date.
-Rule 2: a pause only grows, and never reaches further than `MAX_PAUSE` from now: a broken or
-        hostile header must not close a route for good.
+Rule 2: a pause only grows. One longer than `believed` is not taken at its word, since one broken or
+        hostile header would close the route to everybody: the route is closed for that long,
+        and then one call is let through. If its answer asks for a long pause again, that is
+        believed, up to `MAX_PAUSE`; anything else opens the route.
 Rule 3: who waits for the same date takes the gate's own dice, so that all come back spread out.
 """
 
@@ -22,8 +24,12 @@ from streamnursery.core.recovery.breaker import (
 from streamnursery.core.recovery.error_policy import CallOutcome
 from streamnursery.values.errors import EngineError, RateLimitedError, ServerError
 
-MAX_PAUSE = 3600.0
-"""Seconds after which a paused route is tried again, whatever was asked for."""
+BELIEVED = 120.0
+"""Seconds of a pause that are taken at their word, at least."""
+MAX_PAUSE = 86_400.0
+"""Seconds after which a paused route is tried again, whatever was asked for and how often."""
+_PROBE_SECONDS = 5.0
+"""After which another call is let through, if the one that was is still silent."""
 
 
 @attrs.frozen
@@ -54,6 +60,9 @@ class BreakerPermit:
     _gate: "CircuitGate"
     _generation: Generation
     _entered_at: float
+    _believed: float = BELIEVED
+    probe: bool = False
+    """Let through alone, to see whether a long pause is meant."""
     _answered: bool = attrs.field(default=False, init=False)
     _over: bool = attrs.field(default=False, init=False)
 
@@ -61,6 +70,8 @@ class BreakerPermit:
         """The first token arrived."""
         if not self._answered and not self._over:
             self._answered = True
+            if self.probe:
+                self._gate.on_probe_answered()
             self._report(verdict(self._gate.breaker.policy, None, now - self._entered_at), now)
 
     def ended(self, error: EngineError | None, now: float) -> None:
@@ -69,16 +80,30 @@ class BreakerPermit:
             return
         self._over = True
         gate = self._gate
+        alone = self.probe and not self._answered
+        if alone:
+            gate.on_probe_answered()
         if isinstance(error, RateLimitedError | ServerError) and error.retry_after is not None:
-            gate.pause(error.retry_after, now)
+            gate.pause(error.retry_after, now, self._believed, again=alone)
         outcome = verdict(gate.breaker.policy, error, now - self._entered_at)
         if not self._answered:
             self._report(outcome, now)
         elif outcome is CallOutcome.FAILURE:
             gate.breaker.on_stream_failed(self._generation, now)
 
+    def resent(self, now: float) -> None:
+        """The call goes out again and again, since no server looks at it; it is not over."""
+        if not self._over:
+            self._gate.breaker.on_resent(self._generation, now)
+
+    def dice(self) -> float:
+        """Dice for a return to the route, as `CircuitGate.dice`."""
+        return self._gate.dice()
+
     def left(self, now: float) -> None:
         """We went away; for a `finally`, since it changes nothing after `ended`."""
+        if self.probe and not self._answered and not self._over:
+            self._gate.on_probe_left()
         if not self._answered and not self._over:
             self._report(CallOutcome.IGNORED, now)
         self._over = True
@@ -96,24 +121,47 @@ class CircuitGate:
     """In [0, 1), drawn once: where this route's turns begin."""
     breaker: Breaker = attrs.field(init=False)
     paused_until: float = attrs.field(default=-inf, init=False)
+    _doubted: bool = attrs.field(default=False, init=False)
+    """The pause was cut short: one call goes first when it is over."""
+    _probe_until: float = attrs.field(default=-inf, init=False)
+    """Until then the one call has the route to itself."""
     _turn: int = attrs.field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.breaker = Breaker(self.policy)
 
-    def enter(self, now: float) -> BreakerPermit | Closed:
-        """Let a call through, or say when to come back; add jitter from `dice` to that date."""
-        if now < self.paused_until:
-            return Closed(self.paused_until, paused=True)
+    def enter(self, now: float, believed: float = BELIEVED) -> BreakerPermit | Closed:
+        """Let a call through, or say when to come back; add jitter from `dice` to that date.
+
+        `believed`: seconds of a pause that it takes at their word.
+        """
+        paused = self._paused(now)
+        if paused is not None:
+            return paused
         generation = self.breaker.admit(now)
         if generation is None:
             return Closed(self.breaker.retry_at(now), paused=False)
-        return BreakerPermit(self, generation, now)
+        if self._doubted:
+            self._probe_until = now + _PROBE_SECONDS
+        return BreakerPermit(self, generation, now, max(believed, BELIEVED), self._doubted)
+
+    def _paused(self, now: float) -> Closed | None:
+        until = max(self.paused_until, self._probe_until) if self._doubted else self.paused_until
+        return Closed(until, paused=True) if now < until else None
+
+    def on_probe_answered(self) -> None:
+        """The one call was answered: what the answer asks for comes after this."""
+        self._doubted, self._probe_until = False, -inf
+
+    def on_probe_left(self) -> None:
+        """The one call says nothing; the next one is let through."""
+        self._probe_until = -inf
 
     def peek(self, now: float) -> Closed | None:
         """What `enter` would say, without entering; None: come in."""
-        if now < self.paused_until:
-            return Closed(self.paused_until, paused=True)
+        paused = self._paused(now)
+        if paused is not None:
+            return paused
         opens_at = self.breaker.retry_at(now)
         return Closed(opens_at, paused=False) if opens_at > now else None
 
@@ -124,8 +172,14 @@ class CircuitGate:
             self.pause(error.retry_after, now)
         self.breaker.on_heartbeat(verdict(self.policy, error, 0.0), now, until)
 
-    def pause(self, seconds: float, now: float) -> None:
-        self.paused_until = max(self.paused_until, now + min(seconds, MAX_PAUSE))
+    def pause(
+        self, seconds: float, now: float, believed: float = BELIEVED, *, again: bool = False
+    ) -> None:
+        """Close the route to all; `again`: asked for by a call that was let through to see."""
+        if seconds > believed:
+            self._doubted = True
+            seconds = min(seconds, MAX_PAUSE) if again else believed
+        self.paused_until = max(self.paused_until, now + seconds)
 
     def dice(self) -> float:
         """Dice for one return to this route (rule 3)."""

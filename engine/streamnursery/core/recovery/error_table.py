@@ -195,7 +195,8 @@ _TIME: Mapping[type[EngineError], ErrorPolicy] = {
         RetryScope.BACKUP_FIRST,
         CallOutcome.FAILURE,
         4,
-        "No further content within `patience.idle`; pings do not count.",
+        "No further content within `patience.idle`; pings do not count. Or fewer tokens than "
+        "`patience.min_tokens_per_second`.",
         "Use the partial, or ask again.",
         retried="by `on_interrupt`: text was delivered",
     ),

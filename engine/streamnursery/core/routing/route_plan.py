@@ -54,6 +54,8 @@ class PlannedRoute:
     downgrade_to_higher_price: bool = False
     context: int | None = None
     """Tokens of input and output that the model takes together; None: not known."""
+    reasoning: bool = False
+    """Also where a request does not ask for it, the answer may begin with unseen thinking."""
 
     @property
     def endpoint(self) -> str:
@@ -142,6 +144,7 @@ def plan(
                 settings.downgrade_after,
                 settings.downgrade_to_higher_price,
                 settings.context or _known_context(settings.name),
+                settings.reasoning,
             )
             role = Role.BACKUP
     if not stops:

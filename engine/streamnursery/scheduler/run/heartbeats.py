@@ -12,7 +12,7 @@ import trio
 from streamnursery.core.recovery.endpoint_pulse import EndpointPulse
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.routes import Routes
-from streamnursery.transport.ports import Phase
+from streamnursery.transport.ports import Phase, Unhurried
 from streamnursery.values.errors import (
     ConnectTimeoutError,
     EngineError,
@@ -118,7 +118,7 @@ class Heartbeats:
         return error if _is_dead(error) else None
 
 
-class _Progress:
+class _Progress(Unhurried):
     """How far a beat has come."""
 
     def __init__(self) -> None:

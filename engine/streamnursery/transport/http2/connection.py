@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from streamnursery.core.recovery.patience import LATE
 from streamnursery.transport.http2.exchange import Http2Exchange
 from streamnursery.transport.http2.state import Http2State
 from streamnursery.transport.http2.stream import Http2Stream
@@ -60,9 +61,10 @@ class Http2Connection:
         self._heard_at = self._idle_since = trio.current_time()
         self._asked_at: float | None = None
         """When a sign of life was asked for that has not come."""
+        self._was_late = False
         self._deaf_since: float | None = None
         """When sending failed."""
-        self._seen: tuple[int, int, bool, str, bool] = (0, 0, False, "", False)
+        self._seen: tuple[int, int, int, bool, str, bool] = (0, 0, 0, False, "", False)
         """What makes up its room, when somebody last heard of it."""
 
     def start(self, nursery: trio.Nursery, readers: Readers) -> None:
@@ -99,9 +101,19 @@ class Http2Connection:
         return self._state.settled
 
     @property
-    def said_goodbye(self) -> bool:
-        """The peer sent GOAWAY, after it had served a stream here at least."""
-        return self._state.said_goodbye
+    def unanswered(self) -> int:
+        """Streams, and promised places, to which no answer has begun."""
+        return self.reserved + sum(s.head is None for s in self._state.streams.values())
+
+    @property
+    def served(self) -> int:
+        """Answers that have begun here."""
+        return self._state.served
+
+    @property
+    def taken(self) -> int | None:
+        """Streams that the peer looked at, if it has closed without looking at all of them."""
+        return self._state.taken
 
     @property
     def needs_http1(self) -> bool:
@@ -142,27 +154,39 @@ class Http2Connection:
 
     def on_readable(self) -> bool:
         """One round for all streams; False ends the reader."""
+        self.poll()
+        return not (self.closed or self._state.failure is not None)
+
+    def poll(self) -> bool:
+        """As `Readable`."""
         if self.closed or self._state.failure is not None:
             return False
         try:
             data = self.connection.recv_nowait(READ_SIZE)
         except trio.WouldBlock:
-            return True
+            return False
         except OSError as error:
             reason = error.strerror or str(error)
             self._lose(f"broke the connection ({reason}); try again", without_frames(error))
-            return False
+            return True
         if not data:
             self._lose("closed the connection before the end of the answer; try again")
-            return False
+            return True
         self._heard_at, self._asked_at = trio.current_time(), None
         self._tell(self._state.receive(data, self._heard_at))
         if self._state.failure is not None:
             self._end_with_last_words()
-            return False
-        self._wake_writer()
-        self._look()
-        return not self.closed
+        else:
+            self._wake_writer()
+            self._look()
+        return True
+
+    async def catch_up(self) -> bool:
+        """As `Reading`: of what has arrived for any stream."""
+        if self._reading is not None:
+            return await self._reading.catch_up()
+        await trio.lowlevel.checkpoint()
+        return False
 
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
         """End it at once; False if there was nobody to be told."""
@@ -207,10 +231,11 @@ class Http2Connection:
         self._writer.cancel()
         self._changed(self)
 
-    def _now(self) -> tuple[int, int, bool, str, bool]:
+    def _now(self) -> tuple[int, int, int, bool, str, bool]:
         state = self._state
         failed = state.failure is not None
-        return len(state.streams), state.limit, state.settled, state.draining, failed
+        streams = len(state.streams)
+        return streams, state.served, state.limit, state.settled, state.draining, failed
 
     def _look(self) -> None:
         """After anything that may have changed how much room there is."""
@@ -284,14 +309,26 @@ class Http2Connection:
             if self._deaf_since is not None:
                 self._lose("broke the connection while something was sent; try again")
             elif self._asked_at is not None:
+                if await self.catch_up() or self._put_off(now):
+                    continue  # the sign of life lay unread, or nobody can have seen one
                 silence = now - self._heard_at
                 self._lose(f"gave no sign of life for {silence:.3g} s; try again")
             elif self.idle and now >= self._idle_since + self._settings.idle:
                 self._shut()
             else:
-                self._asked_at = now
+                self._asked_at, self._was_late = now, False
                 self._state.ping()
                 self._wake_writer()
+
+    def _put_off(self, now: float) -> bool:
+        """Whether this look comes late since the process stood still; then once for each silence
+        the peer has longer, by as much."""
+        late = now - self._next_look()
+        if late < LATE or self._was_late:
+            return False
+        self._was_late = True
+        self._asked_at = now - self._settings.ping_timeout + min(late, self._settings.ping_timeout)
+        return True
 
     async def _guarded(self, task: Callable[[], object]) -> None:
         """A fault of ours in one connection is no reason to end the others."""

@@ -14,7 +14,8 @@ import trio
 
 from streamnursery.transport.http1 import DRAIN_SECONDS, DrainSink
 from streamnursery.transport.http2.stream import Http2Stream
-from streamnursery.transport.ports import ByteSink
+from streamnursery.transport.ports import ByteSink, ConnectProgress
+from streamnursery.transport.reader import MOST_UNREAD
 from streamnursery.values.errors import ConnectionLostError
 from streamnursery.values.http import HttpHead, Peer
 
@@ -28,6 +29,9 @@ class ExchangeConnection(Protocol):
         """Reset the stream, unless it is over."""
 
     def consumed(self, stream: Http2Stream, nbytes: int) -> None: ...
+
+    async def catch_up(self) -> bool:
+        """As `Reading`."""
 
 
 class Http2Exchange:
@@ -53,21 +57,41 @@ class Http2Exchange:
         """It failed, and the server has certainly done nothing with the request."""
         return self._stream.unprocessed
 
-    async def start(self) -> None:
+    async def start(self, progress: ConnectProgress) -> None:
         """Wait for the final head; the body is sent meanwhile.
 
         Raises:
             EngineError: there will be no head. The stream is over, as after cancellation.
         """
-        stream = self._stream
         try:
-            while stream.head is None and not stream.ended:
-                await self._wait_for_news()
+            with trio.CancelScope(deadline=progress.deadline) as watch:
+                await self._wait_for_head()
+            if watch.cancelled_caught:
+                await self._outlast(progress)
         except BaseException:
             self.close()
             raise
-        if stream.head is None:
+        if self._stream.head is None:
             self._check_failure()
+
+    async def _wait_for_head(self) -> None:
+        while self._waits_for_head:
+            await self._wait_for_news()
+
+    @property
+    def _waits_for_head(self) -> bool:
+        return self._stream.head is None and not self._stream.ended
+
+    async def _outlast(self, progress: ConnectProgress) -> None:
+        """The head is late, or lies unread on the connection."""
+        while self._waits_for_head:
+            for _ in range(MOST_UNREAD):
+                if not (await self._connection.catch_up() and self._waits_for_head):
+                    break
+            if self._waits_for_head:
+                progress.strike()
+                with trio.CancelScope(deadline=progress.deadline):
+                    await self._wait_for_head()
 
     async def _wait_for_news(self) -> None:
         self._news = trio.Event()
@@ -111,6 +135,10 @@ class Http2Exchange:
     def resume(self) -> None:
         if self._paused:
             self._go_on()
+
+    async def catch_up(self) -> bool:
+        """As `HttpResponse`: of the connection, which has the bytes of other streams too."""
+        return await self._connection.catch_up()
 
     def mark_unreusable(self) -> None:
         """As `HttpResponse`: the connection is not this answer's alone."""

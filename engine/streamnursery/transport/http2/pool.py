@@ -7,7 +7,10 @@ Rule 3: what a peer speaks is found out once. While the first connection to it i
         others wait for what it brings, and go on at once if that is HTTP/1.1.
 Rule 4: whoever opens a connection does so in its own task and has its first place; when that
         fails the next one in turn tries for itself.
-Rule 5: a place is promised in the step in which it is given away, and goes back if it is not
+Rule 5: where a connection was closed with streams that the server had not looked at, the next
+        ones get no more unanswered streams than it had looked at: a server that closes after each
+        is not sent a hundred. As they answer, more.
+Rule 6: a place is promised in the step in which it is given away, and goes back if it is not
         used.
 """
 
@@ -61,6 +64,8 @@ class _PeerConnections:
     known: bool = False
     """The peer has spoken HTTP/2."""
     expected: int = _EXPECTED
+    cautious: int | None = None
+    """Unanswered streams that a connection may have; None: as many as it takes (rule 5)."""
     waiting: OrderedDict[_StreamWaiter, None] = attrs.field(factory=OrderedDict)
 
     @property
@@ -68,7 +73,12 @@ class _PeerConnections:
         return not (self.connections or self.old or self.opening or self.waiting)
 
     def free_connection(self) -> Http2Connection | None:
-        with_room = (connection for connection in self.connections if connection.room > 0)
+        most = self.cautious
+        with_room = (
+            connection
+            for connection in self.connections
+            if connection.room > 0 and (most is None or connection.unanswered < most)
+        )
         return min(with_room, key=lambda connection: connection.load, default=None)
 
     def may_open(self, most: int) -> bool:
@@ -76,7 +86,18 @@ class _PeerConnections:
         if len(self.connections) + self.opening >= most:
             return False
         coming = self.opening + sum(not connection.settled for connection in self.connections)
-        return not coming or (self.known and len(self.waiting) >= coming * self.expected)
+        each = self.expected if self.cautious is None else min(self.expected, self.cautious)
+        full = self.cautious is not None and not self.opening and self.free_connection() is None
+        return not coming or full or (self.known and len(self.waiting) >= coming * each)
+
+    def learn(self, connection: Http2Connection) -> None:
+        """How careful to be, from what became of a connection."""
+        if connection.taken is not None:
+            self.cautious = max(1, connection.taken)
+        elif self.cautious is not None and connection.served >= self.cautious:
+            self.cautious *= 2
+            if self.cautious > _EXPECTED:
+                self.cautious = None
 
 
 class Http2Pool:
@@ -160,7 +181,11 @@ class Http2Pool:
         # One more waits: that may be what makes a further connection worth while.
         self._deal(peer, pooled)
         try:
-            await waiter.granted.wait()
+            while not waiter.granted.is_set():
+                with trio.CancelScope(deadline=progress.deadline):
+                    await waiter.granted.wait()
+                if not waiter.granted.is_set():
+                    progress.strike()
         except BaseException:
             pooled.waiting.pop(waiter, None)
             self._put_back(pooled, waiter.what)
@@ -211,6 +236,8 @@ class Http2Pool:
         pooled = self._peers.get(connection.peer)
         if pooled is None:
             return
+        if connection in pooled.connections:
+            pooled.learn(connection)
         if connection.draining and connection in pooled.connections:
             pooled.connections.remove(connection)
             pooled.old.append(connection)

@@ -45,10 +45,10 @@ class Http2State:
         """The peer's settings have come."""
         self.limit = 1
         """Streams that may be open at once: one until the peer's settings are known."""
-        self.said_goodbye = False
-        """The peer sent GOAWAY, after it had served a stream of this connection at least."""
-        self._served = False
-        """An answer has begun here."""
+        self.served = 0
+        """Answers that have begun here."""
+        self.taken: int | None = None
+        """Streams that the peer looked at; None unless it has closed without looking at all."""
         self.needs_http1 = False
         """The peer asked for HTTP/1.1."""
         self.window = ReceiveWindow(settings.stream_window * settings.max_streams)
@@ -306,7 +306,7 @@ class Http2State:
         if stream is None:
             self._strain()
             return
-        self._served = True
+        self.served += 1
         stream.on_headers(fields, end=self._blocks.ends_stream)
         self._after_news(stream)
 
@@ -337,10 +337,11 @@ class Http2State:
             broken("sent GOAWAY for a stream")
         last_id, code = frames.read_goaway(payload)
         self._strain()
-        # One that serves none is refusing, and may do so on every connection for ever.
-        self.said_goodbye = last_id > 0 or self._served
         self.draining = f"the peer is closing it ({code_name(code)})"
-        for stream in [s for s in self.streams.values() if s.id > last_id]:
+        left = [s for s in self.streams.values() if s.id > last_id]
+        if left:
+            self.taken = (last_id + 1) // 2
+        for stream in left:
             # A server that wants calm does not want the same again at once.
             stream.unprocessed = code != ErrorCode.ENHANCE_YOUR_CALM
             self._reset(stream, code, "is closing the connection")
