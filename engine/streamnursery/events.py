@@ -4,6 +4,7 @@ from streamnursery.values.events import (
     ChoiceFinished,
     Failed,
     Finished,
+    FinishKind,
     ReasoningDelta,
     RefusalDelta,
     Rerouted,
@@ -19,6 +20,7 @@ from streamnursery.values.opaque import OpaquePart
 __all__ = [
     "ChoiceFinished",
     "Failed",
+    "FinishKind",
     "Finished",
     "OpaquePart",
     "ReasoningDelta",

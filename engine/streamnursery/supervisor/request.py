@@ -105,14 +105,17 @@ class RequestRun:
 
     def __attrs_post_init__(self) -> None:
         self._continuity = Continuity(self.delivery)
-        self._records = RequestRecords(self.supervisor.recorder, self.delivery, self.course)
+        supervisor = self.supervisor
+        self._records = RequestRecords(
+            supervisor.recorder, self.delivery, self.course, supervisor.outlets
+        )
         self._headers = AttemptHeaders(
             self.delivery.request, self.course.plan, self.supervisor.dice
         )
 
     async def run(self) -> None:
         for route in self.course.plan.passed_over:
-            self._records.rerouted(str(route), str(self.position.stop.route), "no key")
+            self._records.rerouted(route, self.position.stop, "no key")
         self._go_cheaper()
         while True:
             unanswered = await self._visit(self.position.stop)
@@ -386,5 +389,4 @@ class RequestRun:
             await supervisor.routes.wait_at_gate(step.after, supervisor.admission.max_queued)
 
     def _reroute(self, step: NextRoute) -> None:
-        source, target = str(self.position.stop.route), str(step.position.stop.route)
-        self._records.rerouted(source, target, step.why)
+        self._records.rerouted(self.position.stop.route, step.position.stop, step.why)
