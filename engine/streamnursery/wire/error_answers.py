@@ -287,7 +287,10 @@ def _first(value: object) -> object:
 def _from_object(error: Mapping[str, object]) -> _Told:
     code, kind, name = error.get("code"), error.get("type"), error.get("status")
     aws = _aws_name(error.get("__type"))
-    words = [_text(word) for word in (code, kind, name, error.get("error_type"), aws)]
+    # Anthropic has its most exact word among the details.
+    details = error.get("details")
+    exact = details.get("error_code") if isinstance(details, Mapping) else None
+    words = [_text(word) for word in (exact, code, kind, name, error.get("error_type"), aws)]
     statuses = [_status(n) for n in (code, error.get("status_code"), name)]
     message = _text(error.get("message")) or _text(error.get("detail")) or ""
     tokens, window = context_numbers(error, message)

@@ -37,6 +37,17 @@ OPENAI_RESPONSES_KINDS: Mapping[str, FinishKind] = {
     "content_filter": "filtered",
 }
 
+ANTHROPIC_MESSAGES_KINDS: Mapping[str, FinishKind] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "refusal": "refusal",
+    "pause_turn": "paused",
+    "compaction": "paused",
+}
+
 
 def finish_kind(
     kinds: Mapping[str, FinishKind], reason: str | None, *, calls: bool, refused: bool

@@ -122,8 +122,8 @@ class SSEDecoder:
         """As `feed`, for those who care for the data of plain events alone."""
         if not self._clean:
             return self._by_line(chunk)
-        # The short way, for `data: ...` + blank line, over and over. Two line ends for each
-        # record, and none left over, say that no line hides in one.
+        # The short way, for `data: ...` + blank line, over and over, or the same with a name.
+        # So many line ends for each record, and none left over, say that no line hides in one.
         whole, rest = chunk, b""
         if b"\r" in whole:
             whole = whole.replace(b"\r\n", b"\n")
@@ -137,11 +137,23 @@ class SSEDecoder:
         if self._tail:
             whole = bytes(self._tail) + whole
         if len(whole) > self._max_plain or not whole.startswith(b"data: "):
-            return self._by_line(chunk)
+            return self._by_name(chunk, whole, rest)
         records: list[Record] = whole[6:-2].split(b"\n\ndata: ")  # type: ignore[assignment]
         if whole.count(b"\n") != 2 * len(records):
             return self._by_line(chunk)
         self._at_start = False  # what begins with a field has no BOM
+        if rest or self._tail:
+            self._tail.clear()
+            self._tail += rest
+        return records
+
+    def _by_name(self, chunk: bytes, whole: bytes, rest: bytes) -> list[Record]:
+        """The short way for events with names, or the long one."""
+        fits = whole.startswith(b"event: ") and len(whole) <= self._max_plain
+        records = _named(whole, self._id) if fits else None
+        if records is None:
+            return self._by_line(chunk)
+        self._at_start = False
         if rest or self._tail:
             self._tail.clear()
             self._tail += rest
@@ -281,6 +293,24 @@ class SSEDecoder:
             "it does not speak the protocol or means harm: use another endpoint"
         )
         self.failure = TooLargeError(msg, status=200)
+
+
+def _named(whole: bytes, last_id: str) -> list[Record] | None:
+    """The events of `whole`, if each is a line with its name and a line of data."""
+    parts = whole[:-2].split(b"\n\n")
+    if whole.count(b"\n") != 3 * len(parts):
+        return None
+    records: list[Record] = []
+    known, name = b"", ""
+    for part in parts:
+        # One line end in each, and no more of them altogether: it is the one that is found here.
+        head, between, data = part.partition(b"\ndata: ")
+        if not between or not head.startswith(b"event: "):
+            return None
+        if head != known:
+            known, name = head, head[7:].decode("utf-8", "replace") or "message"
+        records.append(ServerSentEvent(data, name, last_id))
+    return records
 
 
 def _is_foreign(line: bytes) -> bool:

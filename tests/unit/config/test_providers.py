@@ -35,7 +35,8 @@ def test_a_providers_key_makes_its_endpoint(variable: str, name: str, url: str) 
     assert list(loaded.config.endpoints) == [name]
     endpoint = loaded.config.endpoints[name]
     assert (str(endpoint.url), endpoint.key) == (url, Secret("canary"))
-    assert (endpoint.dialect, endpoint.auth) == ("openai-chat", None)
+    own = {"anthropic": "anthropic-messages"}
+    assert (endpoint.dialect, endpoint.auth) == (own.get(name, "openai-chat"), None)
     assert origin(loaded, f"endpoints.{name}.key") == ("***", f"env {variable}")
     assert loaded.config.default_endpoint == ("openai" if name == "openai" else None)
 
