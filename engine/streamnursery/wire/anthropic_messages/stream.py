@@ -211,9 +211,12 @@ class AnthropicMessagesStream(SseStream):
         self._begun = self._expect_delta = True
         self.response_id = _text(message.get("id")) or None
         self.response_model = _text(message.get("model")) or None
-        self._take_usage(message.get("usage"), events)
+        content, usage = message.get("content"), message.get("usage")
+        if isinstance(usage, dict) and not content:
+            # What it has put out so far, which is no count of the answer.
+            usage = {name: value for name, value in usage.items() if name != "output_tokens"}
+        self._take_usage(usage, events)
         self._reason = _text(message.get("stop_reason")) or None
-        content = message.get("content")
         # Usually empty; a turn that goes on after a tool's result may hold what it had said.
         for index, block in enumerate(content if isinstance(content, list) else ()):
             if isinstance(block, dict):

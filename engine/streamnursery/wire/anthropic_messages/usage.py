@@ -2,7 +2,8 @@
 
 `input_tokens` leave both kinds of cached tokens out, so that the input is the sum of three counts.
 The counts of `message_delta` are cumulative: each replaces that of `message_start`, and one that is
-absent or null there leaves it. The tokens of a compaction are in `iterations` alone and are added;
+absent or null there leaves it. The output of `message_start` is what had been put out by then, and
+does not count. The tokens of a compaction are in `iterations` alone and are added;
 those of an advisor are billed at another model's price and are not.
 """
 
