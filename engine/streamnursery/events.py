@@ -4,7 +4,6 @@ from streamnursery.values.events import (
     ChoiceFinished,
     Failed,
     Finished,
-    FinishKind,
     ReasoningDelta,
     RefusalDelta,
     Rerouted,
@@ -20,7 +19,6 @@ from streamnursery.values.opaque import OpaquePart
 __all__ = [
     "ChoiceFinished",
     "Failed",
-    "FinishKind",
     "Finished",
     "OpaquePart",
     "ReasoningDelta",
