@@ -31,6 +31,9 @@ LINE = st.one_of(
     ]),
     st.text(alphabet="dat:é \u2028\x0b", max_size=8).map(str.encode),
 )
+CRLF = st.lists(st.sampled_from([b"data: a\r\n\r\n", b"data: {}\r\n\r\n"]), max_size=6).map(
+    b"".join
+)
 PLAIN = st.lists(st.sampled_from([b"data: a\n\n", b"data: {}\n\n"]), max_size=6).map(b"".join)
 NAMED = st.lists(
     st.sampled_from([
@@ -47,7 +50,7 @@ NAMED = st.lists(
 def bodies(draw: st.DrawFn) -> bytes:
     """Runs of plain records between lines of every kind."""
     lines = st.tuples(LINE, LINE_END).map(b"".join)
-    parts = draw(st.lists(st.one_of(lines, PLAIN, NAMED), max_size=14))
+    parts = draw(st.lists(st.one_of(lines, PLAIN, NAMED, CRLF), max_size=14))
     return b"".join(parts)
 
 

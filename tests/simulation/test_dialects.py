@@ -209,7 +209,7 @@ def test_a_dialect_that_cannot_be_used_is_a_config_error(dialect: Any, told: str
         ({"include_usage": True}, "is an option of openai-chat, and this endpoint speaks toy"),
         (
             {"dialect": "toi"},
-            'must be "openai-chat", .*, "anthropic-messages" or "toy"; did you mean',
+            'must be "openai-chat", .*, "gemini" or "toy"; did you mean',
         ),
     ],
 )

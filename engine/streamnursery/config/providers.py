@@ -57,8 +57,10 @@ PROVIDERS = (
     ),
     ProviderPreset(
         "gemini",
-        "https://generativelanguage.googleapis.com/v1beta/openai",
+        "https://generativelanguage.googleapis.com/v1beta",
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        dialect="gemini",
+        default_model="gemini-2.5-flash",
     ),
     ProviderPreset("deepseek", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",)),
     ProviderPreset("openrouter", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),

@@ -58,6 +58,7 @@ CODES: dict[type[ProviderError], str] = {
         moderation_blocked data_inspection_failed safety
         string_above_max_length request_too_large invalid_prompt invalid_value invalid_type
         invalid_json invalid_image missing_required_parameter unknown_parameter unsupported_value
+        prompt_blocked missing_thought_signature
         unsupported_parameter tool_use_failed json_validate_failed unprocessable_entity
     """,
     ContextTooLongError: """

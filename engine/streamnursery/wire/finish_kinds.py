@@ -48,6 +48,21 @@ ANTHROPIC_MESSAGES_KINDS: Mapping[str, FinishKind] = {
     "compaction": "paused",
 }
 
+GEMINI_KINDS: Mapping[str, FinishKind] = {
+    "stop": "stop",
+    "max_tokens": "length",
+    "safety": "filtered",
+    "recitation": "filtered",
+    "language": "filtered",
+    "blocklist": "filtered",
+    "prohibited_content": "filtered",
+    "spii": "filtered",
+    "image_safety": "filtered",
+    "image_prohibited_content": "filtered",
+    "image_recitation": "filtered",
+    "model_armor": "filtered",
+}
+
 
 def finish_kind(
     kinds: Mapping[str, FinishKind], reason: str | None, *, calls: bool, refused: bool

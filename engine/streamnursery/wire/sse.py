@@ -126,9 +126,7 @@ class SSEDecoder:
         # So many line ends for each record, and none left over, say that no line hides in one.
         whole, rest = chunk, b""
         if b"\r" in whole:
-            whole = whole.replace(b"\r\n", b"\n")
-            if b"\r" in whole:
-                return self._by_line(chunk)
+            return self._by_crlf(chunk)
         if not whole.endswith(b"\n\n"):
             end = whole.rfind(b"\n\n") + 2
             whole, rest = whole[:end], whole[end:]
@@ -142,6 +140,29 @@ class SSEDecoder:
         if whole.count(b"\n") != 2 * len(records):
             return self._by_line(chunk)
         self._at_start = False  # what begins with a field has no BOM
+        if rest or self._tail:
+            self._tail.clear()
+            self._tail += rest
+        return records
+
+    def _by_crlf(self, chunk: bytes) -> list[Record]:
+        """The short way where all lines end in CRLF (Google), or the long one. To replace them
+        would cost more than all the rest."""
+        whole = bytes(self._tail) + chunk if self._tail else chunk
+        rest = b""
+        if not whole.endswith(b"\r\n\r\n"):
+            end = whole.rfind(b"\r\n\r\n") + 4
+            whole, rest = whole[:end], whole[end:]
+            if end < 4 or b"\n" in rest or b"\r" in rest or len(rest) > self._max_line:
+                return self._by_line(chunk)
+        if len(whole) > self._max_plain or not whole.startswith(b"data: "):
+            return self._by_line(chunk)
+        records: list[Record] = whole[6:-4].split(b"\r\n\r\ndata: ")  # type: ignore[assignment]
+        # So many ends of lines in two bytes, and no other byte of one.
+        ends = 2 * len(records)
+        if whole.count(b"\n") != ends or whole.count(b"\r") != ends:
+            return self._by_line(chunk)
+        self._at_start = False
         if rest or self._tail:
             self._tail.clear()
             self._tail += rest
