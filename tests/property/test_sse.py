@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamnursery.wire.sse import ServerSentEvent, SSEDecoder
+from streamnursery.wire.sse import Record, ServerSentEvent, SSEDecoder
 
 LINE_END = st.sampled_from([b"\n", b"\r\n", b"\r"])
 LINE = st.one_of(
@@ -31,14 +31,26 @@ LINE = st.one_of(
     ]),
     st.text(alphabet="dat:é \u2028\x0b", max_size=8).map(str.encode),
 )
+CRLF = st.lists(st.sampled_from([b"data: a\r\n\r\n", b"data: {}\r\n\r\n"]), max_size=6).map(
+    b"".join
+)
 PLAIN = st.lists(st.sampled_from([b"data: a\n\n", b"data: {}\n\n"]), max_size=6).map(b"".join)
+NAMED = st.lists(
+    st.sampled_from([
+        b"event: a\ndata: x\n\n",
+        b"event: \ndata: \n\n",
+        b"event: \xff\ndata: b\n\n",
+    ]),
+    max_size=6,
+).map(b"".join)
+"""What the short ways are for."""
 
 
 @st.composite
 def bodies(draw: st.DrawFn) -> bytes:
     """Runs of plain records between lines of every kind."""
     lines = st.tuples(LINE, LINE_END).map(b"".join)
-    parts = draw(st.lists(st.one_of(lines, PLAIN), max_size=14))
+    parts = draw(st.lists(st.one_of(lines, PLAIN, NAMED, CRLF), max_size=14))
     return b"".join(parts)
 
 
@@ -53,8 +65,8 @@ def split(body: bytes, cuts: Iterable[int]) -> list[bytes]:
 class Slow(SSEDecoder):
     """The decoder without its short way."""
 
-    def _plain(self, chunk: bytes) -> None:
-        return None
+    def read(self, chunk: bytes) -> list[Record]:
+        return self._by_line(chunk)
 
 
 def outcome(decoder: SSEDecoder, chunks: list[bytes]) -> tuple[object, ...]:

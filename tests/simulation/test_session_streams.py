@@ -66,7 +66,7 @@ def test_an_answer_is_a_stream_like_any_other_with_usage_and_a_name() -> None:
     async def body(world: World, eng: Engine, session: Session) -> None:
         async with session.stream("fast?respond=3", "Hi") as stream:
             events = [event async for event in stream]
-        assert events[-1] == Finished("completed")
+        assert events[-1] == Finished("completed", "stop")
         assert sum(isinstance(event, TextDelta) for event in events) == 3
         assert stream.usage is not None
         assert stream.usage.output_tokens == 3

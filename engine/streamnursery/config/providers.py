@@ -29,6 +29,8 @@ class ProviderPreset:
     """Headers and the variables that fill them."""
     options: tuple[tuple[str, bool | str], ...] = ()
     """What the provider's own server wants; another server behind `url_variable` may not."""
+    dialect: str = ""
+    """Its language at its own server; empty: the default one."""
     default_model: str = ""
     """Asked by the command where no model is named."""
 
@@ -46,11 +48,19 @@ PROVIDERS = (
         options=(("max_tokens_field", "max_completion_tokens"),),
         default_model="gpt-4.1-mini",
     ),
-    ProviderPreset("anthropic", "https://api.anthropic.com/v1", ("ANTHROPIC_API_KEY",)),
+    ProviderPreset(
+        "anthropic",
+        "https://api.anthropic.com/v1",
+        ("ANTHROPIC_API_KEY",),
+        dialect="anthropic-messages",
+        default_model="claude-sonnet-4-5",
+    ),
     ProviderPreset(
         "gemini",
-        "https://generativelanguage.googleapis.com/v1beta/openai",
+        "https://generativelanguage.googleapis.com/v1beta",
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
+        dialect="gemini",
+        default_model="gemini-2.5-flash",
     ),
     ProviderPreset("deepseek", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",)),
     ProviderPreset("openrouter", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
@@ -128,6 +138,8 @@ def _read_provider(provider: ProviderPreset, layer: Layer, spot: Spot, report: R
         layer.read(spot.environ[provider.url_variable].strip(), URL, here, report)
     else:
         layer.read(provider.url, URL, spot.below("url"), report)
+        if provider.dialect:
+            layer.values[spot.below("dialect").place] = Found(provider.dialect, spot.origin)
         for option, value in provider.options:
             layer.values[spot.below(option).place] = Found(value, spot.origin)
     _read_key(provider, layer, spot, report, needed=not own_url)

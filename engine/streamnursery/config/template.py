@@ -68,7 +68,14 @@ TEMPLATE = """\
 #burst = 0.1                     # the part of a minute's limit that may be used at once
 #learn_rates = true              # obey x-ratelimit-* and anthropic-ratelimit-* of the answers
 #max_streams = 20                # at this endpoint, over all models; without it no limit of its own
-#assistant_prefix = "off"        # "message", "flag" or "continue": can go on with a given text
+#assistant_prefix = "off"        # "message", "flag", "continue" or "user-turn": can go on with
+
+#[endpoints.claude]
+#url = "https://api.anthropic.com/v1"
+#key = { env = "ANTHROPIC_API_KEY" }
+#dialect = "anthropic-messages"
+#default_max_tokens = "4096"     # of an answer whose request states none
+#thinking = "budget"             # of reasoning_effort; "adaptive" for models after 4.5
 
 #[models."gpt-4.1"]
 #routes = [{ endpoint = "main" }, { endpoint = "main", model = "gpt-4.1-2025-04-14" }]

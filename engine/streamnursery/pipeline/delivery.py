@@ -22,7 +22,7 @@ from streamnursery.values.errors import (
     EngineError,
     StreamCancelledError,
 )
-from streamnursery.values.events import Finished, StreamEvent
+from streamnursery.values.events import Finished, FinishKind, StreamEvent
 from streamnursery.values.partial import Partial
 from streamnursery.values.policy import OnInterrupt
 from streamnursery.values.request import ChatRequest
@@ -75,6 +75,9 @@ class Delivery:
     request_id: str | None = attrs.field(default=None, init=False)
     response_id: str | None = attrs.field(default=None, init=False)
     response_model: str | None = attrs.field(default=None, init=False)
+    dialect: str | None = attrs.field(default=None, init=False)
+    """Of the answer, once it is whole."""
+    finish_kind: FinishKind = attrs.field(default="other", init=False)
     waits: str | Callable[[], str] | None = attrs.field(default=None, init=False)
     """What for, in words, or who can say it; `waiting_for` asks."""
     admitted_at: float | None = attrs.field(default=None, init=False)
@@ -114,8 +117,9 @@ class Delivery:
             self._to_drain -= nbytes
             if self._to_drain <= 0:
                 self.scope.cancel()
-        if type(events[-1]) is Finished:
+        if type(last := events[-1]) is Finished:
             self.finished = True
+            self.finish_kind = last.kind
         return self.channel.put(events, nbytes)
 
     def spend(self, usage: Usage | None) -> None:
@@ -209,6 +213,8 @@ class Delivery:
             response_id=self.response_id,
             request_id=self.request_id,
             attempts=tuple(self.attempts),
+            finish_kind=self.finish_kind,
+            dialect=self.dialect,
         )
 
     def _whole_usage(self) -> Usage:

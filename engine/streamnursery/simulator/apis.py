@@ -9,11 +9,12 @@ import attrs
 import msgspec
 
 from streamnursery.serving.steps import JSON, Step, whole
-from streamnursery.simulator import chat, responses
+from streamnursery.simulator import chat, messages, responses
 from streamnursery.simulator.chat import AnswerSpec
 from streamnursery.simulator.exchange import EPOCH, Api, Exchange, Renderer
 from streamnursery.simulator.question import question_from, understood
 from streamnursery.simulator.responses import Kept, Memory
+from streamnursery.wire.anthropic_messages.server import error_body, question_of_messages
 from streamnursery.wire.openai_chat.server import ApiError, json_object
 from streamnursery.wire.openai_responses.server import question_of_response
 
@@ -25,6 +26,23 @@ def _chat(exchange: Exchange, _: str, body: bytes, now: float) -> Iterator[Step]
         return Renderer(partial(chat.events, sheet), partial(chat.completion, sheet))
 
     return exchange.answered(question_from(json_object(body)), now, voice)
+
+
+def _messages(exchange: Exchange, _: str, body: bytes, now: float) -> Iterator[Step]:
+    exchange.only("POST")
+    messages.check_version(dict(exchange.record.headers))
+
+    def voice(sheet: AnswerSpec) -> Renderer:
+        sheet = attrs.evolve(sheet, id=sheet.id.replace("chatcmpl-", "msg_"))
+        return Renderer(partial(messages.events, sheet), partial(messages.completion, sheet))
+
+    question = understood(question_of_messages(json_object(body)))
+    return exchange.answered(question, now, voice)
+
+
+def _anthropic_headers(headers: list[tuple[str, str]], unix: float) -> list[tuple[str, str]]:
+    request_id = next(value for name, value in headers if name == "x-request-id")
+    return [("request-id", request_id), *messages.limit_headers(headers, unix)]
 
 
 def _models(exchange: Exchange, name: str, _: bytes, __: float) -> Iterator[Step]:
@@ -87,6 +105,7 @@ def _resumed(exchange: Exchange, kept: Kept, after: str) -> Iterator[Step]:
 APIS = (
     Api("/v1/chat/completions", _chat),
     Api("/v1/responses", _responses, deep=True, upgrades=True),
+    Api("/v1/messages", _messages, error_body=error_body, own_headers=_anthropic_headers),
     Api("/v1/realtime", upgrades=True),
     Api("/v1/models", _models, deep=True),
 )

@@ -77,6 +77,18 @@ class Api:
     """What is below its path belongs to it."""
     upgrades: bool = False
     """It is spoken on WebSockets too."""
+    error_body: Callable[[ApiError], bytes] = lambda error: error.body
+    """Its shape of an error."""
+    own_headers: Callable[[list[tuple[str, str]], float], list[tuple[str, str]]] = (
+        lambda headers, _: headers
+    )
+    """Its names for the headers of an answer at a Unix time."""
+
+    def below(self, path: str) -> str | None:
+        """The rest of a path that belongs to it; None: it does not."""
+        below = path.removeprefix(self.path)
+        ours = path.startswith(self.path) and (not below or (self.deep and below[0] == "/"))
+        return below[1:] if ours else None
 
 
 class Exchange:
@@ -105,11 +117,13 @@ class Exchange:
         self._chunks = chunks
         self._keep_alive = keep_alive
         self.query = query
-        self._apis = apis
+        path = unquote(record.path)
+        self._api = next((api for api in apis if api.below(path) is not None), None)
         self._upgrade = headers if wants_websocket(headers.items()) else None
         self._entered: str | None = None
         self._refusal: ApiError | None = None
         self._status: int | None = None
+        self._now = record.received_at
         asked: Script = ()
         try:
             asked = parse_script(headers[SCRIPT_HEADER]) if SCRIPT_HEADER in headers else ()
@@ -127,11 +141,14 @@ class Exchange:
         if status is not None and status.early:
             self._keep_alive = False
             self.early = self._finished(
-                odd_answers.error_status(status, self.headers(), keep=False)
+                odd_answers.error_status(
+                    status, self.headers(), keep=False, worded=self._error_body
+                )
             )
 
     def answer(self, body: bytes, now: float) -> Iterator[Step]:
         """The steps of the answer to a request whose body has arrived."""
+        self._now = now
         try:
             if self._refusal is not None:
                 raise self._refusal
@@ -173,9 +190,16 @@ class Exchange:
         return own if self._keep_alive else [*own, CLOSE]
 
     def _refused(self, error: ApiError) -> Iterator[Step]:
-        headers = self.headers(JSON, *error.headers)
+        headers = self._named(self.headers(JSON, *error.headers), self._now)
         end = End(How.KEEP, "bad request" if error.status < 429 else "status")
-        return whole(error.status, error.body, headers, end=end)
+        return whole(error.status, self._error_body(error), headers, end=end)
+
+    def _error_body(self, error: ApiError) -> bytes:
+        return error.body if self._api is None else self._api.error_body(error)
+
+    def _named(self, headers: list[tuple[str, str]], now: float) -> list[tuple[str, str]]:
+        unix = EPOCH + self.provider.elapsed(now)
+        return headers if self._api is None else self._api.own_headers(headers, unix)
 
     def _finished(self, steps: Iterator[Step]) -> Iterator[Step]:
         """With the faults that touch any answer, and the end that the client asked for."""
@@ -195,15 +219,13 @@ class Exchange:
     def _routed(self, body: bytes, now: float) -> Iterator[Step]:
         if self.record.credential in ("wrong", "missing"):
             self._deny()
-        path = unquote(self.record.path)
-        for api in self._apis:
-            below = path.removeprefix(api.path)
-            if not path.startswith(api.path) or (below and not (api.deep and below[0] == "/")):
-                continue
+        api = self._api
+        below = api.below(unquote(self.record.path)) if api is not None else None
+        if api is not None and below is not None:
             if api.upgrades and not below and self._upgrade is not None:
                 return self._handshake(self._upgrade)
             if api.answer is not None:
-                return api.answer(self, below[1:], body, now)
+                return api.answer(self, below, body, now)
         msg = f"Unknown request URL: {self.record.method} {self.record.path[:200]}."
         raise ApiError(404, msg, code="unknown_url")
 
@@ -233,7 +255,9 @@ class Exchange:
         """The answer that stands in place of the usual one, if the script has any."""
         for fault in self.record.script:
             if isinstance(fault, Status):
-                return odd_answers.error_status(fault, headers, keep=self._keep_alive)
+                return odd_answers.error_status(
+                    fault, headers, keep=self._keep_alive, worded=self._error_body
+                )
             if isinstance(fault, Redirect):
                 return odd_answers.redirect(fault, headers)
         return None
@@ -277,7 +301,7 @@ class Exchange:
         sheet, limits = self._enter(question, now)
         if first(sheet.script, CloseDelimited):
             self._chunks = self._keep_alive = False
-        headers = [*self.headers(), *limits]
+        headers = self._named([*self.headers(), *limits], now)
         return self._in_place(headers) or self._said(sheet, voice(sheet), headers)
 
     def _sheet(

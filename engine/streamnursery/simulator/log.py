@@ -12,6 +12,8 @@ from streamnursery.simulator.script import Script
 Credential: TypeAlias = Literal["not asked", "right", "wrong", "missing"]
 HEADERS = (
     "accept",
+    "anthropic-beta",
+    "anthropic-version",
     "content-type",
     "idempotency-key",
     "user-agent",

@@ -1,7 +1,7 @@
 """Answers of a script in place of the usual ones: errors, redirects, and garbage."""
 
 import gzip
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import chain, repeat, takewhile
 from math import inf
 
@@ -10,6 +10,7 @@ import msgspec
 from streamnursery.serving.steps import JSON, End, Headers, How, Send, Step, chunked, head, whole
 from streamnursery.simulator.cuts import drip, split
 from streamnursery.simulator.script import Drip, Garbage, Redirect, Script, Split, Status
+from streamnursery.wire.openai_chat.server import ApiError
 
 EVENTS = ("content-type", "text/event-stream; charset=utf-8")
 HTML = ("content-type", "text/html; charset=utf-8")
@@ -38,11 +39,15 @@ def streamed(
     return chain([begin], body)
 
 
-def error_status(fault: Status, own_headers: Headers, *, keep: bool) -> Iterator[Step]:
-    """What `fault` asks for."""
+def error_status(
+    fault: Status, own_headers: Headers, *, keep: bool, worded: Callable[[ApiError], bytes]
+) -> Iterator[Step]:
+    """What `fault` asks for, in the words of an API."""
     kind, body = JSON, b""
     if fault.body is None:
-        body = msgspec.json.encode({"error": error_of(fault)})
+        told = error_of(fault)
+        kind_of = told["type"] or ""
+        body = worded(ApiError(fault.code, told["message"] or "", code=told["code"], kind=kind_of))
     elif isinstance(fault.body, str):
         kind, body = HTML, fault.body.encode()
     else:

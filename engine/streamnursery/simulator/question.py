@@ -9,6 +9,7 @@ import msgspec
 from streamnursery.simulator.grammar import ScriptError, split_model
 from streamnursery.simulator.script import Script
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.returned import KEY
 from streamnursery.wire.openai_chat import server
 from streamnursery.wire.openai_chat.server import ApiError, ChatQuestion
 
@@ -54,5 +55,6 @@ def question_of(request: ChatRequest | Mapping[str, Any]) -> Question:
         return question_from(request)
     names = ("model", "messages", "max_tokens", "stop", "seed", "n", "tools", "tool_choice")
     fields = {name: getattr(request, name) for name in names}
+    fields["messages"] = [{k: v for k, v in m.items() if k != KEY} for m in request.messages]
     plain = msgspec.to_builtins({**fields, **request.extra, "stream": True})
     return question_from({name: value for name, value in plain.items() if value is not None})

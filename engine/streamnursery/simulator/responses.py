@@ -8,23 +8,21 @@ Rule 3: an answer asked for with `background` can be told again from any number 
 """
 
 from collections.abc import Iterator
-from typing import Any
 
 import attrs
 import msgspec
 
 from streamnursery.serving.steps import End, How, Send, Step, batched
-from streamnursery.simulator.chat import AnswerSpec, Events, first
+from streamnursery.simulator.chat import AnswerSpec, first
 from streamnursery.simulator.script import (
-    BadJson,
-    BadUtf8,
     InStreamError,
     NoEndMark,
     NoFinish,
     Script,
     UsageLie,
 )
-from streamnursery.wire.openai_chat.server import ApiError, Part
+from streamnursery.simulator.told_events import ToldEvents
+from streamnursery.wire.openai_chat.server import ApiError
 from streamnursery.wire.openai_responses.server import Messages, ResponseWriter
 
 MAX_KEPT = 10_000
@@ -120,61 +118,32 @@ def events(kept: Kept, script: Script, behind: int = -1) -> Iterator[Step]:
     return steps if sheet.gap else batched(steps)
 
 
-class _StreamedEvents(Events):
+class _StreamedEvents(ToldEvents[ResponseWriter]):
     """As server-sent events, with their names."""
 
     def __init__(self, kept: Kept, sheet: AnswerSpec, behind: int) -> None:
-        super().__init__(sheet)
+        super().__init__(sheet, writer(sheet))
         self._kept = kept
-        self._telling = writer(sheet)
         self._skip = behind + 1
-        self._last = b""
-        self._delta = b""
 
     def steps(self) -> Iterator[Step]:
         for step in super().steps():
             cancelled_at = self._kept.cancelled_at
             if isinstance(step, Send) and cancelled_at is not None and step.at > cancelled_at:
-                yield Send(self._event(self._telling.cancelled()))
+                yield Send(self._event(self._told.cancelled()))
                 yield End(How.KEEP, "cancelled")
                 return
             if not isinstance(step, Send) or step.data:
                 yield step
 
-    def _opening(self) -> Iterator[bytes]:
-        yield self._framed(self._telling.opening())
-
     def _closing(self) -> Iterator[bytes]:
-        yield self._framed(closing(self._sheet, self._telling))
-
-    def _token(self, _index: int, part: Part, content: Any) -> bytes:
-        piece = content[0]["function"]["arguments"] if part == "tool_calls" else content
-        self._delta = b'"delta":' + _encode(piece)
-        return self._framed(self._telling.token(part, content))
+        yield self._framed(closing(self._sheet, self._told))
 
     def _mistake(self, fault: InStreamError) -> bytes:
-        return self._telling.mistake(fault.code, fault.message)
-
-    def _spoiled(self, count: int, event: bytes) -> bytes:
-        """Only the token's own event, and not those that open its item."""
-        if not any(isinstance(fault, BadJson | BadUtf8) for fault in self._faults[count]):
-            return event
-        before = event[: len(event) - len(self._last)]
-        return before + super()._spoiled(count, self._last)
-
-    def _with_bad_utf8(self, event: bytes) -> bytes:
-        return event.replace(self._delta, b'"delta":"\xe2\x82"', 1)
+        return self._told.mistake(fault.code, fault.message)
 
     def _framed(self, told: list[bytes]) -> bytes:
         """Those of the events that the client has not had."""
         had = min(self._skip, len(told))
         self._skip -= had
-        framed = [self._event(data) for data in told[had:]]
-        self._last = framed[-1] if framed else b""
-        return b"".join(framed)
-
-    def _event(self, data: bytes) -> bytes:
-        kind = data.partition(b'"type":"')[2].partition(b'"')[0]
-        comments = self._before.removesuffix(b"data: ")
-        name = b"event: " + kind + self._newline if kind else b""
-        return comments + name + b"data: " + data + self._after
+        return super()._framed(told[had:])

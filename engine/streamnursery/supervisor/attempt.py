@@ -323,6 +323,7 @@ class Attempt:
         self.delivery.waits = None
         self.delivery.response_id = decoder.response_id
         self.delivery.response_model = decoder.response_model
+        self.delivery.dialect = self.outlet.dialect.name
         self.delivery.attempts.append(self.record(trio.current_time()))
 
     async def _watch_over(self, sink: StreamSink, response: HttpResponse) -> None:

@@ -85,16 +85,24 @@ class Outlet:
         Raises:
             RequestError: the request cannot be encoded.
         """
-        path = _quoted(self.endpoint.url.path + self.dialect.path(request, model))
+        target = self._target(self.dialect.path(request, model))
         headers = self._with(extra)
         return HttpRequest(
             peer=self._peer,
             method="POST",
-            target=path + self._query,
+            target=target,
             headers=headers,
             body=self.dialect.encode(request, self.endpoint, model),
             checked=min(self._checked, len(headers) - len(extra)),
         )
+
+    def _target(self, path: str) -> str:
+        """A path below the base URL and its query, with the endpoint's own behind that."""
+        path, mark, query = path.partition("?")
+        target = _quoted(self.endpoint.url.path + path)
+        if not mark:
+            return target + self._query
+        return f"{target}?{query}{self._query.replace('?', '&', 1)}"
 
     def secrets(self) -> list[str]:
         """The credentials that are sent, as text: for taking them out of what comes back."""

@@ -107,14 +107,17 @@ class RequestRun:
     def __attrs_post_init__(self) -> None:
         self._outgoing = Outgoing(self.course.plan.max_exchanges)
         self._continuity = Continuity(self.delivery)
-        self._records = RequestRecords(self.supervisor.recorder, self.delivery, self.course)
+        supervisor = self.supervisor
+        self._records = RequestRecords(
+            supervisor.recorder, self.delivery, self.course, supervisor.outlets
+        )
         self._headers = AttemptHeaders(
             self.delivery.request, self.course.plan, self.supervisor.dice
         )
 
     async def run(self) -> None:
         for route in self.course.plan.passed_over:
-            self._records.rerouted(str(route), str(self.position.stop.route), "no key")
+            self._records.rerouted(route, self.position.stop, "no key")
         cheaper = cheaper_step(self.supervisor.money, self.course, self.delivery, self.position)
         if cheaper is not None:
             self._reroute(cheaper)
@@ -385,5 +388,4 @@ class RequestRun:
             await supervisor.routes.wait_at_gate(step.after, supervisor.admission.max_queued)
 
     def _reroute(self, step: NextRoute) -> None:
-        source, target = str(self.position.stop.route), str(step.position.stop.route)
-        self._records.rerouted(source, target, step.why)
+        self._records.rerouted(self.position.stop.route, step.position.stop, step.why)

@@ -1,15 +1,21 @@
 """What observers, the statistics and the stream are told of one request."""
 
+from collections.abc import Mapping
+
 import attrs
 import trio
 
+from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.attempt import Attempt
 from streamnursery.supervisor.course import Course
+from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.values.events import Rerouted
 from streamnursery.values.lifecycle import Admitted, Hedged, Interrupted, Retrying, RouteChanged
 from streamnursery.values.policy import OnInterrupt
+from streamnursery.values.returned import foreign_kinds
+from streamnursery.values.settings import Route
 
 
 @attrs.frozen
@@ -20,6 +26,7 @@ class RequestRecords:
     recorder: Recorder
     delivery: Delivery
     course: Course
+    outlets: Mapping[str, Outlet]
 
     def admitted(self, now: float, queued_at: float) -> None:
         delivery, course = self.delivery, self.course
@@ -44,9 +51,16 @@ class RequestRecords:
         route = str(attempt.stop.route)
         self.recorder.emit(Hedged(now, course.number, course.model, attempt.number, route, delay))
 
-    def rerouted(self, source: str, target: str, why: str) -> None:
+    def rerouted(self, left: Route, stop: PlannedRoute, why: str) -> None:
         course = self.course
         course.meter.reroutes += 1
+        source, target = str(left), str(stop.route)
+        outlet = self.outlets.get(stop.endpoint)
+        dropped = (
+            ()
+            if outlet is None
+            else foreign_kinds(self.delivery.request.messages, outlet.dialect.name)
+        )
         about = (trio.current_time(), course.number, course.model)
         self.recorder.emit(RouteChanged(*about, source, target, why))
-        self.delivery.put([Rerouted(source, target, why)], 0)
+        self.delivery.put([Rerouted(source, target, why, dropped)], 0)

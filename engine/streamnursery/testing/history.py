@@ -30,6 +30,7 @@ from streamnursery.values.events import (
     ToolCallDelta,
     UsageReport,
 )
+from streamnursery.values.opaque import OpaquePart
 
 Piece: TypeAlias = tuple[int, str, object]
 """Choice, kind and content of one delta."""
@@ -43,6 +44,8 @@ _PARTS = {
     "reasoning": "reasoning",
     "reasoning_content": "reasoning",
 }
+_OPENAI = ("/chat/completions", "/responses")
+"""The APIs that tell a refusal apart from text."""
 _SENT = (AttemptState.COMMITTED, AttemptState.DONE)
 
 
@@ -161,7 +164,7 @@ def _compared(run: list[StreamEvent], request: RequestRecord) -> Iterator[str]:
         guess = _guess(heard, said, place)
         yield f"delta {place} was {mine!r}, and {request.id} said {told}: {guess}"
         return
-    if len(heard) > request.sent_tokens:
+    if len(heard) > request.sent_tokens + len(said) - _deltas(request):
         yield f"it was handed {len(heard)} deltas, and {request.id} sent {request.sent_tokens}"
 
 
@@ -177,7 +180,8 @@ def _whole(record: ConsumerRecord, request: RequestRecord) -> Iterator[str]:
     meant = len(_said(request))
     runs = [len(list(_pieces(run))) for run in _runs(record.events)]
     if delivery.outcome is StreamOutcome.COMPLETE:
-        void = sum(runs[:-1])
+        # A signature, or another part that nobody reads, is content and no delta.
+        void = sum(runs[:-1]) + _opaque_parts(record)
         if delivery.content_events - void != meant:
             yield f"it is complete with {delivery.content_events - void} of {meant} deltas"
         yield from _usage(record, request)
@@ -186,7 +190,7 @@ def _whole(record: ConsumerRecord, request: RequestRecord) -> Iterator[str]:
     if record.error is None or delivery.revoked:
         return
     heard = len(list(_pieces(record.events)))
-    if heard != delivery.content_events:
+    if heard + _opaque_parts(record) != delivery.content_events:
         yield f"{delivery.content_events} deltas were delivered and {heard} were handed out"
     lost = isinstance(record.error, TruncatedStreamError | ConnectionLostError)
     if lost and _cut_between_deltas(request) and heard < request.sent_tokens:
@@ -202,8 +206,10 @@ def _usage(record: ConsumerRecord, request: RequestRecord) -> Iterator[str]:
     if any(isinstance(fault, UsageLie) for fault in request.script) or request.reply is None:
         return
     reports = [event.usage for event in record.events if type(event) is UsageReport]
-    if reports and reports[-1].output_tokens != request.reply.output_tokens:
-        told, true = reports[-1].output_tokens, request.reply.output_tokens
+    if not reports or "output_tokens" not in reports[-1].reported:
+        return
+    told, true = reports[-1].output_tokens, request.reply.output_tokens
+    if told != true:
         yield f"it was told of {told} output tokens, and {request.id} counted {true}"
 
 
@@ -219,16 +225,56 @@ def _pieces(events: Iterable[StreamEvent]) -> Iterator[Piece]:
             yield event.index, _KINDS[type(event)], event.text
 
 
+def _deltas(request: RequestRecord) -> int:
+    return request.reply.output_tokens if request.reply else 0
+
+
+def _opaque_parts(record: ConsumerRecord) -> int:
+    return sum(type(event) is OpaquePart for event in record.events)
+
+
 def _said(request: RequestRecord) -> list[Piece]:
     if request.reply is None:
         return []
-    # Half a character in place of a tool call is a tool call that was never sent.
-    unsaid = {fault.at for fault in request.script if isinstance(fault, BadUtf8)}
-    return [
-        _piece(index, part, content)
+    openai = request.path.endswith(_OPENAI)
+    # In the chat API half a character in place of a tool call is one that was never sent.
+    chat = request.path.endswith(_OPENAI[0])
+    unsaid = {fault.at for fault in request.script if isinstance(fault, BadUtf8) and chat}
+    said = [
+        _piece(index, part if openai or part != "refusal" else "content", content)
         for place, (index, part, content) in enumerate(request.reply.deltas())
         if part != "tool_calls" or place not in unsaid
     ]
+    for place in _bare_calls(request, said):
+        said.insert(place, (0, "tool", (_tool_index(said[place - 1]), None, None, "{}")))
+    return said
+
+
+def _bare_calls(request: RequestRecord, said: Sequence[Piece]) -> list[int]:
+    """Places behind the calls that were broken off before their arguments, last one first: in the
+    Messages API a call without arguments has none to give, and they are told as `{}`."""
+    if not request.path.endswith("/messages"):
+        return []
+    following = [*said[1:], None]
+    return [
+        place + 1
+        for place, (piece, after) in reversed(list(enumerate(zip(said, following, strict=True))))
+        if piece[1] == "tool"
+        and (after is None or after[1] != "tool" or _tool_index(after) != _tool_index(piece))
+        and _opens(piece)
+    ]
+
+
+def _tool_index(piece: Piece) -> int:
+    content = piece[2]
+    assert isinstance(content, tuple)
+    index: int = content[0]
+    return index
+
+
+def _opens(piece: Piece) -> bool:
+    content = piece[2]
+    return isinstance(content, tuple) and content[1] is not None and not content[3]
 
 
 def _piece(index: int, part: str, content: object) -> Piece:
@@ -243,4 +289,6 @@ def _piece(index: int, part: str, content: object) -> Piece:
 def _spoiled(piece: Piece, place: int, request: RequestRecord) -> bool:
     """Half a character arrives as the character for that."""
     spoils = any(isinstance(fault, BadUtf8) and fault.at == place for fault in request.script)
-    return spoils and isinstance(piece[2], str) and not piece[2].strip("\ufffd")
+    content = piece[2]
+    said = content[3] if isinstance(content, tuple) else content
+    return spoils and isinstance(said, str) and not said.strip("\ufffd")

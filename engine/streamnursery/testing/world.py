@@ -82,6 +82,12 @@ class _Site:
     place: Host
     key: Secret | None
     http: HttpVersion
+    dialect: str = ""
+
+    @property
+    def url(self) -> BaseUrl:
+        """Under which its dialect's paths lie."""
+        return BaseUrl.parse(f"http://{self.host}/v1")
 
 
 class World:
@@ -165,9 +171,11 @@ class World:
         fresh: bool = True,
         link: Link | None = None,
         http: HttpVersion = "auto",
+        dialect: str = "",
     ) -> Provider:
         """Another simulated provider, at `http://{name}.test/v1` unless `host` names another.
-        With `http="h2c"` engines talk HTTP/2 to it.
+        With `http="h2c"` engines talk HTTP/2 to it; they speak its `dialect`, the chat API's where
+        none is given.
 
         `Provider` and `Host` explain the rest; a `plan` may be replaced at any time.
         """
@@ -177,7 +185,7 @@ class World:
         )
         self.providers[name] = provider
         place = Host(provider, tuple(addresses), link=link or Link())
-        site = self._sites[name] = _Site(host or f"{name}.test", place, key, http)
+        site = self._sites[name] = _Site(host or f"{name}.test", place, key, http, dialect)
         if self._sim_network is not None:
             self._sim_network.add(site.host, place)
         return provider
@@ -190,7 +198,7 @@ class World:
         if config.endpoints:
             return config
         endpoints = {
-            name: Endpoint(name, BaseUrl.parse(f"http://{site.host}/v1"), site.key, http=site.http)
+            name: Endpoint(name, site.url, site.key, dialect=site.dialect, http=site.http)
             for name, site in self._sites.items()
         }
         default = config.default_endpoint or "sim"

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from streamnursery.values.returned import assistant_message
+
 if TYPE_CHECKING:
     from streamnursery.values.errors import AttemptRecord, EngineError
+    from streamnursery.values.events import FinishKind
     from streamnursery.values.partial import Choice, ToolCall
     from streamnursery.values.request import ChatRequest
     from streamnursery.values.timings import Timings
@@ -31,6 +34,23 @@ class Completion:
     request_id: str | None
     """The provider's id of the HTTP exchange, for its support desk."""
     attempts: tuple[AttemptRecord, ...] = ()
+    finish_kind: FinishKind = "other"
+    """Why choice 0 ended, in the same words for every provider."""
+    dialect: str | None = None
+    """That of the endpoint that answered."""
+
+    def message(self, index: int = 0) -> dict[str, Any]:
+        """The assistant's message to append to `messages` for the next turn, in the OpenAI shape
+        and JSON throughout.
+
+        What only the provider that answered can read - signatures of thoughts, encrypted items,
+        blocks of its own tools - stands under the key `streamnursery`, and is sent back to
+        endpoints of the same dialect alone.
+
+        Raises:
+            IndexError: there is no such choice.
+        """
+        return assistant_message(self.choices[index], self.dialect)
 
     @property
     def text(self) -> str:

@@ -4,13 +4,20 @@ Events are msgspec structs and not attrs classes, because one is made per token:
 struct costs a fifth of a frozen attrs class (docs/adr/0008).
 """
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 import msgspec
 
 from streamnursery.values.errors import EngineError
 from streamnursery.values.opaque import OpaquePart
 from streamnursery.values.usage import Usage
+
+FinishKind: TypeAlias = Literal[
+    "stop", "length", "tool_calls", "refusal", "paused", "filtered", "other"
+]
+"""Why an answer ended, in the same words for every provider: by itself, or at a stop sequence; at a
+limit of tokens; with calls of tools; with the model's refusal; to be sent back as it is and gone on
+with; withheld by a filter of the provider's; for another reason, or for none that was told."""
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):
@@ -66,6 +73,9 @@ class Rerouted(msgspec.Struct, frozen=True):
     source: str
     target: str
     why: str
+    dropped: tuple[str, ...] = ()
+    """Kinds of opaque parts of the request's messages that came from another dialect than the
+    target's, and are not sent to it."""
 
 
 class Restarted(msgspec.Struct, frozen=True):
@@ -88,7 +98,9 @@ class Finished(msgspec.Struct, frozen=True):
     """Always the last event, at most once, only with the dialect's evidence of completion."""
 
     reason: str | None
-    """Finish reason of choice 0; None when the provider ended the stream without one."""
+    """Finish reason of choice 0, in the provider's own word; None when it ended without one."""
+    kind: FinishKind = "other"
+    """What that word means."""
 
 
 class Failed(msgspec.Struct, frozen=True):

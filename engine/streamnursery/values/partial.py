@@ -30,6 +30,18 @@ class ToolCall:
 
 
 @attrs.frozen
+class PartPlace:
+    """How much of a choice had come before one of its opaque parts."""
+
+    text: int
+    """Characters."""
+    reasoning: int
+    """Characters."""
+    tool_calls: int
+    """How many had begun."""
+
+
+@attrs.frozen
 class Choice:
     """One answer of the `n` asked for."""
 
@@ -41,6 +53,8 @@ class Choice:
     finish_reason: str | None = None
     opaque: tuple[OpaquePart, ...] = ()
     """Parts that have no field here, in order: images, audio, signatures."""
+    places: tuple[PartPlace, ...] = attrs.field(default=(), repr=False)
+    """Where each of `opaque` stood."""
 
     if not TYPE_CHECKING:
 

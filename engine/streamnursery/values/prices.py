@@ -35,6 +35,8 @@ class TokenRates:
     """Input read from the provider's cache; None: as `input`."""
     cache_write: int | None = attrs.field(default=None, validator=_optional_rate)
     """Input written to the provider's cache; None: as `input`."""
+    cache_write_hour: int | None = attrs.field(default=None, validator=_optional_rate, kw_only=True)
+    """Input written to be kept for an hour; None: as `cache_write`."""
     reasoning: int | None = attrs.field(default=None, validator=_optional_rate)
     """Hidden output; None: as `output`."""
 

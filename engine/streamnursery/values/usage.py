@@ -16,6 +16,7 @@ class Usage:
     cached_tokens: int | None = None
     """Part of `input_tokens` that was read from the provider's cache."""
     cache_write_tokens: int | None = None
+    """Part of `input_tokens` that was written to the provider's cache."""
     reasoning_tokens: int | None = None
     """Part of `output_tokens` that the caller may never have seen."""
     reported: frozenset[str] = frozenset()
@@ -23,6 +24,8 @@ class Usage:
     nonsense; a field that is None and not in here was absent."""
     refused: frozenset[str] = frozenset()
     """Fields of `reported` that were sent as nonsense, and not as null."""
+    cache_write_hour_tokens: int | None = None
+    """Part of `cache_write_tokens` that is kept for an hour, which costs more."""
     estimated: bool = False
     """True when the counts are our own and not the provider's."""
 
@@ -47,6 +50,9 @@ class Usage:
             _sum(self.reasoning_tokens, other.reasoning_tokens),
             reported=self.reported | other.reported,
             refused=self.refused | other.refused,
+            cache_write_hour_tokens=_sum(
+                self.cache_write_hour_tokens, other.cache_write_hour_tokens
+            ),
             estimated=lacking or self.estimated or other.estimated,
         )
 

@@ -9,6 +9,11 @@ from streamnursery.values.policy import AssistantPrefix
 from streamnursery.values.request import ChatRequest
 from streamnursery.wire.dialect import Cursor, StreamDecoder
 
+GO_ON = (
+    "Your last answer was cut off. Continue it exactly where it ends, from the next character on, "
+    "without repeating any of it and without a remark."
+)
+"""What the user is made to say where a model takes no beginning of its answer."""
 _ENDS_THE_TEXT = frozenset((*CONTENT, ChoiceFinished, Finished)) - {TextDelta}
 
 
@@ -76,4 +81,7 @@ def with_prefix(request: ChatRequest, how: AssistantPrefix, text: str) -> ChatRe
         message["prefix"] = True
     elif how == "continue":  # vLLM
         extra |= {"continue_final_message": True, "add_generation_prompt": False}
-    return attrs.evolve(request, messages=[*request.messages, message], extra=extra)
+    messages = [*request.messages, message]
+    if how == "user-turn":  # Anthropic's models from Sonnet 4.6 on
+        messages.append({"role": "user", "content": GO_ON})
+    return attrs.evolve(request, messages=messages, extra=extra)

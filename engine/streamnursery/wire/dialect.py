@@ -129,8 +129,9 @@ class Dialect(Protocol):
         """The same language on a WebSocket that is kept; None where there is none."""
 
     def path(self, request: ChatRequest, model: str, /) -> str:
-        """Path below the endpoint's base URL, with a leading slash. `model` is the name on the
-        wire; the path is percent-encoded by the caller."""
+        """Path below the endpoint's base URL, with a leading slash, and a query behind it if the
+        API wants one. `model` is the name on the wire. The caller percent-encodes what stands in
+        front of the first `?`, and leaves `%` as it is."""
 
     def headers(self, endpoint: Endpoint, /) -> tuple[Header, ...]:
         """Headers of every request with a body, in lower case, without the key: what is accepted,

@@ -33,6 +33,7 @@ from streamnursery.values.http import HttpHead
 from streamnursery.values.secret import scrubbed
 from streamnursery.wire.context_limits import context_numbers
 from streamnursery.wire.error_classes import classify
+from streamnursery.wire.error_details import detailed_words
 from streamnursery.wire.json_text import clean, excerpt, read_json
 from streamnursery.wire.rate_headers import named_reset
 from streamnursery.wire.retry_after import hinted_delay, retry_after, retry_info
@@ -290,7 +291,8 @@ def _first(value: object) -> object:
 def _from_object(error: Mapping[str, object]) -> _Told:
     code, kind, name = error.get("code"), error.get("type"), error.get("status")
     aws = _aws_name(error.get("__type"))
-    words = [_text(word) for word in (code, kind, name, error.get("error_type"), aws)]
+    exact = detailed_words(error.get("details"))
+    words = [_text(word) for word in (*exact, code, kind, name, error.get("error_type"), aws)]
     statuses = [_status(n) for n in (code, error.get("status_code"), name)]
     message = _text(error.get("message")) or _text(error.get("detail")) or ""
     tokens, window = context_numbers(error, message)

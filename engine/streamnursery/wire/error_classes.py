@@ -31,6 +31,9 @@ CODES: dict[type[ProviderError], str] = {
         insufficient_user_quota billing billing_not_active billing_hard_limit_reached
         credit_balance_too_low credits_exhausted payment_required quota_exhausted
         exceeded_current_quota service_quota_exceeded budget_exceeded arrearage
+        enforced_spend_limit_reached contract_spend_limit_reached
+        linked_organization_spend_limit_reached linked_organization_billing_unavailable
+        organization_on_hold
     """,
     ModelError: """
         model_not_found model_not_available model_not_supported model_not_allowed model_not_exist
@@ -48,13 +51,14 @@ CODES: dict[type[ProviderError], str] = {
     RateLimitedError: """
         rate_limit rate_limit_exceeded rate_limit_reached rate_limited too_many_requests
         throttling throttled resource_exhausted requests tokens input_tokens output_tokens
-        slow_down concurrency_limit_exceeded
+        slow_down concurrency_limit_exceeded ramp_limit_exceeded
     """,
     ContentError: """
         content_filter content_policy_violation content_blocked responsible_ai_policy_violation
         moderation_blocked data_inspection_failed safety
         string_above_max_length request_too_large invalid_prompt invalid_value invalid_type
         invalid_json invalid_image missing_required_parameter unknown_parameter unsupported_value
+        prompt_blocked missing_thought_signature
         unsupported_parameter tool_use_failed json_validate_failed unprocessable_entity
     """,
     ContextTooLongError: """

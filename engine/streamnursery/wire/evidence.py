@@ -44,6 +44,20 @@ OPENAI_RESPONSES: Evidence = (frozenset({Sign.END_MARK}),)
 """The response's own last event. `response.incomplete` is one: the model was cut short and says
 why, as a finish_reason "length" does. Neither `[DONE]` nor finished items prove anything."""
 
+ANTHROPIC_MESSAGES: Evidence = (frozenset({Sign.END_MARK}),)
+"""`message_stop`. A stop_reason in a `message_delta` proves nothing: there may be several."""
+
+GEMINI: Evidence = (frozenset({Sign.EVERY_CHOICE_FINISHED, Sign.CLEAN_END}),)
+"""There is no end mark; in every recording the finish reason stands in the last record."""
+
+GEMINI_FAILURES = frozenset([
+    "MALFORMED_FUNCTION_CALL",
+    "MALFORMED_RESPONSE",
+    "MISSING_THOUGHT_SIGNATURE",
+    "UNEXPECTED_TOOL_CALL",
+])
+"""The model's answer could not be read by its own server, or the request lacked a signature."""
+
 
 OPENAI_CHAT_FAILURES = frozenset([
     "abort",
@@ -79,11 +93,15 @@ def complete(evidence: Evidence, signs: set[Sign]) -> bool:
 EVIDENCE: Mapping[str, Evidence] = {
     "openai-chat": OPENAI_CHAT,
     "openai-responses": OPENAI_RESPONSES,
+    "anthropic-messages": ANTHROPIC_MESSAGES,
+    "gemini": GEMINI,
 }
 """By dialect."""
 FAILURES: Mapping[str, frozenset[str]] = {
     "openai-chat": OPENAI_CHAT_FAILURES,
     "openai-responses": frozenset({"cancelled", "failed"}),
+    "anthropic-messages": frozenset(),
+    "gemini": GEMINI_FAILURES,
 }
 """Finish reasons, or statuses of a response, that mean failure, by dialect."""
 SIGNS: Mapping[Sign, str] = {

@@ -122,13 +122,11 @@ class SSEDecoder:
         """As `feed`, for those who care for the data of plain events alone."""
         if not self._clean:
             return self._by_line(chunk)
-        # The short way, for `data: ...` + blank line, over and over. Two line ends for each
-        # record, and none left over, say that no line hides in one.
+        # The short way, for `data: ...` + blank line, over and over, or the same with a name.
+        # So many line ends for each record, and none left over, say that no line hides in one.
         whole, rest = chunk, b""
         if b"\r" in whole:
-            whole = whole.replace(b"\r\n", b"\n")
-            if b"\r" in whole:
-                return self._by_line(chunk)
+            return self._by_crlf(chunk)
         if not whole.endswith(b"\n\n"):
             end = whole.rfind(b"\n\n") + 2
             whole, rest = whole[:end], whole[end:]
@@ -137,11 +135,46 @@ class SSEDecoder:
         if self._tail:
             whole = bytes(self._tail) + whole
         if len(whole) > self._max_plain or not whole.startswith(b"data: "):
-            return self._by_line(chunk)
+            return self._by_name(chunk, whole, rest)
         records: list[Record] = whole[6:-2].split(b"\n\ndata: ")  # type: ignore[assignment]
         if whole.count(b"\n") != 2 * len(records):
             return self._by_line(chunk)
         self._at_start = False  # what begins with a field has no BOM
+        if rest or self._tail:
+            self._tail.clear()
+            self._tail += rest
+        return records
+
+    def _by_crlf(self, chunk: bytes) -> list[Record]:
+        """The short way where all lines end in CRLF (Google), or the long one. To replace them
+        would cost more than all the rest."""
+        whole = bytes(self._tail) + chunk if self._tail else chunk
+        rest = b""
+        if not whole.endswith(b"\r\n\r\n"):
+            end = whole.rfind(b"\r\n\r\n") + 4
+            whole, rest = whole[:end], whole[end:]
+            if end < 4 or b"\n" in rest or b"\r" in rest or len(rest) > self._max_line:
+                return self._by_line(chunk)
+        if len(whole) > self._max_plain or not whole.startswith(b"data: "):
+            return self._by_line(chunk)
+        records: list[Record] = whole[6:-4].split(b"\r\n\r\ndata: ")  # type: ignore[assignment]
+        # So many ends of lines in two bytes, and no other byte of one.
+        ends = 2 * len(records)
+        if whole.count(b"\n") != ends or whole.count(b"\r") != ends:
+            return self._by_line(chunk)
+        self._at_start = False
+        if rest or self._tail:
+            self._tail.clear()
+            self._tail += rest
+        return records
+
+    def _by_name(self, chunk: bytes, whole: bytes, rest: bytes) -> list[Record]:
+        """The short way for events with names, or the long one."""
+        fits = whole.startswith(b"event: ") and len(whole) <= self._max_plain
+        records = _named(whole, self._id) if fits else None
+        if records is None:
+            return self._by_line(chunk)
+        self._at_start = False
         if rest or self._tail:
             self._tail.clear()
             self._tail += rest
@@ -281,6 +314,24 @@ class SSEDecoder:
             "it does not speak the protocol or means harm: use another endpoint"
         )
         self.failure = TooLargeError(msg, status=200)
+
+
+def _named(whole: bytes, last_id: str) -> list[Record] | None:
+    """The events of `whole`, if each is a line with its name and a line of data."""
+    parts = whole[:-2].split(b"\n\n")
+    if whole.count(b"\n") != 3 * len(parts):
+        return None
+    records: list[Record] = []
+    known, name = b"", ""
+    for part in parts:
+        # One line end in each, and no more of them altogether: it is the one that is found here.
+        head, between, data = part.partition(b"\ndata: ")
+        if not between or not head.startswith(b"event: "):
+            return None
+        if head != known:
+            known, name = head, head[7:].decode("utf-8", "replace") or "message"
+        records.append(ServerSentEvent(data, name, last_id))
+    return records
 
 
 def _is_foreign(line: bytes) -> bool:

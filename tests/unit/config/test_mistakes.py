@@ -165,7 +165,11 @@ def test_an_unknown_key_is_an_error_with_a_suggestion(path: tuple[str, ...], mes
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("dialect", "openai", 'must be "openai-chat" or "openai-responses"'),
+        (
+            "dialect",
+            "openai",
+            'must be "openai-chat", "openai-responses", "anthropic-messages" or "gemini"',
+        ),
         ("auth", "baerer", 'did you mean "bearer"?'),
         ("auth", 5, '"x-goog-api-key" or "none"'),
         ("http", "2.0", 'must be "auto", "1.1", "2" or "h2c"'),

@@ -24,8 +24,8 @@ def origin(loaded: LoadedConfig, key: str) -> tuple[str, str]:
     [
         ("OPENAI_API_KEY", "openai", "https://api.openai.com/v1"),
         ("ANTHROPIC_API_KEY", "anthropic", "https://api.anthropic.com/v1"),
-        ("GEMINI_API_KEY", "gemini", "https://generativelanguage.googleapis.com/v1beta/openai"),
-        ("GOOGLE_API_KEY", "gemini", "https://generativelanguage.googleapis.com/v1beta/openai"),
+        ("GEMINI_API_KEY", "gemini", "https://generativelanguage.googleapis.com/v1beta"),
+        ("GOOGLE_API_KEY", "gemini", "https://generativelanguage.googleapis.com/v1beta"),
         ("DEEPSEEK_API_KEY", "deepseek", "https://api.deepseek.com"),
         ("OPENROUTER_API_KEY", "openrouter", "https://openrouter.ai/api/v1"),
     ],
@@ -35,7 +35,8 @@ def test_a_providers_key_makes_its_endpoint(variable: str, name: str, url: str) 
     assert list(loaded.config.endpoints) == [name]
     endpoint = loaded.config.endpoints[name]
     assert (str(endpoint.url), endpoint.key) == (url, Secret("canary"))
-    assert (endpoint.dialect, endpoint.auth) == ("openai-chat", None)
+    own = {"anthropic": "anthropic-messages", "gemini": "gemini"}
+    assert (endpoint.dialect, endpoint.auth) == (own.get(name, "openai-chat"), None)
     assert origin(loaded, f"endpoints.{name}.key") == ("***", f"env {variable}")
     assert loaded.config.default_endpoint == ("openai" if name == "openai" else None)
 

@@ -18,7 +18,13 @@ from streamnursery.values.errors import (
     TruncatedStreamError,
     UnexpectedContentError,
 )
-from streamnursery.values.events import Finished, StreamEvent, TextDelta, UsageReport
+from streamnursery.values.events import (
+    Finished,
+    FinishKind,
+    StreamEvent,
+    TextDelta,
+    UsageReport,
+)
 from streamnursery.values.partial import Choice, ToolCall
 from streamnursery.wire.openai_responses import turn
 from streamnursery.wire.openai_responses.stream import OpenAIResponsesStream
@@ -176,6 +182,13 @@ def test_calls_thoughts_and_refusals_that_only_came_whole_are_said_too() -> None
     assert choice(ended("completed", output=calls)).tool_calls == (ToolCall(0, "a", "get", "{}"),)
 
 
+KINDS: dict[str, FinishKind] = {
+    "completed": "stop",
+    "max_output_tokens": "length",
+    "content_filter": "filtered",
+}
+
+
 @pytest.mark.parametrize(
     ("end", "reason"),
     [
@@ -203,7 +216,7 @@ def test_the_end_of_the_response_is_the_evidence_and_gives_its_reason(
 ) -> None:
     decoder, events = read(text("Hi"), end)
     assert decoder.done
-    assert events[-1] == Finished(reason)
+    assert events[-1] == Finished(reason, KINDS.get(reason, "other"))
     assert decoder.feed(sse(text("more"))) == []
 
 

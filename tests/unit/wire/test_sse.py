@@ -114,7 +114,9 @@ def test_plain_events_are_read_as_bare_data() -> None:
     decoder = SSEDecoder()
     assert decoder.read(b"data: a\n\n") == [b"a"]
     assert decoder.read(b"data: b\n\ndata: c\n\nda") == [b"b", b"c"]
-    assert decoder.read(b"ta: d\n\ndata: e\r\n\r\n") == [b"d", b"e"]
+    assert decoder.read(b"ta: d\n\n") == [b"d"]
+    assert decoder.read(b"data: e\r\n\r\ndata: g\r\n\r\nda") == [b"e", b"g"]
+    assert decoder.read(b"ta: h\r\n\r\n") == [b"h"]
     assert decoder.read(b"data: f\n\n: x\n\n") == [ServerSentEvent(b"f")]
 
 

@@ -53,11 +53,14 @@ def cost(price: Price, usage: Usage) -> int:
     rates = price.rates_for(spent)
     cached = min(usage.cached_tokens or 0, spent)
     written = min(usage.cache_write_tokens or 0, spent - cached)
+    hour = min(usage.cache_write_hour_tokens or 0, written)
     reasoning = min(usage.reasoning_tokens or 0, made)
+    write_rate = _or(rates.cache_write, rates.input)
     total = (
         (spent - cached - written) * rates.input
         + cached * _or(rates.cached_input, rates.input)
-        + written * _or(rates.cache_write, rates.input)
+        + (written - hour) * write_rate
+        + hour * _or(rates.cache_write_hour, write_rate)
         + (made - reasoning) * rates.output
         + reasoning * _or(rates.reasoning, rates.output)
     )
@@ -68,10 +71,13 @@ def worst_usage(price: Price, input_tokens: int, output_tokens: int) -> Usage:
     """The dearest that so many tokens can turn out to be: for a reservation, before any are
     counted by the provider."""
     rates = price.rates_for(input_tokens)
+    written = _dearer(rates.cache_write, rates.input)
+    hour = _dearer(rates.cache_write_hour, _or(rates.cache_write, rates.input))
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,
-        cache_write_tokens=input_tokens if _dearer(rates.cache_write, rates.input) else None,
+        cache_write_tokens=input_tokens if written or hour else None,
+        cache_write_hour_tokens=input_tokens if hour else None,
         reasoning_tokens=output_tokens if _dearer(rates.reasoning, rates.output) else None,
         estimated=True,
     )

@@ -100,9 +100,16 @@ def counted(ending: AttemptEnd, expected: Expected) -> tuple[Usage, frozenset[Fl
     cached = _part(told.cached_tokens, spent, flags)
     written = _part(told.cache_write_tokens, spent - (cached or 0), flags)
     thought = _part(told.reasoning_tokens, made, flags)
-    return Usage(
-        spent, made, cached, written, thought, estimated=Flag.ESTIMATED in flags
-    ), frozenset(flags)
+    usage = Usage(
+        spent,
+        made,
+        cached,
+        written,
+        thought,
+        cache_write_hour_tokens=_part(told.cache_write_hour_tokens, written or 0, flags),
+        estimated=Flag.ESTIMATED in flags,
+    )
+    return usage, frozenset(flags)
 
 
 def _believed(

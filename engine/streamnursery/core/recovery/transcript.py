@@ -1,5 +1,6 @@
 """What a stream has said so far, folded from its events."""
 
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import attrs
@@ -16,7 +17,7 @@ from streamnursery.values.events import (
     UsageReport,
 )
 from streamnursery.values.opaque import OpaquePart
-from streamnursery.values.partial import Choice, Partial, ToolCall
+from streamnursery.values.partial import Choice, Partial, PartPlace, ToolCall
 
 if TYPE_CHECKING:
     from streamnursery.values.usage import Usage
@@ -39,6 +40,8 @@ class _Parts:
     refusal: list[str] | None = None
     tools: dict[int, _Tool] | None = None
     opaque: list[OpaquePart] | None = None
+    places: list[tuple[int, int, int]] | None = None
+    """Of each of `opaque`: pieces of text, pieces of reasoning and tool calls before it."""
     reason: str | None = None
 
 
@@ -116,9 +119,17 @@ class Transcript:
         self.characters += len(delta.arguments)
 
     def _add_opaque(self, part: OpaquePart) -> None:
-        holder: _Parts | _Tool = self._of(part.index)
+        parts = self._of(part.index)
+        holder: _Parts | _Tool = parts
         if part.tool_index is not None:
             holder = self._tool(part.index, part.tool_index)
+        else:
+            parts.places = parts.places or []
+            parts.places.append((
+                len(parts.text),
+                len(parts.reasoning or ()),
+                len(parts.tools or ()),
+            ))
         holder.opaque = holder.opaque or []
         holder.opaque.append(part)
 
@@ -153,4 +164,13 @@ def _choice(index: int, parts: _Parts) -> Choice:
         ),
         finish_reason=parts.reason,
         opaque=tuple(parts.opaque or ()),
+        places=_places(parts),
     )
+
+
+def _places(parts: _Parts) -> tuple[PartPlace, ...]:
+    if not parts.places:
+        return ()
+    text = list(accumulate(map(len, parts.text), initial=0))
+    reasoning = list(accumulate(map(len, parts.reasoning or ()), initial=0))
+    return tuple(PartPlace(text[t], reasoning[r], calls) for t, r, calls in parts.places)

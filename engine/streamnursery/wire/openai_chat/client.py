@@ -10,6 +10,7 @@ from streamnursery.wire.dialect import API, EndpointOption
 from streamnursery.wire.error_answers import error_from_answer
 from streamnursery.wire.json_body import encode_body
 from streamnursery.wire.openai_chat.chunk import MAX_CHOICES
+from streamnursery.wire.openai_chat.messages import sent_messages
 from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 from streamnursery.wire.openai_responses.session import OpenAIResponsesSession
 from streamnursery.wire.sse_stream import SSE_HEADERS, may_stream
@@ -99,7 +100,8 @@ class OpenAIChat:
 def _encode(request: ChatRequest, endpoint: Endpoint, model: str) -> bytes | str:
     """The body, or what is wrong with the request. Raising is left to a caller whose frame
     does not hold the body, so that no traceback shows a prompt."""
-    fields: dict[str, object] = {"model": model, "messages": request.messages}
+    messages = sent_messages(request.messages, OpenAIChat.name)
+    fields: dict[str, object] = {"model": model, "messages": messages}
     fields[MAX_TOKENS_FIELD.of(endpoint)] = request.max_tokens
     fields |= {name: getattr(request, name) for name in _FIELDS}
     fields = {name: value for name, value in fields.items() if value is not None}

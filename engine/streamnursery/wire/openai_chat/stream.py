@@ -37,6 +37,7 @@ from streamnursery.wire.error_answers import (
     is_error,
 )
 from streamnursery.wire.evidence import OPENAI_CHAT, OPENAI_CHAT_FAILURES, Sign, complete
+from streamnursery.wire.finish_kinds import OPENAI_CHAT_KINDS, finish_kind
 from streamnursery.wire.json_text import SURROGATE, read_json
 from streamnursery.wire.openai_chat.chunk import (
     DECODE_ERRORS,
@@ -81,6 +82,7 @@ class OpenAIChatStream(SseStream):
         "_logprobs",
         "_reasons",
         "_records",
+        "_refused",
         "_said",
         "_sse",
         "_tools",
@@ -106,6 +108,8 @@ class OpenAIChatStream(SseStream):
         self._expect_text = False
         self._logprobs = logprobs
         self._said = False
+        self._refused = False
+        """Choice 0 has refused."""
         self._halves: dict[tuple[type, int, int], str] | None = None
         """The first half of a surrogate pair, by where the other one will come; rare."""
         self._reasons: dict[int, str | None] = dict.fromkeys(range(n))
@@ -262,6 +266,7 @@ class OpenAIChatStream(SseStream):
             self._say(TextDelta, delta.content, index, events)
         if delta.refusal:
             self._say(RefusalDelta, delta.refusal, index, events)
+            self._refused = self._refused or index == 0
         events += [OpaquePart(index, kind, data) for kind, data in delta.opaque or ()]
         if delta.tool_calls or delta.function_call is not None:
             try:
@@ -319,7 +324,9 @@ class OpenAIChatStream(SseStream):
         if complete(OPENAI_CHAT, signs):
             self.done = True
             self._let_halves_go(events)
-            events.append(Finished(self._reasons.get(0)))
+            reason, calls = self._reasons.get(0), 0 in (self._tools or ())
+            kind = finish_kind(OPENAI_CHAT_KINDS, reason, calls=calls, refused=self._refused)
+            events.append(Finished(reason, kind))
         return self.done
 
 

@@ -9,7 +9,11 @@ from streamnursery.wire.continuation import with_prefix
 from streamnursery.wire.dialect import API, EndpointOption
 from streamnursery.wire.error_answers import error_from_answer
 from streamnursery.wire.json_body import encode_body
-from streamnursery.wire.openai_responses.request_fields import MAX_TOKENS_FIELD, request_fields
+from streamnursery.wire.openai_responses.request_fields import (
+    DIALECT,
+    MAX_TOKENS_FIELD,
+    request_fields,
+)
 from streamnursery.wire.sse_stream import SSE_HEADERS, may_stream
 
 if TYPE_CHECKING:
@@ -24,7 +28,7 @@ class ResponsesLanguage:
     """A `Dialect` but for its decoder. Usage is always reported and need not be asked for."""
 
     api = API
-    name = "openai-responses"
+    name = DIALECT
     auth: Auth = "bearer"
     options: tuple[EndpointOption, ...] = (MAX_TOKENS_FIELD,)
 

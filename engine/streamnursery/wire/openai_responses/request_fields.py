@@ -10,8 +10,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from streamnursery.values.request import ChatRequest, Message
+from streamnursery.values.returned import KEY, returned
 from streamnursery.values.settings import Endpoint
 from streamnursery.wire.dialect import EndpointOption
+
+DIALECT = "openai-responses"
 
 MAX_TOKENS_FIELD = EndpointOption(
     "max_tokens_field",
@@ -86,9 +89,31 @@ def _items(messages: Sequence[Message]) -> Iterator[object]:
             raise _UnsayableError(msg)
         else:
             said = "output_text" if role == "assistant" else "input_text"
-            if content or not message.get("tool_calls"):
+            before, behind = _returned_items(message)
+            yield from before
+            if content or not (message.get("tool_calls") or before or behind):
                 yield {"role": role, "content": _content(content, said)}
-            yield from _calls(message)
+            yield from behind
+
+
+def _returned_items(message: Message) -> tuple[list[object], list[object]]:
+    """Items of an earlier answer of this API, such as its encrypted reasoning: those that came
+    before its text, and those behind it with the tool calls between them."""
+    calls = list(_calls(message))
+    parts = returned(message, DIALECT).parts if KEY in message else ()
+    before: list[object] = []
+    behind: list[object] = []
+    told = 0
+    for part in parts:
+        if part.kind == "logprobs" or not isinstance(part.data, Mapping):
+            continue
+        if not part.text and not part.tool_calls:
+            before.append(part.data)
+        else:
+            behind += calls[told : part.tool_calls]
+            told = max(told, part.tool_calls)
+            behind.append(part.data)
+    return before, [*behind, *calls[told:]]
 
 
 def _tool_output(message: Message, place: int) -> object:

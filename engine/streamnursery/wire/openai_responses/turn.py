@@ -32,6 +32,7 @@ from streamnursery.values.opaque import OpaquePart
 from streamnursery.wire.dialect import Cursor
 from streamnursery.wire.error_answers import error_in_stream, is_error
 from streamnursery.wire.evidence import OPENAI_RESPONSES, Sign, complete
+from streamnursery.wire.finish_kinds import OPENAI_RESPONSES_KINDS, finish_kind
 from streamnursery.wire.json_text import as_raw, read_json
 from streamnursery.wire.openai_responses.error_event import stream_error
 from streamnursery.wire.openai_responses.fields import key_of, objects, plain, text_of
@@ -356,7 +357,9 @@ class ResponsesTurn:
     def _finish(self, reason: str, events: list[StreamEvent]) -> None:
         if self.failure is None and complete(OPENAI_RESPONSES, {Sign.END_MARK}):
             self.done = True
-            events += [ChoiceFinished(0, reason), Finished(reason)]
+            calls, refused = bool(self._calls), any(said is RefusalDelta for said, _ in self._said)
+            kind = finish_kind(OPENAI_RESPONSES_KINDS, reason, calls=calls, refused=refused)
+            events += [ChoiceFinished(0, reason), Finished(reason, kind)]
 
 
 def _error_of(response: dict[str, Any]) -> object:

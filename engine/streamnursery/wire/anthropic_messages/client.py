@@ -1,0 +1,75 @@
+"""The Anthropic Messages language."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from streamnursery.values.errors import RequestError
+from streamnursery.wire.anthropic_messages.content import DIALECT
+from streamnursery.wire.anthropic_messages.request_fields import (
+    DEFAULT_MAX_TOKENS,
+    THINKING,
+    request_fields,
+)
+from streamnursery.wire.anthropic_messages.stream import AnthropicMessagesStream
+from streamnursery.wire.continuation import with_prefix
+from streamnursery.wire.dialect import API
+from streamnursery.wire.error_answers import error_from_answer
+from streamnursery.wire.json_body import encode_body
+from streamnursery.wire.sse_stream import SSE_HEADERS, may_stream
+
+if TYPE_CHECKING:
+    from streamnursery.values.errors import EngineError
+    from streamnursery.values.http import Header, HttpHead
+    from streamnursery.values.policy import AssistantPrefix
+    from streamnursery.values.request import ChatRequest
+    from streamnursery.values.settings import Auth, Endpoint
+
+VERSION: Header = ("anthropic-version", "2023-06-01")
+
+
+class AnthropicMessages:
+    """The `Dialect`. Usage is always reported and need not be asked for."""
+
+    api = API
+    name = DIALECT
+    auth: Auth = "x-api-key"
+    options = (DEFAULT_MAX_TOKENS, THINKING)
+    session = None
+
+    def path(self, _request: ChatRequest, _model: str, /) -> str:
+        return "/messages"
+
+    def headers(self, _endpoint: Endpoint, /) -> tuple[Header, ...]:
+        """The beta features that an endpoint wants stand in its own headers (`anthropic-beta`)."""
+        return (*SSE_HEADERS, VERSION)
+
+    def encode(self, request: ChatRequest, endpoint: Endpoint, model: str) -> bytes:
+        """The request body: JSON, UTF-8, no field that is None.
+
+        Raises:
+            RequestError: a field holds something that JSON or this API cannot say.
+        """
+        body = _encode(request, endpoint, model)
+        if isinstance(body, bytes):
+            return body
+        raise RequestError(body)
+
+    def check_head(self, head: HttpHead) -> bool:
+        return may_stream(head)
+
+    def decoder(self, _request: ChatRequest, /) -> AnthropicMessagesStream:
+        return AnthropicMessagesStream()
+
+    def continued(self, request: ChatRequest, how: AssistantPrefix, text: str) -> ChatRequest:
+        return with_prefix(request, how, text)
+
+    def error_from_answer(self, head: HttpHead, body: bytes, *, now: float) -> EngineError:
+        return error_from_answer(head, body, now=now)
+
+
+def _encode(request: ChatRequest, endpoint: Endpoint, model: str) -> bytes | str:
+    """The body, or what is wrong with the request. Raising is left to a caller whose frame
+    does not hold the body, so that no traceback shows a prompt."""
+    fields = request_fields(request, endpoint, model)
+    return fields if isinstance(fields, str) else encode_body(fields | {"stream": True})

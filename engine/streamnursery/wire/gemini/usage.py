@@ -1,0 +1,58 @@
+"""Token counts of the Gemini API.
+
+The counts of each record replace those of the one before. `promptTokenCount` has the cached tokens
+in it and leaves out what the server's own tools have read; `candidatesTokenCount` leaves out the
+thoughts.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from streamnursery.core.money.pricing import whole_usage
+from streamnursery.values.usage import Usage
+from streamnursery.wire.json_text import count
+
+_FIELDS = {
+    "input_tokens": "promptTokenCount",
+    "output_tokens": "candidatesTokenCount",
+    "cached_tokens": "cachedContentTokenCount",
+    "reasoning_tokens": "thoughtsTokenCount",
+}
+"""Field of `Usage`: the provider's."""
+
+
+def read_usage(raw: Mapping[str, Any]) -> Usage | None:
+    """Usage from the provider's counts; None if it holds no field that we know.
+
+    A count that is no whole number of 0 or more is refused: it is None, in `reported` and in
+    `refused`.
+    """
+    told = {ours: raw[theirs] for ours, theirs in _FIELDS.items() if theirs in raw}
+    if not told:
+        return None
+    counts = {name: count(value) for name, value in told.items()}
+    refused = {name for name, value in told.items() if value is not None and counts[name] is None}
+    read_by_tools = count(raw.get("toolUsePromptTokenCount"))
+    spent = counts.get("input_tokens")
+    if spent is not None and read_by_tools:
+        counts["input_tokens"] = spent + read_by_tools
+    if "output_tokens" not in counts and counts.get("reasoning_tokens") is not None:
+        counts["output_tokens"] = 0  # absent where the answer is nothing but thoughts and calls
+    usage = Usage(
+        counts.get("input_tokens"),
+        counts.get("output_tokens"),
+        counts.get("cached_tokens"),
+        None,
+        counts.get("reasoning_tokens"),
+        frozenset(counts),
+        frozenset(refused),
+    )
+    return whole_usage(usage, "reasoning-apart")
+
+
+def beginning(usage: Usage) -> Usage:
+    """What the first record tells of the request: its output is what had been put out by then."""
+    reported = usage.reported - {"output_tokens", "reasoning_tokens"}
+    return attrs.evolve(usage, output_tokens=None, reasoning_tokens=None, reported=reported)
