@@ -189,46 +189,59 @@ class _Stream:
             self.held_back = not self.channel.put(batch, items)
 
 
+class _Engine:
+    """Four streams under one bound, and the reports that their host has posted."""
+
+    def __init__(self) -> None:
+        self.total, self.crossings = BufferTotal(25), Crossings()
+        self.host = _Host(self.crossings.border)
+        self.streams = [_Stream(self.crossings, self.host, self.total) for _ in range(4)]
+        self.reports: deque[_Stream] = deque()
+
+    def act(self, action: str, stream: _Stream, amount: int) -> None:
+        if action == "put":
+            stream.put(amount)
+        elif action == "take":
+            self.take(stream)
+        elif action == "report":
+            self.report()
+        elif not stream.left:
+            stream.left = True
+            stream.channel.discard()
+        assert self.total.current_bytes >= 0
+
+    def take(self, stream: _Stream) -> bool:
+        batches, report = self.host.outbox.take(stream.box)
+        if report:
+            self.reports.append(stream)
+        return bool(batches)
+
+    def report(self) -> None:
+        if self.reports:
+            self.reports.popleft().channel.collect()
+            if self.total.held_back or self.crossings.border.report_all:
+                self.crossings.reported(self.total)
+
+    def read_all(self) -> None:
+        while True:
+            found = [self.take(stream) for stream in self.streams]
+            if not any(found) and not self.reports:
+                return
+            self.report()
+
+
 @given(ACTIONS)
 def test_a_sender_that_was_held_back_goes_on_when_its_reader_has_read(
     actions: list[tuple[str, int, int]],
 ) -> None:
-    total, crossings = BufferTotal(25), Crossings()
-    host = _Host(crossings.border)
-    streams = [_Stream(crossings, host, total) for _ in range(4)]
-    reports: deque[_Stream] = deque()
-
-    def take(stream: _Stream) -> bool:
-        batches, report = host.outbox.take(stream.box)
-        if report:
-            reports.append(stream)
-        return bool(batches)
-
-    def report() -> None:
-        stream = reports.popleft()
-        stream.channel.collect()
-        if total.held_back or crossings.border.report_all:
-            crossings.reported(total)
-
+    engine = _Engine()
     for action, n, amount in actions:
-        stream = streams[n]
-        if action == "put":
-            stream.put(amount)
-        elif action == "take":
-            take(stream)
-        elif action == "report" and reports:
-            report()
-        elif action == "leave" and not stream.left:
-            stream.left = True
-            stream.channel.discard()
-        assert total.current_bytes >= 0
-    while any([take(stream) for stream in streams]) or reports:
-        while reports:
-            report()
-    assert [s for s in streams if s.held_back and not s.left] == []
-    crossings.collect()
-    assert total.current_bytes == 0
-    assert all(s.channel.statistics().current_items == 0 for s in streams)
+        engine.act(action, engine.streams[n], amount)
+    engine.read_all()
+    assert [s for s in engine.streams if s.held_back and not s.left] == []
+    engine.crossings.collect()
+    assert engine.total.current_bytes == 0
+    assert all(s.channel.statistics().current_items == 0 for s in engine.streams)
 
 
 def test_a_sweep_names_a_thousand_readers_at_most_and_says_that_there_are_more() -> None:

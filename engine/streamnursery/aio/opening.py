@@ -9,7 +9,7 @@ from streamnursery.aio.engine import AioEngine
 from streamnursery.aio.waits import Bridge
 from streamnursery.bridge.asks import Ask
 from streamnursery.bridge.hosts import AsyncHost, AsyncHosts
-from streamnursery.bridge.opened import Opener, caller_of, gone_with_its_loop, shared_thread
+from streamnursery.bridge.opened import EngineOpening, caller_of, gone_with_its_loop, shared_thread
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.records import LoopObserver
 from streamnursery.bridge.thread import EngineThread
@@ -32,8 +32,8 @@ SECONDS_TO_CLOSE = 60.0
 class AioEngineBlock(AbstractAsyncContextManager[AioEngine]):
     """`async with` around an engine."""
 
-    def __init__(self, opener: Opener, on_loop: tuple[LoopObserver, ...]) -> None:
-        self._opener: Opener | None = opener
+    def __init__(self, opener: EngineOpening, on_loop: tuple[LoopObserver, ...]) -> None:
+        self._opener: EngineOpening | None = opener
         self._on_loop = on_loop
         self._ended = Mailbox()
         self._host: AsyncHost
@@ -112,7 +112,7 @@ def open_engine(
         dialects=dialects,
         store=store,
     )
-    return AioEngineBlock(Opener(block, caller_of(2)), on_this_loop)
+    return AioEngineBlock(EngineOpening(block, caller_of(2)), on_this_loop)
 
 
 same_words(open_trio_engine, "aio")(open_engine)

@@ -6,14 +6,32 @@ Rule 2: the status has been sent when something fails: errors are the last event
 """
 
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from streamnursery.bridge.json_events import event_json, failed_json
 from streamnursery.values.errors import EngineError
 
 if TYPE_CHECKING:
-    from streamnursery.aio.stream import AioStreamBlock, AioTokenStream
     from streamnursery.values.events import StreamEvent
+
+
+class ReadsWithin(Protocol):
+    """A stream inside its block."""
+
+    async def receive_within(self, seconds: float | None) -> "list[StreamEvent]":
+        """The events of one read; none after so long."""
+
+
+class ServedBlock(Protocol):
+    """The block of a stream."""
+
+    async def __aenter__(self) -> ReadsWithin: ...
+
+    async def __aexit__(self, *_: object) -> None: ...
+
+    def abandon(self) -> None:
+        """Leave without waiting; from any thread."""
+
 
 _COMMENT = b": nothing yet\n\n"
 
@@ -21,11 +39,11 @@ _COMMENT = b": nothing yet\n\n"
 class ServedStream(AsyncIterator[bytes]):
     """Pieces of a body, one for each read of the provider. Iterated once."""
 
-    def __init__(self, block: "AioStreamBlock", *, sse: bool, ping: float | None) -> None:
+    def __init__(self, block: ServedBlock, *, sse: bool, ping: float | None) -> None:
         self._block = block
         self._before, self._after = (b"data: ", b"\n\n") if sse else (b"", b"\n")
         self._ping = ping
-        self._stream: AioTokenStream | None = None
+        self._stream: ReadsWithin | None = None
         self._last = False
         """The last event has been handed out."""
         self._closed = False

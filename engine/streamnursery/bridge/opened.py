@@ -18,7 +18,7 @@ from streamnursery.values.errors import EngineClosedError
 
 
 @attrs.frozen
-class Opener:
+class EngineOpening:
     """What `open_engine` was called with."""
 
     block: AbstractAsyncContextManager[Engine]
@@ -59,7 +59,7 @@ def gone_with_its_loop(thread: EngineThread, host: object, where: tuple[str, int
         hook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
 
 
-class _Shared:
+class _ProcessEngine:
     """The engine of this process."""
 
     def __init__(self) -> None:
@@ -67,7 +67,7 @@ class _Shared:
         self.thread: EngineThread | None = None
 
 
-_shared = _Shared()
+_shared = _ProcessEngine()
 
 
 def shared_thread() -> EngineThread:
@@ -89,7 +89,7 @@ def shared_thread() -> EngineThread:
 def _after_fork() -> None:
     # Another thread may have held the lock when we forked.
     global _shared
-    _shared = _Shared()
+    _shared = _ProcessEngine()
 
 
 if hasattr(os, "register_at_fork"):

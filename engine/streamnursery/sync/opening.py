@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from streamnursery.bridge.opened import Opener, caller_of, shared_thread
+from streamnursery.bridge.opened import EngineOpening, caller_of, shared_thread
 from streamnursery.bridge.words import same_words
 from streamnursery.core.money.ledger import Ledger
 from streamnursery.core.routing.router import RoutingPolicy
@@ -35,8 +35,8 @@ SECONDS_TO_CLOSE = 60.0
 class SyncEngineBlock(AbstractContextManager[SyncEngine]):
     """`with` around an engine."""
 
-    def __init__(self, opener: Opener) -> None:
-        self._opener: Opener | None = opener
+    def __init__(self, opener: EngineOpening) -> None:
+        self._opener: EngineOpening | None = opener
         self._thread: EngineThread
 
     def __enter__(self) -> SyncEngine:
@@ -93,7 +93,7 @@ def open_engine(
         dialects=dialects,
         store=store,
     )
-    return SyncEngineBlock(Opener(block, caller_of(2)))
+    return SyncEngineBlock(EngineOpening(block, caller_of(2)))
 
 
 same_words(open_trio_engine, "sync")(open_engine)
