@@ -19,6 +19,7 @@ The engine runs in a thread of its own (docs/asyncio.md). Names that are not lis
 from typing import TYPE_CHECKING
 
 import streamnursery as _trio
+from streamnursery._public import Broadcast as Broadcast
 from streamnursery._version import __version__ as __version__
 from streamnursery.aio.engine import AioEngine as Engine
 from streamnursery.aio.opening import open_engine as open_engine

@@ -14,6 +14,7 @@ from streamnursery.bridge.outbox import Mailbox, Unread
 from streamnursery.bridge.streams import StreamHalf
 from streamnursery.bridge.view import StreamView
 from streamnursery.bridge.words import same_words
+from streamnursery.pipeline.broadcast import REPLAY_BYTES, Broadcast
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.values.completion import Completion
 from streamnursery.values.errors import RequestError
@@ -124,6 +125,11 @@ class AioTokenStream(StreamView):
                 await self.receive()
         except trio.EndOfChannel:
             return self._delivery.completion()
+
+    @same_words(TokenStream.broadcast, "aio")
+    def broadcast(self, *, replay_bytes: int = REPLAY_BYTES) -> Broadcast:
+        host = self._host
+        return Broadcast(self, replay_bytes, event=host.event, checkpoint=host.checkpoint)
 
 
 class AioTextStream(AsyncIterator[str]):

@@ -19,6 +19,7 @@ import sniffio
 import trio
 
 from streamnursery.bridge.outbox import Border, HostOutbox, Mailbox
+from streamnursery.pipeline.broadcast import Event
 from streamnursery.values.errors import RequestError
 
 
@@ -38,6 +39,9 @@ class AsyncHost(Protocol):
         """Of the scopes around the caller, on the same clock."""
 
     async def checkpoint(self) -> None: ...
+
+    def event(self) -> "Event":
+        """A new one, for tasks of this host."""
 
     async def wait(self, box: Mailbox, seconds: float | None = None) -> None:
         """Until a sweep names `box`, which is parked, or for so long. A cancel ends it."""
@@ -118,6 +122,9 @@ class AsyncioHost:
 
     async def checkpoint(self) -> None:
         await asyncio.sleep(0)
+
+    def event(self) -> Event:
+        return asyncio.Event()
 
     async def wait(self, box: Mailbox, seconds: float | None = None) -> None:
         loop = asyncio.get_running_loop()
@@ -233,6 +240,9 @@ class TrioHost:
 
     async def checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()
+
+    def event(self) -> Event:
+        return trio.Event()
 
     async def wait(self, box: Mailbox, seconds: float | None = None) -> None:
         with trio.move_on_after(inf if seconds is None else seconds):

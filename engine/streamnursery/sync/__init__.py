@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import streamnursery as _trio
 from streamnursery._version import __version__ as __version__
 from streamnursery.bridge.names import *
+from streamnursery.sync.broadcast import SyncBroadcast as Broadcast
 from streamnursery.sync.engine import SyncEngine as Engine
 from streamnursery.sync.opening import (
     complete as complete,

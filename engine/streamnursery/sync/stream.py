@@ -13,7 +13,9 @@ from streamnursery.bridge.outbox import Mailbox, Unread
 from streamnursery.bridge.streams import StreamHalf
 from streamnursery.bridge.view import StreamView
 from streamnursery.bridge.words import same_words
+from streamnursery.pipeline.broadcast import REPLAY_BYTES
 from streamnursery.pipeline.stream import TokenStream
+from streamnursery.sync.broadcast import SyncBroadcast
 from streamnursery.sync.waits import SyncBridge
 from streamnursery.values.completion import Completion
 from streamnursery.values.errors import EngineError, RequestError
@@ -104,6 +106,10 @@ class SyncTokenStream(StreamView):
                 self.receive()
         except trio.EndOfChannel:
             return self._delivery.completion()
+
+    @same_words(TokenStream.broadcast, "sync")
+    def broadcast(self, *, replay_bytes: int = REPLAY_BYTES) -> SyncBroadcast:
+        return SyncBroadcast(self, replay_bytes)
 
 
 class SyncStreamBlock(AbstractContextManager[SyncTokenStream]):
