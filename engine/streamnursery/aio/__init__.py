@@ -24,6 +24,7 @@ from streamnursery._version import __version__ as __version__
 from streamnursery.aio.engine import AioEngine as Engine
 from streamnursery.aio.opening import open_engine as open_engine
 from streamnursery.aio.opening import shared as shared
+from streamnursery.aio.session import AioSession as Session
 from streamnursery.aio.stream import AioTokenStream as TokenStream
 from streamnursery.bridge.names import *
 

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, TypeVarTuple
 from streamnursery.aio.calls import AioCallBlock
 from streamnursery.aio.many import AioItems, AioManyBlock, settled
 from streamnursery.aio.records import AioRecordsBlock, AioRecordStream
+from streamnursery.aio.session import AioSession, AioSessionBlock
 from streamnursery.aio.stream import AioStreamBlock
 from streamnursery.aio.waits import Bridge
 from streamnursery.bridge.deadlines import seconds_left
@@ -29,6 +30,7 @@ from streamnursery.values.admission import Explanation
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.policy import Priority, PriorityName
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import EngineConfig
 from streamnursery.values.snapshot import EngineSnapshot
 from streamnursery.values.spending import SpendingReport
@@ -116,6 +118,17 @@ class AioEngine:
         self, requests: Requests, *, max_in_flight: int | None = None
     ) -> AbstractAsyncContextManager[AioItems[MergedEvent]]:
         return AioManyBlock(self._bridge, requests, max_in_flight, merge=True)
+
+    @same_words(Engine.session, "aio")
+    def session(
+        self,
+        endpoint: str,
+        *,
+        path: str | None = None,
+        settings: SessionSettings | None = None,
+        heartbeat: Callable[[AioSession], Awaitable[object]] | None = None,
+    ) -> AbstractAsyncContextManager[AioSession]:
+        return AioSessionBlock(self._bridge, endpoint, path, settings, heartbeat)
 
     @same_words(Engine.lease, "aio")
     def lease(

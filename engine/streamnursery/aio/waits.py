@@ -74,7 +74,13 @@ class Bridge:
         with suppress(EngineClosedError):
             self.thread.post(Tell(function))
 
-    async def leave(self, host: AsyncHost, box: Mailbox, function: Callable[[], object]) -> None:
+    async def leave(
+        self,
+        host: AsyncHost,
+        box: Mailbox,
+        function: Callable[[], object],
+        seconds: float = SECONDS_TO_LEAVE,
+    ) -> None:
         """Call `function` in the engine's thread, which makes an end, and wait for that end."""
 
         def over() -> None:
@@ -85,22 +91,23 @@ class Bridge:
             self.thread.post(Tell(function, over))
         except EngineClosedError:
             over()
-        await self.wait_over(host, box, lambda: box.over)
+        await self.wait_over(host, box, lambda: box.over, seconds)
 
     async def wait_over(
         self,
         host: AsyncHost,
         box: Mailbox,
         over: Callable[[], bool],
+        seconds: float = SECONDS_TO_LEAVE,
         *,
         for_over: bool = True,
     ) -> None:
         """Until `over`, which changes with news of `box`, but not for ever. A cancel meanwhile is
         delivered afterwards."""
-        if not await host.wait_shielded(box, over, SECONDS_TO_LEAVE, for_over=for_over):
+        if not await host.wait_shielded(box, over, seconds, for_over=for_over):
             self.left_behind += 1
             _log.warning(
                 "a block was left, and %g s later the engine had not ended what ran in it: "
                 "something holds up its thread, such as an observer that blocks",
-                SECONDS_TO_LEAVE,
+                seconds,
             )

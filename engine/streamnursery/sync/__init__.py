@@ -32,6 +32,7 @@ from streamnursery.sync.opening import (
 from streamnursery.sync.opening import (
     stream as stream,
 )
+from streamnursery.sync.session import SyncSession as Session
 from streamnursery.sync.stream import SyncTokenStream as TokenStream
 
 if TYPE_CHECKING:

@@ -22,12 +22,14 @@ from streamnursery.scheduler.run.observers import DropPolicy, check_events
 from streamnursery.sync.calls import SyncCallBlock
 from streamnursery.sync.many import SyncItems, settled
 from streamnursery.sync.records import SyncRecordsBlock, SyncRecordStream
+from streamnursery.sync.session import SyncSession, SyncSessionBlock
 from streamnursery.sync.stream import SyncStreamBlock
 from streamnursery.sync.waits import SyncBridge
 from streamnursery.values.admission import Explanation
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.policy import Priority, PriorityName
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import EngineConfig
 from streamnursery.values.snapshot import EngineSnapshot
 from streamnursery.values.spending import SpendingReport
@@ -115,6 +117,17 @@ class SyncEngine:
         self, requests: Iterable[ChatRequest], *, max_in_flight: int | None = None
     ) -> SyncItems[MergedEvent]:
         return SyncItems(self._bridge, requests, max_in_flight, merge=True)
+
+    @same_words(Engine.session, "sync")
+    def session(
+        self,
+        endpoint: str,
+        *,
+        path: str | None = None,
+        settings: SessionSettings | None = None,
+        heartbeat: Callable[[SyncSession], object] | None = None,
+    ) -> AbstractContextManager[SyncSession]:
+        return SyncSessionBlock(self._bridge, endpoint, path, settings, heartbeat)
 
     @same_words(Engine.lease, "sync")
     def lease(

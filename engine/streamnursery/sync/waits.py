@@ -67,7 +67,13 @@ class SyncBridge:
         with suppress(EngineClosedError):
             self.thread.post(Tell(function))
 
-    def leave(self, host: SyncHost, box: Mailbox, function: Callable[[], object]) -> None:
+    def leave(
+        self,
+        host: SyncHost,
+        box: Mailbox,
+        function: Callable[[], object],
+        seconds: float = SECONDS_TO_LEAVE,
+    ) -> None:
         """Call `function` in the engine's thread, which makes an end, and wait for that end."""
 
         def over() -> None:
@@ -78,13 +84,19 @@ class SyncBridge:
             self.thread.post(Tell(function, over))
         except EngineClosedError:
             over()
-        self.wait_over(host, box, lambda: box.over)
+        self.wait_over(host, box, lambda: box.over, seconds)
 
     def wait_over(
-        self, host: SyncHost, box: Mailbox, over: Callable[[], bool], *, for_over: bool = True
+        self,
+        host: SyncHost,
+        box: Mailbox,
+        over: Callable[[], bool],
+        seconds: float = SECONDS_TO_LEAVE,
+        *,
+        for_over: bool = True,
     ) -> None:
         """Until `over`, which changes with news of `box`, but not for ever."""
-        until = time.monotonic() + SECONDS_TO_LEAVE
+        until = time.monotonic() + seconds
         while not over():
             left = until - time.monotonic()
             if left <= 0:
@@ -92,7 +104,7 @@ class SyncBridge:
                 _log.warning(
                     "a block was left, and %g s later the engine had not ended what ran in it: "
                     "something holds up its thread, such as an observer that blocks",
-                    SECONDS_TO_LEAVE,
+                    seconds,
                 )
                 return
             host.wait(box, for_over=for_over, seconds=left)
