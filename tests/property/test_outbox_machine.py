@@ -99,6 +99,15 @@ class TwoActors(RuleBasedStateMachine):
             self.parked.discard(self.boxes.index(box))
 
     @rule(box=st.integers(0, BOXES - 1))
+    def ask(self, box: int) -> None:
+        """A reader that is done with what it took, and waits if there is nothing."""
+        news = bool(self.boxes[box].batches) or box in self.ended
+        assert self.outbox.ask(self.boxes[box])[0] is not news
+        if not news:
+            self.parked.add(box)
+        assert self.boxes[box].taken == []
+
+    @rule(box=st.integers(0, BOXES - 1))
     def take(self, box: int) -> None:
         if box in self.parked:
             return
@@ -211,10 +220,10 @@ class _Engine:
         assert self.total.current_bytes >= 0
 
     def take(self, stream: _Stream) -> bool:
-        batches, report = self.host.outbox.take(stream.box)
-        if report:
+        """As readers do: done with what was taken, wait for news, take all that is there."""
+        if self.host.outbox.ask(stream.box)[1]:
             self.reports.append(stream)
-        return bool(batches)
+        return bool(self.host.outbox.take(stream.box)[0])
 
     def report(self) -> None:
         if self.reports:

@@ -171,7 +171,7 @@ class AioEngine:
 
     @same_words(Engine.statistics, "aio")
     async def statistics(self) -> EngineStatistics:
-        return await self._bridge.ask(self._bridge.thread.statistics)
+        return await self._bridge.ask(Engine.statistics)
 
     @same_words(Engine.drain, "aio")
     async def drain(self, timeout: float | None = None) -> DrainReport:

@@ -106,12 +106,13 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
             if flight.over:
                 await host.checkpoint()
                 raise StopAsyncIteration
-            if host.outbox.park(flight.box):
-                await host.wait(flight.box)
-                checked = True
-            batches, report = host.outbox.take(flight.box)
+            parked, report = host.outbox.ask(flight.box)
             if report:
                 self._bridge.report(flight.box)
+            if parked:
+                await host.wait(flight.box)
+                checked = True
+            batches, _ = host.outbox.take(flight.box)
             self._absorb(flight, told(batches))
 
     async def __aexit__(self, *_: object) -> None:

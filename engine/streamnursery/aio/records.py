@@ -34,7 +34,7 @@ class AioRecordStream(AsyncIterator[LifecycleRecord]):
             return self._records.popleft()
         outbox, box = self._host.outbox, self._foreign.box
         while True:
-            if outbox.park(box):
+            if outbox.ask(box)[0]:
                 await self._host.wait(box)
             else:
                 await self._host.checkpoint()

@@ -126,13 +126,14 @@ class AioSession:
             self._reads = True
             self._bridge.tell(partial(self._half.read, self._bridge.thread))
         while not self._events:
-            if outbox.park(box):
+            parked, report = outbox.ask(box)
+            if report:
+                self._bridge.report(box)
+            if parked:
                 await self._host.wait(box)
             else:
                 await self._host.checkpoint()
-            batches, report = outbox.take(box)
-            if report:
-                self._bridge.report(box)
+            batches, _ = outbox.take(box)
             self._events.extend(told(batches))
             if not batches and box.ended:
                 if box.error is not None:

@@ -18,7 +18,7 @@ from streamnursery.pipeline.broadcast import REPLAY_BYTES, Broadcast
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.values.completion import Completion
 from streamnursery.values.errors import RequestError
-from streamnursery.values.events import StreamEvent, TextDelta
+from streamnursery.values.events import Finished, StreamEvent, TextDelta
 
 _NOTHING: Iterator[StreamEvent] = iter(())
 
@@ -38,6 +38,8 @@ class AioTokenStream(StreamView):
         self._outbox = host.outbox
         self._batch = _NOTHING
         self._unread = Unread(0, 0)
+        self._finished = False
+        """`Finished` was handed out."""
 
     def __aiter__(self) -> "AioTokenStream":
         return self
@@ -46,7 +48,12 @@ class AioTokenStream(StreamView):
         while True:
             if not self._unread.revoked:
                 for event in self._batch:
+                    if type(event) is Finished:
+                        self._finished = True
                     return event
+            if self._finished:
+                await self._host.checkpoint()
+                raise StopAsyncIteration
             await self._more()
 
     async def _more(self, seconds: float | None = None) -> None:
@@ -56,13 +63,14 @@ class AioTokenStream(StreamView):
             StopAsyncIteration, EngineError: there are none.
         """
         box = self._box
-        if self._outbox.park(box):
+        parked, report = self._outbox.ask(box)
+        if report:
+            self._bridge.report(box)
+        if parked:
             await self._host.wait(box, seconds)
         else:
             await self._host.checkpoint()  # before anything is taken: a cancel loses nothing
-        batches, report = self._outbox.take(box)
-        if report:
-            self._bridge.report(box)
+        batches, _ = self._outbox.take(box)
         if batches:
             first = batches[0][1]
             more: Iterator[StreamEvent] = (
@@ -180,11 +188,14 @@ class AioStreamBlock(AbstractAsyncContextManager[AioTokenStream]):
     async def __aexit__(self, *_: object) -> None:
         assert self._half is not None and self._host is not None
         box, outbox = self._half.box, self._host.outbox
-        if box.over:
+        try:
+            if not box.over:
+                await self._bridge.leave(self._host, box, self._half.leave)
+            elif not self._half.left:
+                self._bridge.tell(self._half.leave)
+        finally:
             if outbox.drop(box):
                 self._bridge.report(box)
-        else:
-            await self._bridge.leave(self._host, box, self._half.leave)
 
     def abandon(self) -> None:
         """Leave without waiting; from any thread, idempotent."""

@@ -13,7 +13,7 @@ import attrs
 
 from streamnursery.bridge.outbox import Border, HostOutbox, Mailbox, Unread
 from streamnursery.pipeline.channel import BufferTotal, Channel
-from streamnursery.values.events import Finished, StreamEvent
+from streamnursery.values.events import StreamEvent
 
 
 class Wakes(Protocol):
@@ -62,7 +62,6 @@ class ForeignChannel(Channel[StreamEvent]):
         "_handed_over",
         "_host",
         "_tag",
-        "on_whole",
         "unread",
     )
 
@@ -80,8 +79,6 @@ class ForeignChannel(Channel[StreamEvent]):
         """`tag` makes of an event what the reader is handed, as an index beside it."""
         super().__init__(max_items=max_items, max_bytes=max_bytes, total=total)
         self.unread = Unread(max_items, max_bytes)
-        self.on_whole: Callable[[], None] | None = None
-        """Called when `Finished` was put: what is put is delivered."""
         self._crossings = crossings
         self._host = host
         self._box = box
@@ -101,8 +98,6 @@ class ForeignChannel(Channel[StreamEvent]):
         room = self._book(len(items), nbytes)
         if not room:
             room = self._wait_for_room()
-        if type(items[-1]) is Finished and self.on_whole is not None:
-            self.on_whole()
         return room
 
     def _wait_for_room(self) -> bool:

@@ -334,8 +334,21 @@ class SyncHost:
         in the main thread."""
         self.outbox.sweep()  # also what a wait before has left that Ctrl-C ended
         if self.outbox.park(box, for_over=for_over):
-            with suppress(Empty):
-                self._signal.get(timeout=seconds)
+            self._wait(seconds)
+
+    def wait_to_read(self, box: Mailbox, report: Callable[[Mailbox], None]) -> None:
+        """The same for a reader that is done with what it took before. `report` is called if the
+        engine wants to hear of that."""
+        self.outbox.sweep()
+        parked, due = self.outbox.ask(box)
+        if due:
+            report(box)
+        if parked:
+            self._wait(None)
+
+    def _wait(self, seconds: float | None) -> None:
+        with suppress(Empty):
+            self._signal.get(timeout=seconds)
 
 
 def _nothing() -> None:

@@ -5,7 +5,7 @@ number and an event, and itself behind them.
 """
 
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -18,10 +18,7 @@ from streamnursery.pipeline.delivery import Delivery
 from streamnursery.pipeline.merge import MergedEvent
 from streamnursery.values.completion import Completion
 from streamnursery.values.errors import EngineError
-from streamnursery.values.events import Failed, Finished, StreamEvent
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from streamnursery.values.events import Failed, StreamEvent
 
 
 @attrs.define(eq=False)
@@ -36,15 +33,9 @@ class Watch:
 class SinkChannel(Channel[StreamEvent]):
     """Keeps nothing: the transcript has what a whole answer is made of."""
 
-    __slots__ = ("on_whole",)
-
-    def __init__(self, *, max_items: int, max_bytes: int, total: BufferTotal) -> None:
-        super().__init__(max_items=max_items, max_bytes=max_bytes, total=total)
-        self.on_whole: Callable[[], None] | None = None
+    __slots__ = ()
 
     def put(self, items: list[StreamEvent], nbytes: int) -> bool:  # noqa: ARG002 - Channel's
-        if type(items[-1]) is Finished and self.on_whole is not None:
-            self.on_whole()
         return True
 
 
@@ -81,8 +72,8 @@ class OneOfMany(Half):
             thread.engine._held_back.look(watch.running, model, watch.asked)
 
     def _over(self) -> None:
-        if not self._left:
-            self._left = True
+        if not self.left:
+            self.left = True
             assert self._block is not None
             self._block.leave()
         self._tell_over()
@@ -111,11 +102,7 @@ class CollectHalf(OneOfMany):
         return self.delivery.completion()
 
     def _channel(self, max_items: int, max_bytes: int, total: BufferTotal) -> Channel[StreamEvent]:
-        self._sink = SinkChannel(max_items=max_items, max_bytes=max_bytes, total=total)
-        return self._sink
-
-    def _begun(self, delivery: Delivery) -> None:
-        self._sink.on_whole = delivery.complete
+        return SinkChannel(max_items=max_items, max_bytes=max_bytes, total=total)
 
     def _end(self, delivery: Delivery) -> None:
         self.error = delivery.error
@@ -145,9 +132,6 @@ class MergeHalf(OneOfMany):
 
     def _pair(self, event: StreamEvent) -> MergedEvent:
         return self.number, event
-
-    def _begun(self, delivery: Delivery) -> None:
-        self._foreign.on_whole = delivery.complete
 
     def _end(self, delivery: Delivery) -> None:
         if delivery.error is not None:

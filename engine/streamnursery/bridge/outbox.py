@@ -148,10 +148,12 @@ class HostOutbox:
                 box.ended, box.error = True, error
             return self._news(box)
 
-    def finish(self, box: Mailbox) -> bool:
-        """The engine holds nothing more for it; whether to wake the host."""
+    def finish(self, box: Mailbox, *, ended: bool = True) -> bool:
+        """The engine runs nothing more for it; whether to wake the host. Not `ended`: there is
+        more to read."""
         with self.lock:
-            box.ended = box.over = True
+            box.over = True
+            box.ended = box.ended or ended
             return self._news(box)
 
     def collect(self, unread: Unread, *, watch: bool) -> tuple[int, int]:
@@ -180,6 +182,16 @@ class HostOutbox:
                 return False
             box.parked = True
             return True
+
+    def ask(self, box: Mailbox) -> tuple[bool, bool]:
+        """As `park`, for a reader that is done with what it took before; and whether the engine
+        wants to hear of that."""
+        with self.lock:
+            report = self._done_with(box)
+            if box.batches or box.ended:
+                return False, report
+            box.parked = True
+            return True, report
 
     def sweep(self) -> tuple[list[Mailbox], bool]:
         """The boxes with news for somebody who is parked, at most `MOST`; whether there are more,

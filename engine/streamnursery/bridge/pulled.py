@@ -4,8 +4,6 @@ What a policy may still change must not have crossed: it stays in the engine, an
 when the reader asks for it.
 """
 
-from collections.abc import Callable
-
 from streamnursery.bridge.channel import Crossings, ForeignChannel, Wakes
 from streamnursery.bridge.outbox import Mailbox, Unread
 from streamnursery.pipeline.channel import BufferTotal, Channel
@@ -15,7 +13,7 @@ from streamnursery.pipeline.policies import (
     DroppingChannel,
     WhenBehind,
 )
-from streamnursery.values.events import Finished, StreamEvent
+from streamnursery.values.events import StreamEvent
 
 
 class PulledChannel(Channel[StreamEvent]):
@@ -26,7 +24,6 @@ class PulledChannel(Channel[StreamEvent]):
     _crossings: Crossings
     _end: tuple[BaseException | None] | None
     _host: Wakes
-    on_whole: Callable[[], None] | None
     unread: Unread
 
     def reader(self, crossings: Crossings, host: Wakes, box: Mailbox) -> None:
@@ -37,16 +34,12 @@ class PulledChannel(Channel[StreamEvent]):
         self._box = box
         self._asked = True
         self._end = None
-        self.on_whole = None
         # Watched for ever, with no room but an empty box: every take is reported.
         self.unread = Unread(0, 0, watched=True)
 
     def put(self, items: list[StreamEvent], nbytes: int) -> bool:
         room = super().put(items, nbytes)
-        whole = type(items[-1]) is Finished
         self._hand_over()
-        if whole and self.on_whole is not None:
-            self.on_whole()
         return room and not self._sender_waits
 
     def collect(self) -> None:

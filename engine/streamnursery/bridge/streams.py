@@ -42,7 +42,8 @@ class Half:
         self._open_block = open_block
         self._context: Context = copy_context()
         self._block: StreamBlock | None = None
-        self._left = False
+        self.left = False
+        """The reader has gone, or need not say so any more."""
         self._thread: EngineThread | None = None
 
     def run(self, thread: EngineThread) -> None:
@@ -54,15 +55,16 @@ class Half:
         delivery = block.begin(self._channel, self._task_over)
         self._block, self.delivery = block, delivery
         thread.held[self] = None
+        delivery.counts_when_put = True  # when it is taken is the host's affair
         # Behind the engine's own books: whoever hears of the end finds them settled.
         delivery.on_settled = partial(self._settled, delivery.on_settled)
-        self._begun(delivery)
+        self._begun()
 
     def leave(self) -> None:
         """The reader has gone; in the engine's thread. Idempotent."""
-        if self._left:
+        if self.left:
             return
-        self._left = True
+        self.left = True
         if self._block is None:
             return  # never begun
         self._block.leave()
@@ -99,8 +101,8 @@ class Half:
     def _channel(self, max_items: int, max_bytes: int, total: BufferTotal) -> Channel[StreamEvent]:
         raise NotImplementedError
 
-    def _begun(self, delivery: Delivery) -> None:
-        raise NotImplementedError
+    def _begun(self) -> None:
+        """The engine has it; for those whose host waits for that."""
 
     def _end(self, delivery: Delivery) -> None:
         raise NotImplementedError
@@ -139,9 +141,7 @@ class StreamHalf(Half):
         )
         return channel
 
-    def _begun(self, delivery: Delivery) -> None:
-        assert self.channel is not None
-        self.channel.on_whole = delivery.complete
+    def _begun(self) -> None:
         self._tell([])
 
     def _end(self, delivery: Delivery) -> None:
@@ -149,11 +149,11 @@ class StreamHalf(Half):
         self.channel.end(delivery.error)
 
     def _over(self) -> None:
-        if not self._left and isinstance(self.channel, ForeignChannel):
+        if not self.left and isinstance(self.channel, ForeignChannel):
             # Left here, so that its reader need not call again; what is unread stays there.
             self.channel.hand_over()
             self.leave()
-        if self.host.outbox.finish(self.box):
+        if self.host.outbox.finish(self.box, ended=False):  # `_end` says so
             self.host.wake()
 
     def _report(self) -> None:

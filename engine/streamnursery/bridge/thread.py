@@ -23,7 +23,6 @@ import trio
 from streamnursery.bridge.channel import Crossings
 from streamnursery.facade import Engine
 from streamnursery.values.errors import EngineClosedError
-from streamnursery.values.statistics import EngineStatistics
 
 SECONDS_AT_EXIT: Final = 1.0
 
@@ -114,11 +113,6 @@ class EngineThread:
             # Under the lock, so that the run cannot end in between.
             self._token.run_sync_soon(self._run_calls)
 
-    def statistics(self, engine: Engine) -> EngineStatistics:
-        """Those of the engine, with what readers in other threads have done with."""
-        self.crossings.collect()
-        return engine.statistics()
-
     def abandon(self, host: object) -> None:
         """End what `host` holds; in the engine's thread."""
         for held in tuple(self.held):
@@ -187,6 +181,7 @@ class EngineThread:
         async with self._opening() as engine:
             async with trio.open_nursery() as nursery:
                 self._engine = engine
+                engine._buffers.refresh = self.crossings.collect
                 self._nursery = nursery
                 with self._lock:
                     self._token = trio.lowlevel.current_trio_token()

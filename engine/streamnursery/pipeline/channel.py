@@ -45,6 +45,10 @@ class ChannelStatistics:
     """Joined to the one before by `when_behind="coalesce"`."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class BufferTotal:
     """Unread bytes over all channels of an engine."""
 
@@ -56,6 +60,8 @@ class BufferTotal:
         """Of `current_bytes`: events that have not come whole, so that nobody can read them."""
         self.held_back: dict[Channel[Any], None] = {}
         """Those whose senders wait for room here, the longest first."""
+        self.refresh: Callable[[], None] = _nothing
+        """Called before its figures are told: readers in other threads keep books of their own."""
 
     @property
     def full(self) -> bool:

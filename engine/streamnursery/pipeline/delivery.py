@@ -95,6 +95,8 @@ class Delivery:
     """Around the stream's task."""
     over: bool = attrs.field(default=False, init=False)
     """The stream's task has ended."""
+    counts_when_put: bool = attrs.field(default=False, init=False)
+    """The deadline asks that `Finished` was put in time, and not that it was taken."""
     on_over: Callable[[], None] | None = attrs.field(default=None, init=False)
     """Called then, for a reader that is no task of this run."""
     _leaving: trio.lowlevel.Task | None = attrs.field(default=None, init=False)

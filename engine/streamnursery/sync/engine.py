@@ -170,7 +170,7 @@ class SyncEngine:
 
     @same_words(Engine.statistics, "sync")
     def statistics(self) -> EngineStatistics:
-        return self._bridge.ask(self._bridge.thread.statistics)
+        return self._bridge.ask(Engine.statistics)
 
     @same_words(Engine.drain, "sync")
     def drain(self, timeout: float | None = None) -> DrainReport:

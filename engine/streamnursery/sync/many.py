@@ -102,10 +102,8 @@ class SyncItems(AbstractContextManager["SyncItems[T]"], Iterator[T], Generic[T])
                 raise flight.error
             if flight.over or self._closed:
                 raise StopIteration
-            host.wait(flight.box)
-            batches, report = host.outbox.take(flight.box)
-            if report:
-                self._bridge.report(flight.box)
+            host.wait_to_read(flight.box, self._bridge.report)
+            batches, _ = host.outbox.take(flight.box)
             flight.absorb(told(batches))
             flight.pull(self._source)
 

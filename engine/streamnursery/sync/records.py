@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 
 from streamnursery.bridge.hosts import SyncHost
 from streamnursery.bridge.many import told
+from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.records import ForeignRecords
 from streamnursery.scheduler.run.observers import DropPolicy
 from streamnursery.sync.waits import SyncBridge
@@ -32,7 +33,7 @@ class SyncRecordStream(Iterator[LifecycleRecord]):
     def __next__(self) -> LifecycleRecord:
         box = self._foreign.box
         while not self._records:
-            self._host.wait(box)
+            self._host.wait_to_read(box, _nothing)
             batches, _ = self._host.outbox.take(box)
             self._records.extend(told(batches))
             if not batches and box.ended:
@@ -63,3 +64,7 @@ class SyncRecordsBlock(AbstractContextManager[SyncRecordStream]):
         assert foreign is not None
         self._bridge.tell(lambda: thread.engine._observers.remove_stream(foreign))
         foreign.close()  # whoever still reads hears of the end at once
+
+
+def _nothing(_: Mailbox) -> None:
+    pass

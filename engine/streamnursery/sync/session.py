@@ -128,10 +128,8 @@ class SyncSession:
             self._reads = True
             self._bridge.tell(partial(self._half.read, self._bridge.thread))
         while not self._events:
-            self._host.wait(box)
-            batches, report = outbox.take(box)
-            if report:
-                self._bridge.report(box)
+            self._host.wait_to_read(box, self._bridge.report)
+            batches, _ = outbox.take(box)
             self._events.extend(told(batches))
             if not batches and box.ended:
                 if box.error is not None:

@@ -19,7 +19,7 @@ from streamnursery.sync.broadcast import SyncBroadcast
 from streamnursery.sync.waits import SyncBridge
 from streamnursery.values.completion import Completion
 from streamnursery.values.errors import EngineError, RequestError
-from streamnursery.values.events import StreamEvent, TextDelta
+from streamnursery.values.events import Finished, StreamEvent, TextDelta
 
 _NOTHING: Iterator[StreamEvent] = iter(())
 
@@ -39,6 +39,8 @@ class SyncTokenStream(StreamView):
         self._outbox = host.outbox
         self._batch = _NOTHING
         self._unread = Unread(0, 0)
+        self._finished = False
+        """`Finished` was handed out."""
 
     def __iter__(self) -> "SyncTokenStream":
         return self
@@ -47,7 +49,12 @@ class SyncTokenStream(StreamView):
         while True:
             if not self._unread.revoked:
                 for event in self._batch:
+                    if type(event) is Finished:
+                        self._finished = True
                     return event
+            if self._finished:
+                raise StopIteration
+
             self._more()
 
     def _more(self) -> None:
@@ -57,10 +64,8 @@ class SyncTokenStream(StreamView):
             StopIteration, EngineError: there are none.
         """
         box = self._box
-        self._host.wait(box)
-        batches, report = self._outbox.take(box)
-        if report:
-            self._bridge.report(box)
+        self._host.wait_to_read(box, self._bridge.report)
+        batches, _ = self._outbox.take(box)
         if batches:
             first = batches[0][1]
             more: Iterator[StreamEvent] = (
@@ -142,11 +147,14 @@ class SyncStreamBlock(AbstractContextManager[SyncTokenStream]):
     def __exit__(self, *_: object) -> None:
         assert self._half is not None and self._host is not None
         box, outbox = self._half.box, self._host.outbox
-        if box.over:
+        try:
+            if not box.over:
+                self._bridge.leave(self._host, box, self._half.leave)
+            elif not self._half.left:
+                self._bridge.tell(self._half.leave)
+        finally:
             if outbox.drop(box):
                 self._bridge.report(box)
-        else:
-            self._bridge.leave(self._host, box, self._half.leave)
 
     def sse(self) -> Iterator[bytes]:
         """The events as Server-Sent Events, for a response such as Django's

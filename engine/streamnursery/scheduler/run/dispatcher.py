@@ -183,6 +183,8 @@ class Dispatcher:
         try:
             with delivery.scope:
                 await self._bring(run, delivery, course)
+            if delivery.counts_when_put and delivery.finished:
+                delivery.complete()
             if delivery.outcome is None:
                 delivery.revoke(self._deadline_error(delivery, course))
         except Exception as bug:
@@ -214,7 +216,7 @@ class Dispatcher:
                 self._over_budget(delivery, course)
             delivery.fail(error)
             return
-        if delivery.deadline < inf and delivery.outcome is None:
+        if delivery.deadline < inf and delivery.outcome is None and not delivery.counts_when_put:
             # The deadline counts to the last event delivered, also when the consumer is slow.
             await delivery.wait_settled()
         delivery.complete()
