@@ -306,10 +306,7 @@ class Engine(Choosing, LimitVerbs):
 
         A full channel drops the oldest or the newest record and counts it in `dropped`.
         """
-        if drop not in ("oldest", "newest"):
-            msg = f"drop must be 'oldest' or 'newest', not {drop!r}"
-            raise RequestError(msg)
-        return self._observers.listen(_bound("max_records", max_records, 1000), drop)
+        return self._observers.listen(max_records, drop)
 
     async def drain(self, timeout: float | None = None) -> DrainReport:
         """Take nothing new, let what runs and waits finish, cancel the rest after `timeout`."""

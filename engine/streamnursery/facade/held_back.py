@@ -62,12 +62,13 @@ class HeldBack:
         """`here` counts the requests of one call by model."""
         here[model] += 1
         try:
-            self._look(here, model, asked)
+            self.look(here, model, asked)
             yield
         finally:
             here[model] -= 1
 
-    def _look(self, here: Counter[str], model: str, asked: int) -> None:
+    def look(self, here: Counter[str], model: str, asked: int) -> None:
+        """Say which limit holds back the requests of one call, counted by model."""
         total, most = (
             self._admission.total.max_slots,
             self._admission.max_streams_now(self._name(model)),

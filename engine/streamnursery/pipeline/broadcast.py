@@ -28,6 +28,7 @@ from streamnursery.values.events import (
 from streamnursery.values.opaque import OpaquePart
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
 REPLAY_BYTES = 256 * 1024
@@ -37,6 +38,14 @@ WhenFull: TypeAlias = Literal["block", "drop_oldest", "coalesce"]
 """What a reader's full buffer does."""
 MAX_BYTES = 256 * 1024
 """Text that a reader who coalesces may leave unread before it holds back the stream."""
+
+
+class Event(Protocol):
+    """As trio's and asyncio's."""
+
+    def set(self) -> None: ...
+
+    async def wait(self) -> object: ...
 
 
 class Source(Protocol):
@@ -66,8 +75,18 @@ class ReaderStatistics:
 class Broadcast:
     """The readers of one stream, and the journal of its latest events."""
 
-    def __init__(self, source: Source, replay_bytes: int) -> None:
+    def __init__(
+        self,
+        source: Source,
+        replay_bytes: int,
+        *,
+        event: "Callable[[], Event]" = trio.Event,
+        checkpoint: "Callable[[], Awaitable[object]]" = trio.lowlevel.checkpoint,
+    ) -> None:
+        """`event` and `checkpoint` are those of the readers' event loop."""
         _whole("replay_bytes", replay_bytes, low=0)
+        self.checkpoint = checkpoint
+        self._event = event
         self.replay_bytes = replay_bytes
         self._source = source
         self._journal: deque[tuple[StreamEvent, int]] = deque()
@@ -78,7 +97,7 @@ class Broadcast:
         self._error: EngineError | None = None
         self._over = False
         self._pulling = False
-        self._news = trio.Event()
+        self._news = self._event()
 
     @property
     def first_offset(self) -> int:
@@ -141,7 +160,7 @@ class Broadcast:
     async def more(self) -> bool:
         """Wait until something has happened; False once there is nothing more to come."""
         if self._over:
-            await trio.lowlevel.checkpoint()
+            await self.checkpoint()
             if self._error is not None:
                 raise self._error.with_traceback(None)
             return False
@@ -177,7 +196,7 @@ class Broadcast:
 
     def wake(self) -> None:
         self._news.set()
-        self._news = trio.Event()
+        self._news = self._event()
 
 
 class Reader:
@@ -232,7 +251,7 @@ class Reader:
     async def __anext__(self) -> StreamEvent:
         while not self._events or not self._unchecked:
             if self._events:
-                await trio.lowlevel.checkpoint()
+                await self._shared.checkpoint()
             else:
                 await self._more()
             self._unchecked = len(self._events)
@@ -246,10 +265,10 @@ class Reader:
     async def _more(self) -> None:
         """Wait until something has happened; a checkpoint in any case."""
         if not self._inside:
-            await trio.lowlevel.checkpoint()
+            await self._shared.checkpoint()
             raise RequestError("enter the reader first: with shared.reader() as events: ...")
         if not self._shared.has(self):
-            await trio.lowlevel.checkpoint()
+            await self._shared.checkpoint()
             raise StopAsyncIteration
         if not await self._shared.more():
             raise StopAsyncIteration

@@ -45,6 +45,10 @@ class ChannelStatistics:
     """Joined to the one before by `when_behind="coalesce"`."""
 
 
+def _nothing() -> None:
+    pass
+
+
 class BufferTotal:
     """Unread bytes over all channels of an engine."""
 
@@ -56,6 +60,8 @@ class BufferTotal:
         """Of `current_bytes`: events that have not come whole, so that nobody can read them."""
         self.held_back: dict[Channel[Any], None] = {}
         """Those whose senders wait for room here, the longest first."""
+        self.refresh: Callable[[], None] = _nothing
+        """Called before its figures are told: readers in other threads keep books of their own."""
 
     @property
     def full(self) -> bool:
@@ -185,8 +191,7 @@ class Channel(Generic[T]):
     async def receive(self) -> list[T] | None:
         """The next batch; None after the last. The batch before it is done with."""
         if self._taken_items:
-            self._let_go(self._taken_items, self._taken_bytes)
-            self._taken_items = self._taken_bytes = 0
+            self.done_with()
         if self._next is not None or self._closed:
             await trio.lowlevel.checkpoint()
         else:
@@ -196,6 +201,17 @@ class Channel(Generic[T]):
                 raise trio.BusyResourceError(msg)
             self._consumer = trio.lowlevel.current_task()
             await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
+        return self.take()
+
+    def done_with(self) -> None:
+        """The batch that was taken counts no more."""
+        items, nbytes = self._taken_items, self._taken_bytes
+        self._taken_items = self._taken_bytes = 0
+        self._let_go(items, nbytes)
+
+    def take(self) -> list[T] | None:
+        """The next batch without waiting; None: there is none. The batch before it is done with
+        already."""
         if self._next is None:
             return None
         items, nbytes = self._next

@@ -98,6 +98,10 @@ class Delivery:
     """Around the stream's task."""
     over: bool = attrs.field(default=False, init=False)
     """The stream's task has ended."""
+    counts_when_put: bool = attrs.field(default=False, init=False)
+    """The deadline asks that `Finished` was put in time, and not that it was taken."""
+    on_over: Callable[[], None] | None = attrs.field(default=None, init=False)
+    """Called then, for a reader that is no task of this run."""
     _leaving: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
     """The task that has left the stream's block, and waits for that."""
     _settled: trio.Event | None = attrs.field(default=None, init=False)
@@ -173,6 +177,8 @@ class Delivery:
         if self._leaving is not None:
             trio.lowlevel.reschedule(self._leaving)
             self._leaving = None
+        if self.on_over is not None:
+            self.on_over()
 
     async def wait_over(self) -> None:
         """Until the stream's task has ended, for who leaves its block; nothing cuts it short."""

@@ -149,8 +149,8 @@ class CoalescingChannel(Channel[T]):
         self._coalesced += len(items) - more
         return self._grow(more, nbytes)
 
-    async def receive(self) -> list[T] | None:
-        batch = await super().receive()
+    def take(self) -> list[T] | None:
+        batch = super().take()
         if batch is self._tail:
             self._tail = None
         if batch is None:

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 import trio
 
 from streamnursery.core import buggify
-from streamnursery.pipeline.channel import BufferTotal
+from streamnursery.pipeline.channel import BufferTotal, Channel
 from streamnursery.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
 from streamnursery.pipeline.policies import STREAM_EVENTS, WhenBehind, make_channel
 from streamnursery.pipeline.stream import TokenStream
@@ -41,12 +41,16 @@ from streamnursery.values.errors import (
     RequestError,
     StreamCancelledError,
 )
+from streamnursery.values.events import StreamEvent
 from streamnursery.values.lifecycle import StreamEnded
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.snapshot import StreamSnapshot
 
 Runner: TypeAlias = Callable[[Delivery, Course], Awaitable[None]]
 """Brings a request to its answer, or raises what ended it."""
+ChannelMaker: TypeAlias = Callable[[int, int, BufferTotal], Channel[StreamEvent]]
+"""A channel from the most events and bytes that it may hold, and the bound over all channels."""
+Begin: TypeAlias = Callable[[ChannelMaker | None], Delivery]
 
 
 class Dispatcher:
@@ -102,16 +106,19 @@ class Dispatcher:
         total = buffers or self._buffers
         run = (supervisor or self._supervisor).run
 
-        def begin() -> Delivery:
+        def own_channel(max_items: int, max_bytes: int, total: BufferTotal) -> Channel[StreamEvent]:
+            return make_channel(
+                when_behind,
+                max_items=max_items,
+                max_bytes=max_bytes,
+                rules=STREAM_EVENTS,
+                total=total,
+            )
+
+        def begin(make: ChannelMaker | None) -> Delivery:
             delivery = Delivery(
                 request,
-                make_channel(
-                    when_behind,
-                    max_items=buffer_events,
-                    max_bytes=buffer_bytes,
-                    rules=STREAM_EVENTS,
-                    total=total,
-                ),
+                (make or own_channel)(buffer_events, buffer_bytes, total),
                 deadline=min(deadline, trio.current_effective_deadline()),
                 started_at=trio.current_time(),
                 on_settled=partial(_book, course, self._recorder),
@@ -176,6 +183,8 @@ class Dispatcher:
         try:
             with delivery.scope:
                 await self._bring(run, delivery, course)
+            if delivery.counts_when_put and delivery.finished:
+                delivery.complete()
             if delivery.outcome is None:
                 delivery.revoke(self._deadline_error(delivery, course))
         except Exception as bug:
@@ -207,7 +216,7 @@ class Dispatcher:
                 self._over_budget(delivery, course)
             delivery.fail(error)
             return
-        if delivery.deadline < inf and delivery.outcome is None:
+        if delivery.deadline < inf and delivery.outcome is None and not delivery.counts_when_put:
             # The deadline counts to the last event delivered, also when the consumer is slow.
             await delivery.wait_settled()
         delivery.complete()
@@ -239,27 +248,50 @@ _USAGE = "`async with eng.stream(...) as stream:`, then `async for event in stre
 
 class StreamBlock(AbstractAsyncContextManager[TokenStream]):
     """`async with` around one stream: it is over, and all it held is free, when the block has
-    been left. A class, because the steps of a generator's exit cannot be kept from Ctrl-C."""
+    been left. A class, because the steps of a generator's exit cannot be kept from Ctrl-C.
+
+    `begin` and `leave` are the same for readers that are no task of this run, such as those of
+    another event loop: neither waits."""
 
     __slots__ = ("_begin", "_delivery", "_dispatcher")
 
-    def __init__(self, dispatcher: Dispatcher, begin: Callable[[], Delivery]) -> None:
+    def __init__(self, dispatcher: Dispatcher, begin: Begin) -> None:
         self._dispatcher = dispatcher
-        self._begin: Callable[[], Delivery] | None = begin
+        self._begin: Begin | None = begin
         self._delivery: Delivery | None = None
+
+    def begin(
+        self, make_channel: ChannelMaker | None = None, on_over: Callable[[], None] | None = None
+    ) -> Delivery:
+        """Start the stream; its events go into the channel of `make_channel`. `on_over` is called
+        once, when the stream's task has ended and holds nothing more; it must not raise.
+
+        Raises:
+            RequestError: this block's stream has been begun before.
+            EngineClosedError: the engine is closed or draining.
+        """
+        # Let go of at once: what it holds would stay for as long as the stream.
+        begin, self._begin = self._begin, None
+        if begin is None:
+            raise RequestError("a stream's block can be entered once; call stream() again")
+        self._delivery = delivery = begin(make_channel)
+        delivery.on_over = on_over
+        return delivery
+
+    def leave(self) -> None:
+        """The reader has gone: what still runs of the stream ends, and then `on_over` is called.
+        Once, after `begin`."""
+        assert self._delivery is not None
+        self._dispatcher.leave(self._delivery)
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> TokenStream:
-        # Let go of at once: what it holds would stay for as long as the stream.
-        begin, self._begin = self._begin, None
         try:
-            if begin is None:
-                raise RequestError("a stream's block can be entered once; call stream() again")
-            self._delivery = begin()
+            delivery = self.begin()
         except EngineError:
             await trio.lowlevel.checkpoint()
             raise
-        return self._dispatcher.handle(self._delivery)
+        return self._dispatcher.handle(delivery)
 
     if not TYPE_CHECKING:
 
@@ -273,8 +305,8 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(self, *_: object) -> None:
+        self.leave()
         assert self._delivery is not None
-        self._dispatcher.leave(self._delivery)
         if self._delivery.draining:
             await trio.lowlevel.cancel_shielded_checkpoint()
             return

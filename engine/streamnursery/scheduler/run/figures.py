@@ -34,6 +34,7 @@ def engine_statistics(
 ) -> EngineStatistics:
     """A snapshot; costs a few microseconds per model and route."""
     now = trio.current_time()
+    buffers.refresh()
     total = Meter()
     models: dict[str, ModelStatistics] = {}
     for name, meter in meters.items():

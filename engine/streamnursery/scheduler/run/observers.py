@@ -9,7 +9,7 @@ Rule 4: nobody listening costs one look at an empty list.
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Literal, TypeAlias
 
 import attrs
@@ -17,6 +17,7 @@ import trio
 
 from streamnursery.values.admission import AdmissionOutcome
 from streamnursery.values.demand import Demand
+from streamnursery.values.errors import RequestError
 from streamnursery.values.lifecycle import LifecycleRecord, NotAdmitted, Record
 
 Observer: TypeAlias = Callable[[LifecycleRecord], None]
@@ -110,18 +111,28 @@ class Observers:
         now = trio.current_time()
         self.emit(NotAdmitted(now, demand.rank[1], demand.model, outcome.value, waited))
 
-    @contextmanager
-    def listen(self, max_records: int, drop: DropPolicy) -> Iterator[RecordStream]:
+    def listen(self, max_records: int, drop: DropPolicy) -> AbstractContextManager[RecordStream]:
         """A channel of its own for the length of the block."""
+        check_events(max_records, drop)
+        return self._listening(max_records, drop)
+
+    @contextmanager
+    def _listening(self, max_records: int, drop: DropPolicy) -> Iterator[RecordStream]:
         stream = RecordStream(max_records, drop)
-        self._streams[stream] = None
-        self.listening = True
+        self.add_stream(stream)
         try:
             yield stream
         finally:
             stream.close()
-            del self._streams[stream]
-            self.listening = bool(self._functions or self._streams)
+            self.remove_stream(stream)
+
+    def add_stream(self, stream: RecordStream) -> None:
+        self._streams[stream] = None
+        self.listening = True
+
+    def remove_stream(self, stream: RecordStream) -> None:
+        del self._streams[stream]
+        self.listening = bool(self._functions or self._streams)
 
     def close(self) -> None:
         for stream in self._streams:
@@ -154,3 +165,13 @@ def _about(record: LifecycleRecord) -> tuple[float, int, str]:
 
 def _name(function: Observer) -> str:
     return str(getattr(function, "__qualname__", type(function).__qualname__))
+
+
+def check_events(max_records: object, drop: object) -> None:
+    """Raise `RequestError` unless `events` can be called with them."""
+    if drop not in ("oldest", "newest"):
+        msg = f"drop must be 'oldest' or 'newest', not {drop!r}"
+        raise RequestError(msg)
+    if not isinstance(max_records, int) or isinstance(max_records, bool) or max_records < 1:
+        msg = f"max_records must be a whole number >= 1, not {max_records!r}"
+        raise RequestError(msg)

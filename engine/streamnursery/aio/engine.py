@@ -1,0 +1,242 @@
+"""The verbs of the engine for coroutines of another event loop."""
+
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from typing import Any, TypeVar, TypeVarTuple
+
+from streamnursery.aio.calls import AioCallBlock
+from streamnursery.aio.many import AioItems, AioManyBlock, settled
+from streamnursery.aio.records import AioRecordsBlock, AioRecordStream
+from streamnursery.aio.session import AioSession, AioSessionBlock
+from streamnursery.aio.stream import AioStreamBlock
+from streamnursery.aio.waits import Bridge
+from streamnursery.bridge.deadlines import seconds_left
+from streamnursery.bridge.hosts import AsyncHost
+from streamnursery.bridge.many import CollectHalf
+from streamnursery.bridge.outbox import Mailbox
+from streamnursery.bridge.streams import StreamHalf, opener
+from streamnursery.bridge.words import same_words
+from streamnursery.core.limits.bucket import BURST
+from streamnursery.core.routing.route_plan import RoutePlan
+from streamnursery.core.routing.router import Decision
+from streamnursery.facade import DrainReport, Engine
+from streamnursery.facade.limits import ConfigSource, Reload
+from streamnursery.pipeline.merge import MergedEvent
+from streamnursery.pipeline.policies import WhenBehind
+from streamnursery.scheduler.run.bulk import Requests
+from streamnursery.scheduler.run.calls import CallLease
+from streamnursery.scheduler.run.observers import DropPolicy, check_events
+from streamnursery.values.admission import Explanation
+from streamnursery.values.completion import Completion, Outcome
+from streamnursery.values.policy import Priority, PriorityName
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.session import SessionSettings
+from streamnursery.values.settings import EngineConfig
+from streamnursery.values.snapshot import EngineSnapshot
+from streamnursery.values.spending import SpendingReport
+from streamnursery.values.statistics import EngineStatistics
+from streamnursery.values.task import TaskProfile
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+
+class AioEngine:
+    """Runs streams in a thread of its own. Made by `open_engine`; usable inside its block, from any
+    event loop. What asks the engine something is awaited."""
+
+    def __init__(self, bridge: Bridge) -> None:
+        self._bridge = bridge
+
+    @property
+    def config(self) -> EngineConfig:
+        return self._bridge.thread.engine.config
+
+    @same_words(Engine.stream, "aio")
+    def stream(
+        self,
+        model: str | ChatRequest | TaskProfile,
+        prompt: object = None,
+        *,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        priority: Priority | PriorityName | None = None,
+        buffer_events: int | None = None,
+        buffer_bytes: int | None = None,
+        when_behind: WhenBehind = "block",
+        **fields: Any,
+    ) -> AioStreamBlock:
+        def make_half(host: AsyncHost, box: Mailbox) -> StreamHalf:
+            left = seconds_left(host.now(), deadline, timeout, host.caller_deadline())
+            open_block = opener(
+                model,
+                prompt,
+                timeout=left,
+                priority=priority,
+                buffer_events=buffer_events,
+                buffer_bytes=buffer_bytes,
+                when_behind=when_behind,
+                **fields,
+            )
+            return StreamHalf(host, box, open_block, when_behind)
+
+        return AioStreamBlock(self._bridge, make_half)
+
+    @same_words(Engine.complete, "aio")
+    async def complete(
+        self, model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
+    ) -> Completion:
+        host = self._bridge.hosts.current()
+        deadline, timeout = options.pop("deadline", None), options.pop("timeout", None)
+        left = seconds_left(host.now(), deadline, timeout, host.caller_deadline())
+        box = Mailbox()
+        half = CollectHalf(host, box, opener(model, prompt, timeout=left, **options))
+        self._bridge.thread.post(half)
+        try:
+            if host.outbox.park(box):
+                await host.wait(box)
+        except BaseException:
+            self._bridge.tell(half.leave)
+            await self._bridge.wait_over(host, box, lambda: bool(box.batches), for_over=False)
+            raise
+        return half.completion()
+
+    @same_words(Engine.settle, "aio")
+    async def settle(
+        self, requests: Requests, *, max_in_flight: int | None = None
+    ) -> list[Outcome]:
+        return await settled(self._bridge, requests, max_in_flight)
+
+    @same_words(Engine.as_completed, "aio")
+    def as_completed(
+        self, requests: Requests, *, max_in_flight: int | None = None
+    ) -> AbstractAsyncContextManager[AioItems[Outcome]]:
+        return AioManyBlock(self._bridge, requests, max_in_flight, merge=False)
+
+    @same_words(Engine.merge, "aio")
+    def merge(
+        self, requests: Requests, *, max_in_flight: int | None = None
+    ) -> AbstractAsyncContextManager[AioItems[MergedEvent]]:
+        return AioManyBlock(self._bridge, requests, max_in_flight, merge=True)
+
+    @same_words(Engine.session, "aio")
+    def session(
+        self,
+        endpoint: str,
+        *,
+        path: str | None = None,
+        settings: SessionSettings | None = None,
+        heartbeat: Callable[[AioSession], Awaitable[object]] | None = None,
+    ) -> AbstractAsyncContextManager[AioSession]:
+        return AioSessionBlock(self._bridge, endpoint, path, settings, heartbeat)
+
+    @same_words(Engine.lease, "aio")
+    def lease(
+        self,
+        model: str,
+        *,
+        priority: Priority | PriorityName = Priority.INTERACTIVE,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        tenant: str = "",
+        input_tokens: int = 0,
+        output_tokens: int = 0,
+    ) -> AbstractAsyncContextManager[CallLease]:
+        def open_lease(
+            host: AsyncHost,
+        ) -> Callable[[Engine], AbstractAsyncContextManager[CallLease]]:
+            left = seconds_left(host.now(), deadline, timeout, host.caller_deadline())
+            return lambda engine: engine.lease(
+                model,
+                priority=priority,
+                timeout=left,
+                tenant=tenant,
+                input_tokens=input_tokens,
+                output_tokens=output_tokens,
+            )
+
+        return AioCallBlock(self._bridge, open_lease)
+
+    @same_words(Engine.run, "aio")
+    async def run(self, model: str, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+        async with self.lease(model):
+            return await async_fn(*args)
+
+    @same_words(Engine.events, "aio")
+    def events(
+        self, *, max_records: int = 1000, drop: DropPolicy = "oldest"
+    ) -> AbstractContextManager[AioRecordStream]:
+        check_events(max_records, drop)
+        return AioRecordsBlock(self._bridge, max_records, drop)
+
+    @same_words(Engine.statistics, "aio")
+    async def statistics(self) -> EngineStatistics:
+        return await self._bridge.ask(Engine.statistics)
+
+    @same_words(Engine.drain, "aio")
+    async def drain(self, timeout: float | None = None) -> DrainReport:
+        return await self._bridge.ask_task(lambda engine: engine.drain(timeout))
+
+    @same_words(Engine.cancel_all, "aio")
+    async def cancel_all(self) -> int:
+        return await self._bridge.ask(Engine.cancel_all)
+
+    @same_words(Engine.usage_report, "aio")
+    async def usage_report(self) -> SpendingReport:
+        return await self._bridge.ask(Engine.usage_report)
+
+    @same_words(Engine.choose, "aio")
+    async def choose(self, task: TaskProfile, **fields: Any) -> Decision:
+        return await self._bridge.ask(lambda engine: engine.choose(task, **fields))
+
+    @same_words(Engine.plan, "aio")
+    async def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> RoutePlan:
+        return await self._bridge.ask(lambda engine: engine.plan(model, prompt, **fields))
+
+    @same_words(Engine.explain, "aio")
+    async def explain(
+        self, model: str | ChatRequest, prompt: object = "", **fields: Any
+    ) -> Explanation:
+        return await self._bridge.ask(lambda engine: engine.explain(model, prompt, **fields))
+
+    @same_words(Engine.set_limits, "aio")
+    async def set_limits(
+        self, *, model: str | None = None, endpoint: str | None = None, max_streams: int
+    ) -> None:
+        await self._bridge.ask(
+            lambda engine: engine.set_limits(
+                model=model, endpoint=endpoint, max_streams=max_streams
+            )
+        )
+
+    @same_words(Engine.set_rates, "aio")
+    async def set_rates(
+        self,
+        *,
+        model: str | None = None,
+        endpoint: str | None = None,
+        rpm: int | None = None,
+        tpm: int | None = None,
+        input_tpm: int | None = None,
+        output_tpm: int | None = None,
+        burst: float = BURST,
+    ) -> None:
+        await self._bridge.ask(
+            lambda engine: engine.set_rates(
+                model=model,
+                endpoint=endpoint,
+                rpm=rpm,
+                tpm=tpm,
+                input_tpm=input_tpm,
+                output_tpm=output_tpm,
+                burst=burst,
+            )
+        )
+
+    @same_words(Engine.snapshot, "aio")
+    async def snapshot(self) -> EngineSnapshot:
+        return await self._bridge.ask(Engine.snapshot)
+
+    @same_words(Engine.reload, "aio")
+    async def reload(self, config: ConfigSource = None) -> Reload:
+        return await self._bridge.ask(lambda engine: engine.reload(config))

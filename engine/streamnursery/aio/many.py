@@ -1,0 +1,189 @@
+"""Many requests from one source: outcomes as they finish, or the events of all."""
+
+from collections.abc import AsyncIterable, AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import attrs
+
+from streamnursery.aio.waits import Bridge
+from streamnursery.bridge.asks import Ask
+from streamnursery.bridge.hosts import AsyncHost, Spawned
+from streamnursery.bridge.many import OneOfMany, told
+from streamnursery.bridge.outbox import Mailbox
+from streamnursery.bridge.sources import InFlight, checked_bound, iterator_of
+from streamnursery.pipeline.merge import MergedEvent
+from streamnursery.scheduler.run.bulk import Requests
+from streamnursery.values.completion import Outcome
+from streamnursery.values.errors import EngineClosedError, RequestError
+
+if TYPE_CHECKING:
+    from streamnursery.values.request import ChatRequest
+
+T = TypeVar("T")
+
+_SECONDS_TO_CLOSE = 1.0
+"""What a source's own cleanup may take."""
+
+
+@attrs.frozen
+class _SourceOver:
+    """An async source has ended, well or not."""
+
+    error: Exception | None
+
+
+class AioItems(AsyncIterator[T], Generic[T]):
+    """What comes of many requests, as it comes. Iterated by one task."""
+
+    def __init__(self, many: "AioManyBlock[T]") -> None:
+        self._many = many
+
+    def __aiter__(self) -> "AioItems[T]":
+        return self
+
+    async def __anext__(self) -> T:
+        return await self._many.next_item()
+
+
+AioOutcomes = AioItems[Outcome]
+AioMergedEvents = AioItems[MergedEvent]
+
+
+class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
+    """`async with` around them; leaving it ends what still runs, and closes the source."""
+
+    def __init__(
+        self, bridge: Bridge, requests: Requests, max_in_flight: int | None, *, merge: bool
+    ) -> None:
+        self._bridge = bridge
+        self._requests = requests
+        self._asked = max_in_flight
+        self._merge = merge
+        self._host: AsyncHost | None = None
+        self._flight: InFlight | None = None
+        self._async_source: AsyncIterator[ChatRequest] | None = None
+        self._source: Any = None
+        self._feeder: Spawned | None = None
+        self._room = Mailbox()
+        """Parked by the feeder until there is room."""
+
+    async def __aenter__(self) -> AioItems[T]:
+        if self._host is not None:
+            raise RequestError("this block can be entered once")
+        self._host = host = self._bridge.hosts.current()
+        bound = self._asked
+        if bound is None:
+            question = Ask(host, lambda engine: engine._in_flight(None))
+            bound = await self._bridge.answered(host, question)
+        flight = self._flight = InFlight(
+            host,
+            self._post,
+            merge=self._merge,
+            max_in_flight=checked_bound(bound),
+            asked=self._asked,
+        )
+        if isinstance(self._requests, AsyncIterable):
+            self._source = self._async_source = aiter(self._requests)
+            self._feeder = host.spawn(self._feed)
+        else:
+            self._source = iterator_of(self._requests)
+            flight.pull(self._source)
+        return AioItems(self)
+
+    async def next_item(self) -> T:
+        host, flight = self._in_block()
+        checked = False
+        while True:
+            if flight.items:
+                if not checked:
+                    await host.checkpoint()
+                item: T = flight.hand_out()
+                self._go_on(flight)
+                return item
+            if flight.error is not None:
+                raise flight.error
+            if flight.over:
+                await host.checkpoint()
+                raise StopAsyncIteration
+            parked, report = host.outbox.ask(flight.box)
+            if report:
+                self._bridge.report(flight.box)
+            if parked:
+                await host.wait(flight.box)
+                checked = True
+            batches, _ = host.outbox.take(flight.box)
+            self._absorb(flight, told(batches))
+
+    async def __aexit__(self, *_: object) -> None:
+        host, flight = self._in_block()
+        if self._feeder is not None:
+            await self._feeder.stop(_SECONDS_TO_CLOSE)
+        if flight.running:
+
+            def over() -> bool:
+                batches, _ = host.outbox.take(flight.box)
+                self._absorb(flight, told(batches))
+                return not flight.running
+
+            self._bridge.tell(flight.leave)
+            await self._bridge.wait_over(host, flight.box, over, for_over=False)
+        host.outbox.drop(flight.box)
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
+        aclose = getattr(self._source, "aclose", None)
+        if aclose is not None:
+            await host.spawn(aclose).wait(_SECONDS_TO_CLOSE)
+
+    def _in_block(self) -> tuple[AsyncHost, InFlight]:
+        if self._host is None or self._flight is None:
+            raise RequestError("enter the block first: `async with`")
+        return self._host, self._flight
+
+    def _absorb(self, flight: InFlight, items: list[Any]) -> None:
+        ends = [item for item in items if isinstance(item, _SourceOver)]
+        flight.absorb([item for item in items if not isinstance(item, _SourceOver)])
+        for end in ends:
+            flight.exhausted, flight.error = True, flight.error or end.error
+        self._go_on(flight)
+
+    def _go_on(self, flight: InFlight) -> None:
+        """Take more from the source if there is room."""
+        if self._async_source is None:
+            flight.pull(self._source)
+        elif flight.room and self._room.notify is not None:
+            self._room.notify()
+
+    def _post(self, half: OneOfMany) -> None:
+        try:
+            self._bridge.thread.post(half)
+        except EngineClosedError as error:
+            half.fail(error)
+
+    async def _feed(self) -> None:
+        """Pull an async source, in a task of its own: it may wait while outcomes come."""
+        host, flight = self._in_block()
+        assert self._async_source is not None
+        error: Exception | None = None
+        try:
+            while True:
+                while not flight.room:
+                    host.outbox.park(self._room)
+                    await host.wait(self._room)
+                flight.begin(await anext(self._async_source))
+        except StopAsyncIteration:
+            pass
+        except Exception as raised:  # noqa: BLE001 - for the consumer
+            error = raised
+        if host.outbox.tell(flight.box, [_SourceOver(error)]):
+            host.wake()
+
+
+async def settled(bridge: Bridge, requests: Requests, max_in_flight: int | None) -> list[Outcome]:
+    """The outcome of every request, in the order of the source."""
+    block: AioManyBlock[Outcome] = AioManyBlock(bridge, requests, max_in_flight, merge=False)
+    async with block as outcomes:
+        found = [outcome async for outcome in outcomes]
+    found.sort(key=lambda outcome: outcome.index)
+    return found
