@@ -186,6 +186,17 @@ def test_b11_what_never_ends_is_refused_at_its_bound(kind: str) -> None:
     check()
 
 
+@pytest.mark.parametrize("most", [20, 10_000])
+@virtual
+async def test_the_bound_of_an_event_is_a_setting_of_the_endpoint(most: int) -> None:
+    endpoint = {"url": "http://main.example.com/v1", "max_event_bytes": most}
+    async with scene(endpoints={"main": endpoint}) as s:
+        error = (await ask(s.engine)).error
+        assert (type(error) is TooLargeError) == (most == 20)
+        assert error is None or "raise the endpoint's max_event_bytes" in str(error)
+        assert s.asked == 1
+
+
 @virtual
 async def test_oddities_that_are_no_faults_change_nothing() -> None:
     for faults in (

@@ -9,6 +9,7 @@ Rule 3: LOST and CLOSED are final: every waiter is woken then.
 from copy import copy
 from typing import TYPE_CHECKING, Any
 
+import attrs
 import trio
 
 from streamnursery.core.sessions.state_machine import SessionSignal, next_state
@@ -146,6 +147,15 @@ class SessionCore:
         )
         self._links[link] = None
         return link
+
+    def renew_key(self) -> bool:
+        """Whether the key file of the endpoint has another key than the connections were made
+        with; the next ones are made with it."""
+        headers = self._destination.read_headers()
+        if headers == self._destination.headers:
+            return False
+        self._destination = attrs.evolve(self._destination, headers=headers)
+        return True
 
     def adopt(self, link: SessionLink) -> None:
         """`link` is the connection from now on."""

@@ -21,9 +21,11 @@ from streamnursery.transport.single_errors import bare_errors
 from streamnursery.transport.websocket import WebSocket, WebSocketEnd, ending_error
 from streamnursery.values.errors import ConnectTimeoutError, EngineError
 from streamnursery.values.http import Header, Peer
+from streamnursery.values.origin import BaseUrl
 from streamnursery.values.secret import secret_texts
 from streamnursery.values.session import SessionSettings
 from streamnursery.wire.error_answers import scrub_error
+from streamnursery.wire.wrong_path import wrong_handshake_path
 
 
 class LinkOwner(Protocol):
@@ -48,8 +50,12 @@ class Destination:
 
     endpoint: str
     peer: Peer
+    url: BaseUrl
+    """Of the endpoint."""
     target: str = attrs.field(repr=False)
     headers: Sequence[Header] = attrs.field(repr=False)
+    read_headers: Callable[[], Sequence[Header]] = attrs.field(repr=False)
+    """As `headers`, with key files read again."""
 
 
 @attrs.frozen
@@ -157,7 +163,9 @@ class SessionLink:
         try:
             with self._scope:
                 await self._run()
-        except EngineError as error:
+        except EngineError as refused:
+            where = self._destination
+            error = wrong_handshake_path(refused, url=where.url, endpoint=where.endpoint)
             scrub_error(error, secret_texts(self._destination.headers))
             self.error = self.error or error
         finally:

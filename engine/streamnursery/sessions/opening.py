@@ -20,13 +20,14 @@ from streamnursery.sessions.link import Destination, LinkDeps
 from streamnursery.sessions.session import Session
 from streamnursery.sessions.turns import TurnAdmission, TurnTransport
 from streamnursery.supervisor.course import Course
-from streamnursery.supervisor.endpoint import Outlet, identity_headers
+from streamnursery.supervisor.endpoint import Outlet, identity_headers, read_again
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.supervisor.request import Supervisor
 from streamnursery.supervisor.routes import Routes
 from streamnursery.transport.connect import Connector
 from streamnursery.transport.websocket import require_websockets
 from streamnursery.values.errors import ConfigError, RequestError
+from streamnursery.values.http import Header
 from streamnursery.values.policy import Priority
 from streamnursery.values.request import ChatRequest, make_request
 from streamnursery.values.session import SessionSettings
@@ -202,11 +203,18 @@ def _destination(endpoint: Endpoint, dialect: SessionDialect, path: str | None) 
     more = urlencode(endpoint.query)
     asked = "&".join(part for part in (query, more) if part)
     target = quote(path, safe="/%:@!$&'()*+,;=~") + (f"?{asked}" if asked else "")
+
+    def read_headers() -> tuple[Header, ...]:
+        read_again(endpoint)
+        return identity_headers(endpoint, dialect.answers)
+
     return Destination(
         endpoint.name,
         attrs.evolve(endpoint.peer, http="1.1"),
+        endpoint.url,
         target,
         identity_headers(endpoint, dialect.answers),
+        read_headers,
     )
 
 

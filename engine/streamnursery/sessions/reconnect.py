@@ -15,13 +15,14 @@ from streamnursery.core.sessions.reconnect import RETRYABLE_CODES, Restarts, Sto
 from streamnursery.sessions.lanes import TurnLanes
 from streamnursery.sessions.link import SessionLink
 from streamnursery.supervisor.ports import Recorder
-from streamnursery.values.errors import ConnectionLostError, EngineError
+from streamnursery.values.errors import AuthError, ConnectionLostError, EngineError
 from streamnursery.values.lifecycle import ConnectionLost, Reconnected, Reconnecting, Record
 from streamnursery.values.session import SessionSettings, SessionState
 
 RENEW_AT = 0.9
 """The share of `max_age` after which a connection is renewed, and up to a twentieth later."""
 _TRY_AGAIN_AFTER = 30.0
+_UNAUTHORIZED = 401
 
 
 class KeptSession(Protocol):
@@ -40,6 +41,9 @@ class KeptSession(Protocol):
 
     def make_link(self) -> SessionLink:
         """A link that was not run yet."""
+
+    def renew_key(self) -> bool:
+        """Whether there is a new key, with which the next links are made."""
 
     def adopt(self, link: SessionLink) -> None:
         """`link` is the connection from now on."""
@@ -87,8 +91,9 @@ class Keeper:
     async def _connect(self) -> SessionLink:
         """A usable link, in as many attempts as the policy has."""
         error: EngineError | None = None
+        renewed = False
         while True:
-            if self._broken or error is not None:
+            if (self._broken or error is not None) and not renewed:
                 await self._wait(error)
             link = self._new_link()
             await link.opened.wait()
@@ -96,7 +101,9 @@ class Keeper:
                 self._opened(link)
                 return link
             error = link.error or ConnectionLostError("the session's connection was ended")
-            if not error.retryable:
+            # Asked again at once, and once: a key file is replaced while the old key ends.
+            renewed = not renewed and _is_refused_key(error) and self._session.renew_key()
+            if not (error.retryable or renewed):
                 raise error
 
     async def _wait(self, error: EngineError | None) -> None:
@@ -142,6 +149,8 @@ class Keeper:
         fresh = self._new_link()
         await fresh.opened.wait()
         if not fresh.usable:
+            if _is_refused_key(fresh.error):
+                self._session.renew_key()  # for the next try
             return None
         # No message may stand on both: what was written is confirmed before the next is taken.
         old.takes = False
@@ -199,3 +208,7 @@ def _may_return(link: SessionLink, error: EngineError) -> bool:
     if link.ending is None:
         return error.retryable
     return link.ending.code in RETRYABLE_CODES or link.worn_out
+
+
+def _is_refused_key(error: EngineError | None) -> bool:
+    return isinstance(error, AuthError) and error.status == _UNAUTHORIZED

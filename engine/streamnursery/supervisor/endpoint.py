@@ -11,7 +11,10 @@ from streamnursery.values.http import Header, HttpRequest, Peer, check_header
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.secret import RenewableSecret, Secret, secret_texts
 from streamnursery.values.settings import Auth, Endpoint
-from streamnursery.wire.dialect import Dialect, Resumption
+from streamnursery.wire.dialect import Dialect, Resumption, StreamDecoder
+from streamnursery.wire.guarded import GuardedDecoder
+from streamnursery.wire.sse import MAX_EVENT
+from streamnursery.wire.sse_stream import SseStream
 
 _AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
     "bearer": ("authorization", "Bearer "),
@@ -55,9 +58,7 @@ class Outlet:
         It reads small local files, opened without blocking, in the task that calls it.
         """
         if self.credentials == used:
-            for secret in self.endpoint.secrets:
-                if isinstance(secret, RenewableSecret):
-                    secret.renew()
+            read_again(self.endpoint)
             # Compared here: another outlet of the endpoint may have renewed the same secret.
             headers = _headers(self.endpoint, self.dialect)
             if headers != self._headers:
@@ -95,6 +96,16 @@ class Outlet:
             body=self.dialect.encode(request, self.endpoint, model),
             checked=min(self._checked, len(headers) - len(extra)),
         )
+
+    def bounded(self, decoder: StreamDecoder) -> StreamDecoder:
+        """`decoder`, with this endpoint's bound on one event. Framings of other dialects than SSE
+        have their own bounds."""
+        most = self.endpoint.max_event_bytes
+        if most != MAX_EVENT:
+            framing = decoder.inner if isinstance(decoder, GuardedDecoder) else decoder
+            if isinstance(framing, SseStream):
+                framing.limit(most)
+        return decoder
 
     def _target(self, path: str) -> str:
         """A path below the base URL and its query, with the endpoint's own behind that."""
@@ -147,6 +158,13 @@ def _quoted(path: str) -> str:
 def _headers(endpoint: Endpoint, dialect: Dialect) -> tuple[Header, ...]:
     own = dict(dialect.headers(endpoint))
     return tuple({**own, **dict(identity_headers(endpoint, dialect))}.items())
+
+
+def read_again(endpoint: Endpoint) -> None:
+    """Read the key files of an endpoint: small local files, opened without blocking."""
+    for secret in endpoint.secrets:
+        if isinstance(secret, RenewableSecret):
+            secret.renew()
 
 
 def identity_headers(endpoint: Endpoint, dialect: Dialect) -> tuple[Header, ...]:

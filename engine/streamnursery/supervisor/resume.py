@@ -61,7 +61,7 @@ class FromTheStart:
         return outlet.http_request(self.request, stop.route.model, extra)
 
     def decoder(self, outlet: Outlet, stop: PlannedRoute) -> StreamDecoder:  # noqa: ARG002
-        return outlet.dialect.decoder(self.request)
+        return outlet.bounded(outlet.dialect.decoder(self.request))
 
     def mark(self, number: int, delivery: Delivery) -> Restarted | None:
         if self.why is None:
@@ -86,7 +86,7 @@ class GoOnWith:
         return outlet.http_request(self._continued(outlet, stop), stop.route.model, extra)
 
     def decoder(self, outlet: Outlet, stop: PlannedRoute) -> StreamDecoder:
-        inner = outlet.dialect.decoder(self._continued(outlet, stop))
+        inner = outlet.bounded(outlet.dialect.decoder(self._continued(outlet, stop)))
         shown = self._shown(stop)
         return ContinuedStream(inner, Overlap(shown, tail=self.text[len(shown) :]))
 
@@ -124,7 +124,7 @@ class AfterCursor:
 
     def decoder(self, outlet: Outlet, stop: PlannedRoute) -> StreamDecoder:  # noqa: ARG002
         assert isinstance(outlet.dialect, ResumableDialect)
-        return outlet.dialect.resumed(self.request, self.broken)
+        return outlet.bounded(outlet.dialect.resumed(self.request, self.broken))
 
     def mark(self, number: int, delivery: Delivery) -> Resumed:  # noqa: ARG002
         return Resumed(number, self.at)

@@ -95,6 +95,8 @@ class Endpoint:
     """Limits per minute over all models."""
     learn_rates: bool = True
     """Obey what the answers' own headers say is left of the provider's limits."""
+    max_event_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=count_validator)
+    """The longest line and the longest event of an answer; an image may stand in one."""
     assistant_prefix: AssistantPrefix = "off"
     """How its models are asked to go on with an answer that broke off."""
 

@@ -310,8 +310,8 @@ class SSEDecoder:
         self._tail.clear()
         self._data.clear()
         msg = (
-            f"the provider sent a {what} of more than {bound:,} bytes in an event stream; "
-            "it does not speak the protocol or means harm: use another endpoint"
+            f"the provider sent a {what} of more than {bound:,} bytes in an event stream; if its "
+            "answers may hold that, raise the endpoint's max_event_bytes"
         )
         self.failure = TooLargeError(msg, status=200)
 

@@ -82,6 +82,10 @@ class SseStream:
         self._records = 0
         self._foreign = None
 
+    def limit(self, max_event: int) -> None:
+        """Bound lines and events to so many bytes, before the body has begun."""
+        self._sse = SSEDecoder(max_line=max_event + len("data: "), max_event=max_event)
+
     @property
     def buffered(self) -> int:
         return self._sse.buffered

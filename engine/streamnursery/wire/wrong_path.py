@@ -69,6 +69,21 @@ def wrong_path(
     return found
 
 
+def wrong_handshake_path(error: EngineError, *, url: BaseUrl, endpoint: str) -> EngineError:
+    """`error` of a WebSocket handshake, which names no model: a 404 or 405 is about its path."""
+    if error.status not in (_NOT_FOUND, _METHOD_NOT_ALLOWED):
+        return error
+    return UnexpectedContentError(
+        f"the server of endpoint {endpoint!r} answered {error.status}: it serves no WebSocket at "
+        f"the path that was asked for; {url_advice(url) or 'check its url, or give path='}",
+        status=error.status,
+        body=error.body,
+        code=error.code,
+        request_id=error.request_id,
+        retryable=False,
+    )
+
+
 def _is_of_the_path(body: bytes, model: str, *, suspect: bool) -> bool:
     text = body[:_REACH].decode("utf-8", "replace")
     said = _message(body) if read_json(body) is not None else text

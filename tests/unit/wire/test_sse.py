@@ -169,7 +169,7 @@ def test_the_message_of_a_passed_bound_says_which_and_what_to_do() -> None:
     decoder = SSEDecoder()
     decoder.feed(b"x" * (MAX_LINE + 1))
     assert f"line of more than {MAX_LINE:,} bytes" in str(decoder.failure)
-    assert "use another endpoint" in str(decoder.failure)
+    assert "raise the endpoint's max_event_bytes" in str(decoder.failure)
 
 
 def test_a_body_that_is_no_event_stream_comes_back_as_stray_text() -> None:
