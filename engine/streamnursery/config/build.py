@@ -18,6 +18,7 @@ from streamnursery.values.budgets import Budget, Budgets
 from streamnursery.values.http2 import Http2Settings
 from streamnursery.values.policy import Adaptive, Patience, Retries
 from streamnursery.values.rates import Rates
+from streamnursery.values.routing_rules import DEFAULT_RULES
 from streamnursery.values.session import (
     EndpointHeartbeat,
     Heartbeat,
@@ -217,6 +218,7 @@ def build(layer: Layer, written: Layer, dialects: Dialects) -> EngineConfig:
         models={name: _model(name, groups) for name in layer.named("models")},
         default_endpoint=_default_endpoint(endpoints, written),
         budgets=_budgets(groups),
+        routing_rules=groups.get(("routing",), {}).get("rules", DEFAULT_RULES),
         http2=Http2Settings(**groups.get(("http2",), {})),
         sessions=_sessions(groups),
         tenants={n: Tenant(**groups.get(("tenants", n), {})) for n in layer.named("tenants")},

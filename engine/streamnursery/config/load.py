@@ -23,12 +23,14 @@ from streamnursery.config.money_kinds import price_text
 from streamnursery.config.plugins import installed, load_named
 from streamnursery.config.providers import provider_names, read_providers, unread_variables
 from streamnursery.config.report import Place, Report, dotted
+from streamnursery.config.rule_kinds import rule_text
 from streamnursery.config.schema import ANY, NO_DEFAULT, Key, Schema, schema_of
 from streamnursery.config.sources import candidates, named_file, read_file, read_variables, visible
 from streamnursery.values.errors import ConfigError
 from streamnursery.values.money import Money
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.prices import Price
+from streamnursery.values.routing_rules import RoutingRule
 from streamnursery.values.secret import Secret
 from streamnursery.values.settings import EngineConfig, Route
 from streamnursery.wire.registry import Dialects
@@ -227,6 +229,8 @@ def shown(value: object) -> str:
             return json.dumps(masked(value))
         case BaseUrl() | Route() | Money():
             return json.dumps(str(value))
+        case RoutingRule():
+            return rule_text(value)
         case Price():
             return price_text(value, shown)
         case tuple():

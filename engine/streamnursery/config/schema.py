@@ -28,10 +28,12 @@ from streamnursery.config.kinds import (
 )
 from streamnursery.config.money_kinds import LEDGER, MONEY, PERCENT, PERCENTAGES, PRICES, ZONE
 from streamnursery.config.report import Place
+from streamnursery.config.rule_kinds import RULES
 from streamnursery.values.budgets import BudgetMode, Budgets, UnknownPrice
 from streamnursery.values.http import HttpVersion
 from streamnursery.values.http2 import MAX_STREAMS, MAX_WINDOW, MIN_WINDOW, Http2Settings
 from streamnursery.values.policy import AssistantPrefix, OnAbort, Patience, Retries
+from streamnursery.values.routing_rules import DEFAULT_RULES
 from streamnursery.values.session import Heartbeat, Pending, Reconnect, SessionSettings, WhenFull
 from streamnursery.values.settings import Auth, Balance, Endpoint, EngineConfig
 from streamnursery.values.tenant import Tenant
@@ -259,6 +261,7 @@ _KEYS: tuple[Key, ...] = (
     Key("tenants.*.weight", WEIGHT, "", _default(Tenant, "weight")),
     Key("tenants.*.max_queued", whole(0), "requests"),
     *_budgets(),
+    Key("routing.rules", RULES, "", DEFAULT_RULES),
     *_sessions(),
 )
 

@@ -139,6 +139,12 @@ TEMPLATE = """\
 #monthly = "1000"
 #mode = "hard"
 
+#[routing]                       # how the model of a TaskProfile is chosen: the first rule
+#                                # that applies, else the balanced model
+#rules = [{ latency_below = 0.3, choose = "fastest" }, \
+{ complexity_below = 7, budget = "low", choose = "cheapest" }, \
+{ complexity_from = 8, choose = "strongest" }]
+
 #[sessions]                      # WebSockets that are kept open
 #heartbeat = { interval = 30, timeout = 5 }
 #reconnect.attempts = 5          # in a row without a connection

@@ -25,6 +25,7 @@ from streamnursery.values.policy import (
 )
 from streamnursery.values.prices import Price
 from streamnursery.values.rates import Rates
+from streamnursery.values.routing_rules import DEFAULT_RULES, RoutingRule
 from streamnursery.values.secret import RenewableSecret, Secret
 from streamnursery.values.session import EndpointHeartbeat, SessionSettings
 from streamnursery.values.tenant import Tenant
@@ -255,6 +256,8 @@ class EngineConfig:
     at all. Felt above some 1,000 reads per second, and never longer than 5 ms."""
     budgets: Budgets = attrs.field(default=Budgets(), validator=instance_of(Budgets))
     """Limits on spending."""
+    routing_rules: tuple[RoutingRule, ...] = DEFAULT_RULES
+    """How the model of a `TaskProfile` is chosen: the first that applies, else the balanced one."""
 
     def routed_to(self, endpoint: str) -> tuple[str, ...]:
         """The models with a route to an endpoint."""

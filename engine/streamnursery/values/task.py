@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -12,9 +12,10 @@ from streamnursery.values.request import ChatRequest, Message, make_request
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from streamnursery.values.routing_rules import BudgetNeed
+
 AUTO = "auto"
 """The model's name that leaves the choice to the engine."""
-BudgetNeed = Literal["low", "normal", "high"]
 _BUDGETS = ("low", "normal", "high")
 
 

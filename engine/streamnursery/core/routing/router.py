@@ -2,9 +2,9 @@
 
 Rule 1: what a task cannot do without is a filter: room for its input, tools, money, a route that
         is not known to be down. No rule brings a model back that was left out.
-Rule 2: then rules, the first that applies: a first token below 300 ms asks for the fastest; a low
-        budget for what is not complex asks for the cheapest; complexity from 8 on asks for the
-        strongest; everything else for the balanced one.
+Rule 2: then the configured rules, the first that applies, else the balanced one. By default a first
+        token below 300 ms asks for the fastest; a low budget for what is not complex for the
+        cheapest; complexity from 8 on for the strongest.
 Rule 3: of those that are left the ones that keep to `max_latency` go first, where there are any.
 Rule 4: an unknown figure is the worst among the candidates, an unknown quality the middle.
 """
@@ -15,12 +15,8 @@ from typing import Protocol
 import attrs
 
 from streamnursery.values.money import Money
+from streamnursery.values.routing_rules import DEFAULT_RULES, RoutingRule
 
-AT_ONCE = 0.3
-"""Seconds to the first token below which only speed counts."""
-COMPLEX = 8
-SIMPLE = 7
-"""Below this a low budget asks for the cheapest."""
 _MIDDLE = 5.0
 
 
@@ -100,12 +96,15 @@ class NoCandidateError(Exception):
 
 
 def choose(
-    needs: Needs, candidates: Sequence[Candidate], policy: RoutingPolicy | None = None
+    needs: Needs,
+    candidates: Sequence[Candidate],
+    policy: RoutingPolicy | None = None,
+    rules: Sequence[RoutingRule] = DEFAULT_RULES,
 ) -> Decision:
-    """The model for a task.
+    """The model for a task; `rules` are used where there is no `policy`.
 
     Raises:
-        NobodyError: no candidate has what the task cannot do without.
+        NoCandidateError: no candidate has what the task cannot do without.
         LookupError: `policy` chose what is no candidate.
     """
     left_out = {c.name: why for c in candidates if (why := lacks(needs, c)) is not None}
@@ -120,7 +119,7 @@ def choose(
             raise LookupError(msg)
         rest = [c for c in able if c is not chosen]
         return _decision(why, needs, [chosen, *rest], left_out)
-    strategy, rule = rule_for(needs)
+    strategy, rule = rule_for(needs, rules)
     order = ranked(strategy, needs, able)
     if order[0] is not ranked(strategy, attrs.evolve(needs, max_latency=None), able)[0]:
         # The best by the rule is too late: the wish for a first token has decided.
@@ -142,19 +141,17 @@ def lacks(needs: Needs, candidate: Candidate) -> str | None:
     return None
 
 
-def rule_for(needs: Needs) -> tuple[str, str]:
-    """The strategy that the default rules take, and the rule in words."""
+def rule_for(needs: Needs, rules: Sequence[RoutingRule] = DEFAULT_RULES) -> tuple[str, str]:
+    """The strategy that the rules take, and the rule in words."""
     if needs.strategy is not None:
         return needs.strategy, f"the {needs.strategy}, as asked for"
-    if needs.max_latency is not None and needs.max_latency < AT_ONCE:
-        return "fastest", f"the fastest: a first token within {needs.max_latency:g} s is wished for"
-    if needs.budget == "low" and needs.complexity < SIMPLE:
-        return (
-            "cheapest",
-            f"the cheapest: low budget, complexity {needs.complexity:g} below {SIMPLE}",
-        )
-    if needs.complexity >= COMPLEX:
-        return "strongest", f"the strongest: complexity {needs.complexity:g}, from {COMPLEX} on"
+    for rule in rules:
+        if rule.applies(needs.complexity, needs.max_latency, needs.budget):
+            why = rule.words(needs.complexity, needs.max_latency)
+            if why:
+                one = " one" if rule.choose == "balanced" else ""
+                return rule.choose, f"the {rule.choose}{one}: {why}"
+            return rule.choose, f"the {rule.choose}, for everything that no earlier rule is for"
     return "balanced", f"the balanced one: complexity {needs.complexity:g}, {needs.budget} budget"
 
 

@@ -63,7 +63,7 @@ class ModelChoice:
             candidates = [attrs.evolve(c, affordable=True, available=True) for c in candidates]
         needs = self.needs(task, request)
         try:
-            return choose(needs, candidates, self.policy)
+            return choose(needs, candidates, self.policy, self.config.routing_rules)
         except NoCandidateError as error:
             msg = f"no model can do this: {error}"
             raise RequestError(msg) from None
