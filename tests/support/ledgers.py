@@ -14,6 +14,7 @@ from streamnursery.values.budgets import Budgets
 from streamnursery.values.spending import LedgerRow, Payer
 
 DAY = 86_400.0
+ROOT = Path(__file__).parents[2]
 
 
 def at(day: str) -> float:

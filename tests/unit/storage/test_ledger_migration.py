@@ -15,7 +15,7 @@ from streamnursery.storage.ledger_reader import open_ledger
 from streamnursery.storage.owners import Owner
 from streamnursery.storage.schema import VERSION, ForeignFileError, prepare
 from streamnursery.values.budgets import Budgets
-from tests.support.cli import ROOT
+from tests.support.ledgers import ROOT
 
 OLD = ROOT / "tests" / "data" / "ledger-v1.sql"
 SEPTEMBER = 1_790_000_000.0

@@ -14,8 +14,7 @@ from streamnursery.storage.ledger_repair import repair
 from streamnursery.storage.owners import this_process
 from streamnursery.values.errors import StorageError
 from streamnursery.values.spending import Figures
-from tests.support.cli import ROOT
-from tests.support.ledgers import at, book_of, opened, write
+from tests.support.ledgers import ROOT, at, book_of, opened, write
 
 NOW = at("2026-11-30")
 ENDS = {"settled": News.SETTLE, "doubt": News.DOUBT}

@@ -11,12 +11,13 @@ import pytest
 from streamnursery.storage.disk import RealDisk
 from streamnursery.storage.owner_locks import is_locked, lock
 from streamnursery.storage.owners import LOST_SECONDS, lives, this_process
-from tests.support.cli import ROOT
+from tests.support.ledgers import ROOT
 
 HOLDER = """
 import sys
 from pathlib import Path
 from streamnursery.storage.owner_locks import lock
+from tests.support.ledgers import ROOT
 assert lock(Path(sys.argv[1]), "other") is not None
 print("held", flush=True)
 sys.stdin.read()

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from streamnursery.core.recovery.transcript import Transcript
-from streamnursery.events import (
+from streamnursery.values.events import (
     OpaquePart,
     ReasoningDelta,
     RefusalDelta,
