@@ -1,4 +1,4 @@
-"""A provider that comes and goes by turns, and one that stays away: what the breaker makes of them."""
+"""A provider that comes and goes by turns, or stays away: what the breaker makes of it."""
 
 from typing import Any
 
