@@ -14,7 +14,9 @@ from streamnursery.values.errors import AttemptRecord
 from streamnursery.values.lifecycle import (
     AttemptEnded,
     BudgetAlert,
+    CircuitChanged,
     ConnectionLost,
+    EndpointBeat,
     LifecycleRecord,
     Reconnected,
     Reconnecting,
@@ -31,6 +33,8 @@ _LEVELS: dict[type[LifecycleRecord], int] = {
     Retrying: logging.WARNING,
     RouteChanged: logging.WARNING,
     BudgetAlert: logging.WARNING,
+    CircuitChanged: logging.WARNING,
+    EndpointBeat: logging.WARNING,
     StreamEnded: logging.INFO,
     ConnectionLost: logging.WARNING,
     Reconnecting: logging.WARNING,

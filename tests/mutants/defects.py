@@ -188,8 +188,8 @@ MUTANTS = (
     _mutant(
         "a half-open breaker lets everybody through",
         "core/recovery/breaker.py",
-        "out < self.policy.probes:",
-        "out >= 0:",
+        "now if out < self.policy.probes else",
+        "now if out >= 0 else",
         CORE + "test_breaker.py",
     ),
     _mutant(

@@ -10,7 +10,15 @@ from streamnursery.core.recovery.call_window import SLICES
 from streamnursery.core.recovery.error_policy import CallOutcome
 
 POLICY = BreakerPolicy(
-    window=10, min_calls=3, failure_rate=0.5, slow_rate=0.75, slow_after=1, open_for=4, probes=2
+    window=10,
+    min_calls=3,
+    failure_rate=0.5,
+    slow_rate=0.75,
+    slow_after=1,
+    quiet=0,
+    open_first=4,
+    open_for=4,
+    probes=2,
 )
 WIDTH = POLICY.window / SLICES
 

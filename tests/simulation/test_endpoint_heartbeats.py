@@ -9,7 +9,8 @@ import trio
 
 from streamnursery import Engine, ServerError
 from streamnursery.errors import ConnectError
-from streamnursery.simulator import BlackHole, Plan, RefuseConnect, Rule, Status, When
+from streamnursery.records import CircuitChanged, EndpointBeat
+from streamnursery.simulator import BlackHole, Delay, Plan, RefuseConnect, Rule, Status, When
 from streamnursery.testing import World, assert_quiescent
 from streamnursery.values.errors import EngineError
 from streamnursery.values.events import Rerouted
@@ -154,6 +155,43 @@ def test_an_endpoint_without_a_backup_is_met_again_when_it_is_back() -> None:
             assert (await eng.complete("fast", "Hi")).route == "sim/fast"
 
     World(3, plan=dead(10.0, 100.0)).run(main)
+
+
+def test_beats_that_fail_and_recover_are_records_and_a_good_one_ends_the_breakers_wait() -> None:
+    async def main(world: World) -> None:
+        settings = EngineConfig(
+            endpoints={"sim": endpoint("sim")}, default_endpoint="sim", retries=Retries(attempts=5)
+        )
+        records: list[Any] = []
+        async with world.open_engine(settings, observers=[records.append]) as eng:
+            await trio.sleep_until(99)
+            # It waits for the route, and goes on with the first beat that is answered.
+            assert (await eng.complete("fast", "Hi")).route == "sim/fast"
+            beats = [r for r in records if isinstance(r, EndpointBeat)]
+            assert [(r.model, r.alive) for r in beats] == [("sim", False), ("sim", True)]
+            assert beats[0].why.startswith("ConnectError") and beats[1].why == ""
+            circuits = [r.circuit for r in records if isinstance(r, CircuitChanged)]
+            assert circuits == ["open", "half open", "closed"]
+            assert trio.current_time() - beats[1].at < 2.5
+            assert len(world.provider.log) == 2  # the beat and the request
+
+    World(3, plan=dead(10.0, 100.0)).run(main)
+
+
+def test_a_beat_that_nobody_watched_says_nothing() -> None:
+    async def body(world: World, eng: Engine) -> None:
+        for _ in range(600):
+            await trio.sleep(0.05)
+            if asked(world):
+                break
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+        clock.jump(60)  # as if the process had been stopped: the answer is not read in time
+        await trio.sleep(1)
+        assert eng.statistics().heartbeats["sim"].missed == 0
+        assert (await eng.complete("fast", "Hi")).route == "sim/fast"
+
+    run(body, plan=Plan.always(Delay(first_byte=0.5)))
 
 
 def test_the_path_and_the_interval_are_those_of_the_configuration() -> None:

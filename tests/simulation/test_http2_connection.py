@@ -9,10 +9,10 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from streamnursery.simulator.pipe_direction import Link
 from streamnursery.transport.http2 import frames
 from streamnursery.transport.http2.frames import ErrorCode
-from streamnursery.values.errors import ConnectionLostError, ProtocolError
+from streamnursery.values.errors import ConnectionLostError, ProtocolError, RateLimitedError
 from streamnursery.values.http2 import Http2Settings
 from tests.support.http2 import OK
-from tests.support.http2_server import Rig, rigged
+from tests.support.http2_server import Http2End, Rig, rigged
 from tests.support.transport import Collector, Phases
 
 SMALL = Http2Settings(stream_window=65_536)
@@ -350,6 +350,58 @@ async def test_an_idle_connection_is_asked_for_signs_of_life(autojump_clock: Moc
         await trio.sleep(95)
         pings = [e for e in rig.servers[0].seen if type(e).__name__ == "PingReceived"]
         assert len(pings) == 3 and not rig.servers[0].gone
+
+
+def pings(server: Http2End) -> int:
+    return sum(type(event).__name__ == "PingReceived" for event in server.seen)
+
+
+async def calm_down(server: Http2End, *, unread: bool) -> None:
+    """GOAWAY as gRPC servers send it; with `unread` the streams were not looked at."""
+    server.h2.close_connection(
+        ErrorCode.ENHANCE_YOUR_CALM,
+        additional_data=b"too_many_pings",
+        last_stream_id=0 if unread else max(server.opened),
+    )
+    await server.flush()
+    server.end.connection.close()
+
+
+@pytest.mark.parametrize("unread", [False, True])
+async def test_a_peer_that_wants_fewer_pings_gets_half_as_many_and_its_word_is_a_rate_limit(
+    autojump_clock: MockClock, unread: bool
+) -> None:
+    async with rigged(Http2Settings(ping_after=10.0, idle=1000.0)) as rig:
+        expected = 10.0
+        for number in range(3):
+            rig.start(1)
+            await trio.sleep(expected - 1)
+            server = rig.servers[number]
+            assert pings(server) == 0
+            await trio.sleep(2)
+            assert pings(server) == 1
+            await calm_down(server, unread=unread)
+            await trio.sleep(1)
+            error = rig.results[number]
+            assert isinstance(error, RateLimitedError) and error.retryable
+            assert "too_many_pings" in str(error)
+            expected *= 2
+        assert len(rig.servers) == 3  # it is not sent again at once
+
+
+async def test_a_call_for_calm_without_pings_leaves_them_as_they_are(
+    autojump_clock: MockClock,
+) -> None:
+    async with rigged(Http2Settings(ping_after=10.0, idle=1000.0)) as rig:
+        server = await rig.ask()
+        await calm_down(server, unread=False)
+        await trio.sleep(1)
+        assert isinstance(rig.results[0], RateLimitedError)
+        rig.start(1)
+        await trio.sleep(11)
+        assert pings(rig.servers[1]) == 1
+        await rig.servers[1].answer(1)
+        await trio.sleep(1)
 
 
 async def test_a_peer_that_went_silent_is_noticed_and_its_streams_fail(

@@ -223,6 +223,20 @@ async def test_k3_the_last_bytes_do_not_outlast_the_deadline() -> None:
 
 
 @virtual
+async def test_a_callers_own_cancel_scope_counts_as_cancelled_and_a_timeout_as_failed() -> None:
+    for model in ({}, {"max_streams": 0}):  # it waits for content, or for a slot
+        async with scene(profile=LONG, model=model) as s:
+            with trio.move_on_after(3) as scope:
+                await ask(s.engine)
+            assert scope.cancelled_caught
+            total = s.engine.statistics().total
+            assert (total.cancelled, total.failed) == (1, 0)
+            with trio.move_on_after(6):
+                assert isinstance((await ask(s.engine, timeout=3)).error, EngineError)
+            assert s.engine.statistics().total.failed == 1
+
+
+@virtual
 async def test_o1_beyond_the_queue_requests_are_refused_at_once() -> None:
     async with scene(model={"max_streams": 5}, engine={"max_queued": 20}) as s:
         outcomes = await s.engine.settle(requests(250), max_in_flight=250)

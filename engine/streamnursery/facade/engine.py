@@ -108,9 +108,7 @@ class Engine(Choosing, LimitVerbs):
             DrainBounds(config.max_drain_seconds, config.max_drain_bytes),
         )
         self._calls = Calls(self._admission)
-        self._heartbeats = Heartbeats(
-            dict(self._outlets), self._supervisor.routes, outside.wall, outside.dice.random
-        )
+        self._heartbeats = Heartbeats(dict(self._outlets), self._supervisor)
         if self._heartbeats:
             self._observers.add(self._heartbeats.observe)
             self._heartbeats.start(nursery)

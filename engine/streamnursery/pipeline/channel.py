@@ -30,13 +30,16 @@ class ChannelStatistics:
     """A snapshot of a channel."""
 
     current_items: int
-    """Put and not yet done with."""
+    """Put and not yet done with, within the bound."""
     current_bytes: int
     """The same in bytes; of a stream, body bytes as received."""
     max_items: int
     max_bytes: int
     peak_items: int
     peak_bytes: int
+    excess_items: int
+    """Beyond the bound: the rest of the read that has reached it, which is not refused."""
+    excess_bytes: int
     sender_waiting: bool
     """True while the sender is held back."""
     dropped_items: int = 0
@@ -227,14 +230,22 @@ class Channel(Generic[T]):
             if self.on_room is not None:
                 self.on_room()
 
+    @property
+    def unread_bytes(self) -> int:
+        """All of them, also beyond the bound."""
+        return self._bytes
+
     def statistics(self) -> ChannelStatistics:
+        most, most_bytes = self.max_items, self.max_bytes
         return ChannelStatistics(
-            current_items=self._items,
-            current_bytes=self._bytes,
-            max_items=self.max_items,
-            max_bytes=self.max_bytes,
-            peak_items=self._peak_items,
-            peak_bytes=self._peak_bytes,
+            current_items=min(self._items, most),
+            current_bytes=min(self._bytes, most_bytes),
+            max_items=most,
+            max_bytes=most_bytes,
+            peak_items=min(self._peak_items, most),
+            peak_bytes=min(self._peak_bytes, most_bytes),
+            excess_items=max(0, self._items - most),
+            excess_bytes=max(0, self._bytes - most_bytes),
             sender_waiting=self._sender_waits,
         )
 

@@ -60,6 +60,8 @@ class Delivery:
     """What `on_abort="drain"` allows; None cancels."""
     number: int = 0
     """Of the request within its engine, from 1."""
+    callers_scope: bool = False
+    """The deadline is that of a cancel scope around the caller: who meets it has cancelled."""
     transcript: Transcript = attrs.field(factory=Transcript, init=False)
     outcome: StreamOutcome | None = attrs.field(default=None, init=False)
     error: EngineError | None = attrs.field(default=None, init=False)

@@ -122,7 +122,7 @@ class _Opener:
         self._sessions = sessions
         self._core = core
         self._endpoint = endpoint
-        self._routes = Routes(sessions.supervisor.dice)
+        self._routes = Routes(sessions.supervisor.dice, sessions.supervisor.recorder)
         """Breakers and pauses of this session's own: its connection is nobody else's."""
 
     def stream(

@@ -77,7 +77,7 @@ class Supervisor:
     routes: Routes = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.routes = Routes(self.dice)
+        self.routes = Routes(self.dice, self.recorder)
 
     def run(self, delivery: Delivery, course: Course) -> Awaitable[None]:
         """Bring the request to its answer, all of it put into the delivery.
@@ -385,7 +385,9 @@ class RequestRun:
                 budget.refund(now, step.cost)
                 raise
         else:
-            await supervisor.routes.wait_at_gate(step.after, supervisor.admission.max_queued)
+            await supervisor.routes.wait_at_gate(
+                step.position.stop.route, step.after, supervisor.admission.max_queued
+            )
 
     def _reroute(self, step: NextRoute) -> None:
         self._records.rerouted(self.position.stop.route, step.position.stop, step.why)

@@ -2,13 +2,16 @@
 in front of a closed gate."""
 
 import random
+from functools import partial
 
 import attrs
 import trio
 
+from streamnursery.core.recovery.breaker import Circuit
 from streamnursery.core.recovery.circuit_gate import CircuitGate, Closed
 from streamnursery.core.recovery.retry_budget import RetryBudget
 from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan
+from streamnursery.supervisor.ports import Recorder
 from streamnursery.values.errors import (
     MANY_AT_ONCE,
     EngineError,
@@ -16,6 +19,7 @@ from streamnursery.values.errors import (
     RateLimitedError,
     ServerError,
 )
+from streamnursery.values.lifecycle import CircuitChanged
 from streamnursery.values.settings import Route
 
 _MOST_SCRIPTED = 200
@@ -27,11 +31,14 @@ class Routes:
     """Made as they are used."""
 
     dice: random.Random
+    recorder: Recorder
     gates: dict[Route, CircuitGate] = attrs.field(factory=dict, init=False)
     budgets: dict[str, RetryBudget] = attrs.field(factory=dict, init=False)
     _silent: dict[str, tuple[EngineError, float, float]] = attrs.field(factory=dict, init=False)
     """Endpoints whose last heartbeat failed: why, when, and when the next one comes."""
     _at_gates: int = attrs.field(default=0, init=False)
+    _waiting: dict[Route, trio.lowlevel.ParkingLot] = attrs.field(factory=dict, init=False)
+    """Those who wait for a route to open."""
 
     def gate(self, route: Route) -> CircuitGate:
         gate = self.gates.get(route)
@@ -39,6 +46,7 @@ class Routes:
             if "?" in route.model:
                 self._make_room()
             gate = self.gates[route] = CircuitGate(offset=self.dice.random())
+            gate.breaker.on_change = partial(self._tell, route, gate)
             if route.endpoint in self._silent:
                 error, at, until = self._silent[route.endpoint]
                 gate.on_heartbeat(error, at, until)
@@ -63,6 +71,15 @@ class Routes:
         for route, gate in self.gates.items():
             if route.endpoint == endpoint:
                 gate.on_heartbeat(error, now, until)
+                if gate.peek(now) is None and route in self._waiting:
+                    # As many as it lets through; the others come at their own dates.
+                    self._waiting[route].unpark(count=gate.policy.probes)
+
+    def _tell(self, route: Route, gate: CircuitGate, circuit: Circuit, now: float) -> None:
+        if self.recorder.listening:
+            until = None if circuit is Circuit.CLOSED else gate.breaker.retry_at(now)
+            about = (now, 0, route.model, str(route), circuit.value, until)
+            self.recorder.emit(CircuitChanged(*about))
 
     def budget(self, endpoint: str) -> RetryBudget:
         budget = self.budgets.get(endpoint)
@@ -74,8 +91,9 @@ class Routes:
         """Retries left at every endpoint of `plan`, in tokens."""
         return {stop.endpoint: self.budget(stop.endpoint).level(now) for stop in plan.stops}
 
-    async def wait_at_gate(self, seconds: float, max_waiting: int) -> None:
-        """Those who wait for a closed route count as a queue, with the queue's bound.
+    async def wait_at_gate(self, route: Route, seconds: float, max_waiting: int) -> None:
+        """Those who wait for a closed route count as a queue, with the queue's bound. A heartbeat
+        that is answered ends the wait of the first ones.
 
         Raises:
             OverloadedError: `max_waiting` wait already.
@@ -87,10 +105,14 @@ class Routes:
             )
             raise OverloadedError(msg)
         self._at_gates += 1
+        lot = self._waiting.setdefault(route, trio.lowlevel.ParkingLot())
         try:
-            await trio.sleep(seconds)
+            with trio.move_on_after(seconds):
+                await lot.park()
         finally:
             self._at_gates -= 1
+            if not lot and self._waiting.get(route) is lot:
+                del self._waiting[route]
 
 
 def closed_error(stop: PlannedRoute, closed: Closed, now: float) -> EngineError:

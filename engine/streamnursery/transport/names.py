@@ -106,11 +106,6 @@ def _numeric(host: str) -> Addresses | None:
 
 
 def _ask(host: str, flags: int = 0) -> Addresses:
-    if not host.isascii():
-        # As trio does, on whose package it depends: the standard library speaks IDNA 2003.
-        import idna
-
-        host = idna.encode(host, uts46=True).decode("ascii")
     found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=flags)
     return tuple(dict.fromkeys(str(info[4][0]) for info in found))
 

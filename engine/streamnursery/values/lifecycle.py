@@ -168,6 +168,28 @@ class ModelChosen(LifecycleRecord):
 
 
 @attrs.frozen
+class CircuitChanged(LifecycleRecord):
+    """The breaker of a route has opened, half opened or closed. It concerns no single request:
+    `request` is 0, and `model` is the route's."""
+
+    route: str
+    circuit: str
+    """"open", "half open" or "closed"."""
+    until: float | None
+    """When the next call may be let through, on trio's clock; None once it is closed."""
+
+
+@attrs.frozen
+class EndpointBeat(LifecycleRecord):
+    """The heartbeat of an endpoint has failed, or is answered again. `request` is 0, and `model`
+    the endpoint's name."""
+
+    alive: bool
+    why: str
+    """What failed; empty when it is answered again."""
+
+
+@attrs.frozen
 class BudgetAlert(LifecycleRecord):
     """A budget has reached one of its thresholds, or has refused a request, for the first time in
     this window."""
@@ -196,5 +218,7 @@ Record: TypeAlias = (
     | Reconnected
     | ConnectionLost
     | BudgetAlert
+    | CircuitChanged
+    | EndpointBeat
     | ModelChosen
 )

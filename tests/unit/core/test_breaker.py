@@ -13,7 +13,15 @@ from streamnursery.core.recovery.error_policy import CallOutcome
 from streamnursery.values import errors
 
 POLICY = BreakerPolicy(
-    window=10, min_calls=4, failure_rate=0.5, slow_rate=0.75, slow_after=2, open_for=5, probes=2
+    window=10,
+    min_calls=4,
+    failure_rate=0.5,
+    slow_rate=0.75,
+    slow_after=2,
+    quiet=0,
+    open_first=5,
+    open_for=5,
+    probes=2,
 )
 OK, SLOW, BAD, GONE = (
     CallOutcome.SUCCESS,
@@ -256,3 +264,87 @@ def test_a_deadline_after_a_long_silence_is_the_providers_slowness() -> None:
 
 def test_going_away_after_a_long_silence_says_nothing() -> None:
     assert verdict(POLICY, errors.StreamCancelledError(""), waited=100) is GONE
+
+
+def tripped(policy: BreakerPolicy, now: float = 0) -> Breaker:
+    breaker = Breaker(policy)
+    for _ in range(policy.min_calls):
+        generation = breaker.admit(now)
+        assert generation is not None
+        breaker.report(generation, BAD, now)
+    return breaker
+
+
+def test_it_does_not_open_while_calls_come_back() -> None:
+    breaker = Breaker(BreakerPolicy(quiet=0.5))
+    generation = breaker.generation
+    for turn in range(20):
+        breaker.report(generation, OK, turn * 0.4)
+        for _ in range(5):
+            breaker.report(generation, BAD, turn * 0.4 + 0.3)
+        assert breaker.circuit is Circuit.CLOSED
+    breaker.report(generation, BAD, 19 * 0.4 + 0.5)
+    assert breaker.circuit is Circuit.OPEN
+
+
+def test_the_first_opening_is_short_and_the_next_ones_grow_to_the_longest() -> None:
+    breaker = tripped(BreakerPolicy())
+    now, waits = 0.0, []
+    for _ in range(20):
+        waits.append(breaker.retry_at(now) - now)
+        now = breaker.retry_at(now)
+        generation = breaker.admit(now)
+        assert generation is not None
+        breaker.report(generation, BAD, now)
+    assert waits[0] == 0.25
+    assert all(wait <= 5 for wait in waits)
+    assert max(waits[-5:]) > 2.5 > waits[2]
+    assert len({round(wait, 3) for wait in waits[-5:]}) == 5  # no two are alike
+    generation = breaker.admit(now := breaker.retry_at(now))
+    assert generation is not None
+    breaker.report(generation, OK, now)
+    assert breaker.circuit is Circuit.CLOSED
+    for _ in range(10):
+        breaker.report(breaker.generation, BAD, now + 1)
+    assert breaker.retry_at(now + 1) == now + 1.25
+
+
+def test_while_a_probe_is_out_others_are_told_to_come_back_soon_and_not_let_in() -> None:
+    breaker = tripped(BreakerPolicy())
+    assert breaker.admit(0.25) is not None
+    assert breaker.retry_at(0.3) == pytest.approx(0.55)
+    assert breaker.admit(0.55) is None
+    assert breaker.admit(5.25) is not None  # the first one is given up
+
+
+def test_a_heartbeat_that_is_answered_ends_the_wait() -> None:
+    breaker = tripped(POLICY)
+    assert breaker.admit(1) is None
+    breaker.on_heartbeat(OK, 1, 30)
+    assert breaker.retry_at(1) == 1
+    assert breaker.admit(1) is not None
+    assert breaker.circuit is Circuit.HALF_OPEN
+
+
+def test_a_request_that_nobody_looks_at_counts_as_a_failed_call() -> None:
+    breaker = Breaker(POLICY)
+    for _ in range(POLICY.min_calls):
+        breaker.on_resent(breaker.generation, 0)
+    assert breaker.circuit is Circuit.OPEN
+    breaker.on_resent(Generation(0), 1)
+    assert breaker.admit(5) is not None
+    breaker.on_resent(breaker.generation, 5)
+    assert breaker.circuit is Circuit.OPEN
+
+
+def test_each_transition_is_told() -> None:
+    told: list[tuple[Circuit, float]] = []
+    breaker = Breaker(POLICY)
+    breaker.on_change = lambda circuit, now: told.append((circuit, now))
+    for _ in range(POLICY.min_calls):
+        breaker.report(breaker.generation, BAD, 1)
+    for _ in range(POLICY.probes):
+        generation = breaker.admit(6)
+        assert generation is not None
+        breaker.report(generation, OK, 7)
+    assert told == [(Circuit.OPEN, 1), (Circuit.HALF_OPEN, 6), (Circuit.CLOSED, 7)]

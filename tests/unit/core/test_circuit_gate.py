@@ -12,7 +12,9 @@ from streamnursery.core.recovery.circuit_gate import (
 )
 from streamnursery.values import errors
 
-POLICY = BreakerPolicy(min_calls=2, slow_after=2, slow_rate=0.5, open_for=5, probes=1)
+POLICY = BreakerPolicy(
+    min_calls=2, slow_after=2, slow_rate=0.5, quiet=0, open_first=5, open_for=5, probes=1
+)
 
 
 def visit(gate: CircuitGate, now: float = 0) -> BreakerPermit:

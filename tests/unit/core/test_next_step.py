@@ -215,10 +215,20 @@ def test_an_open_breaker_is_not_waited_for_while_anything_else_is_planned() -> N
 def test_an_open_breaker_is_waited_for_where_nothing_else_is_planned() -> None:
     it = again(step(Closed(5, paused=False), at("a/m"), now=1, dice=0))
     assert (it.after, it.cost) == (4, 0)
-    it = again(step(Closed(5, paused=False), it.position))
-    assert why(step(Closed(5, paused=False), it.position)) == (
-        "breaker open; a/m stayed closed 3 times"
+    it = again(step(Closed(15, paused=False), it.position, now=5))
+    assert it.position.refused_for == 14
+    assert why(step(Closed(5, paused=False), it.position, now=4)) == (
+        "breaker open; a/m stayed closed for 15 s"
     )
+
+
+def test_short_openings_are_waited_out_many_times() -> None:
+    """Of a route that comes and goes; the request's own backoff does not grow by them."""
+    position = at("a/m")
+    for _ in range(50):
+        it = again(step(Closed(5.25, paused=False), position, now=5, dice=0.5))
+        assert it.after == pytest.approx(0.25 + 1)
+        position = it.position
 
 
 def test_a_pause_is_a_queue_and_not_an_attempt() -> None:
@@ -227,7 +237,7 @@ def test_a_pause_is_a_queue_and_not_an_attempt() -> None:
         it = again(step(Closed(7, paused=True), position, now=2, dice=0))
         assert (it.after, it.cost) == (5, 0)
         position = it.position
-    assert position.attempts == position.refusals == 0
+    assert position.attempts == position.refused_for == 0
 
 
 def test_a_long_pause_is_not_waited_for() -> None:

@@ -5,9 +5,11 @@
     open    | -                  | half open          | -
     half    | open               | -                  | closed
 
-tripped:  closed: of at least `min_calls` in the window too many failed or were slow;
+tripped:  closed: of at least `min_calls` in the window too many were slow, or too many failed and
+          none has come back for `quiet`;
           half open: one probe failed, or too many of them were slow.
-cooled:   `open_for` has passed, and somebody wants to pass.
+cooled:   it was open for long enough, and somebody wants to pass: for `open_first` after it was
+          closed, longer each time a probe fails, up to `open_for`.
 proved:   `probes` calls came back in good time.
 
 Rule 1: a call counts towards the generation it was admitted in; every transition begins a new one.
@@ -18,12 +20,18 @@ Rule 3: a cancelled call is neither success nor failure; its probe goes to the n
 Rule 4: a probe that is not heard of for `open_for` is given up and another let through, so that no
         stuck call keeps the route half open (resilience4j#903).
 Rule 5: a heartbeat that nobody answers opens it at once, until the next one: nobody else is there
-        to speak for the route. One that is answered ends that, and calls have to prove the rest.
+        to speak for the route. One that is answered ends every wait, and calls have to prove the
+        rest.
+Rule 6: a provider that is up and down by turns, a fraction of a second each, serves half of what
+        it is sent, and 5 s without calls for each bad turn lose nearly all of that. So it opens
+        only when nothing comes back any more, and the first wait is short. One that is down stays
+        so, and the waits have grown up to `open_for` after a handful of probes.
 
 Rates over a window with a least number of calls, and slowness as a second rate, are resilience4j's
 (`CircuitBreakerConfig`); the idea is Nygard's, "Release It!".
 """
 
+from collections.abc import Callable
 from enum import Enum
 from math import inf
 from typing import Any, NewType
@@ -31,10 +39,16 @@ from typing import Any, NewType
 import attrs
 from attrs.validators import ge, gt
 
+from streamnursery.core.recovery import backoff
 from streamnursery.core.recovery.call_window import CallWindow
 from streamnursery.core.recovery.error_policy import CallOutcome
 from streamnursery.core.recovery.error_table import policy_of
 from streamnursery.values.errors import DeadlineError, EngineError
+
+_LONGER = 1.5
+"""Times the one before that an opening lasts. They are shortened by up to a half, differently each
+time, so that probes do not meet a provider that comes and goes always in the same part of its
+turn."""
 
 Generation = NewType("Generation", int)
 
@@ -75,13 +89,19 @@ class BreakerPolicy:
     """Seconds looked back on."""
     min_calls: int = attrs.field(default=10, validator=ge(1))
     failure_rate: float = attrs.field(default=0.5, validator=_rate)
+    quiet: float = attrs.field(default=0.5, validator=ge(0))
+    """Seconds in which no call came back."""
     slow_rate: float = attrs.field(default=1.0, validator=_rate)
     slow_after: float = attrs.field(default=30.0, validator=gt(0))
     """Seconds to the first token beyond which a call is slow."""
+    open_first: float = attrs.field(default=0.25, validator=gt(0))
+    """Seconds without calls when it has just opened."""
     open_for: float = attrs.field(default=5.0, validator=gt(0))
-    """Seconds without calls; short, because probes are few and a provider that is back must have
-    its full rate within ten seconds."""
-    probes: int = attrs.field(default=3, validator=ge(1))
+    """Seconds without calls at most, and how long a probe may be silent; short, because probes are
+    few and a provider that is back must have its full rate within ten seconds."""
+    probes: int = attrs.field(default=1, validator=ge(1))
+    """Calls that have to come back. One: of a route that serves every other call, three in a row
+    are rare."""
 
 
 @attrs.frozen
@@ -113,14 +133,24 @@ class Breaker:
     """Probes that have not reported."""
     _proved: int = attrs.field(default=0, init=False)
     _slow: int = attrs.field(default=0, init=False)
+    _open_for: float = attrs.field(init=False)
+    """Seconds of this opening."""
     _silent_until: float = attrs.field(default=-inf, init=False)
+    _answered_at: float = attrs.field(default=-inf, init=False)
+    """When a call last came back."""
+    on_change: Callable[[Circuit, float], None] | None = attrs.field(default=None, init=False)
+    """Called with each transition: where to, and when."""
 
     def __attrs_post_init__(self) -> None:
         self._window = CallWindow(self.policy.window)
+        self._open_for = self._first()
+
+    def _first(self) -> float:
+        return min(self.policy.open_first, self.policy.open_for)
 
     def admit(self, now: float) -> Generation | None:
         """A generation to `report` with, exactly once; None: do not call."""
-        if self.retry_at(now) > now:
+        if self._admits_at(now) > now:
             return None
         if self.circuit is Circuit.OPEN:
             self._move(BreakerSignal.COOLED, now)
@@ -132,6 +162,8 @@ class Breaker:
 
     def report(self, generation: Generation, outcome: CallOutcome, now: float) -> None:
         """The call had its first token, or ended without."""
+        if outcome is CallOutcome.SUCCESS:
+            self._answered_at = max(self._answered_at, now)
         if generation != self.generation:
             return
         if self.circuit is Circuit.HALF_OPEN:
@@ -168,17 +200,34 @@ class Breaker:
             if self.circuit is not Circuit.OPEN:
                 self._move(BreakerSignal.TRIPPED, now)
             self._silent_until = until
-        else:
+        elif outcome is not CallOutcome.IGNORED:
             self._silent_until = -inf
+            if self.circuit is Circuit.OPEN:
+                self._since = min(self._since, now - self._opening)
 
     def retry_at(self, now: float) -> float:
-        """The earliest date at which `admit` may let a call through; `now` if it would now."""
+        """When to come back; `now` if `admit` would let a call through now. While probes are out
+        that is soon, since they will tell soon, and not when the next one may be let through."""
+        at = self._admits_at(now)
+        if at > now and self.circuit is Circuit.HALF_OPEN:
+            return min(at, now + self._first())
+        return at
+
+    @property
+    def _opening(self) -> float:
+        """Seconds of this opening; never more than `open_for`."""
+        first = self._first()
+        if self._open_for <= first:
+            return first
+        return self._open_for * (1 - backoff.turn_dice(self.generation, 0.0) / 2)
+
+    def _admits_at(self, now: float) -> float:
         if self.circuit is Circuit.CLOSED:
             return now
+        if self.circuit is Circuit.OPEN:
+            return max(now, self._since + self._opening, self._silent_until)
         out = self._probing + self._proved
-        if self.circuit is Circuit.HALF_OPEN and out < self.policy.probes:
-            return now
-        return max(now, self._since + self.policy.open_for, self._silent_until)
+        return now if out < self.policy.probes else max(now, self._since + self.policy.open_for)
 
     def statistics(self, now: float) -> BreakerStatistics:
         tally = self._window.tally(now)
@@ -195,7 +244,10 @@ class Breaker:
         self._window.add(now, calls=calls, failures=failures, slow=slow)
         tally, policy = self._window.tally(now), self.policy
         if tally.calls >= policy.min_calls and (
-            tally.failures >= policy.failure_rate * tally.calls
+            (
+                tally.failures >= policy.failure_rate * tally.calls
+                and now >= self._answered_at + policy.quiet
+            )
             or tally.slow >= policy.slow_rate * tally.calls
         ):
             self._move(BreakerSignal.TRIPPED, now)
@@ -212,11 +264,17 @@ class Breaker:
                 self._move(BreakerSignal.TRIPPED if slow else BreakerSignal.PROVED, now)
 
     def _move(self, signal: BreakerSignal, now: float) -> None:
+        if self.circuit is Circuit.HALF_OPEN and signal is BreakerSignal.TRIPPED:
+            self._open_for = min(_LONGER * self._open_for, self.policy.open_for)
+        elif signal is not BreakerSignal.COOLED:
+            self._open_for = self._first()
         self.circuit = TRANSITIONS[self.circuit, signal]
         self.generation = Generation(self.generation + 1)
         self._since = now
         self._probing = self._proved = self._slow = 0
         self._window.clear()
+        if self.on_change is not None:
+            self.on_change(self.circuit, now)
 
 
 def verdict(policy: BreakerPolicy, error: EngineError | None, waited: float) -> CallOutcome:

@@ -36,6 +36,8 @@ from streamnursery.values.errors import (
 
 # A timeout holds its slot longest; botocore charges it double too (`retries/quota.py`).
 _TIMEOUT_COST = 2.0
+_CLOSED_FOR = 5.0
+"""Seconds of an open breaker that are waited out for each attempt of the route."""
 
 
 @attrs.frozen
@@ -94,8 +96,9 @@ class Position:
     at: int = 0
     attempts: int = 0
     """Exchanges made on this route."""
-    refusals: int = 0
-    """Times its breaker was found open. Pauses are not counted: they are a queue."""
+    refused_for: float = 0.0
+    """Seconds that its breaker asked for, each time it was found open. Pauses are not counted: they
+    are a queue."""
     visited: frozenset[str] = frozenset()
     """Endpoints the request was sent to."""
     barred: frozenset[str] = frozenset()
@@ -114,7 +117,9 @@ class Position:
         if failure.refused is None:
             visited = self.visited | {self.stop.endpoint}
             return attrs.evolve(self, attempts=self.attempts + 1, visited=visited)
-        return attrs.evolve(self, refusals=self.refusals + (not failure.refused.paused))
+        if failure.refused.paused:
+            return self
+        return attrs.evolve(self, refused_for=self.refused_for + (failure.retry_after or 0.0))
 
     def having_visited(self, endpoint: str) -> "Position":
         """The same, after something was sent to `endpoint` as well."""
@@ -208,7 +213,8 @@ def next_step(
 
 def _wait(position: Position, failure: Failure, dice: float) -> float:
     retries = position.stop.retries
-    turn = max(1, position.attempts + position.refusals)
+    # An open breaker is no failure of this request: its own backoff does not grow by that.
+    turn = 1 if failure.refused is not None else max(1, position.attempts)
     return backoff.pushback(retries, failure.retry_after or 0.0, turn, dice)
 
 
@@ -225,8 +231,8 @@ def _refusal(
         return "asking again would not help"
     if position.attempts >= retries.attempts:
         return f"{stop.route} has used up {retries.attempts} of {retries.attempts} attempts"
-    if position.refusals >= retries.attempts:
-        return f"{stop.route} stayed closed {position.refusals} times"
+    if position.refused_for >= retries.attempts * _CLOSED_FOR:
+        return f"{stop.route} stayed closed for {position.refused_for:.3g} s"
     asked = failure.retry_after
     if asked is not None and not asked <= retries.retry_after_cap:  # NaN is not within it either
         return f"a wait of {asked:.4g} s is beyond retry_after_cap = {retries.retry_after_cap:g} s"

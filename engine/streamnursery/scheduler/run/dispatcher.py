@@ -116,15 +116,17 @@ class Dispatcher:
             )
 
         def begin(make: ChannelMaker | None) -> Delivery:
+            around = trio.current_effective_deadline()
             delivery = Delivery(
                 request,
                 (make or own_channel)(buffer_events, buffer_bytes, total),
-                deadline=min(deadline, trio.current_effective_deadline()),
+                deadline=min(deadline, around),
                 started_at=trio.current_time(),
                 on_settled=partial(_book, course, self._recorder),
                 on_interrupt=course.plan.on_interrupt,
                 drain=self._drain if course.plan.on_abort == "drain" else None,
                 number=course.number,
+                callers_scope=around < deadline,
             )
             self._start(run, delivery, course)
             return delivery
@@ -214,7 +216,9 @@ class Dispatcher:
         except EngineError as error:
             if isinstance(error, BudgetExceededError):
                 self._over_budget(delivery, course)
-            delivery.fail(error)
+            late = delivery.callers_scope and trio.current_time() >= delivery.deadline
+            cancelled = late and isinstance(error, QueueDeadlineError)
+            delivery.fail(_cancelled_by_caller() if cancelled else error)
             return
         if delivery.deadline < inf and delivery.outcome is None and not delivery.counts_when_put:
             # The deadline counts to the last event delivered, also when the consumer is slow.
@@ -227,6 +231,8 @@ class Dispatcher:
         self._admission.refused(demand, AdmissionOutcome.REJECTED_BUDGET, waited)
 
     def _deadline_error(self, delivery: Delivery, course: Course) -> EngineError:
+        if delivery.callers_scope:
+            return _cancelled_by_caller()
         if delivery.admitted_at is None:
             demand = course.demand(course.plan.stops[0], delivery.deadline)
             return QueueDeadlineError(self._admission.deadline_message(demand))
@@ -311,6 +317,10 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
         await self._delivery.wait_over()
+
+
+def _cancelled_by_caller() -> StreamCancelledError:
+    return StreamCancelledError("the cancel scope around the caller has ended")
 
 
 def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:

@@ -5,13 +5,14 @@ Rule 2: what it finds goes to the breakers of the endpoint's routes. An answer i
         whatever it says, unless it says that the server has failed.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import trio
 
 from streamnursery.core.recovery.endpoint_pulse import EndpointPulse
+from streamnursery.core.recovery.patience import LATE
 from streamnursery.supervisor.endpoint import Outlet
-from streamnursery.supervisor.routes import Routes
+from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.ports import Phase, Unhurried
 from streamnursery.values.errors import (
     ConnectTimeoutError,
@@ -24,7 +25,12 @@ from streamnursery.values.errors import (
     RedirectRefusedError,
     ServerError,
 )
-from streamnursery.values.lifecycle import AttemptEnded, AttemptStarted, LifecycleRecord
+from streamnursery.values.lifecycle import (
+    AttemptEnded,
+    AttemptStarted,
+    EndpointBeat,
+    LifecycleRecord,
+)
 from streamnursery.values.session import HeartbeatStatistics
 from streamnursery.wire.error_answers import scrub_error
 
@@ -34,20 +40,17 @@ _MAX_ANSWER = 64 * 1024
 class Heartbeats:
     """Those of an engine's endpoints that want one."""
 
-    def __init__(
-        self,
-        outlets: Mapping[str, Outlet],
-        routes: Routes,
-        wall: Callable[[], float],
-        dice: Callable[[], float],
-    ) -> None:
+    def __init__(self, outlets: Mapping[str, Outlet], supervisor: Supervisor) -> None:
         self._outlets = outlets
-        self._routes = routes
-        self._wall = wall
-        self._dice = dice
+        self._routes = supervisor.routes
+        self._wall = supervisor.wall
+        self._dice = supervisor.dice.random
+        self._recorder = supervisor.recorder
+        self._silent: set[str] = set()
+        """Endpoints whose last beat has failed."""
         now = trio.current_time()
         self._pulses = {
-            name: EndpointPulse(outlet.endpoint.heartbeat, now, dice())
+            name: EndpointPulse(outlet.endpoint.heartbeat, now, self._dice())
             for name, outlet in outlets.items()
             if outlet.endpoint.heartbeat.interval is not None
         }
@@ -87,8 +90,19 @@ class Heartbeats:
                 continue
             error = await self._ask(self._outlets[name], pulse.timeout)
             ended = trio.current_time()
+            if error is not None and ended > now + pulse.timeout + LATE:
+                continue  # the process stood still meanwhile: nobody looked, so ask again
+            self._tell(name, error, ended)
             until = pulse.on_heartbeat(now, ended, self._dice(), alive=error is None)
             self._routes.on_heartbeat(name, error, ended, until + pulse.timeout)
+
+    def _tell(self, name: str, error: EngineError | None, now: float) -> None:
+        """Of the first beat that fails, and of the first that is answered after that."""
+        if (error is None) is (name not in self._silent):
+            return
+        self._silent ^= {name}
+        why = "" if error is None else f"{type(error).__name__}: {error}"
+        self._recorder.emit(EndpointBeat(now, 0, name, error is None, why))
 
     async def _ask(self, outlet: Outlet, patience: float) -> EngineError | None:
         """None: it lives."""

@@ -21,7 +21,7 @@ def stream_snapshot(delivery: Delivery, course: Course) -> StreamSnapshot:
         attempt=delivery.attempt,
         waits_for=delivery.waiting_for,
         content_events=delivery.content_events,
-        unread_bytes=delivery.channel.statistics().current_bytes,
+        unread_bytes=delivery.channel.unread_bytes,
     )
 
 

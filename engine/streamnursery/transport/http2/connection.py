@@ -23,7 +23,7 @@ from streamnursery.transport.http2.stream import Http2Stream
 from streamnursery.transport.network import READ_SIZE, Connection, without_frames
 from streamnursery.transport.ports import ConnectProgress, Phase
 from streamnursery.transport.pump import Readers
-from streamnursery.values.errors import ConnectionLostError, EngineError
+from streamnursery.values.errors import ConnectionLostError, EngineError, RateLimitedError
 from streamnursery.values.http import HttpRequest, Peer
 from streamnursery.values.http2 import Http2Settings
 
@@ -113,7 +113,14 @@ class Http2Connection:
     @property
     def taken(self) -> int | None:
         """Streams that the peer looked at, if it has closed without looking at all of them."""
-        return self._state.taken
+        goodbye = self._state.goodbye
+        return goodbye.taken if goodbye is not None else None
+
+    @property
+    def pinged_too_often(self) -> bool:
+        """The peer has closed it and asked for calm, after we had asked for signs of life."""
+        goodbye = self._state.goodbye
+        return goodbye is not None and goodbye.calm and self._state.pinged
 
     @property
     def needs_http1(self) -> bool:
@@ -205,6 +212,9 @@ class Http2Connection:
         cause: BaseException | None = None,
         kind: type[EngineError] = ConnectionLostError,
     ) -> None:
+        goodbye = self._state.goodbye
+        if goodbye is not None and goodbye.calm and kind is ConnectionLostError:
+            kind, what = RateLimitedError, f"{what}; it asks for calm ({goodbye.why})"
         lost = self._state.lose(kind, what, cause)
         for stream in lost:
             stream.unprocessed = stream.racing and not stream.received

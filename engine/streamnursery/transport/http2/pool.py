@@ -10,7 +10,9 @@ Rule 4: whoever opens a connection does so in its own task and has its first pla
 Rule 5: where a connection was closed with streams that the server had not looked at, the next
         ones get no more unanswered streams than it had looked at: a server that closes after each
         is not sent a hundred. As they answer, more.
-Rule 6: a place is promised in the step in which it is given away, and goes back if it is not
+Rule 6: where a peer has closed a connection and asked for calm after we had pinged it (gRPC:
+        too_many_pings), pings on the next ones are half as frequent, each time (gRPC A8).
+Rule 7: a place is promised in the step in which it is given away, and goes back if it is not
         used.
 """
 
@@ -35,6 +37,7 @@ Connect: TypeAlias = Callable[[Peer, ConnectProgress], Awaitable[tuple[Connectio
 _EXPECTED = 100
 """Streams that a connection is likely to take, before one has said so."""
 _MAX_PLAIN = 1024
+_RAREST_PINGS = 3600.0
 
 
 class _Grant(Enum):
@@ -120,6 +123,8 @@ class Http2Pool:
         self._peers: dict[Peer, _PeerConnections] = {}
         self._plain: OrderedDict[Peer, None] = OrderedDict()
         """Peers that were found to speak HTTP/1.1, of late."""
+        self._calmer: OrderedDict[Peer, float] = OrderedDict()
+        """Peers that want fewer pings, of late, with the seconds of silence before one."""
 
     @property
     def connections(self) -> list[Http2Connection]:
@@ -214,7 +219,10 @@ class Http2Pool:
         if not speaks_http2:
             self.call_plain(peer)
             return plain
-        connection = Http2Connection(plain, peer, self._settings, self._changed)
+        settings = self._settings
+        if peer in self._calmer:
+            settings = attrs.evolve(settings, ping_after=self._calmer[peer])
+        connection = Http2Connection(plain, peer, settings, self._changed)
         connection.reserved = 1
         pooled.known = True
         self._peers.setdefault(peer, pooled).connections.append(connection)
@@ -238,6 +246,8 @@ class Http2Pool:
             return
         if connection in pooled.connections:
             pooled.learn(connection)
+            if connection.pinged_too_often:
+                self._ping_less(connection.peer)
         if connection.draining and connection in pooled.connections:
             pooled.connections.remove(connection)
             pooled.old.append(connection)
@@ -248,6 +258,12 @@ class Http2Pool:
         self._deal(connection.peer, pooled)
         if connection.idle and not connection.draining:
             self._limit_idle()
+
+    def _ping_less(self, peer: Peer) -> None:
+        before = self._calmer.pop(peer, self._settings.ping_after)
+        self._calmer[peer] = min(2 * before, max(_RAREST_PINGS, self._settings.ping_after))
+        if len(self._calmer) > _MAX_PLAIN:
+            self._calmer.popitem(last=False)
 
     def _limit_idle(self) -> None:
         idle = [

@@ -15,6 +15,7 @@ from hpack import Encoder
 
 from streamnursery.transport.http2 import frames
 from streamnursery.transport.http2.frames import BrokenRuleError, ErrorCode, broken, code_name
+from streamnursery.transport.http2.goodbye import Goodbye
 from streamnursery.transport.http2.headers import MAX_LIST, request_block
 from streamnursery.transport.http2.incoming import FrameReader, HeaderBlocks
 from streamnursery.transport.http2.send_queue import SendQueue
@@ -47,8 +48,8 @@ class Http2State:
         """Streams that may be open at once: one until the peer's settings are known."""
         self.served = 0
         """Answers that have begun here."""
-        self.taken: int | None = None
-        """Streams that the peer looked at; None unless it has closed without looking at all."""
+        self.goodbye: Goodbye | None = None
+        self.pinged = False
         self.needs_http1 = False
         """The peer asked for HTTP/1.1."""
         self.window = ReceiveWindow(settings.stream_window * settings.max_streams)
@@ -135,6 +136,7 @@ class Http2State:
 
     def ping(self) -> None:
         """Ask the peer for a sign of life."""
+        self.pinged = True
         self.outbox.control += frames.frame(frames.PING, 0, 0, b"are you?")
 
     def output(self) -> bytes:
@@ -335,20 +337,17 @@ class Http2State:
     def _on_goaway(self, _flags: int, stream_id: int, payload: bytes) -> None:
         if stream_id:
             broken("sent GOAWAY for a stream")
-        last_id, code = frames.read_goaway(payload)
+        goodbye = self.goodbye = Goodbye.read(payload, max(self.streams, default=0))
         self._strain()
-        self.draining = f"the peer is closing it ({code_name(code)})"
-        left = [s for s in self.streams.values() if s.id > last_id]
-        if left:
-            self.taken = (last_id + 1) // 2
-        for stream in left:
+        self.draining = f"the peer is closing it ({goodbye.why})"
+        for stream in [s for s in self.streams.values() if s.id > goodbye.last_id]:
             # A server that wants calm does not want the same again at once.
-            stream.unprocessed = code != ErrorCode.ENHANCE_YOUR_CALM
-            self._reset(stream, code, "is closing the connection")
+            stream.unprocessed = not goodbye.calm
+            self._reset(stream, goodbye.code, "is closing the connection", goodbye.why)
 
-    def _reset(self, stream: Http2Stream, code: int, what: str) -> None:
+    def _reset(self, stream: Http2Stream, code: int, what: str, why: str = "") -> None:
         self._forget(stream)
-        stream.reset(code, what)
+        stream.reset(code, what, why or code_name(code))
         self._news[stream] = None
 
     def _on_ping(self, flags: int, stream_id: int, payload: bytes) -> None:

@@ -8,7 +8,7 @@ Rule 3: bytes count against the stream's window until somebody has consumed them
 
 from typing import Protocol
 
-from streamnursery.transport.http2.frames import ErrorCode, code_name
+from streamnursery.transport.http2.frames import ErrorCode
 from streamnursery.transport.http2.headers import (
     Fields,
     MalformedError,
@@ -207,9 +207,9 @@ class Http2Stream:
         else:
             self.complete = True
 
-    def reset(self, code: int, what: str) -> None:
-        """The peer ended it early, with an error code."""
-        message = f"{self._where} {what} ({code_name(code)})"
+    def reset(self, code: int, what: str, why: str) -> None:
+        """The peer ended it early, with an error code; `why` in words."""
+        message = f"{self._where} {what} ({why})"
         if code == ErrorCode.ENHANCE_YOUR_CALM:
             self.fail(RateLimitedError(f"{message}; it asks for fewer requests"))
         else:
