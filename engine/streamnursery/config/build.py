@@ -40,6 +40,7 @@ def check(layer: Layer, dialects: Dialects, report: Report) -> None:
         _check_url(name, layer, report)
         _check_http(name, layer, report)
         _check_certificate(name, layer, report)
+        _check_token(name, layer, report)
         _check_options(name, layer, dialects, report)
     _check_buffers(layer, groups, report)
     for place in (("defaults",), *(("models", name) for name in layer.named("models"))):
@@ -83,6 +84,14 @@ def _check_certificate(name: str, layer: Layer, report: Report) -> None:
     if cert.value and url.value is not None and not url.value.origin.secure:
         what = "is shown over TLS alone, and this endpoint's url is http://; write https://"
         report.add(cert.origin, ("endpoints", name, "client_cert"), what)
+
+
+def _check_token(name: str, layer: Layer, report: Report) -> None:
+    """One of two says who asks."""
+    command = layer.values.get(("endpoints", name, "token_command"))
+    if command is not None and ("endpoints", name, "key") in layer.values:
+        what = "prints the endpoint's key, and `key` names another one; leave one of them out"
+        report.add(command.origin, ("endpoints", name, "token_command"), what)
 
 
 def _check_options(name: str, layer: Layer, dialects: Dialects, report: Report) -> None:

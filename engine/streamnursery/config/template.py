@@ -69,6 +69,11 @@ TEMPLATE = """\
 #default_max_tokens = "4096"     # of an answer whose request states none
 #thinking = "budget"             # of reasoning_effort; "adaptive" for models after 4.5
 
+#[endpoints.vertex]
+#url = "https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION/publishers/google"
+#dialect = "gemini"
+#token_command = ["gcloud", "auth", "print-access-token"]  # instead of a key; no shell reads it
+
 #[models."gpt-4.1"]
 #routes = [{ endpoint = "main" }, { endpoint = "main", model = "gpt-4.1-2025-04-14" }]
 #max_streams = 5                 # or "adaptive": as many as do not slow its routes down

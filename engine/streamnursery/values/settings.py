@@ -69,6 +69,8 @@ class Endpoint:
     missing_key: str = ""
     """Why a credential that was asked for is absent; a request to this endpoint is refused with
     it. Empty when nothing is missing, also where no key was asked for."""
+    token_command: tuple[str, ...] = attrs.field(default=(), repr=False)
+    """A program and its arguments that print an access token, instead of a key."""
     dialect: str = ""
     """The wire language; empty: the registry's default."""
     auth: Auth | None = None

@@ -7,14 +7,14 @@ import msgspec
 import pytest
 
 from streamnursery.core.recovery.transcript import Transcript
-from streamnursery.events import (
-    OpaquePart,
+from streamnursery.values.events import (
     ReasoningDelta,
     RefusalDelta,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
 )
+from streamnursery.values.opaque import OpaquePart
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.partial import PartPlace
 from streamnursery.values.request import ChatRequest
