@@ -86,7 +86,7 @@ def question_of_messages(body: Mapping[str, Any]) -> ChatQuestion:
     given = body.get("messages")
     if not isinstance(given, list) or not given:
         _refuse("messages: at least one message is required")
-    check_thinking(given, enabled=thinking.get("type") in ("enabled", "adaptive"))
+    check_thinking(given, enabled=thinking.get("type") == "enabled")
     _check_results(given)
     chat = {
         "model": body.get("model"),
