@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from streamnursery.errors import UnexpectedContentError
 from streamnursery.events import Rerouted, TextDelta
 from streamnursery.simulator import CallTool, Cut, Plan, Reasoning, Rule, Status, When
 from streamnursery.testing import World
 from streamnursery.values.returned import KEY
+from streamnursery.values.secret import Secret
 
 TOOL = {
     "type": "function",
@@ -137,3 +139,28 @@ def test_a_broken_answer_is_continued_in_another_language_by_a_turn_of_the_users
             assert completion.route == "gemini/fast"
 
     world.run(main)
+
+
+def test_azure_is_asked_by_deployment_version_and_key() -> None:
+    world = World(4)
+    provider = world.add_provider("azure", key=Secret("azure-key"))
+    endpoint = {
+        "url": "http://azure.test/openai",
+        "dialect": "azure-openai",
+        "key": Secret("azure-key"),
+        "query": {"api-version": "2024-10-21"},
+    }
+
+    async def main(world: World) -> None:
+        config: Any = {"endpoints": {"azure": endpoint}, "defaults": {"retries": {"attempts": 1}}}
+        async with world.open_engine(config) as eng:
+            completion = await eng.complete("fast", "Why?", timeout=60)
+            assert completion.text == provider.log[-1].intended()
+        del config["endpoints"]["azure"]["query"]
+        async with world.open_engine(config) as eng:
+            with pytest.raises(UnexpectedContentError, match="serves nothing at the path"):
+                await eng.complete("fast", "Why?", timeout=60)
+
+    world.run(main)
+    assert provider.log[0].path == "/openai/deployments/fast/chat/completions"
+    assert provider.log[0].credential == "right"

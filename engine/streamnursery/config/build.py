@@ -12,7 +12,7 @@ import attrs
 
 from streamnursery.config.credentials import Absent
 from streamnursery.config.layer import SIMULATOR, Found, Groups, Layer
-from streamnursery.config.providers import DEFAULT
+from streamnursery.config.providers import DEFAULT, PROVIDERS
 from streamnursery.config.report import Place, Report, nearest, quoted, suggestion
 from streamnursery.values.budgets import Budget, Budgets
 from streamnursery.values.http2 import Http2Settings
@@ -25,7 +25,13 @@ from streamnursery.values.session import (
     Reconnect,
     SessionSettings,
 )
-from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings, Route
+from streamnursery.values.settings import (
+    Endpoint,
+    EngineConfig,
+    ModelSettings,
+    ProviderNames,
+    Route,
+)
 from streamnursery.values.tenant import Tenant
 from streamnursery.wire.registry import DEFAULT as PRIMARY_DIALECT
 from streamnursery.wire.registry import Dialects
@@ -223,6 +229,11 @@ def build(layer: Layer, written: Layer, dialects: Dialects) -> EngineConfig:
         patience=_default_patience(groups),
         retries=_default_retries(groups),
         endpoints=endpoints,
+        provider_names={
+            preset.name: ProviderNames(preset.families, dict(preset.spellings))
+            for preset in PROVIDERS
+            if preset.name in endpoints and str(endpoints[preset.name].url) == preset.url
+        },
         models={name: _model(name, groups) for name in layer.named("models")},
         default_endpoint=_default_endpoint(endpoints, written),
         budgets=_budgets(groups),

@@ -50,6 +50,9 @@ TEMPLATE = """\
 #http = "auto"                   # or "1.1", "2", and "h2c": HTTP/2 without TLS
 #max_tokens_field = "max_tokens" # "max_completion_tokens" for OpenAI's reasoning models
 #include_usage = true            # false for servers that refuse `stream_options`
+#seed_field = "seed"             # "random_seed" for Mistral
+#reasoning_field = ""            # where the server wants its reasoning back, "reasoning_content"
+#refused_fields = ""             # request fields that the server refuses, parted by blanks
 #heartbeat = { interval = "off", timeout = 5, path = "/models" }  # ask while nobody uses it
 #insecure = false                # true: no certificate check
 #deny_private = false            # true: refuse names that resolve to private addresses

@@ -64,6 +64,14 @@ def _anthropic_headers(headers: list[tuple[str, str]], unix: float) -> list[tupl
     return [("request-id", request_id), *messages.limit_headers(headers, unix)]
 
 
+def _azure(exchange: Exchange, name: str, body: bytes, now: float) -> Iterator[Step]:
+    """The chat API, with the model in the path and a version in the query."""
+    if "api-version" not in dict(parse_qsl(exchange.query)):
+        raise ApiError(404, "Resource not found")
+    asked = json_object(body) | {"model": name.removesuffix(DEPLOYED)}
+    return _chat(exchange, "", msgspec.json.encode(asked), now)
+
+
 def _models(exchange: Exchange, name: str, _: bytes, __: float) -> Iterator[Step]:
     exchange.only("GET")
     provider = exchange.provider
@@ -121,12 +129,14 @@ def _resumed(exchange: Exchange, kept: Kept, after: str) -> Iterator[Step]:
     return exchange.streamed(steps, exchange.headers(), -inf)
 
 
+DEPLOYED = "/chat/completions"
 GENERATE = (":generateContent", ":streamGenerateContent")
 """Google's client asks at /v1 where it is told another server."""
 APIS = (
     Api("/v1/chat/completions", _chat),
     Api("/v1/responses", _responses, deep=True, upgrades=True),
     Api("/v1/messages", _messages, error_body=error_body, own_headers=_anthropic_headers),
+    Api("/openai/deployments", _azure, deep=True, ends=DEPLOYED),
     Api("/v1beta/models", _generate, deep=True, error_body=google_error),
     Api("/v1/realtime", upgrades=True),
     Api("/v1/models", _generate, deep=True, ends=GENERATE, error_body=google_error),

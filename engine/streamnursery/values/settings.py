@@ -193,6 +193,16 @@ class ModelSettings:
 
 
 @attrs.frozen
+class ProviderNames:
+    """What a provider calls its models, at its own server."""
+
+    families: tuple[str, ...] = ()
+    """How the names begin that are its own."""
+    spellings: Mapping[str, str] = attrs.field(factory=dict)
+    """Other ways to write a name, with the one that its API takes."""
+
+
+@attrs.frozen
 class EngineConfig:
     """Everything `open_engine` needs."""
 
@@ -226,6 +236,8 @@ class EngineConfig:
     models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
     default_endpoint: str | None = None
     """Serves models that no entry of `models` names; None: unknown models are an error."""
+    provider_names: Mapping[str, ProviderNames] = attrs.field(factory=dict)
+    """The endpoints that are a known provider's own server, with the names of its models."""
     unread_variables: tuple[tuple[str, str], ...] = ()
     """Providers whose variables are set and not used, each with its variable: a mapping uses only
     those that it names."""
