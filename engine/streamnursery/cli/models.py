@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
             line.append(health_text(model["live"]))
     data(aligned([head, *lines]))
     note(_others(default))
-    for line in _spellings(loaded):
-        note(line)
+    for spelling in _spellings(loaded):
+        note(spelling)
     return 0
 
 
