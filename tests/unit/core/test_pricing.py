@@ -78,15 +78,24 @@ def test_every_providers_counts_become_whole(
     assert (usage.input_tokens, usage.output_tokens) == whole
 
 
-@given(price=prices, spent=tokens, made=tokens, cached=tokens, written=tokens, thought=tokens)
+@given(
+    price=prices,
+    spent=tokens,
+    made=tokens,
+    cached=tokens,
+    written=tokens,
+    thought=tokens,
+    hour=tokens,
+)
 def test_a_reservation_covers_whatever_its_tokens_turn_out_to_be(
-    price: Price, spent: int, made: int, cached: int, written: int, thought: int
+    price: Price, spent: int, made: int, cached: int, written: int, thought: int, hour: int
 ) -> None:
     reserved = cost(price, worst_usage(price, spent, made))
     if price.rates_for(spent).cached_input is None or (
         (price.rates_for(spent).cached_input or 0) <= price.rates_for(spent).input
     ):
-        assert cost(price, Usage(spent, made, cached, written, thought)) <= reserved
+        usage = Usage(spent, made, cached, written, thought, cache_write_hour_tokens=hour)
+        assert cost(price, usage) <= reserved
 
 
 @given(price=prices, usage=usages, more=tokens)
