@@ -239,7 +239,7 @@ MUTANTS = (
         WIRE + "test_evidence.py",
     ),
     _mutant(
-        "a signature comes back on a call of another turn",
+        "a signature comes back on another call",
         "wire/gemini/content.py",
         "calls[part.tool][part.kind] = part.data",
         "calls[0][part.kind] = part.data",
