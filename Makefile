@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 SEED = $(shell $(PYTHON) -c 'import secrets; print(secrets.randbits(32))')
 
 .DEFAULT_GOAL := test
-.PHONY: reference setup check test proof soak trio-versions cover contract bench grade mutants demo lock
+.PHONY: prices reference setup check test proof soak trio-versions cover contract bench grade mutants demo lock
 
 setup: $(READY)
 
@@ -79,6 +79,10 @@ mutants: $(READY)
 # docs/reference, from signatures and docstrings.
 reference: $(READY)
 	$(BIN)/python -m tests.reference
+
+# The price list that is shipped, from the installed genai-prices.
+prices: $(READY)
+	$(BIN)/python -m tests.price_list
 
 demo: $(READY)
 	$(BIN)/streamnursery demo

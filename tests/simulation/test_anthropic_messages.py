@@ -191,16 +191,11 @@ def with_other_thoughts(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, KEY: {**message[KEY], "reasoning": message[KEY]["reasoning"][::-1]}}
 
 
-def without_thoughts(message: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in message.items() if name != KEY}
-
-
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
         (without_signature, "thinking.signature: Field required"),
         (with_other_thoughts, "Invalid `signature`"),
-        (without_thoughts, "Expected `thinking` or `redacted_thinking`, but found `tool_use`"),
     ],
 )
 def test_a_loop_without_them_is_refused_as_by_the_provider(spoil: Any, told: str) -> None:
@@ -208,6 +203,16 @@ def test_a_loop_without_them_is_refused_as_by_the_provider(spoil: Any, told: str
     thinking_provider(world)
     with pytest.raises(ContentError, match=told):
         world.run(loop_of_three, "fast", spoil)
+
+
+def test_a_loop_that_another_model_began_goes_on_without_a_budget_for_thoughts() -> None:
+    def as_if_of_another(message: dict[str, Any]) -> dict[str, Any]:
+        return {**message, KEY: {**message[KEY], "dialect": "another"}}
+
+    world = World(8)
+    thinking_provider(world)
+    world.run(loop_of_three, "fast", as_if_of_another)
+    assert [record.status for record in world.providers["claude"].log] == [200] * 3
 
 
 plain_requests = requests().map(lambda request: attrs.evolve(request, n=None, seed=None))

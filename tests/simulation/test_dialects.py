@@ -206,10 +206,13 @@ def test_a_dialect_that_cannot_be_used_is_a_config_error(dialect: Any, told: str
     [
         ({"team": "RED"}, "endpoints.e.team: must be lower case letters"),
         ({"shout": "yes"}, "endpoints.e.shout: must be true or false, not text"),
-        ({"include_usage": True}, "is an option of openai-chat, and this endpoint speaks toy"),
+        (
+            {"include_usage": True},
+            "is an option of openai-chat and azure-openai",
+        ),
         (
             {"dialect": "toi"},
-            'must be "openai-chat", .*, "gemini" or "toy"; did you mean',
+            'must be "openai-chat", .*, "azure-openai" or "toy"; did you mean',
         ),
     ],
 )

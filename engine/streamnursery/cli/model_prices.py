@@ -28,7 +28,7 @@ def price_fields(price: "Price | None") -> dict[str, Any] | None:
     """A price as JSON values: dollars per million tokens."""
     if price is None:
         return None
-    names = ("input", "output", "cached_input", "cache_write", "reasoning")
+    names = ("input", "output", "cached_input", "cache_write", "cache_write_hour", "reasoning")
 
     def rates(holder: Any) -> dict[str, str]:
         found = ((name, getattr(holder, name)) for name in names)

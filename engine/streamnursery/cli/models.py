@@ -60,7 +60,11 @@ def run(args: argparse.Namespace) -> int:
 
         for model in found:
             del model["costs"]
-        data(json.dumps({"models": found, "default_endpoint": default}))
+        spellings = {
+            name: dict(names.spellings) for name, names in loaded.config.provider_names.items()
+        }
+        told = {"models": found, "default_endpoint": default, "spellings": spellings}
+        data(json.dumps(told))
         return 0
     from streamnursery.cli.tables import aligned
 
@@ -77,6 +81,8 @@ def run(args: argparse.Namespace) -> int:
             line.append(health_text(model["live"]))
     data(aligned([head, *lines]))
     note(_others(default))
+    for spelling in _spellings(loaded):
+        note(spelling)
     return 0
 
 
@@ -176,6 +182,15 @@ def _priced(price: "Price | None") -> dict[str, Any]:
     from streamnursery.cli.model_prices import price_fields, price_text
 
     return {"price": price_fields(price), "costs": price_text(price)}
+
+
+def _spellings(loaded: "LoadedConfig") -> list[str]:
+    """Names that are sent as the provider's API writes them."""
+    return [
+        f"{other} is asked as {endpoint}/{own}"
+        for endpoint, names in loaded.config.provider_names.items()
+        for other, own in names.spellings.items()
+    ]
 
 
 def _where(model: dict[str, Any]) -> str:

@@ -12,7 +12,7 @@ import attrs
 
 from streamnursery.config.credentials import Absent
 from streamnursery.config.layer import SIMULATOR, Found, Groups, Layer
-from streamnursery.config.providers import DEFAULT
+from streamnursery.config.providers import DEFAULT, PROVIDERS
 from streamnursery.config.report import Place, Report, nearest, quoted, suggestion
 from streamnursery.values.budgets import Budget, Budgets
 from streamnursery.values.http2 import Http2Settings
@@ -26,7 +26,13 @@ from streamnursery.values.session import (
     Reconnect,
     SessionSettings,
 )
-from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings, Route
+from streamnursery.values.settings import (
+    Endpoint,
+    EngineConfig,
+    ModelSettings,
+    ProviderNames,
+    Route,
+)
 from streamnursery.values.tenant import Tenant
 from streamnursery.wire.registry import DEFAULT as PRIMARY_DIALECT
 from streamnursery.wire.registry import Dialects
@@ -41,6 +47,7 @@ def check(layer: Layer, dialects: Dialects, report: Report) -> None:
         _check_url(name, layer, report)
         _check_http(name, layer, report)
         _check_certificate(name, layer, report)
+        _check_token(name, layer, report)
         _check_options(name, layer, dialects, report)
     _check_buffers(layer, groups, report)
     for place in (("defaults",), *(("models", name) for name in layer.named("models"))):
@@ -84,6 +91,14 @@ def _check_certificate(name: str, layer: Layer, report: Report) -> None:
     if cert.value and url.value is not None and not url.value.origin.secure:
         what = "is shown over TLS alone, and this endpoint's url is http://; write https://"
         report.add(cert.origin, ("endpoints", name, "client_cert"), what)
+
+
+def _check_token(name: str, layer: Layer, report: Report) -> None:
+    """One of two says who asks."""
+    command = layer.values.get(("endpoints", name, "token_command"))
+    if command is not None and ("endpoints", name, "key") in layer.values:
+        what = "prints the endpoint's key, and `key` names another one; leave one of them out"
+        report.add(command.origin, ("endpoints", name, "token_command"), what)
 
 
 def _check_options(name: str, layer: Layer, dialects: Dialects, report: Report) -> None:
@@ -215,6 +230,11 @@ def build(layer: Layer, written: Layer, dialects: Dialects) -> EngineConfig:
         patience=_default_patience(groups),
         retries=_default_retries(groups),
         endpoints=endpoints,
+        provider_names={
+            preset.name: ProviderNames(preset.families, dict(preset.spellings))
+            for preset in PROVIDERS
+            if preset.name in endpoints and str(endpoints[preset.name].url) == preset.url
+        },
         models={name: _model(name, groups) for name in layer.named("models")},
         default_endpoint=_default_endpoint(endpoints, written),
         budgets=_budgets(groups),

@@ -323,6 +323,19 @@ def _models(raw: object, _: Spot) -> tuple[str, ...]:
 MODELS = Kind("array of model names", _models, plain=False)
 
 
+def _command(raw: object, _: Spot) -> tuple[str, ...]:
+    items = _items(raw, "a program and its arguments")
+    texts = [item for item in items if isinstance(item, str) and "\0" not in item]
+    if not items or len(texts) < len(items) or not texts[0]:
+        what = 'a program and its arguments, each a text: ["gcloud", "auth", "print-access-token"]'
+        msg = f"must be an array of {what}; no shell reads it"
+        raise MisfitError(msg)
+    return tuple(texts)
+
+
+COMMAND = Kind("array of a program and its arguments", _command, plain=False)
+
+
 def _hedge(raw: object, _: Spot) -> object:
     if raw in ("p95", "off"):
         return raw

@@ -12,7 +12,7 @@ from streamnursery.values.prices import Price, Tier, TokenRates
 
 MAX_PRICES = 100
 """Dates of one model's prices, and tiers of one price."""
-_RATES = ("input", "output", "cached_input", "cache_write", "reasoning")
+_RATES = ("input", "output", "cached_input", "cache_write", "cache_write_hour", "reasoning")
 _PRICE = (*_RATES, "tiers", "source", "as_of")
 _TIER = ("above", *_RATES)
 

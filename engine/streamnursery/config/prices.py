@@ -1,4 +1,5 @@
-"""Where a model's price comes from: the configuration, our own table, then the extra `prices`.
+"""Where a model's price comes from: the configuration, our own table, the extra `prices`, and the
+list that is shipped.
 
 The extra's data lies in its package: nothing is fetched, its updater is never started, and a
 snapshot that other code in the process has put in its place is not looked at.
@@ -9,6 +10,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+from streamnursery.config.price_list import price_list
 from streamnursery.values.money import Money
 from streamnursery.values.prices import BUILT_IN, FREE, Price, Tier, TokenRates, price_on
 from streamnursery.values.settings import EngineConfig, Route
@@ -32,7 +34,13 @@ def price_source(config: EngineConfig) -> PriceOf:
         endpoint = config.endpoints.get(route.endpoint) if route is not None else None
         url = str(endpoint.url) if endpoint is not None else None
         wire_name = route.model if route is not None else model
-        return published(wire_name, url, day) or published(model, None, day)
+        listed = price_list()
+        return (
+            published(wire_name, url, day)
+            or published(model, None, day)
+            or listed.find(wire_name, url)
+            or listed.find(model, None)
+        )
 
     return price_of
 
@@ -50,7 +58,11 @@ def published(model: str, url: str | None, day: datetime.date) -> Price | None:
         provider, found = snapshot.find_provider_model(model, None, None, url)
     except LookupError:
         return None
-    source = f"genai-prices {__version__}: {provider.id}/{found.id}"
+    return dearest(found, day, f"genai-prices {__version__}: {provider.id}/{found.id}")
+
+
+def dearest(found: Any, day: datetime.date, source: str) -> Price | None:
+    """The price of a model of that data on a day."""
     # A price that changes by the hour counts at its dearest.
     hours = [
         datetime.datetime.combine(day, datetime.time(hour), datetime.UTC) for hour in range(24)
@@ -64,6 +76,7 @@ _FIELDS = {
     "output": "output_mtok",
     "cached_input": "cache_read_mtok",
     "cache_write": "cache_write_mtok",
+    "cache_write_hour": "cache_write_1h_mtok",
 }
 
 
@@ -83,7 +96,11 @@ def _converted(raw: Any, source: str) -> Price | None:
 def _rates(figures: dict[str, Any], input_tokens: int) -> TokenRates:
     found = {name: _rate(figure, input_tokens) for name, figure in figures.items()}
     return TokenRates(
-        found["input"] or 0, found["output"] or 0, found["cached_input"], found["cache_write"]
+        found["input"] or 0,
+        found["output"] or 0,
+        found["cached_input"],
+        found["cache_write"],
+        cache_write_hour=found["cache_write_hour"],
     )
 
 

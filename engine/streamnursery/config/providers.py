@@ -29,11 +29,24 @@ class ProviderPreset:
     """Headers and the variables that fill them."""
     options: tuple[tuple[str, bool | str], ...] = ()
     """What the provider's own server wants; another server behind `url_variable` may not."""
+    families: tuple[str, ...] = ()
+    """How the names of its models begin, where no other provider's do."""
+    spellings: tuple[tuple[str, str], ...] = ()
+    """Names that are in use elsewhere, and its own for them."""
+    evidence: str = ""
+    """What its row stands on: "recorded", and what, or whose specification."""
     dialect: str = ""
     """Its language at its own server; empty: the default one."""
     default_model: str = ""
     """Asked by the command where no model is named."""
 
+
+_CLAUDE: Mapping[str, tuple[int, ...]] = {
+    "haiku-4": (5,),
+    "opus-4": (1, 5, 6, 7, 8),
+    "sonnet-4": (5, 6),
+}
+"""Models of which price lists write a point where the API has a dash."""
 
 PROVIDERS = (
     ProviderPreset(
@@ -46,6 +59,8 @@ PROVIDERS = (
             ("OpenAI-Project", "OPENAI_PROJECT_ID"),
         ),
         options=(("max_tokens_field", "max_completion_tokens"),),
+        families=("gpt-", "o1", "o3", "o4", "chatgpt-"),
+        evidence="recorded: text, tools, refusal; its own client",
         default_model="gpt-4.1-mini",
     ),
     ProviderPreset(
@@ -53,6 +68,13 @@ PROVIDERS = (
         "https://api.anthropic.com/v1",
         ("ANTHROPIC_API_KEY",),
         dialect="anthropic-messages",
+        families=("claude-",),
+        spellings=tuple(
+            (f"claude-{name}.{minor}", f"claude-{name}-{minor}")
+            for name, minors in _CLAUDE.items()
+            for minor in minors
+        ),
+        evidence="recorded: text, tools, thinking, refusal, server tools; its own client",
         default_model="claude-sonnet-4-5",
     ),
     ProviderPreset(
@@ -60,11 +82,50 @@ PROVIDERS = (
         "https://generativelanguage.googleapis.com/v1beta",
         ("GEMINI_API_KEY", "GOOGLE_API_KEY"),
         dialect="gemini",
+        families=("gemini-", "gemma-"),
+        evidence="recorded: text, tools, thinking, server tools; its own client",
         default_model="gemini-2.5-flash",
     ),
-    ProviderPreset("deepseek", "https://api.deepseek.com", ("DEEPSEEK_API_KEY",)),
-    ProviderPreset("openrouter", "https://openrouter.ai/api/v1", ("OPENROUTER_API_KEY",)),
+    ProviderPreset(
+        "deepseek",
+        "https://api.deepseek.com",
+        ("DEEPSEEK_API_KEY",),
+        families=("deepseek-",),
+        spellings=(
+            ("deepseek-v3.2", "deepseek-chat"),
+            ("deepseek-v3.2-thinking", "deepseek-reasoner"),
+        ),
+        evidence="recorded: tools, reasoning",
+    ),
+    ProviderPreset(
+        "openrouter",
+        "https://openrouter.ai/api/v1",
+        ("OPENROUTER_API_KEY",),
+        evidence="recorded: text, reasoning, server tools",
+    ),
+    ProviderPreset(
+        "groq",
+        "https://api.groq.com/openai/v1",
+        ("GROQ_API_KEY",),
+        options=(("max_tokens_field", "max_completion_tokens"),),
+        evidence="recorded: text, tools, error inside the stream",
+    ),
+    ProviderPreset(
+        "mistral",
+        "https://api.mistral.ai/v1",
+        ("MISTRAL_API_KEY",),
+        options=(
+            ("include_usage", False),
+            ("seed_field", "random_seed"),
+            ("refused_fields", "user"),
+            ("assistant_prefix", "flag"),
+        ),
+        families=("mistral-", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-"),
+        evidence="recorded: text, tools; fields by the specification in its client, 3.7.0",
+    ),
 )
+UNTESTED = ("cerebras", "fireworks", "moonshot", "perplexity", "together", "xai", "zai")
+"""Servers of the chat API of which there is no proof here: write their `url` and `key` by hand."""
 
 DEFAULT = "openai"
 """The provider that serves every model name nobody has placed."""

@@ -7,6 +7,7 @@ import attrs
 
 from streamnursery.config.credentials import HEADER, KEY, PROXY
 from streamnursery.config.kinds import (
+    COMMAND,
     FLAG,
     HEDGE,
     LADDER,
@@ -218,6 +219,7 @@ _KEYS: tuple[Key, ...] = (
     Key("defaults.on_abort", choice(*get_args(OnAbort)), "", _default(EngineConfig, "on_abort")),
     Key("endpoints.*.url", URL),
     Key("endpoints.*.key", KEY),
+    Key("endpoints.*.token_command", COMMAND),
     Key("endpoints.*.auth", choice(*get_args(Auth))),
     Key("endpoints.*.headers.*", HEADER),
     Key("endpoints.*.query.*", QUERY),

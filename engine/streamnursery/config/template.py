@@ -58,6 +58,9 @@ TEMPLATE = """\
 #http = "auto"                   # or "1.1", "2", and "h2c": HTTP/2 without TLS
 #max_tokens_field = "max_tokens" # "max_completion_tokens" for OpenAI's reasoning models
 #include_usage = true            # false for servers that refuse `stream_options`
+#seed_field = "seed"             # "random_seed" for Mistral
+#reasoning_field = ""            # where the server wants its reasoning back, "reasoning_content"
+#refused_fields = ""             # request fields that the server refuses, parted by blanks
 #heartbeat = { interval = "off", timeout = 5, path = "/models" }  # ask while nobody uses it
 #insecure = false                # true: no certificate check
 #deny_private = false            # true: refuse names that resolve to private addresses
@@ -77,6 +80,11 @@ TEMPLATE = """\
 #dialect = "anthropic-messages"
 #default_max_tokens = "4096"     # of an answer whose request states none
 #thinking = "budget"             # of reasoning_effort; "adaptive" for models after 4.5
+
+#[endpoints.vertex]
+#url = "https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION/publishers/google"
+#dialect = "gemini"
+#token_command = ["gcloud", "auth", "print-access-token"]  # instead of a key; no shell reads it
 
 #[models."gpt-4.1"]
 #routes = [{ endpoint = "main" }, { endpoint = "main", model = "gpt-4.1-2025-04-14" }]

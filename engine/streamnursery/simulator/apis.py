@@ -9,12 +9,14 @@ import attrs
 import msgspec
 
 from streamnursery.serving.steps import JSON, Step, whole
-from streamnursery.simulator import chat, messages, responses
+from streamnursery.simulator import chat, generate, messages, responses
 from streamnursery.simulator.chat import AnswerSpec
 from streamnursery.simulator.exchange import EPOCH, Api, Exchange, Renderer
 from streamnursery.simulator.question import question_from, understood
 from streamnursery.simulator.responses import Kept, Memory
 from streamnursery.wire.anthropic_messages.server import error_body, question_of_messages
+from streamnursery.wire.gemini.server import error_body as google_error
+from streamnursery.wire.gemini.server import question_of_contents
 from streamnursery.wire.openai_chat.server import ApiError, json_object
 from streamnursery.wire.openai_responses.server import question_of_response
 
@@ -40,9 +42,34 @@ def _messages(exchange: Exchange, _: str, body: bytes, now: float) -> Iterator[S
     return exchange.answered(question, now, voice)
 
 
+def _generate(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterator[Step]:
+    name, _, verb = rest.rpartition(":")
+    if not name or verb not in ("generateContent", "streamGenerateContent"):
+        raise ApiError(404, f"Unknown method '{verb[:80]}'.")
+    exchange.only("POST")
+    stream = verb == "streamGenerateContent"
+    if stream and dict(parse_qsl(exchange.query)).get("alt") != "sse":
+        raise ApiError(400, "The simulated provider streams with alt=sse alone.")
+
+    def voice(sheet: AnswerSpec) -> Renderer:
+        sheet = attrs.evolve(sheet, id=sheet.id.replace("chatcmpl-", ""))
+        return Renderer(partial(generate.events, sheet), partial(generate.completion, sheet))
+
+    question = understood(question_of_contents(json_object(body), name, stream=stream))
+    return exchange.answered(question, now, voice)
+
+
 def _anthropic_headers(headers: list[tuple[str, str]], unix: float) -> list[tuple[str, str]]:
     request_id = next(value for name, value in headers if name == "x-request-id")
     return [("request-id", request_id), *messages.limit_headers(headers, unix)]
+
+
+def _azure(exchange: Exchange, name: str, body: bytes, now: float) -> Iterator[Step]:
+    """The chat API, with the model in the path and a version in the query."""
+    if "api-version" not in dict(parse_qsl(exchange.query)):
+        raise ApiError(404, "Resource not found")
+    asked = json_object(body) | {"model": name.removesuffix(DEPLOYED)}
+    return _chat(exchange, "", msgspec.json.encode(asked), now)
 
 
 def _models(exchange: Exchange, name: str, _: bytes, __: float) -> Iterator[Step]:
@@ -102,10 +129,16 @@ def _resumed(exchange: Exchange, kept: Kept, after: str) -> Iterator[Step]:
     return exchange.streamed(steps, exchange.headers(), -inf)
 
 
+DEPLOYED = "/chat/completions"
+GENERATE = (":generateContent", ":streamGenerateContent")
+"""Google's client asks at /v1 where it is told another server."""
 APIS = (
     Api("/v1/chat/completions", _chat),
     Api("/v1/responses", _responses, deep=True, upgrades=True),
     Api("/v1/messages", _messages, error_body=error_body, own_headers=_anthropic_headers),
+    Api("/openai/deployments", _azure, deep=True, ends=DEPLOYED),
+    Api("/v1beta/models", _generate, deep=True, error_body=google_error),
     Api("/v1/realtime", upgrades=True),
+    Api("/v1/models", _generate, deep=True, ends=GENERATE, error_body=google_error),
     Api("/v1/models", _models, deep=True),
 )

@@ -75,6 +75,8 @@ class Api:
     """From the rest of the path, the body and the time. It may raise `ApiError`."""
     deep: bool = False
     """What is below its path belongs to it."""
+    ends: str | tuple[str, ...] = ""
+    """What its paths end in."""
     upgrades: bool = False
     """It is spoken on WebSockets too."""
     error_body: Callable[[ApiError], bytes] = lambda error: error.body
@@ -88,7 +90,7 @@ class Api:
         """The rest of a path that belongs to it; None: it does not."""
         below = path.removeprefix(self.path)
         ours = path.startswith(self.path) and (not below or (self.deep and below[0] == "/"))
-        return below[1:] if ours else None
+        return below[1:] if ours and path.endswith(self.ends) else None
 
 
 class Exchange:

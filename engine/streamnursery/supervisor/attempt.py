@@ -243,6 +243,10 @@ class Attempt:
 
     async def _open(self) -> HttpResponse:
         outlet = self.outlet
+        if outlet.token is not None:
+            # Not under the clocks: it is ours to get, and no provider is waited for.
+            self._waits_for(f"a token for {outlet.endpoint.name}")
+            await outlet.take_token()
         self.credentials = outlet.credentials
         request = self.asking.http_request(outlet, self.stop, self.headers)
         return await outlet.transport.open(request, self)

@@ -6,7 +6,9 @@ from urllib.parse import quote, urlencode
 import attrs
 
 from streamnursery._version import __version__
+from streamnursery.supervisor.command_run import run_command
 from streamnursery.supervisor.ports import Transport
+from streamnursery.supervisor.token_command import TokenSource
 from streamnursery.values.http import Header, HttpRequest, Peer, check_header
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.secret import RenewableSecret, Secret, secret_texts
@@ -37,6 +39,8 @@ class Outlet:
     _headers: tuple[Header, ...] = attrs.field(repr=False)
     _peer: Peer
     _query: str = attrs.field(repr=False)
+    token: TokenSource | None = None
+    """Where its key comes from, if a command prints it."""
     _checked: int = attrs.field(init=False)
     """How many headers were found fit to send, once for all requests."""
     credentials: int = attrs.field(default=0, init=False)
@@ -57,6 +61,9 @@ class Outlet:
 
         It reads small local files, opened without blocking, in the task that calls it.
         """
+        if self.token is not None and self.credentials == used:
+            self.token.refuse(self.endpoint.key)  # the next attempt asks for another one
+            return True
         if self.credentials == used:
             read_again(self.endpoint)
             # Compared here: another outlet of the endpoint may have renewed the same secret.
@@ -67,8 +74,23 @@ class Outlet:
                 self.credentials += 1
         return self.credentials != used
 
+    async def take_token(self) -> None:
+        """Send with a token that is good now; only where there is a `token`.
+
+        Raises:
+            AuthError: its command gave none.
+        """
+        assert self.token is not None
+        token = await self.token.current()
+        if token != self.endpoint.key:
+            self.endpoint = attrs.evolve(self.endpoint, key=token)
+            self._headers = _headers(self.endpoint, self.dialect)
+            self._check()
+            self.credentials += 1
+
     @classmethod
     def of(cls, endpoint: Endpoint, dialect: Dialect, transport: Transport) -> "Outlet":
+        command = endpoint.token_command
         return cls(
             endpoint,
             dialect,
@@ -76,6 +98,7 @@ class Outlet:
             headers=_headers(endpoint, dialect),
             peer=endpoint.peer,
             query=f"?{urlencode(endpoint.query)}" if endpoint.query else "",
+            token=TokenSource(command, endpoint.name, run_command) if command else None,
         )
 
     def http_request(
@@ -170,7 +193,7 @@ def read_again(endpoint: Endpoint) -> None:
 def identity_headers(endpoint: Endpoint, dialect: Dialect) -> tuple[Header, ...]:
     """Who asks, with which key, and what the configuration adds; for any kind of request."""
     headers: dict[str, str | Secret] = {"user-agent": f"streamnursery/{__version__}"}
-    auth = endpoint.auth or dialect.auth
+    auth = endpoint.auth or ("bearer" if endpoint.token_command else dialect.auth)
     if endpoint.key is not None and auth != "none":
         name, prefix = _AUTH_HEADERS[auth]
         headers[name] = Secret(prefix + endpoint.key.reveal())

@@ -15,37 +15,31 @@ from itertools import pairwise, zip_longest
 from typing import TypeAlias
 
 from streamnursery.pipeline.delivery import StreamOutcome
-from streamnursery.simulator import BadUtf8, Cut, UsageLie
+from streamnursery.simulator import Cut, UsageLie
 from streamnursery.simulator.log import RequestRecord
 from streamnursery.testing.consumers import TOLERANCE, ConsumerRecord, delivery_of
+from streamnursery.testing.pieces import (
+    Piece,
+    as_heard,
+    deltas_of,
+    heard_pieces,
+    opaque_parts,
+    said_pieces,
+    spoiled,
+    tells_calls_at_once,
+)
 from streamnursery.values.errors import AttemptState, ConnectionLostError, TruncatedStreamError
 from streamnursery.values.events import (
     Finished,
-    ReasoningDelta,
-    RefusalDelta,
     Restarted,
     Resumed,
     StreamEvent,
-    TextDelta,
-    ToolCallDelta,
     UsageReport,
 )
-from streamnursery.values.opaque import OpaquePart
 
-Piece: TypeAlias = tuple[int, str, object]
-"""Choice, kind and content of one delta."""
 Log: TypeAlias = Mapping[str, RequestRecord]
 """What all providers were asked, by their ids."""
 
-_KINDS: dict[type, str] = {TextDelta: "text", ReasoningDelta: "reasoning", RefusalDelta: "refusal"}
-_PARTS = {
-    "content": "text",
-    "refusal": "refusal",
-    "reasoning": "reasoning",
-    "reasoning_content": "reasoning",
-}
-_OPENAI = ("/chat/completions", "/responses")
-"""The APIs that tell a refusal apart from text."""
 _SENT = (AttemptState.COMMITTED, AttemptState.DONE)
 
 
@@ -119,7 +113,7 @@ def _shared(streams: Sequence[ConsumerRecord]) -> Iterator[str]:
 
 
 def _content(record: ConsumerRecord, log: Log) -> Iterator[str]:
-    runs = [run for run in _runs(record.events) if any(_pieces(run))]
+    runs = [run for run in _runs(record.events) if any(heard_pieces(run))]
     if not runs or any(type(event) is Resumed for event in record.events):
         return
     asked = _requests(record, log)
@@ -154,17 +148,18 @@ def _requests(record: ConsumerRecord, log: Log) -> list[RequestRecord]:
 
 
 def _compared(run: list[StreamEvent], request: RequestRecord) -> Iterator[str]:
-    heard, said = list(_pieces(run)), _said(request)
+    heard = list(as_heard(heard_pieces(run), request))
+    said = said_pieces(request)
     for place, (mine, theirs) in enumerate(zip_longest(heard, said)):
         if mine is None:
             return
-        if mine == theirs or (theirs is not None and _spoiled(mine, place, request)):
+        if mine == theirs or (theirs is not None and spoiled(mine, place, request)):
             continue
         told = "nothing more" if theirs is None else repr(theirs)
         guess = _guess(heard, said, place)
         yield f"delta {place} was {mine!r}, and {request.id} said {told}: {guess}"
         return
-    if len(heard) > request.sent_tokens + len(said) - _deltas(request):
+    if len(heard) > request.sent_tokens + len(said) - deltas_of(request):
         yield f"it was handed {len(heard)} deltas, and {request.id} sent {request.sent_tokens}"
 
 
@@ -177,11 +172,11 @@ def _guess(heard: list[Piece], said: list[Piece], place: int) -> str:
 
 def _whole(record: ConsumerRecord, request: RequestRecord) -> Iterator[str]:
     delivery = delivery_of(record.stream)
-    meant = len(_said(request))
-    runs = [len(list(_pieces(run))) for run in _runs(record.events)]
+    meant = len(said_pieces(request))
+    runs = [len(list(heard_pieces(run))) for run in _runs(record.events)]
     if delivery.outcome is StreamOutcome.COMPLETE:
         # A signature, or another part that nobody reads, is content and no delta.
-        void = sum(runs[:-1]) + _opaque_parts(record)
+        void = sum(runs[:-1]) + opaque_parts(record.events)
         if delivery.content_events - void != meant:
             yield f"it is complete with {delivery.content_events - void} of {meant} deltas"
         yield from _usage(record, request)
@@ -189,10 +184,12 @@ def _whole(record: ConsumerRecord, request: RequestRecord) -> Iterator[str]:
         yield f"it finished, and not all of the {meant} deltas were handed out"
     if record.error is None or delivery.revoked:
         return
-    heard = len(list(_pieces(record.events)))
-    if heard + _opaque_parts(record) != delivery.content_events:
+    heard = len(list(heard_pieces(record.events)))
+    if heard + opaque_parts(record.events) != delivery.content_events:
         yield f"{delivery.content_events} deltas were delivered and {heard} were handed out"
     lost = isinstance(record.error, TruncatedStreamError | ConnectionLostError)
+    if tells_calls_at_once(request):
+        return
     if lost and _cut_between_deltas(request) and heard < request.sent_tokens:
         yield f"{request.id} sent {request.sent_tokens} deltas before the cut, {heard} arrived"
 
@@ -211,84 +208,3 @@ def _usage(record: ConsumerRecord, request: RequestRecord) -> Iterator[str]:
     told, true = reports[-1].output_tokens, request.reply.output_tokens
     if told != true:
         yield f"it was told of {told} output tokens, and {request.id} counted {true}"
-
-
-# Deltas, on both sides in one form. -----------------------------------------------------------
-
-
-def _pieces(events: Iterable[StreamEvent]) -> Iterator[Piece]:
-    for event in events:
-        if isinstance(event, ToolCallDelta):
-            content = (event.tool_index, event.id, event.name, event.arguments)
-            yield event.index, "tool", content
-        elif isinstance(event, TextDelta | ReasoningDelta | RefusalDelta):
-            yield event.index, _KINDS[type(event)], event.text
-
-
-def _deltas(request: RequestRecord) -> int:
-    return request.reply.output_tokens if request.reply else 0
-
-
-def _opaque_parts(record: ConsumerRecord) -> int:
-    return sum(type(event) is OpaquePart for event in record.events)
-
-
-def _said(request: RequestRecord) -> list[Piece]:
-    if request.reply is None:
-        return []
-    openai = request.path.endswith(_OPENAI)
-    # In the chat API half a character in place of a tool call is one that was never sent.
-    chat = request.path.endswith(_OPENAI[0])
-    unsaid = {fault.at for fault in request.script if isinstance(fault, BadUtf8) and chat}
-    said = [
-        _piece(index, part if openai or part != "refusal" else "content", content)
-        for place, (index, part, content) in enumerate(request.reply.deltas())
-        if part != "tool_calls" or place not in unsaid
-    ]
-    for place in _bare_calls(request, said):
-        said.insert(place, (0, "tool", (_tool_index(said[place - 1]), None, None, "{}")))
-    return said
-
-
-def _bare_calls(request: RequestRecord, said: Sequence[Piece]) -> list[int]:
-    """Places behind the calls that were broken off before their arguments, last one first: in the
-    Messages API a call without arguments has none to give, and they are told as `{}`."""
-    if not request.path.endswith("/messages"):
-        return []
-    following = [*said[1:], None]
-    return [
-        place + 1
-        for place, (piece, after) in reversed(list(enumerate(zip(said, following, strict=True))))
-        if piece[1] == "tool"
-        and (after is None or after[1] != "tool" or _tool_index(after) != _tool_index(piece))
-        and _opens(piece)
-    ]
-
-
-def _tool_index(piece: Piece) -> int:
-    content = piece[2]
-    assert isinstance(content, tuple)
-    index: int = content[0]
-    return index
-
-
-def _opens(piece: Piece) -> bool:
-    content = piece[2]
-    return isinstance(content, tuple) and content[1] is not None and not content[3]
-
-
-def _piece(index: int, part: str, content: object) -> Piece:
-    if not isinstance(content, list):
-        return index, _PARTS[part], content
-    call = content[0]
-    function = call["function"]
-    told = (call["index"], call.get("id"), function.get("name"), function["arguments"])
-    return index, "tool", told
-
-
-def _spoiled(piece: Piece, place: int, request: RequestRecord) -> bool:
-    """Half a character arrives as the character for that."""
-    spoils = any(isinstance(fault, BadUtf8) and fault.at == place for fault in request.script)
-    content = piece[2]
-    said = content[3] if isinstance(content, tuple) else content
-    return spoils and isinstance(said, str) and not said.strip("\ufffd")

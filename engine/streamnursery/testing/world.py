@@ -87,7 +87,8 @@ class _Site:
     @property
     def url(self) -> BaseUrl:
         """Under which its dialect's paths lie."""
-        return BaseUrl.parse(f"http://{self.host}/v1")
+        version = "v1beta" if self.dialect == "gemini" else "v1"
+        return BaseUrl.parse(f"http://{self.host}/{version}")
 
 
 class World:

@@ -81,10 +81,17 @@ FREE = Price(TokenRates(0, 0), source="served by the built-in simulator")
 
 
 def _rates(
-    cost_in: str, out: str, cached: str | None = None, write: str | None = None
+    cost_in: str,
+    out: str,
+    cached: str | None = None,
+    write: str | None = None,
+    write_hour: str | None = None,
 ) -> TokenRates:
-    cached_input, cache_write = (None if t is None else Money.parse(t) for t in (cached, write))
-    return TokenRates(Money.parse(cost_in), Money.parse(out), cached_input, cache_write)
+    given = (cached, write, write_hour)
+    cached_input, cache_write, hour = (None if t is None else Money.parse(t) for t in given)
+    return TokenRates(
+        Money.parse(cost_in), Money.parse(out), cached_input, cache_write, cache_write_hour=hour
+    )
 
 
 BUILT_IN: dict[str, tuple[Price, ...]] = {
@@ -97,8 +104,8 @@ BUILT_IN: dict[str, tuple[Price, ...]] = {
     ),
     "claude-sonnet-4.5": (
         Price(
-            _rates("3", "15", "0.30", "3.75"),
-            (Tier(200_000, _rates("6", "22.50", "0.60", "7.50")),),
+            _rates("3", "15", "0.30", "3.75", "6"),
+            (Tier(200_000, _rates("6", "22.50", "0.60", "7.50", "12")),),
             source="https://docs.claude.com/en/docs/about-claude/pricing",
             as_of=date(2025, 9, 29),
         ),

@@ -70,6 +70,8 @@ class Endpoint:
     missing_key: str = ""
     """Why a credential that was asked for is absent; a request to this endpoint is refused with
     it. Empty when nothing is missing, also where no key was asked for."""
+    token_command: tuple[str, ...] = attrs.field(default=(), repr=False)
+    """A program and its arguments that print an access token, instead of a key."""
     dialect: str = ""
     """The wire language; empty: the registry's default."""
     auth: Auth | None = None
@@ -196,6 +198,16 @@ class ModelSettings:
 
 
 @attrs.frozen
+class ProviderNames:
+    """What a provider calls its models, at its own server."""
+
+    families: tuple[str, ...] = ()
+    """How the names begin that are its own."""
+    spellings: Mapping[str, str] = attrs.field(factory=dict)
+    """Other ways to write a name, with the one that its API takes."""
+
+
+@attrs.frozen
 class EngineConfig:
     """Everything `open_engine` needs."""
 
@@ -229,6 +241,8 @@ class EngineConfig:
     models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
     default_endpoint: str | None = None
     """Serves models that no entry of `models` names; None: unknown models are an error."""
+    provider_names: Mapping[str, ProviderNames] = attrs.field(factory=dict)
+    """The endpoints that are a known provider's own server, with the names of its models."""
     unread_variables: tuple[tuple[str, str], ...] = ()
     """Providers whose variables are set and not used, each with its variable: a mapping uses only
     those that it names."""

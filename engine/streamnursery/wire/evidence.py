@@ -95,6 +95,7 @@ EVIDENCE: Mapping[str, Evidence] = {
     "openai-responses": OPENAI_RESPONSES,
     "anthropic-messages": ANTHROPIC_MESSAGES,
     "gemini": GEMINI,
+    "azure-openai": OPENAI_CHAT,
 }
 """By dialect."""
 FAILURES: Mapping[str, frozenset[str]] = {
@@ -102,6 +103,7 @@ FAILURES: Mapping[str, frozenset[str]] = {
     "openai-responses": frozenset({"cancelled", "failed"}),
     "anthropic-messages": frozenset(),
     "gemini": GEMINI_FAILURES,
+    "azure-openai": OPENAI_CHAT_FAILURES,
 }
 """Finish reasons, or statuses of a response, that mean failure, by dialect."""
 SIGNS: Mapping[Sign, str] = {

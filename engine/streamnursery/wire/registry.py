@@ -13,10 +13,17 @@ from streamnursery.wire.anthropic_messages.client import AnthropicMessages
 from streamnursery.wire.dialect import API, Dialect, EndpointOption
 from streamnursery.wire.gemini.client import Gemini
 from streamnursery.wire.guarded import GuardedDialect
+from streamnursery.wire.openai_chat.azure import AzureOpenAI
 from streamnursery.wire.openai_chat.client import OpenAIChat
 from streamnursery.wire.openai_responses.client import OpenAIResponses
 
-BUILT_IN: tuple[Dialect, ...] = (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Gemini())
+BUILT_IN: tuple[Dialect, ...] = (
+    OpenAIChat(),
+    OpenAIResponses(),
+    AnthropicMessages(),
+    Gemini(),
+    AzureOpenAI(),
+)
 DEFAULT = BUILT_IN[0].name
 """The dialect of an endpoint that states none."""
 

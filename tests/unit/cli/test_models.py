@@ -86,3 +86,12 @@ def test_what_are_no_tokens_is_told(command: Command, text: str) -> None:
     ran = command("models", f"--cost={text}")
     assert ran.code == 2
     assert "must be tokens such as" in ran.err
+
+
+def test_spellings_that_an_api_refuses_are_shown_with_its_own(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    assert "claude-sonnet-4.5 is asked as anthropic/claude-sonnet-4-5" in command("models").err
+    listed = json.loads(command("models", "--json").out)
+    assert listed["spellings"]["anthropic"]["claude-opus-4.1"] == "claude-opus-4-1"

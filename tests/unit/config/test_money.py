@@ -1,6 +1,7 @@
 """Budgets and prices in a configuration."""
 
 import datetime
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from streamnursery.config import config_from_mapping, load_config
+from streamnursery.config.price_list import FILE, matches, price_list
 from streamnursery.config.prices import price_source
 from streamnursery.core.money.pricing import cost
 from streamnursery.values.budgets import Budget
@@ -16,6 +18,7 @@ from streamnursery.values.money import Money
 from streamnursery.values.prices import BUILT_IN, FREE, Price, Tier, TokenRates
 from streamnursery.values.settings import Route
 from streamnursery.values.usage import Usage
+from tests.price_list import lines
 
 DAY = datetime.date(2026, 6, 1)
 
@@ -176,8 +179,65 @@ def test_the_extras_own_sum_is_ours(usage: Usage) -> None:
         assert cost(price, usage) == int(theirs.total_price * 10**9)
 
 
-def test_without_the_extra_an_unlisted_model_has_no_price(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_extra_the_list_that_is_shipped_holds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "genai_prices", None)
     price_of = price_source(config_from_mapping({}, environ={}))
-    assert price_of("gpt-4o", None, DAY) is None
+    price = price_of("gpt-4o", None, DAY)
+    assert price is not None
+    assert price.source.startswith("genai-prices ")
+    assert price.source.endswith(": openai/gpt-4o")
+    assert price.as_of == price_list().day
     assert price_of("gpt-4.1", None, DAY) is BUILT_IN["gpt-4.1"][0]
+    assert price_of("a model that nobody sells", None, DAY) is None
+
+
+def test_the_list_knows_the_models_of_each_provider_at_its_own_server() -> None:
+    listed = price_list()
+    assert listed.find("llama-3.3-70b-versatile", None) is None
+    there = listed.find("llama-3.3-70b-versatile", "https://api.groq.com/openai/v1")
+    assert there is not None
+    assert listed.find("gpt-4o", "http://127.0.0.1:9/v1") is None
+    hour = listed.find("claude-sonnet-4-5", "https://api.anthropic.com/v1")
+    assert hour is not None
+    assert hour.rates.cache_write_hour == 2 * hour.rates.input
+
+
+@pytest.mark.parametrize(
+    ("clause", "text", "expected"),
+    [
+        ({"starts_with": "GPT"}, "gpt-4", True),
+        ({"ends_with": "-mini"}, "gpt-4", False),
+        ({"contains": "4"}, "gpt-4", True),
+        ({"equals": "gpt"}, "gpt-4", False),
+        ({"regex": "^g.t"}, "gpt-4", True),
+        ({"or": [{"equals": "x"}, {"equals": "gpt-4"}]}, "gpt-4", True),
+        ({"and": [{"contains": "x"}, {"contains": "4"}]}, "gpt-4", False),
+        ({"sounds_like": "x"}, "x", False),
+    ],
+)
+def test_clauses_mean_what_they_say(clause: dict[str, Any], text: str, expected: bool) -> None:
+    assert matches(clause, text) is expected
+
+
+def test_the_list_is_what_the_installed_data_makes_of_its_day() -> None:
+    genai = pytest.importorskip("genai_prices")
+    listed = price_list()
+    if not listed.source.startswith(f"genai-prices {genai.__version__} "):
+        pytest.skip("the installed data is of another version than the list")
+    assert b"\n".join(lines(listed.day)) + b"\n" == FILE.read_bytes()
+
+
+def test_every_model_that_readme_and_help_name_has_a_price() -> None:
+    root = Path(__file__).parents[3]
+    texts = [root / "README.md", *(root / "engine/streamnursery/cli").glob("*.py")]
+    named = {
+        found.rstrip(".")
+        for text in texts
+        for found in re.findall(
+            r"\b(?:gpt-[\d.]+[\w.-]*|claude-\w+-[\d.-]+|gemini-[\d.]+-\w+|deepseek-[\w.]+)",
+            text.read_text(),
+        )
+    }
+    assert named
+    price_of = price_source(config_from_mapping({}, environ={}))
+    assert [name for name in sorted(named) if price_of(name, None, DAY) is None] == []

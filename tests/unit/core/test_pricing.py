@@ -18,13 +18,14 @@ CHEAP = Price(TokenRates(1, 3, 0, 2, 5))
 
 def rates(top: int = 10**12) -> st.SearchStrategy[TokenRates]:
     rate = st.integers(0, top)
-    return st.builds(TokenRates, rate, rate, *[st.none() | rate] * 3)
+    some = st.none() | rate
+    return st.builds(TokenRates, rate, rate, *[some] * 3, cache_write_hour=some)
 
 
 prices = st.builds(Price, rates(), st.just(()) | rates().map(lambda r: (Tier(1000, r),)))
 tokens = st.integers(0, 10**7)
 counts = st.none() | tokens
-usages = st.builds(Usage, counts, counts, counts, counts, counts)
+usages = st.builds(Usage, counts, counts, counts, counts, counts, cache_write_hour_tokens=counts)
 
 
 def test_a_request_above_a_tier_pays_that_tier_for_all_of_its_tokens() -> None:
@@ -36,6 +37,14 @@ def test_a_request_above_a_tier_pays_that_tier_for_all_of_its_tokens() -> None:
 def test_cached_and_written_input_is_taken_out_of_the_input() -> None:
     usage = Usage(6010, 0, cached_tokens=1000, cache_write_tokens=5000)
     assert cost(SONNET, usage) == Money.parse("0.01908")  # 10 x 3 + 1000 x 0.30 + 5000 x 3.75
+
+
+def test_input_that_is_kept_for_an_hour_has_a_price_of_its_own() -> None:
+    usage = Usage(5000, 0, cache_write_tokens=5000, cache_write_hour_tokens=2000)
+    assert cost(SONNET, usage) == Money.parse("0.02325")  # 3000 x 3.75 + 2000 x 6
+    assert cost(CHEAP, Usage(9, 0, cache_write_tokens=9, cache_write_hour_tokens=9)) == cost(
+        CHEAP, Usage(9, 0, cache_write_tokens=9)
+    )
 
 
 def test_the_sum_is_rounded_up_once() -> None:
@@ -69,15 +78,24 @@ def test_every_providers_counts_become_whole(
     assert (usage.input_tokens, usage.output_tokens) == whole
 
 
-@given(price=prices, spent=tokens, made=tokens, cached=tokens, written=tokens, thought=tokens)
+@given(
+    price=prices,
+    spent=tokens,
+    made=tokens,
+    cached=tokens,
+    written=tokens,
+    thought=tokens,
+    hour=tokens,
+)
 def test_a_reservation_covers_whatever_its_tokens_turn_out_to_be(
-    price: Price, spent: int, made: int, cached: int, written: int, thought: int
+    price: Price, spent: int, made: int, cached: int, written: int, thought: int, hour: int
 ) -> None:
     reserved = cost(price, worst_usage(price, spent, made))
     if price.rates_for(spent).cached_input is None or (
         (price.rates_for(spent).cached_input or 0) <= price.rates_for(spent).input
     ):
-        assert cost(price, Usage(spent, made, cached, written, thought)) <= reserved
+        usage = Usage(spent, made, cached, written, thought, cache_write_hour_tokens=hour)
+        assert cost(price, usage) <= reserved
 
 
 @given(price=prices, usage=usages, more=tokens)

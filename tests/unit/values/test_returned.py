@@ -8,13 +8,13 @@ import pytest
 
 from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.values.events import (
-    OpaquePart,
     ReasoningDelta,
     RefusalDelta,
     StreamEvent,
     TextDelta,
     ToolCallDelta,
 )
+from streamnursery.values.opaque import OpaquePart
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.partial import PartPlace
 from streamnursery.values.request import ChatRequest

@@ -204,6 +204,16 @@ def test_effort_is_a_budget_that_comes_on_top_of_the_answers_bound() -> None:
     assert made["output_config"] == {"effort": "low"}
 
 
+def test_a_turn_that_began_without_thoughts_gets_no_budget_for_them() -> None:
+    begun = [USER, {"role": "assistant", "content": None, "tool_calls": [CALL]}]
+    result = {"role": "tool", "tool_call_id": "c1", "content": "x"}
+    assert "thinking" not in body([*begun, result], reasoning_effort="low")
+    over = [*begun, result, {"role": "assistant", "content": "Because."}, USER]
+    assert body(over, reasoning_effort="low")["thinking"]["type"] == "enabled"
+    adaptive = body([*begun, result], reasoning_effort="low", options={"thinking": "adaptive"})
+    assert adaptive["thinking"] == {"type": "adaptive"}
+
+
 def test_a_schema_is_an_output_format() -> None:
     schema = {"type": "object"}
     told = {"type": "json_schema", "schema": schema}

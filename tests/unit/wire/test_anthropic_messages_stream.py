@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from streamnursery.core.recovery.transcript import Transcript
-from streamnursery.errors import (
+from streamnursery.values.errors import (
     MalformedChunkError,
     QuotaError,
     RateLimitedError,
@@ -14,10 +14,9 @@ from streamnursery.errors import (
     TooLargeError,
     TruncatedStreamError,
 )
-from streamnursery.events import (
+from streamnursery.values.events import (
     ChoiceFinished,
     Finished,
-    OpaquePart,
     ReasoningDelta,
     StreamEvent,
     TextDelta,
@@ -25,6 +24,7 @@ from streamnursery.events import (
     UsageReport,
 )
 from streamnursery.values.http import HttpHead
+from streamnursery.values.opaque import OpaquePart
 from streamnursery.wire.anthropic_messages import stream
 from streamnursery.wire.anthropic_messages.client import AnthropicMessages
 from streamnursery.wire.anthropic_messages.stream import AnthropicMessagesStream

@@ -266,6 +266,21 @@ def test_signatures_come_back_on_the_parts_that_they_sign() -> None:
     ]
 
 
+def test_each_call_gets_its_own_signature() -> None:
+    other = {"id": "c2", "function": {"name": "listen", "arguments": "{}"}}
+    parts = [
+        {"kind": "thoughtSignature", "data": f"c2ln{place}", "tool": place} for place in (1, 7)
+    ]
+    held = {"dialect": "gemini", "parts": parts}
+    (told,) = contents({
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [CALL, other],
+        KEY: held,
+    })
+    assert [part.get("thoughtSignature") for part in told["parts"]] == [None, "c2ln1"]
+
+
 def test_calls_of_other_models_are_told_as_unsigned_where_signatures_are_asked_for() -> None:
     other = {"id": "c2", "function": {"name": "listen", "arguments": "{}"}}
     message = {"role": "assistant", "content": None, "tool_calls": [CALL, other]}

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from streamnursery.core.recovery.transcript import Transcript
-from streamnursery.errors import (
+from streamnursery.values.errors import (
     AuthError,
     ContentError,
     MalformedChunkError,
@@ -16,16 +16,16 @@ from streamnursery.errors import (
     TooLargeError,
     TruncatedStreamError,
 )
-from streamnursery.events import (
+from streamnursery.values.events import (
     ChoiceFinished,
     Finished,
-    OpaquePart,
     ReasoningDelta,
     StreamEvent,
     TextDelta,
     UsageReport,
 )
 from streamnursery.values.http import HttpHead
+from streamnursery.values.opaque import OpaquePart
 from streamnursery.wire.gemini import calls
 from streamnursery.wire.gemini.client import Gemini
 from streamnursery.wire.gemini.json_path import MAX_DEPTH, set_at

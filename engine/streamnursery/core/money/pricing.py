@@ -72,7 +72,8 @@ def worst_usage(price: Price, input_tokens: int, output_tokens: int) -> Usage:
     counted by the provider."""
     rates = price.rates_for(input_tokens)
     written = _dearer(rates.cache_write, rates.input)
-    hour = _dearer(rates.cache_write_hour, _or(rates.cache_write, rates.input))
+    others = max(rates.input, _or(rates.cache_write, rates.input))
+    hour = _dearer(rates.cache_write_hour, others)
     return Usage(
         input_tokens=input_tokens,
         output_tokens=output_tokens,

@@ -7,6 +7,7 @@ import attrs
 
 from streamnursery.core.limits.token_estimate import TokenEstimates, input_tokens
 from streamnursery.core.measure.meter import Meter
+from streamnursery.core.routing.provider_names import provider_route
 from streamnursery.core.routing.route_plan import RoutePlan, is_usual, plan
 from streamnursery.scheduler.run.balancer import Balancer
 from streamnursery.supervisor.course import Course
@@ -110,6 +111,9 @@ class Catalogue:
             return settings.routes
         if model.startswith(SIMULATED):
             return (Route(SIMULATOR_ENDPOINT, model.removeprefix(SIMULATED)),)
+        named = provider_route(model, self.config)
+        if named is not None:
+            return (named,)
         if self.config.default_endpoint is not None:
             return (Route(self.config.default_endpoint, model),)
         raise ConfigError(_unknown(model, self.config))

@@ -52,7 +52,7 @@ def request_fields(request: ChatRequest, endpoint: Endpoint, model: str) -> dict
             "metadata": _metadata(request),
         }
         _refuse_unknown(request)
-        fields |= _thinking(request.reasoning_effort, endpoint)
+        fields |= _thinking(request.reasoning_effort, endpoint, turns)
         if (form := _format(request.response_format)) is not None:
             config = fields.get("output_config")
             fields["output_config"] = {
@@ -119,7 +119,9 @@ def _metadata(request: ChatRequest) -> object:
     return given or None
 
 
-def _thinking(effort: str | None, endpoint: Endpoint) -> dict[str, object]:
+def _thinking(
+    effort: str | None, endpoint: Endpoint, turns: list[dict[str, Any]]
+) -> dict[str, object]:
     if effort is None:
         return {}
     if effort == "none":
@@ -133,7 +135,22 @@ def _thinking(effort: str | None, endpoint: Endpoint) -> dict[str, object]:
             f"{', '.join(BUDGETS)}, or none"
         )
         raise UnsayableError(msg)
+    if _began_without_thoughts(turns):
+        return {}
     return {"thinking": {"type": "enabled", "budget_tokens": BUDGETS[effort]}}
+
+
+def _began_without_thoughts(turns: list[dict[str, Any]]) -> bool:
+    """Whether the turn under way calls tools without the thoughts that led there, since another
+    model began it: with a budget for thoughts the API refuses such a turn."""
+    for turn in reversed(turns):
+        kinds = [block.get("type") for block in turn["content"]]
+        if turn["role"] == "user" and "tool_result" not in kinds:
+            return False
+        calls = turn["role"] == "assistant" and "tool_use" in kinds
+        if calls and kinds[0] not in ("thinking", "redacted_thinking"):
+            return True
+    return False
 
 
 def _format(asked: Mapping[str, Any] | None) -> object:

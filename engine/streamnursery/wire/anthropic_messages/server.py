@@ -55,7 +55,9 @@ _REASONS |= {"content_filter": "refusal"}
 def error_body(error: ApiError) -> bytes:
     """An error in Anthropic's shape."""
     kind, code = error.error["type"] or "", error.error["code"]
-    told = next((word for word in (code, kind) if word in _TYPES.values()), None)
+    # The chat API's own word for most errors says nothing here.
+    words = [word for word in (code, kind) if word != _TYPES[400]]
+    told = next((word for word in words if word in _TYPES.values()), None)
     fallback = "invalid_request_error" if error.status < 500 else "api_error"
     fallback = _TYPES.get(error.status, fallback)
     shown: dict[str, Any] = {"type": told or fallback, "message": str(error)}
@@ -86,7 +88,7 @@ def question_of_messages(body: Mapping[str, Any]) -> ChatQuestion:
     given = body.get("messages")
     if not isinstance(given, list) or not given:
         _refuse("messages: at least one message is required")
-    check_thinking(given, enabled=thinking.get("type") in ("enabled", "adaptive"))
+    check_thinking(given, enabled=thinking.get("type") == "enabled")
     _check_results(given)
     chat = {
         "model": body.get("model"),

@@ -21,7 +21,7 @@ MADE = "gemini-"
 _VALUES = ("stringValue", "numberValue", "boolValue")
 
 
-class Calls:
+class GeminiCalls:
     """The calls of one candidate."""
 
     __slots__ = ("_index", "_next", "_open", "_response")

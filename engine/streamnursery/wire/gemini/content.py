@@ -47,13 +47,13 @@ def instruction_and_contents(
     Raises:
         UnsayableError: a message cannot be told in this API.
     """
-    told = _Conversation(_UNSIGNING.search(model) is None)
+    told = _ContentsBuilder(_UNSIGNING.search(model) is None)
     for place, message in enumerate(messages):
         told.add(message, place)
     return told.system, told.contents
 
 
-class _Conversation:
+class _ContentsBuilder:
     def __init__(self, signs: bool) -> None:
         self.system: list[Part] = []
         self.contents: list[Part] = []

@@ -29,7 +29,7 @@ from streamnursery.values.opaque import OpaquePart
 from streamnursery.wire.error_answers import error_in_stream, is_error
 from streamnursery.wire.evidence import GEMINI, GEMINI_FAILURES, Sign, complete
 from streamnursery.wire.finish_kinds import GEMINI_KINDS, finish_kind
-from streamnursery.wire.gemini.calls import Calls
+from streamnursery.wire.gemini.calls import GeminiCalls
 from streamnursery.wire.gemini.chunk import DECODE_ERRORS, NO_USAGE, decode, decode_text
 from streamnursery.wire.gemini.usage import beginning, read_usage
 from streamnursery.wire.json_text import as_raw, clean, count, read_json
@@ -80,7 +80,7 @@ class GeminiStream(SseStream):
         self.response_id: str | None = None
         self.response_model: str | None = None
         self._reasons: dict[int, str | None] = dict.fromkeys(range(n))
-        self._calls: dict[int, Calls] = {}
+        self._calls: dict[int, GeminiCalls] = {}
         self._raw: msgspec.Raw | dict[str, Any] | None = None
         """The last counts."""
         self._fresh = False
@@ -252,7 +252,7 @@ class GeminiStream(SseStream):
     ) -> None:
         calls = self._calls.get(index)
         if calls is None:
-            calls = self._calls[index] = Calls(index, self.response_id or "")
+            calls = self._calls[index] = GeminiCalls(index, self.response_id or "")
         try:
             events += calls.take(call, signature if isinstance(signature, str) else None)
         except OverflowError:

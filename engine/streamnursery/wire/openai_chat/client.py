@@ -26,7 +26,6 @@ _FIELDS = (
     "temperature",
     "top_p",
     "stop",
-    "seed",
     "n",
     "tools",
     "tool_choice",
@@ -50,6 +49,29 @@ INCLUDE_USAGE = EndpointOption(
     True,
     "Ask for usage with `stream_options`; false for servers that refuse the field.",
 )
+SEED_FIELD = EndpointOption(
+    "seed_field",
+    "seed",
+    "The field of a request body that holds the seed; Mistral calls it `random_seed`.",
+    pattern=r"[A-Za-z_][A-Za-z0-9_]{0,63}",
+    expected="the name of a request field",
+)
+REASONING_FIELD = EndpointOption(
+    "reasoning_field",
+    "",
+    "The field of an assistant's message in which the server wants its reasoning back; empty: "
+    "nowhere.",
+    pattern=r"([A-Za-z_][A-Za-z0-9_]{0,63})?",
+    expected="the name of a field of a message, or empty",
+)
+REFUSED_FIELDS = EndpointOption(
+    "refused_fields",
+    "",
+    "Request fields that the server refuses, parted by blanks: a request with one of them is not "
+    "sent.",
+    pattern=r"[a-z_ ]{0,200}",
+    expected="names of request fields",
+)
 
 
 class OpenAIChat:
@@ -59,7 +81,7 @@ class OpenAIChat:
     api = API
     name = "openai-chat"
     auth: Auth = "bearer"
-    options = (MAX_TOKENS_FIELD, INCLUDE_USAGE)
+    options = (MAX_TOKENS_FIELD, INCLUDE_USAGE, SEED_FIELD, REASONING_FIELD, REFUSED_FIELDS)
     session = OpenAIResponsesSession()
     """The WebSockets of this API's servers speak the Responses API."""
 
@@ -75,7 +97,7 @@ class OpenAIChat:
         Raises:
             RequestError: a field holds something that JSON cannot say; the message names it.
         """
-        body = _encode(request, endpoint, model)
+        body = _encode(request, endpoint, model, self.name)
         if isinstance(body, bytes):
             return body
         raise RequestError(body)
@@ -97,14 +119,22 @@ class OpenAIChat:
         return error_from_answer(head, body, now=now)
 
 
-def _encode(request: ChatRequest, endpoint: Endpoint, model: str) -> bytes | str:
+def _encode(request: ChatRequest, endpoint: Endpoint, model: str, dialect: str) -> bytes | str:
     """The body, or what is wrong with the request. Raising is left to a caller whose frame
     does not hold the body, so that no traceback shows a prompt."""
-    messages = sent_messages(request.messages, OpenAIChat.name)
+    reasoning_field = REASONING_FIELD.of(endpoint)
+    messages = sent_messages(request.messages, dialect, reasoning_field)
     fields: dict[str, object] = {"model": model, "messages": messages}
     fields[MAX_TOKENS_FIELD.of(endpoint)] = request.max_tokens
     fields |= {name: getattr(request, name) for name in _FIELDS}
+    fields[SEED_FIELD.of(endpoint)] = request.seed
     fields = {name: value for name, value in fields.items() if value is not None}
+    for name in REFUSED_FIELDS.of(endpoint).split():
+        if name in fields:
+            return (
+                f"the server of endpoint {endpoint.name!r} has no request field {name!r}; leave it "
+                "out, or use another endpoint"
+            )
     if INCLUDE_USAGE.of(endpoint):
         fields["stream_options"] = {"include_usage": True}
     fields |= request.extra
