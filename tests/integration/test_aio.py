@@ -479,7 +479,7 @@ def test_it_works_under_trio_too_and_a_cancel_scope_ends_a_stream() -> None:
                 assert [o.ok async for o in outcomes] == [True] * 3
             await eng.run("own", trio.lowlevel.checkpoint)
             with trio.CancelScope() as scope:
-                async with eng.stream("sim/slow", "Hi") as stream:
+                async with eng.stream("sim/gemini-2.5-flash", "Hi") as stream:
                     scope.cancel()
                     await anext(stream)
             assert scope.cancelled_caught
@@ -493,7 +493,7 @@ def test_a_trio_scopes_deadline_crosses_as_a_value() -> None:
     async def main() -> None:
         async with sn.open_engine() as eng:
             with trio.CancelScope(deadline=trio.current_time() + 1000):
-                async with eng.stream("sim/slow", "Hi") as stream:
+                async with eng.stream("sim/gemini-2.5-flash", "Hi") as stream:
                     left = await eng._bridge.ask(lambda _: stream._delivery.deadline)
                     assert left < 1e9
 
@@ -526,7 +526,7 @@ def test_a_bug_ends_the_engine_and_leaves_its_block() -> None:
     async def main() -> None:
         with pytest.raises(ZeroDivisionError, match="a bug of ours"):
             async with sn.open_engine() as eng:
-                async with eng.stream("sim/slow", "Hi") as stream:
+                async with eng.stream("sim/gemini-2.5-flash", "Hi") as stream:
                     thread = eng._bridge.thread
                     await eng._bridge.ask(lambda engine: engine._nursery.start_soon(fail))
                     with pytest.raises(sn.EngineClosedError):
