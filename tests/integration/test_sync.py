@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import trio
@@ -14,6 +15,9 @@ from streamnursery.values.lifecycle import LifecycleRecord, StreamEnded
 from tests.support.bridged import in_threads, standing, sync_scene
 from tests.support.guard import GUARD
 from tests.support.scene import AT_ONCE, always, once
+
+SOON: dict[str, Any] = {"timeout": 5}
+"""Seconds of the engine's virtual clock."""
 
 
 def test_a_stream_gives_its_events_and_ends() -> None:
@@ -172,7 +176,7 @@ def test_records_limits_and_the_other_verbs() -> None:
 def test_a_timeout_and_a_deadline_end_a_stream() -> None:
     with sync_scene(always(Stall(0))) as (eng, _):
         with pytest.raises(DeadlineError):
-            eng.complete("m", "Hi", timeout=5)
+            eng.complete("m", "Hi", **SOON)
         with pytest.raises(sn.AdmissionError):
             eng.complete("m", "Hi", deadline=0.0)
 

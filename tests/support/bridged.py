@@ -111,6 +111,17 @@ async def in_engine(engine: aio.Engine, seconds: float) -> None:
     await engine._bridge.ask_task(sleep)
 
 
+async def later(passed: threading.Event) -> None:
+    """For the engine's nursery: 1,000 seconds later on its clock."""
+    await trio.sleep(1000)
+    passed.set()
+
+
+async def one_step(task: asyncio.Future[Any]) -> None:
+    """Let the loop run once."""
+    await asyncio.wait({task}, timeout=0)
+
+
 def in_threads(*functions: Callable[[], object]) -> None:
     """Run each in a thread of its own, to the end; the first error is raised."""
     errors: list[BaseException] = []
