@@ -131,3 +131,23 @@ async def test_uvicorn_ends_with_streams_open(tmp_path: Path) -> None:
             for stream in streams:
                 await stream.aclose()
         nursery.cancel_scope.cancel()
+
+
+def test_the_documented_test_of_a_program_passes(tmp_path: Path) -> None:
+    pytest.importorskip("httpx2")
+    (tmp_path / "program.py").write_text(program())
+    page = (ROOT / "docs" / "testing.md").read_text()
+    (example,) = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "test_program.py").write_text(example)
+    (tmp_path / "conftest.py").write_text(
+        'pytest_plugins = ["streamnursery.testing.pytest_plugin"]\n'
+    )
+    ran = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tmp_path],
+        cwd=tmp_path,
+        env=empty_world(tmp_path),
+        capture_output=True,
+        text=True,
+    )
+    assert ran.returncode == 0, ran.stdout
+    assert "2 passed" in ran.stdout
