@@ -11,7 +11,10 @@ import pytest
 import streamnursery as sn
 from streamnursery.values import errors, events
 
-MODULES = ("bench", "errors", "events", "plugins", "records", "settings", "simulator", "testing")
+MODULES = (
+    *("aio", "bench", "errors", "events", "plugins", "records", "settings", "simulator", "sync"),
+    "testing",
+)
 FACES = ("streamnursery", *(f"streamnursery.{name}" for name in MODULES))
 MOST_AT_THE_TOP = 75
 MOST = 234

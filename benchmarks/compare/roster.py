@@ -75,6 +75,10 @@ def _receiver(job: Job) -> list[str]:
 PEERS = str(BUILD / "peers" / "bin" / "python")
 LITELLM = str(BUILD / "litellm" / "bin" / "python")
 
+PACKAGES_OF_PEERS = str(
+    BUILD / "peers/lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+)
+
 _ENGINE = ("trio", "httptools", "msgspec", "attrs", "httpx")
 
 CLIENTS = {
@@ -104,6 +108,18 @@ CLIENTS = {
             _python("engine_stream.py", sys.executable, "task-each"),
             3,
             note="a reader per connection instead of the pump: what systems without epoll get",
+        ),
+        Client(
+            "engine, asyncio",
+            _python("engine_aio.py", sys.executable),
+            3,
+            note="`streamnursery.aio`: the engine in a thread of its own",
+        ),
+        Client(
+            "engine, uvloop",
+            _python("engine_aio.py", sys.executable, PACKAGES_OF_PEERS),
+            3,
+            note="the same on uvloop",
         ),
         Client(
             "AsyncOpenAI",

@@ -4,11 +4,12 @@ from benchmarks.compare.kinds import Burst, First, Hold, Paced, Row, Start
 
 ENGINE = ("engine", "engine again")
 READING = ("engine, rests 2 ms", "engine, rests 5 ms", "engine, a task each")
+BRIDGE = ("engine, asyncio", "engine, uvloop")
 TUNED = ("aiohttp + orjson", "aiohttp + uvloop", "pyreqwest", "Node, plain", "Go", "Bun")
 """Each in its fastest idiom."""
-FAST = (*ENGINE, *TUNED)
+FAST = (*ENGINE, *BRIDGE, *TUNED)
 LIMITS = ("trio, receive only", "C receiver")
-ALL = (*ENGINE, "AsyncOpenAI", "litellm", "httpx on trio", *TUNED)
+ALL = (*ENGINE, *BRIDGE, "AsyncOpenAI", "litellm", "httpx on trio", *TUNED)
 NOT_LITELLM = tuple(name for name in ALL if name != "litellm")
 COLD = (*ENGINE, "AsyncOpenAI", *TUNED)
 HTTP2 = (*ENGINE, "httpx on trio", "pyreqwest", "Node, HTTP/2", "Go")

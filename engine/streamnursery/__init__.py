@@ -11,8 +11,10 @@
 
     trio.run(main)
 
-Public are the names here and those of the modules `errors`, `events`, `records`, `settings`,
-`plugins`, `testing`, `simulator` and `bench`. Nothing else is.
+`streamnursery.aio` is the same for asyncio, `streamnursery.sync` for plain threads.
+
+Public are the names here and those of the modules `aio`, `sync`, `errors`, `events`, `records`,
+`settings`, `plugins`, `testing`, `simulator` and `bench`. Nothing else is.
 """
 
 from importlib import import_module
@@ -21,16 +23,19 @@ from typing import TYPE_CHECKING
 from streamnursery._version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from streamnursery import aio as aio
     from streamnursery import errors as errors
     from streamnursery import events as events
     from streamnursery import plugins as plugins
     from streamnursery import records as records
     from streamnursery import settings as settings
     from streamnursery import simulator as simulator
+    from streamnursery import sync as sync
     from streamnursery import testing as testing
     from streamnursery._public import *
 
 _MODULES = frozenset({
+    "aio",
     "bench",
     "errors",
     "events",
@@ -38,6 +43,7 @@ _MODULES = frozenset({
     "records",
     "settings",
     "simulator",
+    "sync",
     "testing",
 })
 

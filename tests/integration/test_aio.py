@@ -15,11 +15,19 @@ from streamnursery.errors import DeadlineError
 from streamnursery.simulator import Cut, Profile, Stall, Status
 from streamnursery.values.events import Finished, StreamEvent
 from streamnursery.values.lifecycle import LifecycleRecord, StreamEnded
-from tests.support.bridged import aio_scene, at_rest, in_engine, run, standing
+from tests.support.bridged import aio_scene, at_rest, in_engine, later, run, standing
+from tests.support.guard import GUARD
 from tests.support.scene import AT_ONCE, always, once
 
+SOON: dict[str, Any] = {"timeout": 5}
+IN_TIME: dict[str, Any] = {"timeout": 30}
+"""Seconds of the engine's virtual clock."""
 LONG = Profile(output_tokens=(5000, 5000))
 PACED_LONG = Profile(ttft_mean=1.0, ttft_p95=1.0, tokens_per_second=10, output_tokens=(500, 500))
+
+
+async def for_ever() -> None:
+    await asyncio.get_running_loop().create_future()
 
 
 def test_a_stream_gives_its_events_and_ends() -> None:
@@ -159,15 +167,9 @@ def test_a_host_that_blocks_its_loop_blames_nothing_on_the_provider() -> None:
                 await anext(stream)
                 passed = threading.Event()
 
-                async def wait() -> None:
-                    await trio.sleep(1000)
-                    passed.set()
-
-                blocked = asyncio.ensure_future(eng._bridge.ask_task(lambda _: wait()))
-                await asyncio.wait({blocked}, timeout=0)
-                passed.wait(60)  # the loop stands still
+                await eng._bridge.ask(lambda engine: engine._nursery.start_soon(later, passed))
+                passed.wait(GUARD)  # the loop stands still
                 completion = await stream.completion()
-                await blocked
             assert completion.text == hosted.scene.provider.log[0].intended()
             assert len(completion.attempts) == 1
 
@@ -197,10 +199,10 @@ def test_a_deadline_is_on_the_loops_clock_and_a_timeout_counts_from_now() -> Non
     async def main() -> None:
         async with aio_scene(always(Stall(0))) as (eng, _):
             loop = asyncio.get_running_loop()
-            for options in ({"deadline": loop.time() + 5}, {"timeout": 5}):
+            for options in ({"deadline": loop.time() + 5}, SOON):
                 with pytest.raises(DeadlineError):
                     await eng.complete("m", "Hi", **options)
-            async with eng.stream("m", "Hi", timeout=5) as stream:
+            async with eng.stream("m", "Hi", **SOON) as stream:
                 with pytest.raises(DeadlineError):
                     await anext(stream)
 
@@ -210,7 +212,7 @@ def test_a_deadline_is_on_the_loops_clock_and_a_timeout_counts_from_now() -> Non
 def test_a_deadline_counts_to_the_last_event_put_and_not_to_a_slow_reader() -> None:
     async def main() -> None:
         async with aio_scene() as (eng, _):
-            async with eng.stream("m", "Hi", timeout=30) as stream:
+            async with eng.stream("m", "Hi", **IN_TIME) as stream:
                 await in_engine(eng, 3600)
                 assert (await stream.completion()).text
 
@@ -336,9 +338,9 @@ def test_a_lease_that_cannot_be_had_says_so_and_a_cancelled_wait_leaves_the_queu
         async with aio_scene(model={"max_streams": 1}) as (eng, _):
             async with eng.lease("m"):
                 with pytest.raises(sn.AdmissionError):
-                    async with eng.lease("m", timeout=3):
+                    async with eng.lease("m", **SOON):
                         pytest.fail("entered")
-                waiting = asyncio.create_task(eng.run("m", asyncio.Event().wait))
+                waiting = asyncio.create_task(eng.run("m", for_ever))
                 while not (await eng.statistics()).queued:
                     pass
                 waiting.cancel()
@@ -356,7 +358,7 @@ def test_cancel_all_ends_streams_and_interrupts_calls() -> None:
 
             async def call() -> None:
                 inside.set()
-                await asyncio.Event().wait()
+                await for_ever()
 
             running = asyncio.create_task(eng.run("m", call))
             await inside.wait()
@@ -479,7 +481,7 @@ def test_it_works_under_trio_too_and_a_cancel_scope_ends_a_stream() -> None:
                 assert [o.ok async for o in outcomes] == [True] * 3
             await eng.run("own", trio.lowlevel.checkpoint)
             with trio.CancelScope() as scope:
-                async with eng.stream("sim/slow", "Hi") as stream:
+                async with eng.stream("sim/gemini-2.5-flash", "Hi") as stream:
                     scope.cancel()
                     await anext(stream)
             assert scope.cancelled_caught
@@ -493,7 +495,7 @@ def test_a_trio_scopes_deadline_crosses_as_a_value() -> None:
     async def main() -> None:
         async with sn.open_engine() as eng:
             with trio.CancelScope(deadline=trio.current_time() + 1000):
-                async with eng.stream("sim/slow", "Hi") as stream:
+                async with eng.stream("sim/gemini-2.5-flash", "Hi") as stream:
                     left = await eng._bridge.ask(lambda _: stream._delivery.deadline)
                     assert left < 1e9
 
@@ -526,12 +528,12 @@ def test_a_bug_ends_the_engine_and_leaves_its_block() -> None:
     async def main() -> None:
         with pytest.raises(ZeroDivisionError, match="a bug of ours"):
             async with sn.open_engine() as eng:
-                async with eng.stream("sim/slow", "Hi") as stream:
+                async with eng.stream("sim/gemini-2.5-flash", "Hi") as stream:
                     thread = eng._bridge.thread
                     await eng._bridge.ask(lambda engine: engine._nursery.start_soon(fail))
                     with pytest.raises(sn.EngineClosedError):
                         await stream.completion()
-                assert thread.join(60)
+                assert thread.join(GUARD)
                 with pytest.raises(sn.EngineClosedError) as closed:
                     await eng.complete("sim/fast", "Hi")
                 assert isinstance(closed.value.__cause__, ZeroDivisionError)

@@ -10,11 +10,11 @@ from tests.support.cli import ROOT, run_python
 
 DOCS = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{n}.md" for n in ("quickstart", "recipes", "sessions")),
+    *(ROOT / "docs" / f"{n}.md" for n in ("asyncio", "sync", "quickstart", "recipes", "sessions")),
 ]
 
 
-ALL = ("README", "quickstart")
+ALL = ("README", "asyncio", "sync", "quickstart")
 """Of the others every third block runs in the test tier, and all of them from the next one on."""
 
 

@@ -90,11 +90,11 @@ MUTANTS = (
     _mutant(
         "a reader swallows its Cancelled",
         "pipeline/channel.py",
-        "            await trio.lowlevel.wait_task_rescheduled(self._abort_wait)\n        if",
+        "            await trio.lowlevel.wait_task_rescheduled(self._abort_wait)\n        return",
         "            try:\n"
         "                await trio.lowlevel.wait_task_rescheduled(self._abort_wait)\n"
         "            except trio.Cancelled:\n"
-        "                return None\n        if",
+        "                return None\n        return",
         PROP + "test_traffic.py",
     ),
     _mutant(

@@ -59,6 +59,7 @@ async def aio_scene(
     """`scene` for asyncio. A `clock` of `standing()` does not jump: what is silent stays so."""
     hosted = Hosted()
     async with AioEngineBlock(hosted.opening(plan, profile, clock, options), ()) as engine:
+        engine._bridge.seconds_to_leave = GUARD  # a slow machine is no failure
         yield engine, hosted
         await at_rest(engine)
 
@@ -74,6 +75,7 @@ def sync_scene(
     """`scene` for threads."""
     hosted = Hosted()
     with SyncEngineBlock(hosted.opening(plan, profile, clock, options)) as engine:
+        engine._bridge.seconds_to_leave = GUARD
         yield engine, hosted
 
 
@@ -107,6 +109,17 @@ async def in_engine(engine: aio.Engine, seconds: float) -> None:
         await trio.sleep(seconds)
 
     await engine._bridge.ask_task(sleep)
+
+
+async def later(passed: threading.Event) -> None:
+    """For the engine's nursery: 1,000 seconds later on its clock."""
+    await trio.sleep(1000)
+    passed.set()
+
+
+async def one_step(task: asyncio.Future[Any]) -> None:
+    """Let the loop run once."""
+    await asyncio.wait({task}, timeout=0)
 
 
 def in_threads(*functions: Callable[[], object]) -> None:

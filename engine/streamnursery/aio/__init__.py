@@ -16,9 +16,9 @@ The engine runs in a thread of its own (docs/asyncio.md). Names that are not lis
 `errors` and `settings`, are those of `streamnursery`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-import streamnursery as _trio
 from streamnursery._public import Broadcast as Broadcast
 from streamnursery._version import __version__ as __version__
 from streamnursery.aio.engine import AioEngine as Engine
@@ -29,9 +29,9 @@ from streamnursery.aio.stream import AioTokenStream as TokenStream
 from streamnursery.bridge.names import *
 
 if TYPE_CHECKING:
-    from streamnursery import JsonFormatter as JsonFormatter
-    from streamnursery import log_observer as log_observer
-    from streamnursery import open_transport as open_transport
+    from streamnursery.logs import JsonFormatter as JsonFormatter
+    from streamnursery.logs import log_observer as log_observer
+    from streamnursery.transport.http import open_transport as open_transport
 
 __all__ = [
     "AdmissionError",
@@ -106,4 +106,4 @@ def __getattr__(name: str) -> object:
     if name.startswith("_"):
         msg = f"module 'streamnursery.aio' has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(_trio, name)
+    return getattr(import_module("streamnursery"), name)

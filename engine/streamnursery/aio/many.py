@@ -119,6 +119,7 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
         host, flight = self._in_block()
         if self._feeder is not None:
             await self._feeder.stop(_SECONDS_TO_CLOSE)
+        leave = flight.leaving()
         if flight.running:
 
             def over() -> bool:
@@ -126,7 +127,7 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
                 self._absorb(flight, told(batches))
                 return not flight.running
 
-            self._bridge.tell(flight.leave)
+            self._bridge.tell(leave)
             await self._bridge.wait_over(host, flight.box, over, for_over=False)
         host.outbox.drop(flight.box)
         close = getattr(self._source, "close", None)

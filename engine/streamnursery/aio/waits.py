@@ -31,6 +31,7 @@ class Bridge:
     def __init__(self, thread: EngineThread, hosts: AsyncHosts) -> None:
         self.thread = thread
         self.hosts = hosts
+        self.seconds_to_leave = SECONDS_TO_LEAVE
         self.left_behind = 0
         """Blocks that were left before the engine had ended what ran in them."""
 
@@ -79,7 +80,7 @@ class Bridge:
         host: AsyncHost,
         box: Mailbox,
         function: Callable[[], object],
-        seconds: float = SECONDS_TO_LEAVE,
+        seconds: float | None = None,
     ) -> None:
         """Call `function` in the engine's thread, which makes an end, and wait for that end."""
 
@@ -98,16 +99,17 @@ class Bridge:
         host: AsyncHost,
         box: Mailbox,
         over: Callable[[], bool],
-        seconds: float = SECONDS_TO_LEAVE,
+        seconds: float | None = None,
         *,
         for_over: bool = True,
     ) -> None:
         """Until `over`, which changes with news of `box`, but not for ever. A cancel meanwhile is
         delivered afterwards."""
-        if not await host.wait_shielded(box, over, seconds, for_over=for_over):
+        bound = self.seconds_to_leave if seconds is None else seconds
+        if not await host.wait_shielded(box, over, bound, for_over=for_over):
             self.left_behind += 1
             _log.warning(
                 "a block was left, and %g s later the engine had not ended what ran in it: "
                 "something holds up its thread, such as an observer that blocks",
-                seconds,
+                bound,
             )

@@ -19,7 +19,7 @@ import sniffio
 import trio
 
 from streamnursery.bridge.outbox import Border, HostOutbox, Mailbox
-from streamnursery.pipeline.broadcast import Event
+from streamnursery.pipeline.broadcast import LoopEvent
 from streamnursery.values.errors import RequestError
 
 
@@ -40,7 +40,7 @@ class AsyncHost(Protocol):
 
     async def checkpoint(self) -> None: ...
 
-    def event(self) -> "Event":
+    def event(self) -> "LoopEvent":
         """A new one, for tasks of this host."""
 
     async def wait(self, box: Mailbox, seconds: float | None = None) -> None:
@@ -123,7 +123,7 @@ class AsyncioHost:
     async def checkpoint(self) -> None:
         await asyncio.sleep(0)
 
-    def event(self) -> Event:
+    def event(self) -> LoopEvent:
         return asyncio.Event()
 
     async def wait(self, box: Mailbox, seconds: float | None = None) -> None:
@@ -241,7 +241,7 @@ class TrioHost:
     async def checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()
 
-    def event(self) -> Event:
+    def event(self) -> LoopEvent:
         return trio.Event()
 
     async def wait(self, box: Mailbox, seconds: float | None = None) -> None:

@@ -111,6 +111,13 @@ class CollectHalf(OneOfMany):
 class MergeHalf(OneOfMany):
     """Of one stream among others that are read together."""
 
+    merging: "dict[MergeHalf, None]"
+    """Those of the same box that run; kept in the engine's thread."""
+
+    def _begin(self, thread: EngineThread) -> None:
+        super()._begin(thread)
+        self.merging[self] = None
+
     def fail(self, error: BaseException) -> None:
         if isinstance(error, EngineError):
             self._tell([(self.number, Failed(error))])
@@ -140,12 +147,11 @@ class MergeHalf(OneOfMany):
     def _over(self) -> None:
         # Read to its end or given up: what is unread is the box's, and not to be discarded.
         self._foreign.hand_over()
+        self.merging.pop(self, None)
         super()._over()
 
     def report(self) -> None:
         """The reader has done with something; in the engine's thread."""
-        if self.delivery is None:
-            return
         assert self._thread is not None
         self._foreign.collect()
         crossings = self._thread.crossings

@@ -14,7 +14,6 @@ from streamnursery.bridge.asks import Tell
 from streamnursery.bridge.thread import EngineThread
 from streamnursery.bridge.view import ask
 from streamnursery.facade import Engine, open_engine
-from streamnursery.values.errors import EngineClosedError
 
 
 @attrs.frozen
@@ -42,8 +41,8 @@ def gone_with_its_loop(thread: EngineThread, host: object, where: tuple[str, int
     opened there. From any thread; never raises."""
     try:
         thread.post(Tell(lambda: thread.abandon(host)))
-    except EngineClosedError:
-        return  # in order: the engine was closed before its loop
+    except Exception:  # noqa: BLE001 - in order: the engine has ended before its loop, anyhow
+        return
     if where is None:
         return
     thread.stop()

@@ -42,6 +42,7 @@ class InFlight:
         self._post = post
         self._kind: type[OneOfMany] = MergeHalf if merge else CollectHalf
         self._watch = Watch(asked)
+        self._merging: dict[MergeHalf, None] = {}
         self._count = 0
 
     def pull(self, source: Iterator[ChatRequest]) -> None:
@@ -58,6 +59,8 @@ class InFlight:
 
     def begin(self, request: ChatRequest) -> None:
         half = self._kind(self._host, self.box, opener(request), self._count, self._watch)
+        if isinstance(half, MergeHalf):
+            half.merging = self._merging
         self._count += 1
         self.room -= 1
         self.running[half] = request
@@ -103,15 +106,22 @@ class InFlight:
         """Nothing more will come."""
         return self.exhausted and not self.running
 
-    def leave(self) -> None:
-        """End what runs; in the engine's thread."""
-        for half in tuple(self.running):
-            half.leave()
+    def leaving(self) -> Callable[[], None]:
+        """What ends all that runs now, to be called in the engine's thread. Nothing more is
+        begun."""
+        self.exhausted = True
+        halves = tuple(self.running)
+
+        def leave() -> None:
+            for half in halves:
+                half.leave()
+
+        return leave
 
     def _report(self) -> None:
-        for half in tuple(self.running):
-            if isinstance(half, MergeHalf):
-                half.report()
+        """In the engine's thread, where `merging` is kept."""
+        for half in tuple(self._merging):
+            half.report()
 
 
 def iterator_of(requests: object) -> Iterator[ChatRequest]:

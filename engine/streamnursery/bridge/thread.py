@@ -105,7 +105,7 @@ class EngineThread:
         self._check_process()
         with self._lock:
             if self._closed:
-                raise self.closed_error()
+                raise self._why_closed()
             self._calls.append(call)
             if self._armed or self._token is None:
                 return
@@ -145,6 +145,12 @@ class EngineThread:
         error.__cause__ = self.failure
         return error
 
+    def _why_closed(self) -> BaseException:
+        """Of an engine that was never opened the callers hear why."""
+        if self._engine is None and self.failure is not None:
+            return self.failure
+        return self.closed_error()
+
     def forked(self) -> None:
         """This is the child of a fork: no thread came along, and locks are as they were."""
         self._forked = True
@@ -168,10 +174,8 @@ class EngineThread:
             self._closed = True
             left = list(self._calls)
             self._calls.clear()
-        # Of an engine that was never opened the callers hear why.
-        why = self.failure if self._engine is None else None
         for call in left:
-            _failed(call, why or self.closed_error())
+            _failed(call, self._why_closed())
         _live.discard(self)
         for tell in self.on_end:
             tell()

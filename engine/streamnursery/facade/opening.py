@@ -189,5 +189,9 @@ def _require_trio() -> None:
     try:
         trio.lowlevel.current_task()
     except RuntimeError:
-        msg = "the engine runs under trio: call your main function with trio.run(main)"
+        msg = (
+            "this is the engine for trio, and no trio runs here: under asyncio write `import "
+            "streamnursery.aio as sn`, in plain threads `import streamnursery.sync as sn`, or call "
+            "your main function with trio.run(main)"
+        )
         raise RequestError(msg) from None

@@ -40,7 +40,7 @@ MAX_BYTES = 256 * 1024
 """Text that a reader who coalesces may leave unread before it holds back the stream."""
 
 
-class Event(Protocol):
+class LoopEvent(Protocol):
     """As trio's and asyncio's."""
 
     def set(self) -> None: ...
@@ -80,7 +80,7 @@ class Broadcast:
         source: Source,
         replay_bytes: int,
         *,
-        event: "Callable[[], Event]" = trio.Event,
+        event: "Callable[[], LoopEvent]" = trio.Event,
         checkpoint: "Callable[[], Awaitable[object]]" = trio.lowlevel.checkpoint,
     ) -> None:
         """`event` and `checkpoint` are those of the readers' event loop."""

@@ -13,9 +13,9 @@ The engine runs in a thread of its own (docs/sync.md). Names that are not listed
 `errors` and `settings`, are those of `streamnursery`.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-import streamnursery as _trio
 from streamnursery._version import __version__ as __version__
 from streamnursery.bridge.names import *
 from streamnursery.sync.broadcast import SyncBroadcast as Broadcast
@@ -36,9 +36,9 @@ from streamnursery.sync.session import SyncSession as Session
 from streamnursery.sync.stream import SyncTokenStream as TokenStream
 
 if TYPE_CHECKING:
-    from streamnursery import JsonFormatter as JsonFormatter
-    from streamnursery import log_observer as log_observer
-    from streamnursery import open_transport as open_transport
+    from streamnursery.logs import JsonFormatter as JsonFormatter
+    from streamnursery.logs import log_observer as log_observer
+    from streamnursery.transport.http import open_transport as open_transport
 
 __all__ = [
     "AdmissionError",
@@ -115,4 +115,4 @@ def __getattr__(name: str) -> object:
     if name.startswith("_"):
         msg = f"module 'streamnursery.sync' has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(_trio, name)
+    return getattr(import_module("streamnursery"), name)

@@ -34,7 +34,7 @@ class SyncBroadcast:
         self._inner = Broadcast(
             _Source(stream, self.lock),
             replay_bytes,
-            event=lambda: _Event(self.lock),
+            event=lambda: _BlockingEvent(self.lock),
             checkpoint=_no_wait,
         )
 
@@ -108,7 +108,7 @@ class SyncReader(Iterator[StreamEvent]):
             return self._inner.statistics()
 
 
-class _Event:
+class _BlockingEvent:
     """Waits in its thread, without the lock."""
 
     def __init__(self, lock: threading.Lock) -> None:

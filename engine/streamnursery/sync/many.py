@@ -61,13 +61,14 @@ class SyncItems(AbstractContextManager["SyncItems[T]"], Iterator[T], Generic[T])
         if flight is None:
             return
         outbox, box = self._host.outbox, flight.box
+        leave = flight.leaving()
         if flight.running:
 
             def over() -> bool:
                 flight.absorb(told(outbox.take(box)[0]))
                 return not flight.running
 
-            self._bridge.tell(flight.leave)
+            self._bridge.tell(leave)
             self._bridge.wait_over(self._host, box, over, for_over=False)
         outbox.drop(box)
         close = getattr(self._source, "close", None)

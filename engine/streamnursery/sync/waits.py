@@ -30,6 +30,7 @@ class SyncBridge:
 
     def __init__(self, thread: EngineThread) -> None:
         self.thread = thread
+        self.seconds_to_leave = SECONDS_TO_LEAVE
         self.left_behind = 0
         """Blocks that were left before the engine had ended what ran in them."""
 
@@ -72,7 +73,7 @@ class SyncBridge:
         host: SyncHost,
         box: Mailbox,
         function: Callable[[], object],
-        seconds: float = SECONDS_TO_LEAVE,
+        seconds: float | None = None,
     ) -> None:
         """Call `function` in the engine's thread, which makes an end, and wait for that end."""
 
@@ -91,12 +92,13 @@ class SyncBridge:
         host: SyncHost,
         box: Mailbox,
         over: Callable[[], bool],
-        seconds: float = SECONDS_TO_LEAVE,
+        seconds: float | None = None,
         *,
         for_over: bool = True,
     ) -> None:
         """Until `over`, which changes with news of `box`, but not for ever."""
-        until = time.monotonic() + seconds
+        bound = self.seconds_to_leave if seconds is None else seconds
+        until = time.monotonic() + bound
         while not over():
             left = until - time.monotonic()
             if left <= 0:
@@ -104,7 +106,7 @@ class SyncBridge:
                 _log.warning(
                     "a block was left, and %g s later the engine had not ended what ran in it: "
                     "something holds up its thread, such as an observer that blocks",
-                    seconds,
+                    bound,
                 )
                 return
             host.wait(box, for_over=for_over, seconds=left)

@@ -9,7 +9,8 @@
     World(seed=7).run(main)
 
 What needs Hypothesis or pytest (`pip install streamnursery[test]`) is loaded when it is asked for.
-The fixture `world` is in `streamnursery.testing.pytest_plugin`.
+The fixtures `world` and `live_provider` are in `streamnursery.testing.pytest_plugin`; the latter is
+for programs on asyncio or in threads (`streamnursery.testing.live`).
 """
 
 from importlib import import_module

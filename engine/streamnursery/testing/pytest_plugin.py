@@ -1,17 +1,18 @@
-"""For pytest: the fixture `world`, `--world-seed`, and the points that sweeps have tried.
+"""For pytest: the fixtures `world` and `live_provider`, `--world-seed`, and the points that sweeps
+have tried.
 
 Say so in a conftest.py: `pytest_plugins = ["streamnursery.testing.pytest_plugin"]`. The
 fixture needs pytest-trio; without it, call `World(seed).run(main)` in a test of your own.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Sequence
 from zlib import crc32
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from streamnursery.testing import sweeps
+from streamnursery.testing import live, sweeps
 from streamnursery.testing.world import World, simulated_world
 
 _SEED = pytest.StashKey[int]()
@@ -51,6 +52,16 @@ async def world(request: pytest.FixtureRequest) -> AsyncIterator[World]:
     async with simulated_world(seed) as opened:
         opened.replay_line = _replay_line(request.node, seed)
         yield opened
+
+
+@pytest.fixture
+def live_provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[live.LiveProvider]:
+    """A simulated provider on the loopback, for programs that cannot run in a world. An engine
+    that is opened in the test with the usual configuration finds it by the environment."""
+    with live.live_provider() as provider:
+        for name, value in provider.environment.items():
+            monkeypatch.setenv(name, value)
+        yield provider
 
 
 @pytest.hookimpl(wrapper=True)

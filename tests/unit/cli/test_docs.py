@@ -105,7 +105,8 @@ def test_the_first_screen_is_short_and_says_what_it_is_for() -> None:
     text = (ROOT / "README.md").read_text()
     # Pipes and figures, which a new measurement replaces, are no words.
     assert len([word for word in text.split() if re.search(r"[A-Za-z]", word)]) <= 370
-    assert "trio only, for now" in text
+    assert "streamnursery.aio" in text
+    assert "streamnursery.sync" in text
     assert "streamnursery demo" in text
     assert "make test" in text
 
