@@ -1,0 +1,99 @@
+"""`streamnursery.batch.run`: a file of prompts becomes a file of answers, whatever happens in
+between."""
+
+import os
+from collections.abc import Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import trio
+
+from streamnursery.batch.files import Files, RealFiles
+from streamnursery.batch.finish import compact_errors, in_input_order
+from streamnursery.batch.options import BatchOptions, Shard
+from streamnursery.batch.output import VERSION, Output, Paths, State, settings_digest
+from streamnursery.batch.runner import BatchProgress, BatchRun
+from streamnursery.batch.source import Rows, Source
+from streamnursery.batch.tasks import BatchTask
+from streamnursery.facade import Engine
+from streamnursery.values.errors import RequestError
+
+
+async def run(
+    eng: Engine,
+    rows: Rows,
+    *,
+    out: str | Path,
+    model: str | None = None,
+    task: BatchTask | None = None,
+    samples: int = 1,
+    limit: int | None = None,
+    sample: float | None = None,
+    shard: str | Shard | None = None,
+    retry_errors: bool = False,
+    dedupe: bool = False,
+    order: str | None = None,
+    max_in_flight: int | None = None,
+    grace: float = 10.0,
+    stop: trio.Event | None = None,
+    started: Callable[[BatchProgress], None] | None = None,
+    files: Files | None = None,
+) -> BatchProgress:
+    """Ask for every row, and write the answers to `out` and the failures beside it.
+
+    `rows` is the path of a file - OpenAI's or Anthropic's batch lines, `{"prompt"}` or
+    `{"messages"}` with the fields of a request, plain lines; `.gz`, `.zst` and `.parquet` of them -
+    or "-", or an iterable of such mappings, of texts or of `ChatRequest`s. `model` serves rows that
+    name none.
+
+    The output is the journal: the same call again goes on where the last one ended, whatever ended
+    it. `task` makes several calls for a row: `async def task(row): ...`, with `row.complete(...)`.
+    `order="input"` sorts the output at the end. After `stop` no row is begun, and those under way
+    have `grace` seconds. `started` is called once with the progress, which grows while it runs.
+
+    Returns the progress as it is in the end: `error` says what ended the run before its last row,
+    such as a budget that is spent.
+
+    Raises:
+        InputError: the input has mistakes; of a file all are told, and nothing was sent.
+        BatchFileError: a file cannot be used or written; what was counted as done is safe.
+        RequestError: an option is wrong.
+    """
+    if order not in (None, "input"):
+        msg = f'order is "input" or None, not {order!r:.40}'
+        raise RequestError(msg)
+    part = Shard.parse(shard) if isinstance(shard, str) else shard
+    options = BatchOptions(samples, limit, sample, part, retry_errors, dedupe, max_in_flight, grace)
+    path, files = os.fspath(out), RealFiles() if files is None else files
+    source = Source(rows, model)
+    checked = await source.check()
+    output = Output(
+        files,
+        Paths(path),
+        _state(checked.digest, model, options, task),
+        digests=not source.is_file,
+    )
+    progress = BatchProgress(None if checked.rows is None else checked.rows * samples)
+    stop = trio.Event() if stop is None else stop
+    try:
+        await output.open(calls=task is not None)
+        progress.torn = output.found.torn
+        if started is not None:
+            started(progress)
+        async with aclosing(source.each()) as each:
+            await BatchRun(eng, output, options, progress, stop, task).run(each)
+        await compact_errors(output)
+        if order == "input" and progress.complete:
+            async with aclosing(source.each()) as each:
+                await in_input_order(output, each, options)
+    finally:
+        with trio.CancelScope(shield=True):
+            await files.run(files.close)
+    return progress
+
+
+def _state(digest: str, model: str | None, options: BatchOptions, task: BatchTask | None) -> State:
+    settings: dict[str, Any] = {"samples": options.samples, "task": task is not None}
+    shard = "" if options.shard is None else str(options.shard)
+    return State(VERSION, digest, model or "", settings_digest(**settings), shard)

@@ -1,0 +1,243 @@
+"""Rows in, lines out: what an earlier run has done is not asked again, and a line that is shown as
+done is on the disk.
+
+Rule 1: a row is done when its line was synced, and not before.
+Rule 2: what no row can help - a key that is refused, a budget that is spent, a file that cannot be
+        written - ends the run and is no row's failure: the rows it met are asked by the next run.
+Rule 3: at the end answers that stand finish: for `grace` seconds after `stop`, then they are
+cancelled.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+
+import attrs
+import trio
+
+from streamnursery.batch.answers import answer_line, failure_line
+from streamnursery.batch.journal import Journal
+from streamnursery.batch.lines import BatchRow
+from streamnursery.batch.options import BatchOptions
+from streamnursery.batch.output import Output, id_hash
+from streamnursery.batch.source import InputError
+from streamnursery.batch.tasks import BatchTask, TaskCalls
+from streamnursery.facade import Engine
+from streamnursery.transport.single_errors import bare_errors
+from streamnursery.values.completion import Completion, Outcome
+from streamnursery.values.errors import (
+    AuthError,
+    BudgetExceededError,
+    ConfigError,
+    EngineClosedError,
+    EngineError,
+    StorageError,
+)
+from streamnursery.values.request import ChatRequest
+
+_ENDS = (AuthError, ConfigError, BudgetExceededError, EngineClosedError, StorageError)
+"""Errors that the next row would meet as well."""
+
+
+@attrs.define
+class BatchProgress:
+    """Where a run is; its numbers grow while it goes on."""
+
+    rows: int | None = None
+    """Of the input, samples included; None while that is not known."""
+    before: int = 0
+    """Rows that earlier runs have done."""
+    answered: int = 0
+    failed: int = 0
+    in_flight: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    skipped: int = 0
+    """Rows of other shards, and those beyond `limit` or not in the sample."""
+    torn: int = 0
+    """Bytes that a crash had torn, and that were cut off."""
+    error: EngineError | None = None
+    """What ended the run before its last row."""
+    stopped: bool = False
+    """It was asked to end."""
+
+    @property
+    def done(self) -> int:
+        """Rows with an answer or a final failure on the disk, earlier ones included."""
+        return self.before + self.answered + self.failed
+
+    @property
+    def complete(self) -> bool:
+        """Every row is done."""
+        return self.error is None and not self.stopped
+
+
+class BatchRun:
+    """One run over an open output."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        output: Output,
+        options: BatchOptions,
+        progress: BatchProgress,
+        stop: trio.Event,
+        task: BatchTask | None,
+    ) -> None:
+        self._engine = engine
+        self._output = output
+        self._options = options
+        self._progress = progress
+        self._stop = stop
+        self._task = task
+        self._journal = Journal(output.files)
+        self._rows: dict[int, list[BatchRow]] = {}
+        """Those that are under way, by the number of their request."""
+        self._same: dict[str, list[BatchRow]] = {}
+        """With `dedupe`: rows that wait for the answer to an equal request."""
+        self._calls = TaskCalls(output.files, output.paths.calls, self._journal)
+
+    async def run(self, rows: AsyncIterator[BatchRow]) -> None:
+        """Ask for every row that is not done."""
+        if self._task is not None:
+            await self._calls.load(self._output.found.answered)
+        try:
+            with bare_errors():
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._journal.run)
+                    asking = trio.CancelScope()
+                    nursery.start_soon(self._give_up_after, asking)
+                    with asking:
+                        async with aclosing(self._wanted(rows)) as wanted:
+                            await self._ask(wanted)
+                    await self._journal.flush()
+                    nursery.cancel_scope.cancel()
+        finally:
+            await self._journal.finish()
+        if self._journal.error is not None:
+            raise self._journal.error
+
+    async def _give_up_after(self, asking: trio.CancelScope) -> None:
+        await self._stop.wait()
+        self._progress.stopped = True
+        await trio.sleep(self._options.grace)
+        asking.cancel()
+
+    async def _ask(self, rows: AsyncIterator[BatchRow]) -> None:
+        if self._task is not None:
+            await self._run_tasks(rows, self._task)
+            return
+        most = self._options.max_in_flight
+        async with aclosing(self._requests(rows)) as requests:
+            async with self._engine.as_completed(requests, max_in_flight=most) as outcomes:
+                async for outcome in outcomes:
+                    if await self._take(outcome):
+                        self._stop.set()
+
+    async def _requests(self, rows: AsyncIterator[BatchRow]) -> AsyncGenerator[ChatRequest, None]:
+        number = 0
+        async for row in rows:
+            if self._options.dedupe:
+                same = self._same.get(row.digest)
+                if same is not None:
+                    same.append(row)
+                    continue
+                self._same[row.digest] = []
+            self._rows[number] = [row]
+            self._progress.in_flight += 1
+            number += 1
+            yield row.request
+
+    async def _wanted(self, rows: AsyncIterator[BatchRow]) -> AsyncGenerator[BatchRow, None]:
+        """Rows that this run has to do."""
+        found, options, progress = self._output.found, self._options, self._progress
+        taken = 0
+        async for row in rows:
+            if self._stop.is_set() or (options.limit is not None and taken >= options.limit):
+                return
+            for one in options.samples_of(row):
+                key = id_hash(one.id)
+                if not options.wants(key):
+                    progress.skipped += 1
+                elif key in found.answered or not self._again(key):
+                    progress.before += 1
+                    self._compare(one, key)
+                else:
+                    taken += 1
+                    yield one
+                    if self._stop.is_set():
+                        return
+
+    def _again(self, key: int) -> bool:
+        """Whether a row without an answer is asked for: one that has failed only where that is
+        wanted."""
+        return key not in self._output.found.failed or self._options.retry_errors
+
+    def _compare(self, row: BatchRow, key: int) -> None:
+        known = self._output.found.digests.get(key)
+        if known and known != row.digest:
+            what = f"{row.id!r:.80} was asked for with another request in an earlier run"
+            raise InputError(
+                "the input", [f"{what}; give it another id, or name another output"], 1
+            )
+
+    async def _take(self, outcome: Outcome) -> bool:
+        """Write down what became of a row; whether that ends the run."""
+        (row,) = self._rows.pop(outcome.index)
+        self._progress.in_flight -= 1
+        if isinstance(outcome.error, _ENDS):
+            self._progress.error = self._progress.error or outcome.error
+            return True
+        rows = [row, *self._same.pop(row.digest, ())] if self._options.dedupe else [row]
+        for one in rows:
+            if outcome.completion is not None:
+                await self._answered(one, outcome.completion, paid=one is row)
+            elif outcome.error is not None:
+                await self._failed(one, outcome.error)
+        return False
+
+    async def _answered(self, row: BatchRow, completion: Completion, *, paid: bool) -> None:
+        line = answer_line(row, completion)
+        usage = completion.usage if paid else None
+
+        def synced() -> None:
+            self._progress.answered += 1
+            self._progress.input_tokens += (usage and usage.input_tokens) or 0
+            self._progress.output_tokens += (usage and usage.output_tokens) or 0
+
+        await self._journal.put(self._output.paths.out, line, synced)
+
+    async def _failed(self, row: BatchRow, error: EngineError) -> None:
+        def synced() -> None:
+            self._progress.failed += 1
+
+        await self._journal.put(self._output.paths.errors, failure_line(row, error), synced)
+
+    # Several calls for a row. ------------------------------------------------------------------
+
+    async def _run_tasks(self, rows: AsyncIterator[BatchRow], task: BatchTask) -> None:
+        most = self._options.max_in_flight or self._engine.statistics().total.max_streams
+        room = trio.Semaphore(most)
+        async with trio.open_nursery() as nursery:
+            async for row in rows:
+                await room.acquire()
+                self._progress.in_flight += 1
+                nursery.start_soon(self._one_task, row, task, room)
+
+    async def _one_task(self, row: BatchRow, task: BatchTask, room: trio.Semaphore) -> None:
+        try:
+            line = await self._calls.run(self._engine, row, task)
+        except _ENDS as error:
+            self._progress.error = self._progress.error or error
+            self._stop.set()
+        except EngineError as error:
+            await self._failed(row, error)
+        else:
+
+            def synced() -> None:
+                self._progress.answered += 1
+
+            await self._journal.put(self._output.paths.out, line, synced)
+            self._calls.forget(row)
+        finally:
+            self._progress.in_flight -= 1
+            room.release()
