@@ -36,7 +36,17 @@ _HEAD = """\
 | error | category | retried | exit | means | do |
 |---|---|---|---|---|---|
 """
-MODULES = ("errors", "events", "records", "settings", "plugins", "testing", "simulator", "bench")
+MODULES = (
+    "errors",
+    "events",
+    "records",
+    "settings",
+    "plugins",
+    "testing",
+    "simulator",
+    "bench",
+    "batch",
+)
 
 
 def pages() -> dict[str, str]:

@@ -14,7 +14,7 @@
 `streamnursery.aio` is the same for asyncio, `streamnursery.sync` for plain threads.
 
 Public are the names here and those of the modules `aio`, `sync`, `errors`, `events`, `records`,
-`settings`, `plugins`, `testing`, `simulator` and `bench`. Nothing else is.
+`settings`, `plugins`, `testing`, `simulator`, `bench` and `batch`. Nothing else is.
 """
 
 from importlib import import_module
@@ -24,6 +24,7 @@ from streamnursery._version import __version__ as __version__
 
 if TYPE_CHECKING:
     from streamnursery import aio as aio
+    from streamnursery import batch as batch
     from streamnursery import errors as errors
     from streamnursery import events as events
     from streamnursery import plugins as plugins
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 _MODULES = frozenset({
     "aio",
+    "batch",
     "bench",
     "errors",
     "events",

@@ -3,6 +3,8 @@
 from streamnursery.values.errors import (
     AdmissionError,
     AuthError,
+    BatchFileError,
+    BatchInputError,
     BudgetExceededError,
     CallbackError,
     ConfigError,
@@ -44,6 +46,8 @@ from streamnursery.values.errors import (
 __all__ = [
     "AdmissionError",
     "AuthError",
+    "BatchFileError",
+    "BatchInputError",
     "BudgetExceededError",
     "CallbackError",
     "ConfigError",

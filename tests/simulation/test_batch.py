@@ -252,7 +252,7 @@ async def test_damage_further_up_is_told_and_nothing_is_touched(place: Place) ->
     whole = place.files.contents(OUT)
     damaged = whole[:100] + b"\0" * 50 + whole[150:]
     place.files.write(OUT, damaged)
-    with pytest.raises(batch.BatchFileError, match="the file is damaged"):
+    with pytest.raises(sn.errors.BatchFileError, match="the file is damaged"):
         await place.go(rows(GROUP + 50))
     assert place.files.contents(OUT) == damaged
 
@@ -260,39 +260,42 @@ async def test_damage_further_up_is_told_and_nothing_is_touched(place: Place) ->
 @in_world()
 async def test_what_is_not_ours_is_refused(place: Place) -> None:
     place.files.write(OUT, b'{"name": "mine"}\n')
-    with pytest.raises(batch.BatchFileError, match="not the output of a batch"):
+    with pytest.raises(sn.errors.BatchFileError, match="not the output of a batch"):
         await place.go(rows(2))
     place.files.remove(OUT)
     await place.go(rows(2))
     place.files.write(OUT, b'{"name": "mine"}\n' + place.files.contents(OUT))
-    with pytest.raises(batch.BatchFileError, match="not of a batch"):
+    with pytest.raises(sn.errors.BatchFileError, match="not of a batch"):
         await place.go(rows(2))
     assert place.asked == 2
 
 
-@in_world()
-async def test_another_process_on_the_output_is_refused(place: Place) -> None:
-    async with trio.open_nursery() as nursery:
-        stop = trio.Event()
-        nursery.start_soon(partial(place.go, paced(40), stop=stop, max_in_flight=2))
-        await trio.sleep(0.5)
-        with pytest.raises(batch.BatchFileError, match="another process works on"):
-            async with place.world.open_engine() as eng:
-                other = attrs.evolve(place).files
-                await batch.run(eng, rows(4), out=OUT, files=other)
-        stop.set()
+def test_another_process_on_the_output_is_refused() -> None:
+    @in_world()
+    async def check(place: Place) -> None:
+        async with trio.open_nursery() as nursery:
+            stop = trio.Event()
+            nursery.start_soon(partial(place.go, paced(40), stop=stop, max_in_flight=2))
+            await trio.sleep(0.5)
+            with pytest.raises(sn.errors.BatchFileError, match="another process works on"):
+                async with place.world.open_engine() as eng:
+                    other = attrs.evolve(place).files
+                    await batch.run(eng, rows(4), out=OUT, files=other)
+            stop.set()
+
+    check()
 
 
 @in_world()
 async def test_other_settings_are_refused_with_the_reason(place: Place) -> None:
     await place.go(rows(2), model="sim/fast")
-    with pytest.raises(batch.BatchFileError, match="--model changed"):
+    with pytest.raises(sn.errors.BatchFileError, match="--model changed"):
         await place.go(rows(2), model="sim/gpt-4.1")
-    with pytest.raises(batch.BatchFileError, match=r"a setting .* changed"):
+    with pytest.raises(sn.errors.BatchFileError, match=r"a setting .* changed"):
         await place.go(rows(2), model="sim/fast", samples=2)
-    with pytest.raises(batch.BatchFileError, match="--shard changed"):
+    with pytest.raises(sn.errors.BatchFileError, match="--shard changed"):
         await place.go(rows(2), model="sim/fast", shard="1/2")
-    with pytest.raises(batch.InputError, match="'r1' was asked for with another request"):
+    with pytest.raises(sn.errors.BatchInputError, match="'r1' was asked for with another request"):
         await place.go([rows(1)[0], dict(rows(2)[1], prompt="Another")], model="sim/fast")
 
 
@@ -305,7 +308,7 @@ def test_a_disk_that_fails_ends_the_run_and_what_was_done_is_safe(kind: str, at:
     async def check(place: Place) -> None:
         files = place.files
         files.fail_at, files.failure = at, getattr(errno, kind)
-        with pytest.raises(batch.BatchFileError):
+        with pytest.raises(sn.errors.BatchFileError):
             await place.go(rows(300), max_in_flight=50)
         files.fail_at = None
         files.close()
@@ -317,33 +320,39 @@ def test_a_disk_that_fails_ends_the_run_and_what_was_done_is_safe(kind: str, at:
     check()
 
 
-@in_world()
-async def test_a_stop_lets_what_runs_finish(place: Place) -> None:
-    stop = trio.Event()
-    async with trio.open_nursery() as nursery:
+def test_a_stop_lets_what_runs_finish() -> None:
+    @in_world()
+    async def check(place: Place) -> None:
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
 
-        async def later() -> None:
-            await trio.sleep(3)
-            stop.set()
+            async def later() -> None:
+                await trio.sleep(3)
+                stop.set()
 
-        nursery.start_soon(later)
-        progress = await place.go(paced(40), stop=stop, max_in_flight=5)
-    assert progress.stopped
-    assert 0 < progress.answered < 40
-    assert progress.answered == place.asked == len(ids(place.files))
-    progress = await place.go(paced(40))
-    assert progress.complete
-    assert place.asked == 40
+            nursery.start_soon(later)
+            progress = await place.go(paced(40), stop=stop, max_in_flight=5)
+        assert progress.stopped
+        assert 0 < progress.answered < 40
+        assert progress.answered == place.asked == len(ids(place.files))
+        progress = await place.go(paced(40))
+        assert progress.complete
+        assert place.asked == 40
+
+    check()
 
 
-@in_world()
-async def test_a_cancelled_run_keeps_what_came(place: Place) -> None:
-    with trio.move_on_after(3):
-        await place.go(paced(40), max_in_flight=5)
-    assert 0 < len(ids(place.files)) < 40
-    place.files.close()
-    assert (await place.go(paced(40))).complete
-    assert sorted(ids(place.files)) == sorted(row["custom_id"] for row in paced(40))
+def test_a_cancelled_run_keeps_what_came() -> None:
+    @in_world()
+    async def check(place: Place) -> None:
+        with trio.move_on_after(3):
+            await place.go(paced(40), max_in_flight=5)
+        assert 0 < len(ids(place.files)) < 40
+        place.files.close()
+        assert (await place.go(paced(40))).complete
+        assert sorted(ids(place.files)) == sorted(row["custom_id"] for row in paced(40))
+
+    check()
 
 
 @in_world(plan=Plan.always(Status(401)))
@@ -368,7 +377,7 @@ async def test_shards_come_to_what_one_run_does(place: Place) -> None:
     assert (merged.answers, merged.failures, merged.doubled, merged.missing) == (100, 0, 0, ())
     assert sorted(ids(files, "/all.jsonl")) == sorted(row["custom_id"] for row in source)
     assert (await batch.merge(parts[1:], "/some.jsonl", files)).missing == ("1/7",)
-    with pytest.raises(batch.BatchFileError, match="is there already"):
+    with pytest.raises(sn.errors.BatchFileError, match="is there already"):
         await batch.merge(parts, "/all.jsonl", files)
 
 
@@ -393,7 +402,7 @@ async def test_a_part_of_the_rows_is_always_the_same_one(place: Place) -> None:
 @in_world()
 async def test_equal_requests_are_asked_once_where_that_is_wanted(place: Place) -> None:
     source = [dict(row, prompt=f"Fact {n % 5}") for n, row in enumerate(rows(40))]
-    progress = await place.go(source, dedupe=True)
+    progress = await place.go(source, dedupe=True, max_in_flight=2)
     assert (progress.answered, place.asked) == (40, 5)
     assert sorted(ids(place.files)) == sorted(row["custom_id"] for row in source)
 
@@ -463,7 +472,7 @@ async def test_rows_come_from_any_iterable(place: Place) -> None:
 def test_a_wrong_row_is_told_with_its_place(wrong: Sequence[Mapping[str, Any]], what: str) -> None:
     @in_world()
     async def check(place: Place) -> None:
-        with pytest.raises(batch.InputError, match="row ") as caught:
+        with pytest.raises(sn.errors.BatchInputError, match="row ") as caught:
             await place.go(wrong)
         assert what in str(caught.value)
 
@@ -476,7 +485,7 @@ async def test_all_mistakes_of_a_file_are_told_before_anything_is_sent(tmp_path:
     bad = [b"{", b'{"model": "sim/fast"}', b"\xff\xfe plain", good]
     await path.write_bytes(b"\n".join([good, b"", *bad, *[b"{" for _ in range(30)]]) + b"\n")
     async with sn.open_engine() as eng:
-        with pytest.raises(batch.InputError) as caught:
+        with pytest.raises(sn.errors.BatchInputError) as caught:
             await batch.run(eng, str(path), out=str(tmp_path / "out.jsonl"))
         assert eng.statistics().total.requests == 0
     assert caught.value.count == 34

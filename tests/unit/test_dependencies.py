@@ -61,9 +61,9 @@ def canonical(name: str) -> str:
 
 
 def test_every_imported_package_is_declared() -> None:
-    known = declared("cli", "ws", "prices", "test")
+    known = declared("cli", "ws", "data", "prices", "test")
     assert {name: file for name, file in needed().items() if name not in known} == {}
 
 
 def test_every_declared_package_is_imported() -> None:
-    assert declared("cli", "ws", "prices", "test") - needed().keys() - UNIMPORTED == set()
+    assert declared("cli", "ws", "data", "prices", "test") - needed().keys() - UNIMPORTED == set()

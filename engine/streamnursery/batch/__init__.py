@@ -1,21 +1,18 @@
 """A file of prompts becomes a file of answers, whatever happens in between: docs/batch.md."""
 
-from streamnursery.batch.files import BatchFileError, Files, RealFiles
+from streamnursery.batch.files import Files, RealFiles
 from streamnursery.batch.finish import Merged, merge
 from streamnursery.batch.lines import BatchRow
 from streamnursery.batch.options import Shard
 from streamnursery.batch.run import run
 from streamnursery.batch.runner import BatchProgress
-from streamnursery.batch.source import InputError
 from streamnursery.batch.tasks import BatchTask, TaskAnswer, TaskRow
 
 __all__ = [
-    "BatchFileError",
     "BatchProgress",
     "BatchRow",
     "BatchTask",
     "Files",
-    "InputError",
     "Merged",
     "RealFiles",
     "Shard",

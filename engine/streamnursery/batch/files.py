@@ -13,13 +13,9 @@ from typing import Protocol, TypeVar
 
 import trio
 
-from streamnursery.values.errors import StorageError
+from streamnursery.values.errors import BatchFileError
 
 T = TypeVar("T")
-
-
-class BatchFileError(StorageError):
-    """A file of a run cannot be read or written. What was said to be done is safe."""
 
 
 class Files(Protocol):

@@ -11,11 +11,11 @@ from typing import TypeVar
 import attrs
 import msgspec
 
-from streamnursery.batch.files import BatchFileError, Files, unusable
+from streamnursery.batch.files import Files, unusable
 from streamnursery.batch.lines import BatchRow
 from streamnursery.batch.options import BatchOptions, Shard
-from streamnursery.batch.output import Output, Paths, State, id_hash, lines_of
-from streamnursery.values.errors import RequestError
+from streamnursery.batch.output import BatchOutput, BatchState, Paths, id_hash, lines_of
+from streamnursery.values.errors import BatchFileError, RequestError
 
 T = TypeVar("T")
 _GROUP = 1024 * 1024
@@ -29,13 +29,13 @@ class _Name(msgspec.Struct):
 _name = msgspec.json.Decoder(_Name).decode
 
 
-async def compact_errors(output: Output) -> None:
+async def compact_errors(output: BatchOutput) -> None:
     """Keep the last failure of each row that has no answer."""
     path = output.paths.errors
     await _in_files(output.files, path, partial(_compact, output))
 
 
-def _compact(output: Output) -> None:
+def _compact(output: BatchOutput) -> None:
     files, path = output.files, output.paths.errors
     if not files.size(path):
         return
@@ -51,7 +51,7 @@ def _compact(output: Output) -> None:
 
 
 async def in_input_order(
-    output: Output, rows: AsyncIterator[BatchRow], options: BatchOptions
+    output: BatchOutput, rows: AsyncIterator[BatchRow], options: BatchOptions
 ) -> None:
     """Sort the answers as their rows stand in the input. Memory: 100 bytes a row."""
     order = [
@@ -63,7 +63,7 @@ async def in_input_order(
     await _in_files(output.files, output.paths.out, partial(_sort, output, order))
 
 
-def _sort(output: Output, order: list[int]) -> None:
+def _sort(output: BatchOutput, order: list[int]) -> None:
     files, path = output.files, output.paths.out
     places = {
         id_hash(_name(line).custom_id): (at, len(line)) for at, line, _ in lines_of(files, path)
@@ -150,25 +150,25 @@ def _merge(parts: list[str], out: str, files: Files) -> Merged:
     return Merged(answers, len(seen) - answers, doubled[0], _missing(states))
 
 
-def _state_of(files: Files, part: str) -> State:
+def _state_of(files: Files, part: str) -> BatchState:
     path = Paths(part).state
     if files.size(path) is None:
         msg = f"{part} has no {path} beside it: it is not the output of a batch"
         raise BatchFileError(msg)
-    return msgspec.json.decode(files.read(path, 0, _GROUP), type=State)
+    return msgspec.json.decode(files.read(path, 0, _GROUP), type=BatchState)
 
 
-def attrs_of(state: State) -> tuple[object, ...]:
+def attrs_of(state: BatchState) -> tuple[object, ...]:
     """What all parts of one run have in common."""
     of = state.shard.partition("/")[2]
     return (state.version, state.input, state.model, state.settings, of)
 
 
-def _unsharded(state: State) -> State:
+def _unsharded(state: BatchState) -> BatchState:
     return msgspec.structs.replace(state, shard="")
 
 
-def _missing(states: list[State]) -> tuple[str, ...]:
+def _missing(states: list[BatchState]) -> tuple[str, ...]:
     of = states[0].shard.partition("/")[2]
     if not of:
         return ()

@@ -15,7 +15,8 @@ from functools import partial
 import attrs
 import trio
 
-from streamnursery.batch.files import BatchFileError, Files, unusable
+from streamnursery.batch.files import Files, unusable
+from streamnursery.values.errors import BatchFileError
 
 GROUP = 256
 """Lines that are synced together at most."""

@@ -53,6 +53,8 @@ class BatchOptions:
     """Rows under way; None takes the engine's own limit."""
     grace: float = 10.0
     """Seconds that answers have to finish after a stop."""
+    tenant: str | None = None
+    """Who pays for all rows; None leaves it to each of them."""
 
     def __attrs_post_init__(self) -> None:
         problems = [

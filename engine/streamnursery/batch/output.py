@@ -18,8 +18,9 @@ from typing import Any
 import attrs
 import msgspec
 
-from streamnursery.batch.files import BatchFileError, Files, unusable
+from streamnursery.batch.files import Files, unusable
 from streamnursery.batch.journal import GROUP
+from streamnursery.values.errors import BatchFileError
 
 _CHUNK = 1024 * 1024
 MAX_LINE = 64 * 1024 * 1024
@@ -58,7 +59,7 @@ class Paths:
 
 
 @attrs.define
-class Found:
+class EarlierRun:
     """What was done before."""
 
     answered: set[int] = attrs.field(factory=set)
@@ -71,7 +72,7 @@ class Found:
     """Bytes that were cut off."""
 
 
-class State(msgspec.Struct, frozen=True):
+class BatchState(msgspec.Struct, frozen=True):
     """What a run is about."""
 
     version: int
@@ -97,13 +98,13 @@ def id_hash(name: str) -> int:
     return int.from_bytes(blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
-class Output:
+class BatchOutput:
     """The files of one run. Its methods wait for the disk in jobs of `files`."""
 
-    def __init__(self, files: Files, paths: Paths, state: State, *, digests: bool) -> None:
+    def __init__(self, files: Files, paths: Paths, state: BatchState, *, digests: bool) -> None:
         self.files = files
         self.paths = paths
-        self.found = Found()
+        self.found = EarlierRun()
         self._state = state
         self._digests = digests
 
@@ -149,13 +150,14 @@ class Output:
                 raise BatchFileError(msg)
             return False
         try:
-            state = msgspec.json.decode(self.files.read(path, 0, _CHUNK), type=State)
+            state = msgspec.json.decode(self.files.read(path, 0, _CHUNK), type=BatchState)
         except (msgspec.DecodeError, msgspec.ValidationError):
             if before:
                 msg = f"{path} cannot be read; put it back, or name another output"
                 raise BatchFileError(msg) from None
             return False  # a crash came before the first line
-        changed = [_WORDS[n] for n in State.__struct_fields__ if _differ(state, self._state, n)]
+        names = BatchState.__struct_fields__
+        changed = [_WORDS[n] for n in names if _differ(state, self._state, n)]
         if changed:
             msg = (
                 f"{self.paths.out} was begun with other things: {', '.join(changed)} changed. Name "
@@ -214,7 +216,7 @@ class Output:
             found.digests[key] = line.streamnursery.digest
 
 
-def _differ(one: State, other: State, name: str) -> bool:
+def _differ(one: BatchState, other: BatchState, name: str) -> bool:
     return bool(getattr(one, name) != getattr(other, name))
 
 

@@ -12,7 +12,7 @@ import trio
 from streamnursery.batch.files import Files, RealFiles
 from streamnursery.batch.finish import compact_errors, in_input_order
 from streamnursery.batch.options import BatchOptions, Shard
-from streamnursery.batch.output import VERSION, Output, Paths, State, settings_digest
+from streamnursery.batch.output import VERSION, BatchOutput, BatchState, Paths, settings_digest
 from streamnursery.batch.runner import BatchProgress, BatchRun
 from streamnursery.batch.source import Rows, Source
 from streamnursery.batch.tasks import BatchTask
@@ -33,6 +33,7 @@ async def run(
     shard: str | Shard | None = None,
     retry_errors: bool = False,
     dedupe: bool = False,
+    tenant: str | None = None,
     order: str | None = None,
     max_in_flight: int | None = None,
     grace: float = 10.0,
@@ -56,7 +57,7 @@ async def run(
     such as a budget that is spent.
 
     Raises:
-        InputError: the input has mistakes; of a file all are told, and nothing was sent.
+        BatchInputError: the input has mistakes; of a file all are told, and nothing was sent.
         BatchFileError: a file cannot be used or written; what was counted as done is safe.
         RequestError: an option is wrong.
     """
@@ -64,11 +65,13 @@ async def run(
         msg = f'order is "input" or None, not {order!r:.40}'
         raise RequestError(msg)
     part = Shard.parse(shard) if isinstance(shard, str) else shard
-    options = BatchOptions(samples, limit, sample, part, retry_errors, dedupe, max_in_flight, grace)
+    options = BatchOptions(
+        samples, limit, sample, part, retry_errors, dedupe, max_in_flight, grace, tenant
+    )
     path, files = os.fspath(out), RealFiles() if files is None else files
     source = Source(rows, model)
     checked = await source.check()
-    output = Output(
+    output = BatchOutput(
         files,
         Paths(path),
         _state(checked.digest, model, options, task),
@@ -93,7 +96,9 @@ async def run(
     return progress
 
 
-def _state(digest: str, model: str | None, options: BatchOptions, task: BatchTask | None) -> State:
+def _state(
+    digest: str, model: str | None, options: BatchOptions, task: BatchTask | None
+) -> BatchState:
     settings: dict[str, Any] = {"samples": options.samples, "task": task is not None}
     shard = "" if options.shard is None else str(options.shard)
-    return State(VERSION, digest, model or "", settings_digest(**settings), shard)
+    return BatchState(VERSION, digest, model or "", settings_digest(**settings), shard)

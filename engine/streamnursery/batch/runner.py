@@ -18,8 +18,8 @@ from streamnursery.batch.answers import answer_line, failure_line
 from streamnursery.batch.journal import Journal
 from streamnursery.batch.lines import BatchRow
 from streamnursery.batch.options import BatchOptions
-from streamnursery.batch.output import Output, id_hash
-from streamnursery.batch.source import InputError
+from streamnursery.batch.output import BatchOutput, id_hash
+from streamnursery.batch.source import input_error
 from streamnursery.batch.tasks import BatchTask, TaskCalls
 from streamnursery.facade import Engine
 from streamnursery.transport.single_errors import bare_errors
@@ -77,7 +77,7 @@ class BatchRun:
     def __init__(
         self,
         engine: Engine,
-        output: Output,
+        output: BatchOutput,
         options: BatchOptions,
         progress: BatchProgress,
         stop: trio.Event,
@@ -90,10 +90,12 @@ class BatchRun:
         self._stop = stop
         self._task = task
         self._journal = Journal(output.files)
-        self._rows: dict[int, list[BatchRow]] = {}
+        self._rows: dict[int, BatchRow] = {}
         """Those that are under way, by the number of their request."""
         self._same: dict[str, list[BatchRow]] = {}
         """With `dedupe`: rows that wait for the answer to an equal request."""
+        self._known: dict[str, Completion] = {}
+        """With `dedupe`: answers by what was asked. All are kept until the end."""
         self._calls = TaskCalls(output.files, output.paths.calls, self._journal)
 
     async def run(self, rows: AsyncIterator[BatchRow]) -> None:
@@ -136,16 +138,29 @@ class BatchRun:
     async def _requests(self, rows: AsyncIterator[BatchRow]) -> AsyncGenerator[ChatRequest, None]:
         number = 0
         async for row in rows:
-            if self._options.dedupe:
-                same = self._same.get(row.digest)
-                if same is not None:
-                    same.append(row)
-                    continue
-                self._same[row.digest] = []
-            self._rows[number] = [row]
+            if self._options.dedupe and await self._is_asked(row):
+                continue
+            self._rows[number] = row
             self._progress.in_flight += 1
             number += 1
-            yield row.request
+            yield self._paid(row)
+
+    def _paid(self, row: BatchRow) -> ChatRequest:
+        tenant = self._options.tenant
+        return row.request if tenant is None else attrs.evolve(row.request, tenant=tenant)
+
+    async def _is_asked(self, row: BatchRow) -> bool:
+        """Whether an equal request was made, whose answer is or will be that of this row."""
+        digest = row.digest
+        known = self._known.get(digest)
+        if known is not None:
+            await self._answered(row, known, paid=False)
+        elif digest in self._same:
+            self._same[digest].append(row)
+        else:
+            self._same[digest] = []
+            return False
+        return True
 
     async def _wanted(self, rows: AsyncIterator[BatchRow]) -> AsyncGenerator[BatchRow, None]:
         """Rows that this run has to do."""
@@ -176,24 +191,31 @@ class BatchRun:
         known = self._output.found.digests.get(key)
         if known and known != row.digest:
             what = f"{row.id!r:.80} was asked for with another request in an earlier run"
-            raise InputError(
+            raise input_error(
                 "the input", [f"{what}; give it another id, or name another output"], 1
             )
 
     async def _take(self, outcome: Outcome) -> bool:
         """Write down what became of a row; whether that ends the run."""
-        (row,) = self._rows.pop(outcome.index)
+        row = self._rows.pop(outcome.index)
         self._progress.in_flight -= 1
         if isinstance(outcome.error, _ENDS):
             self._progress.error = self._progress.error or outcome.error
             return True
-        rows = [row, *self._same.pop(row.digest, ())] if self._options.dedupe else [row]
-        for one in rows:
+        for one in self._equal_to(row, outcome.completion):
             if outcome.completion is not None:
                 await self._answered(one, outcome.completion, paid=one is row)
             elif outcome.error is not None:
                 await self._failed(one, outcome.error)
         return False
+
+    def _equal_to(self, row: BatchRow, completion: Completion | None) -> list[BatchRow]:
+        """The row, and those that wait for its answer."""
+        if not self._options.dedupe:
+            return [row]
+        if completion is not None:
+            self._known[row.digest] = completion
+        return [row, *self._same.pop(row.digest, ())]
 
     async def _answered(self, row: BatchRow, completion: Completion, *, paid: bool) -> None:
         line = answer_line(row, completion)

@@ -20,7 +20,7 @@ import trio
 
 from streamnursery.batch.lines import BatchRow, LineError, row_of
 from streamnursery.batch.output import MAX_LINE, id_hash
-from streamnursery.values.errors import ConfigError, RequestError
+from streamnursery.values.errors import BatchInputError, ConfigError, RequestError
 
 Rows: TypeAlias = "str | Path | Iterable[Any] | AsyncIterable[Any]"
 SHOWN = 20
@@ -30,15 +30,13 @@ _AT_ONCE = 200
 STDIN = "-"
 
 
-class InputError(RequestError):
-    """The input of a batch cannot be used; `problems` has the first mistakes with their places."""
-
-    def __init__(self, name: str, problems: list[str], count: int) -> None:
-        self.problems = tuple(problems)
-        self.count = count
-        more = f"\n... and {count - len(problems)} more" if count > len(problems) else ""
-        what = "one mistake" if count == 1 else f"{count} mistakes"
-        super().__init__(f"{name} has {what}; nothing was sent:\n" + "\n".join(problems) + more)
+def input_error(name: str, problems: list[str], count: int) -> BatchInputError:
+    """The error for an input, with its first mistakes."""
+    more = f"\n... and {count - len(problems)} more" if count > len(problems) else ""
+    what = "one mistake" if count == 1 else f"{count} mistakes"
+    error = BatchInputError(f"{name} has {what}; nothing was sent:\n" + "\n".join(problems) + more)
+    error.problems, error.count = tuple(problems), count
+    return error
 
 
 @attrs.frozen
@@ -71,7 +69,7 @@ class Source:
         """Read a file from its beginning to its end.
 
         Raises:
-            InputError: with its mistakes.
+            BatchInputError: with its mistakes.
         """
         if not self.is_file:
             return Checked(None)
@@ -99,7 +97,7 @@ class Source:
                     if len(problems) < SHOWN:
                         problems.append(f"line {number}, byte {at}: {wrong}")
         if count:
-            raise InputError(self.name, problems, count)
+            raise input_error(self.name, problems, count)
         return Checked(found, digest.hexdigest())
 
     def _row(self, line: bytes, number: int) -> BatchRow | None:
@@ -110,7 +108,8 @@ class Source:
         """The rows.
 
         Raises:
-            InputError: of what was not checked before: a row that is none, an id that comes twice.
+            BatchInputError: of what was not checked before: a row that is none, an id that comes
+            twice.
         """
         rows = self.rows
         values = self._from_file() if isinstance(rows, str | Path) else _numbered(rows)
@@ -131,8 +130,8 @@ class Source:
         except LineError as error:
             raise self._mistake(number, str(error)) from None
 
-    def _mistake(self, number: int, what: str) -> InputError:
-        return InputError(self.name, [f"row {number}: {what}"], 1)
+    def _mistake(self, number: int, what: str) -> BatchInputError:
+        return input_error(self.name, [f"row {number}: {what}"], 1)
 
     async def _from_file(self) -> AsyncGenerator[tuple[int, object], None]:
         with opened(str(self.rows)) as stream:
@@ -254,7 +253,7 @@ def _parquet(path: str) -> IO[bytes]:
         msg = f"{path} needs pyarrow; install it with: pip install 'streamnursery[data]'"
         raise ConfigError(msg) from None
 
-    class Lines(io.RawIOBase):
+    class ParquetLines(io.RawIOBase):
         def __init__(self) -> None:
             file = pyarrow.parquet.ParquetFile(path)
             self._rows = (row for batch in file.iter_batches(1000) for row in batch.to_pylist())
@@ -274,4 +273,4 @@ def _parquet(path: str) -> IO[bytes]:
             into[:size], self._rest = self._rest[:size], self._rest[size:]
             return size
 
-    return io.BufferedReader(Lines())
+    return io.BufferedReader(ParquetLines())

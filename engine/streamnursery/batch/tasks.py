@@ -29,7 +29,7 @@ class _CallMark(msgspec.Struct):
     call: int
 
 
-class _CallLine(msgspec.Struct):
+class _JournalledCall(msgspec.Struct):
     custom_id: str
     body: dict[str, Any]
     streamnursery: _CallMark
@@ -148,11 +148,11 @@ class TaskCalls:
             return TaskAnswer(line.body)
         body = chat_body(await engine.complete(request))
         mark = _CallMark(digest, number)
-        data = msgspec.json.encode(_CallLine(row.id, body, mark), enc_hook=str) + b"\n"
+        data = msgspec.json.encode(_JournalledCall(row.id, body, mark), enc_hook=str) + b"\n"
         safe = trio.Event()
         await self._journal.put(self._path, data, safe.set)
         await self._journal.wait(safe)
         return TaskAnswer(body)
 
 
-_decode = msgspec.json.Decoder(_CallLine).decode
+_decode = msgspec.json.Decoder(_JournalledCall).decode

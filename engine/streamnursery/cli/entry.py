@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from streamnursery.cli import (
     ask,
+    batch,
     bench,
     completion,
     config,
@@ -31,7 +32,7 @@ from streamnursery.cli.console import (
 from streamnursery.cli.exits import EXIT_CODES, CliError, Exit
 from streamnursery.cli.parser import PROGRAM, Parser, suggestion
 
-_VERBS = (demo, ask, sim, bench, grade, models, route, top, cost, config, doctor, completion)
+_VERBS = (demo, ask, batch, sim, bench, grade, models, route, top, cost, config, doctor, completion)
 _ELSEWHERE = ("help", "version")
 """What is a flag here and a verb elsewhere."""
 

@@ -16,6 +16,7 @@ class Exit(IntEnum):
     BUDGET = 3
     UNAVAILABLE = 4
     DEADLINE = 5
+    FILE = 6
     INTERRUPTED = 130
     READER_GONE = 141
     TERMINATED = 143
@@ -29,6 +30,7 @@ exit codes:
   3    the budget is spent
   4    the provider, the key or the network is not available
   5    the deadline passed
+  6    a file of ours cannot be written
   130  Ctrl-C: once ends cleanly, twice at once
   141  whoever read our output went away
   143  SIGTERM

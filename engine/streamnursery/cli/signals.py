@@ -18,8 +18,11 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _SHOW_CURSOR = b"\x1b[?25h"
 
 
-def run_trio(work: Callable[[], Awaitable[int]]) -> int:
-    """Run `work` under trio and return its exit code, or 128 + n after signal n.
+def run_trio(
+    work: Callable[[], Awaitable[int]], *, on_first: Callable[[], None] | None = None
+) -> int:
+    """Run `work` under trio and return its exit code, or 128 + n after signal n. The first signal
+    calls `on_first` in the place of cancelling.
 
     Raises:
         BrokenPipeError: whoever read our output went away.
@@ -38,7 +41,7 @@ def run_trio(work: Callable[[], Awaitable[int]]) -> int:
                 caught.append(signum)
                 if len(caught) > 1:
                     _leave_at_once(signum)
-                token.run_sync_soon(scope.cancel)
+                token.run_sync_soon(on_first or scope.cancel)
 
             with _handling(on_signal):
                 code = await work()

@@ -347,6 +347,19 @@ class StorageError(EngineError):
     category = "storage_error"
 
 
+class BatchInputError(RequestError):
+    """The input of a batch has mistakes; nothing was sent. The message has the first of them."""
+
+    problems: tuple[str, ...] = ()
+    """The first mistakes, each with its place."""
+    count: int = 0
+    """Of all mistakes."""
+
+
+class BatchFileError(StorageError):
+    """A file of a batch cannot be read or written. What was counted as done is safe."""
+
+
 class CallbackError(EngineError):
     """The caller's own code failed inside the engine; see `__cause__`."""
 

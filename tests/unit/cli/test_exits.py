@@ -13,6 +13,8 @@ def every(kind: type[errors.EngineError]) -> list[type[errors.EngineError]]:
 EXPECTED = {
     errors.ConfigError: Exit.USAGE,
     errors.RequestError: Exit.USAGE,
+    errors.BatchInputError: Exit.USAGE,
+    errors.BatchFileError: Exit.FILE,
     errors.BudgetExceededError: Exit.BUDGET,
     errors.DeadlineError: Exit.DEADLINE,
     errors.QueueDeadlineError: Exit.DEADLINE,

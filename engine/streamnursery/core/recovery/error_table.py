@@ -10,6 +10,8 @@ from streamnursery.core.recovery.error_policy import CallOutcome, ErrorPolicy, R
 from streamnursery.values.errors import (
     AdmissionError,
     AuthError,
+    BatchFileError,
+    BatchInputError,
     BudgetExceededError,
     CallbackError,
     ConfigError,
@@ -337,6 +339,20 @@ _THE_REST: Mapping[type[EngineError], ErrorPolicy] = {
         4,
         "The ledger or journal could not be written; nothing more is admitted.",
         "Free the disk, and open a new engine.",
+    ),
+    BatchInputError: ErrorPolicy(
+        RetryScope.NOWHERE,
+        CallOutcome.IGNORED,
+        2,
+        "The input of a batch has mistakes; nothing was sent.",
+        "Mend the lines that are named.",
+    ),
+    BatchFileError: ErrorPolicy(
+        RetryScope.NOWHERE,
+        CallOutcome.IGNORED,
+        6,
+        "A file of a batch cannot be read or written; what was counted as done is safe.",
+        "Free the disk or name another output; the same command goes on.",
     ),
     CallbackError: ErrorPolicy(
         RetryScope.NOWHERE,

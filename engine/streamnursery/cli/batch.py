@@ -1,0 +1,232 @@
+"""`streamnursery batch`: a file of prompts becomes a file of answers."""
+
+import argparse
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from streamnursery.cli.console import data, note
+from streamnursery.cli.exits import CliError, Exit, exit_code
+from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb
+
+if TYPE_CHECKING:
+    from streamnursery.batch import BatchProgress
+    from streamnursery.config import LoadedConfig
+    from streamnursery.values.errors import EngineError
+
+_EXAMPLE = """\
+streamnursery batch prompts.jsonl -o answers.jsonl -m sim/fast
+streamnursery batch batch.jsonl -o answers.jsonl --budget 5usd    OpenAI's and Anthropic's lines
+streamnursery batch prompts.txt -o answers.jsonl -m gpt-4.1-mini --dry-run
+streamnursery batch prompts.jsonl -o part2.jsonl --shard 2/7
+streamnursery batch merge part1.jsonl part2.jsonl -o answers.jsonl
+"""
+_TENANT = "batch"
+
+
+def add(verbs: Verbs) -> None:
+    """Declare the verb."""
+    parser = add_verb(
+        verbs,
+        "batch",
+        run,
+        example=_EXAMPLE,
+        summary="answer every line of a file; the same command again goes on where it ended",
+        then=f"{PROGRAM} batch prompts.jsonl -o answers.jsonl --dry-run",
+    )
+    parser.add_argument(
+        "input",
+        nargs="+",
+        metavar="FILE",
+        help='lines of JSON or text, also .gz, .zst, .parquet; "-" reads stdin; "merge PARTS" puts '
+        "the outputs of several machines together",
+    )
+    parser.add_argument("-o", "--out", metavar="FILE", help="where the answers go")
+    parser.add_argument("-m", "--model", help="of lines that name none")
+    parser.add_argument("--budget", metavar="USD", help="what this run may spend; exit code 3")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="tell lines, tokens and cost, and send nothing"
+    )
+    parser.add_argument("--samples", type=int, default=1, metavar="K", help="answers for each line")
+    parser.add_argument("--limit", type=int, metavar="N", help="at most so many more lines")
+    parser.add_argument(
+        "--sample", type=float, metavar="PART", help="a part of the lines, such as 0.01"
+    )
+    parser.add_argument("--shard", metavar="I/N", help="one of N parts, for N machines")
+    parser.add_argument("--retry-errors", action="store_true", help="ask again what has failed")
+    parser.add_argument("--dedupe", action="store_true", help="ask once for equal requests")
+    parser.add_argument("--order", choices=("input",), help="sort the answers at the end")
+    parser.add_argument("--parallel", type=int, metavar="N", help="lines under way at once")
+    parser.add_argument("--json", action="store_true", help="print the summary as one object")
+    add_config(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Answer the lines, or merge the outputs of several runs."""
+    if not args.out and not args.dry_run:
+        raise CliError(
+            "no output is named", "", f"{PROGRAM} batch {args.input[0]} -o answers.jsonl"
+        )
+    if args.input[0] == "merge" and not Path("merge").exists():
+        return _merge(args)
+    if len(args.input) > 1:
+        what = f"one input at a time, not {len(args.input)}"
+        raise CliError(what, "", f"cat {' '.join(map(shlex.quote, args.input))} > all.jsonl")
+    return _dry_run(args) if args.dry_run else _run(args)
+
+
+def _loaded(args: argparse.Namespace) -> "LoadedConfig":
+    """The configuration; `--budget` is the budget of a tenant of its own, so that a ledger keeps
+    it over several runs of the command and other programs do not spend it."""
+    from streamnursery.cli.explain import config_mistakes
+    from streamnursery.config import load_config
+    from streamnursery.values.errors import ConfigError
+
+    flags: dict[str, Any] = {}
+    if args.budget:
+        amount = args.budget.lower().removesuffix("usd").strip().removeprefix("$")
+        limits = {"daily": amount, "monthly": amount}
+        flags = {"budgets": {"tenants": {_TENANT: limits}}}
+    try:
+        return load_config(args.config, flags=flags)
+    except ConfigError as error:
+        raise config_mistakes(error) from None
+
+
+def _run(args: argparse.Namespace) -> int:
+    from streamnursery.cli.batch_run import Work
+    from streamnursery.cli.signals import run_trio
+
+    loaded = _loaded(args)
+    work = Work(args, loaded.config, _TENANT if args.budget else None)
+    try:
+        code = run_trio(work.run, on_first=work.stop)
+    finally:
+        work.close()
+    if work.error is not None:
+        raise _explained(work.error, args)
+    progress = work.progress
+    if progress is None:
+        return code
+    _tell(args, progress, work.spent)
+    if progress.error is not None:
+        raise _explained(progress.error, args)
+    if progress.stopped:
+        note(f"goes on with: {_command(args)}")
+        return code or Exit.INTERRUPTED
+    return code or (Exit.SOME_FAILED if progress.failed else Exit.OK)
+
+
+def _explained(error: "EngineError", args: argparse.Namespace) -> CliError:
+    from streamnursery.values.errors import BatchFileError, BatchInputError
+
+    if isinstance(error, BatchInputError):
+        what, _, why = str(error).partition("\n")
+        return CliError(what.rstrip(":"), why)
+    step = f"mend that; what is done is safe: {_command(args)}"
+    if isinstance(error, BatchFileError):
+        refused = error.__cause__ is None  # nothing is wrong with the disk
+        return CliError(
+            str(error), "", "" if refused else step, code=Exit.USAGE if refused else Exit.FILE
+        )
+    return CliError(str(error), "", step, code=exit_code(error))
+
+
+def _command(args: argparse.Namespace) -> str:
+    """What goes on with this run."""
+    words = [PROGRAM, "batch", *args.input, "-o", args.out]
+    for flag in (
+        "model",
+        "budget",
+        "samples",
+        "limit",
+        "sample",
+        "shard",
+        "order",
+        "parallel",
+        "config",
+    ):
+        value = getattr(args, flag)
+        if value is not None and not (flag == "samples" and value == 1):
+            words += [f"--{flag}", str(value)]
+    words += [
+        f"--{flag.replace('_', '-')}" for flag in ("retry_errors", "dedupe") if getattr(args, flag)
+    ]
+    return shlex.join(words)
+
+
+def _tell(args: argparse.Namespace, progress: "BatchProgress", spent: int) -> None:
+    from streamnursery.batch.output import Paths
+    from streamnursery.values.money import Money, dollars
+
+    paths = Paths(args.out)
+    if args.json:
+        data(
+            json.dumps({
+                "rows": progress.rows,
+                "done_before": progress.before,
+                "answered": progress.answered,
+                "failed": progress.failed,
+                "input_tokens": progress.input_tokens,
+                "output_tokens": progress.output_tokens,
+                "spent_usd": dollars(spent),
+                "complete": progress.complete,
+                "answers": paths.out,
+                "errors": paths.errors,
+            })
+        )
+        return
+    if progress.torn:
+        note(f"{progress.torn} bytes that a crash had torn were moved to {paths.out}.torn")
+    before = f", {progress.before} were done before" if progress.before else ""
+    tokens = f"{progress.input_tokens} tokens in, {progress.output_tokens} out, {Money(spent)}"
+    data(f"{progress.answered} answers in {paths.out}{before}; {tokens}")
+    if progress.failed:
+        data(f"{progress.failed} failures in {paths.errors}")
+        note(f"next: {_command(args)} --retry-errors")
+
+
+def _merge(args: argparse.Namespace) -> int:
+    import trio
+
+    from streamnursery.batch import RealFiles, merge
+    from streamnursery.values.errors import BatchFileError, EngineError
+
+    async def main() -> int:
+        files = RealFiles()
+        try:
+            done = await merge(args.input[1:], args.out, files)
+        finally:
+            files.close()
+        doubled = (
+            f"; {done.doubled} lines that were there twice were left out" if done.doubled else ""
+        )
+        data(f"{done.answers} answers and {done.failures} failures in {args.out}{doubled}")
+        if done.missing:
+            note(f"missing shards: {', '.join(done.missing)}")
+            return Exit.SOME_FAILED
+        return Exit.OK
+
+    try:
+        return trio.run(main)
+    except BatchFileError as error:
+        raise CliError(str(error)) from None
+    except EngineError as error:
+        raise CliError(
+            str(error), "", f"{PROGRAM} batch merge part1.jsonl part2.jsonl -o all.jsonl"
+        ) from None
+
+
+def _dry_run(args: argparse.Namespace) -> int:
+    import trio
+
+    from streamnursery.cli.batch_cost import estimate_text
+    from streamnursery.values.errors import EngineError
+
+    try:
+        text, priced = trio.run(estimate_text, args, _loaded(args).config)
+    except EngineError as error:
+        raise _explained(error, args) from None
+    data(text)
+    return Exit.OK if priced else Exit.SOME_FAILED

@@ -1,0 +1,80 @@
+"""`streamnursery batch` as a user runs it: killed, interrupted, gone on with, fed nonsense."""
+
+import json
+import random
+import signal
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tests.support.cli import run, start
+from tests.support.guard import until
+
+if TYPE_CHECKING:
+    import subprocess
+
+KILLS = {"test": 4, "proof": 12, "soak": 200}
+ROWS = 300
+SLOW = "sim/gpt-4.1"
+
+
+def write_input(folder: Path, count: int = ROWS, model: str = SLOW) -> Path:
+    path = folder / "in.jsonl"
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
+    line = {"method": "POST", "url": "/v1/chat/completions", "body": body}
+    path.write_text(
+        "".join(json.dumps({"custom_id": f"c{n}", **line}) + "\n" for n in range(count))
+    )
+    return path
+
+
+def ids(path: Path) -> list[str]:
+    return [json.loads(line)["custom_id"] for line in path.read_text().splitlines()]
+
+
+def has(path: Path, wanted: int, process: "subprocess.Popen[str]") -> bool:
+    return whole_lines(path) >= wanted or process.poll() is not None
+
+
+def whole_lines(path: Path) -> int:
+    return path.read_bytes().count(b"\n") if path.exists() else 0
+
+
+async def test_kill_9_at_any_moment_and_the_same_command_goes_on(tmp_path: Path, tier: str) -> None:
+    write_input(tmp_path)
+    dice, out = random.Random(1), tmp_path / "out.jsonl"
+    words = ("batch", "in.jsonl", "-o", "out.jsonl", "--parallel", "20")
+    kept = 0
+    for _ in range(KILLS[tier]):
+        wanted = min(kept + dice.randint(1, 60), ROWS - 20)
+        with start(tmp_path, *words) as process:
+            await until(partial(has, out, wanted, process))
+            process.kill()
+            process.wait()
+        kept = whole_lines(out)
+    ran = run(tmp_path, *words, "--json")
+    assert ran.code == 0, ran.err
+    assert sorted(ids(out)) == sorted(f"c{n}" for n in range(ROWS))
+    summary = json.loads(ran.out)
+    assert summary["done_before"] >= kept - 1
+    assert summary["done_before"] + summary["answered"] == ROWS
+
+
+async def test_ctrl_c_finishes_what_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
+    write_input(tmp_path, 2000)
+    out = tmp_path / "out.jsonl"
+    with start(tmp_path, "batch", "in.jsonl", "-o", "out.jsonl", "--parallel", "10") as process:
+        await until(partial(has, out, 5, process))
+        process.send_signal(signal.SIGINT)
+        told, errors = process.communicate()
+    assert process.returncode == 130
+    assert "goes on with: streamnursery batch in.jsonl -o out.jsonl --parallel 10" in errors
+    assert told.startswith(f"{len(ids(out))} answers in out.jsonl")
+    assert 5 <= len(ids(out)) < 2000
+
+
+def test_standard_input_is_read_as_it_comes(tmp_path: Path) -> None:
+    lines = '{"prompt": "One", "id": "a"}\nTwo\n'
+    ran = run(tmp_path, "batch", "-", "-o", "out.jsonl", "-m", "sim/fast", stdin=lines)
+    assert ran.code == 0, ran.err
+    assert sorted(ids(tmp_path / "out.jsonl")) == ["a", "row-2"]

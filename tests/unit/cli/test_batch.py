@@ -1,0 +1,119 @@
+"""`batch`: what it reads, writes and refuses."""
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.cli import Command
+
+SLOW = "sim/gpt-4.1"
+
+
+def write_input(folder: Path, count: int, model: str = SLOW) -> Path:
+    path = folder / "in.jsonl"
+    body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
+    line = {"method": "POST", "url": "/v1/chat/completions", "body": body}
+    path.write_text(
+        "".join(json.dumps({"custom_id": f"c{n}", **line}) + "\n" for n in range(count))
+    )
+    return path
+
+
+def ids(path: Path) -> list[str]:
+    return [json.loads(line)["custom_id"] for line in path.read_text().splitlines()]
+
+
+def test_a_plain_file_of_prompts_is_enough(command: Command, tmp_path: Path) -> None:
+    with gzip.open(tmp_path / "prompts.txt.gz", "wt") as file:
+        file.write("Why is the sky blue?\n\nAnd the sea?\n")
+    ran = command("batch", "prompts.txt.gz", "-o", "answers.jsonl", "-m", "sim/fast")
+    assert ran.code == 0
+    assert ran.out.startswith("2 answers in answers.jsonl")
+    assert sorted(ids(tmp_path / "answers.jsonl")) == ["row-1", "row-3"]
+
+
+def test_anthropics_lines_are_answered(command: Command, tmp_path: Path) -> None:
+    params = {
+        "model": "sim/fast",
+        "max_tokens": 5,
+        "system": "Be short.",
+        "messages": [{"role": "user", "content": [{"type": "text", "text": "Hi"}]}],
+    }
+    (tmp_path / "in.jsonl").write_text(json.dumps({"custom_id": "a", "params": params}) + "\n")
+    assert command("batch", "in.jsonl", "-o", "out.jsonl").code == 0
+    assert ids(tmp_path / "out.jsonl") == ["a"]
+
+
+def test_what_it_would_cost_is_told_and_nothing_is_sent(command: Command, tmp_path: Path) -> None:
+    write_input(tmp_path, 10, "gpt-4.1-mini")
+    command.write("streamnursery.toml", PRICED)
+    ran = command("batch", "in.jsonl", "--dry-run", "--samples", "2")
+    assert ran.code == 0, ran.err
+    assert "gpt-4.1-mini" in ran.out
+    assert "160" in ran.out  # tokens of output at most
+    assert not (tmp_path / "out.jsonl").exists()
+
+
+PRICED = """
+[endpoints.main]
+url = "http://127.0.0.1:9/v1"
+[models."gpt-4.1-mini"]
+routes = [{ endpoint = "main" }]
+price = { input = "1", output = "2" }
+"""
+
+
+def test_a_budget_that_is_spent_ends_the_run_and_it_goes_on_later(
+    command: Command, tmp_path: Path
+) -> None:
+    write_input(tmp_path, 20, "sim/fast")
+    command.write(
+        "streamnursery.toml", '[models."sim/fast"]\nprice = { input = "0", output = "1000" }\n'
+    )
+    ran = command("batch", "in.jsonl", "-o", "out.jsonl", "--budget", "0.05usd", "--parallel", "1")
+    assert ran.code == 3, ran.err
+    assert "the same command" not in ran.out
+    done = len(ids(tmp_path / "out.jsonl"))
+    assert 0 < done < 20
+    again = command("batch", "in.jsonl", "-o", "out.jsonl", "--budget", "5", "--json")
+    assert again.code == 0
+    assert json.loads(again.out)["done_before"] == done
+
+
+def test_shards_are_merged_and_one_that_is_missing_is_told(
+    command: Command, tmp_path: Path
+) -> None:
+    write_input(tmp_path, 30, "sim/fast")
+    for number in (1, 2, 3):
+        out = f"part{number}.jsonl"
+        assert command("batch", "in.jsonl", "-o", out, "--shard", f"{number}/3").code == 0
+    ran = command("batch", "merge", "part1.jsonl", "part3.jsonl", "-o", "some.jsonl")
+    assert (ran.code, "missing shards: 2/3" in ran.err) == (1, True)
+    ran = command("batch", "merge", "part1.jsonl", "part2.jsonl", "part3.jsonl", "-o", "all.jsonl")
+    assert ran.code == 0
+    assert sorted(ids(tmp_path / "all.jsonl")) == sorted(f"c{n}" for n in range(30))
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("in.jsonl",), "no output is named"),
+        (("nowhere.jsonl", "-o", "out.jsonl"), "nowhere.jsonl cannot be read"),
+        (("in.jsonl", "-o", "out.jsonl", "--shard", "8/7"), "a shard is written i/n"),
+        (("in.jsonl", "-o", "out.jsonl", "--samples", "0"), "samples must be a whole number"),
+        (("in.jsonl", "more.jsonl", "-o", "out.jsonl"), "one input at a time"),
+        (("in.jsonl", "-o", "folder"), "folder could not be used"),
+        (("bad.jsonl", "-o", "out.jsonl"), "line 2, byte 3: no JSON"),
+    ],
+)
+def test_a_slip_is_told_and_nothing_is_sent(
+    command: Command, tmp_path: Path, words: tuple[str, ...], what: str
+) -> None:
+    write_input(tmp_path, 2, "sim/fast")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "bad.jsonl").write_text("Hi\n{\n")
+    ran = command("batch", *words, "-m", "sim/fast")
+    assert ran.code in (2, 4, 6)
+    assert what in ran.err
