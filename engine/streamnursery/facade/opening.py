@@ -125,7 +125,7 @@ async def open_engine(
     languages = Dialects(dialects, installed)
     settings = settings_of(config, languages)
     if network is None:
-        await trio.to_thread.run_sync(load_published, settings)
+        load_published(settings)
     for warning in _warnings(settings):
         warnings.warn(warning, stacklevel=3)
     outside = Outside(

@@ -9,7 +9,10 @@ Rule 2: a pause only grows. One longer than `believed` is not taken at its word,
 Rule 3: who waits for the same date takes the gate's own dice, so that all come back spread out.
 """
 
+from collections.abc import Callable
+from functools import partial
 from math import inf
+from typing import TypeAlias
 
 import attrs
 
@@ -51,6 +54,9 @@ class GateStatistics:
     paused_until: float | None
     """None unless paused now."""
     breaker: BreakerStatistics
+
+
+GateView: TypeAlias = Callable[[], GateStatistics]
 
 
 @attrs.define(eq=False)
@@ -187,5 +193,13 @@ class CircuitGate:
         return backoff.turn_dice(self._turn, self.offset)
 
     def statistics(self, now: float) -> GateStatistics:
+        return self.view(now)()
+
+    def view(self, now: float) -> GateView:
+        """What `statistics` tells now, worked out when it is called."""
         paused = self.paused_until if now < self.paused_until else None
-        return GateStatistics(paused, self.breaker.statistics(now))
+        return partial(_told, paused, self.breaker.view(now))
+
+
+def _told(paused: float | None, breaker: Callable[[], BreakerStatistics]) -> GateStatistics:
+    return GateStatistics(paused, breaker())
