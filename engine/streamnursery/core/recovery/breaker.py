@@ -151,6 +151,8 @@ class Breaker:
 
     def admit(self, now: float) -> Generation | None:
         """A generation to `report` with, exactly once; None: do not call."""
+        if self.circuit is Circuit.CLOSED:
+            return self.generation
         if self._admits_at(now) > now:
             return None
         if self.circuit is Circuit.OPEN:

@@ -21,6 +21,7 @@ from streamnursery.core.recovery.breaker import (
     Breaker,
     BreakerPolicy,
     BreakerStatistics,
+    Circuit,
     Generation,
     verdict,
 )
@@ -141,9 +142,10 @@ class CircuitGate:
 
         `believed`: seconds of a pause that it takes at their word.
         """
-        paused = self._paused(now)
-        if paused is not None:
-            return paused
+        if self._doubted or now < self.paused_until:
+            paused = self._paused(now)
+            if paused is not None:
+                return paused
         generation = self.breaker.admit(now)
         if generation is None:
             return Closed(self.breaker.retry_at(now), paused=False)
@@ -165,9 +167,11 @@ class CircuitGate:
 
     def peek(self, now: float) -> Closed | None:
         """What `enter` would say, without entering; None: come in."""
-        paused = self._paused(now)
-        if paused is not None:
-            return paused
+        if self._doubted or now < self.paused_until:
+            return self._paused(now) or self._opens(now)
+        return None if self.breaker.circuit is Circuit.CLOSED else self._opens(now)
+
+    def _opens(self, now: float) -> Closed | None:
         opens_at = self.breaker.retry_at(now)
         return Closed(opens_at, paused=False) if opens_at > now else None
 
