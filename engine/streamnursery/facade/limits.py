@@ -145,7 +145,7 @@ class LimitVerbs:
         return EngineSnapshot(
             at=now,
             uptime=now - self._opened_at,
-            streams=self._dispatcher.snapshot(),
+            streams=self._dispatcher.snapshot(now),
             calls=self._calls.live,
             limits=self._admission.snapshot(),
             routes=route_statistics(self._supervisor.routes.gates, now),

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec
 import trio
 
 from streamnursery.config.plugins import installed
+from streamnursery.config.prices import load_published
 from streamnursery.core.money.ledger import Ledger
 from streamnursery.core.routing.router import RoutingPolicy
 from streamnursery.facade.assembly import Outside
@@ -124,6 +125,8 @@ async def open_engine(
     await trio.lowlevel.checkpoint()
     languages = Dialects(dialects, installed)
     settings = settings_of(config, languages)
+    if network is None:
+        load_published(settings)
     for warning in _warnings(settings):
         warnings.warn(warning, stacklevel=3)
     outside = Outside(

@@ -105,6 +105,11 @@ async def _tell(
 def told(engine: "LimitVerbs") -> bytes:
     """The snapshot as one line of JSON."""
     snapshot = engine.snapshot()
-    shown = attrs.evolve(snapshot, streams=snapshot.streams[:MAX_STREAMS])
+    shown = attrs.evolve(
+        snapshot,
+        streams=tuple(snapshot.streams[:MAX_STREAMS]),
+        limits=tuple(snapshot.limits),
+        routes=dict(snapshot.routes),
+    )
     body = {"streams_in_all": len(snapshot.streams), **attrs.asdict(shown)}
     return msgspec.json.encode(body) + b"\n"

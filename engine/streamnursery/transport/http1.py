@@ -103,7 +103,10 @@ class Http1Exchange:
                     self._nursery.start_soon(self._send, request)
                 else:
                     await self._send(request)
-                await self._wait_for_head()
+                message = self._message
+                while message.head is None and message.failure is None:
+                    await self.wait_readable()
+                    self._read()
             if watch.cancelled_caught:
                 await self._outlast(progress)
         except BaseException:
@@ -111,11 +114,6 @@ class Http1Exchange:
             raise
         if self._message.head is None:
             self._check_failure()
-
-    async def _wait_for_head(self) -> None:
-        while self._waits_for_head:
-            await self.wait_readable()
-            self._read()
 
     @property
     def _waits_for_head(self) -> bool:
@@ -130,7 +128,7 @@ class Http1Exchange:
             if self._waits_for_head:
                 progress.strike()
                 with trio.CancelScope(deadline=progress.deadline):
-                    await self._wait_for_head()
+                    await self.wait_readable()
 
     async def _send(self, request: HttpRequest) -> None:
         with suppress(OSError, trio.ClosedResourceError):

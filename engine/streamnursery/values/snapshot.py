@@ -1,6 +1,6 @@
 """What an engine is doing at one moment, stream by stream. No prompt, no answer, no key."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import attrs
 
@@ -46,16 +46,17 @@ class LimitSnapshot:
 
 @attrs.frozen
 class EngineSnapshot:
-    """Everything at one moment."""
+    """Everything at one moment. It is taken at once, and put together where it is read; what a
+    queued stream or limit waits for is said as of then."""
 
     at: float
     """On trio's clock."""
     uptime: float
-    streams: tuple[StreamSnapshot, ...]
+    streams: Sequence[StreamSnapshot]
     """The oldest first."""
     calls: int
     """Calls of the caller's own that wait or run."""
-    limits: tuple[LimitSnapshot, ...]
+    limits: Sequence[LimitSnapshot]
     """The engine's, then those of models and endpoints that were named or used."""
     routes: Mapping[str, RouteStatistics] = attrs.field(factory=dict)
     """The health of the routes that were used, by `endpoint/model`."""

@@ -1,27 +1,96 @@
 """Snapshots of what the engine holds and has measured. Durations in seconds."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import attrs
 
 from streamnursery.values.session import HeartbeatStatistics
 
 
-@attrs.frozen
-class Quantiles:
-    """A distribution; right to within 2.5 %. None where nothing was measured."""
+class Distribution(Protocol):
+    """What a `Quantiles` reads."""
 
-    count: int = 0
-    mean: float | None = None
-    p50: float | None = None
-    p90: float | None = None
-    p99: float | None = None
-    max: float | None = None
-    sum: float = 0.0
-    """Seconds, of all together."""
-    buckets: tuple[tuple[float, int], ...] = attrs.field(default=(), repr=False)
-    """What was counted: each bucket that holds something as its upper bound in seconds and its
-    count, ascending. The bounds are the same in every engine and grow by 5 %."""
+    count: int
+    total: float
+    largest: float
+
+    def quantile(self, q: float) -> float | None: ...
+
+    def buckets(self) -> tuple[tuple[float, int], ...]: ...
+
+
+class Quantiles:
+    """A distribution, as it was when the statistics were asked for; right to within 2.5 %, worked
+    out when it is read. None where nothing was measured."""
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: Distribution | Callable[[], Distribution] | None = None) -> None:
+        self._source = source
+
+    def _read(self) -> Distribution | None:
+        if callable(self._source):
+            self._source = self._source()
+        return self._source
+
+    def _quantile(self, q: float) -> float | None:
+        source = self._read()
+        return source.quantile(q) if source is not None else None
+
+    @property
+    def count(self) -> int:
+        source = self._read()
+        return source.count if source is not None else 0
+
+    @property
+    def mean(self) -> float | None:
+        return self.sum / self.count if self.count else None
+
+    @property
+    def p50(self) -> float | None:
+        return self._quantile(0.5)
+
+    @property
+    def p90(self) -> float | None:
+        return self._quantile(0.9)
+
+    @property
+    def p99(self) -> float | None:
+        return self._quantile(0.99)
+
+    @property
+    def max(self) -> float | None:
+        source = self._read()
+        return source.largest if source is not None and source.count else None
+
+    @property
+    def sum(self) -> float:
+        """Seconds, of all together."""
+        source = self._read()
+        return source.total if source is not None else 0.0
+
+    @property
+    def buckets(self) -> tuple[tuple[float, int], ...]:
+        """What was counted: each bucket that holds something as its upper bound in seconds and its
+        count, ascending. The bounds are the same in every engine and grow by 5 %."""
+        source = self._read()
+        return source.buckets() if source is not None else ()
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Quantiles):
+            return NotImplemented
+        return (self.sum, self.buckets) == (other.sum, other.buckets)
+
+    def __hash__(self) -> int:
+        return hash((self.sum, self.buckets))
+
+    def __repr__(self) -> str:
+        names = ("count", "mean", "p50", "p90", "p99", "max", "sum")
+        return f"Quantiles({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+
+
+_NOTHING = Quantiles()
 
 
 @attrs.frozen
@@ -53,10 +122,10 @@ class ModelStatistics:
     """`active / max_streams`; 0 when the limit is 0."""
     average_latency: float | None = None
     """Mean duration of succeeded requests, queue time included."""
-    queue_time: Quantiles = Quantiles()
-    ttft: Quantiles = Quantiles()
+    queue_time: Quantiles = _NOTHING
+    ttft: Quantiles = _NOTHING
     """Time to first token from the entry of `stream()`."""
-    itl: Quantiles = Quantiles()
+    itl: Quantiles = _NOTHING
     """Inter-token latency: events of one read record one gap and zeros."""
     content_events: int = 0
     output_tokens: int = 0
@@ -109,9 +178,10 @@ class RouteStatistics:
 
 @attrs.frozen
 class EngineStatistics:
-    """A snapshot of the whole engine."""
+    """A snapshot of the whole engine. What it costs is what is read of it: figures are taken at
+    once, and put together where they are looked at."""
 
-    total: ModelStatistics
+    _total: ModelStatistics | Callable[[], ModelStatistics] = attrs.field(repr=False)
     models: Mapping[str, ModelStatistics]
     routes: Mapping[str, RouteStatistics]
     """By `endpoint/model`; routes that were used."""
@@ -137,3 +207,8 @@ class EngineStatistics:
     @property
     def active(self) -> int:
         return self.total.active
+
+    @property
+    def total(self) -> ModelStatistics:
+        """All models together."""
+        return self._total() if callable(self._total) else self._total

@@ -13,8 +13,9 @@ milliseconds. A value that its grammar does not allow, -1 for one, is no value; 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from datetime import datetime
+from functools import lru_cache
 
 import attrs
 
@@ -66,6 +67,7 @@ _COUNT = re.compile(r"[0-9]{1,15}(?:\.0*)?")
 _SECONDS = re.compile(r"[0-9]{1,13}(?:\.[0-9]{1,9})?")
 _MICRO = "\u00b5s"
 _PART = rf"([0-9]{{1,9}}(?:\.[0-9]{{1,9}})?)(h|ms|m|s|us|{_MICRO}|ns)"
+_PARTS = re.compile(_PART)
 _DURATION = re.compile(rf"(?:{_PART})+")
 _UNITS = {
     "h": HOUR,
@@ -85,7 +87,8 @@ MAX_VALUE = 64
 
 def rate_news(head: HttpHead, *, now: float) -> tuple[RateNews, ...]:
     """One for each kind of limit that the headers tell of. `now` is Unix time, for dates."""
-    return tuple(_news(kind, told, now) for kind, told in _told(head) if told.remaining is not None)
+    told = _told(head)
+    return tuple([_news(kind, of, now) for kind, of in told if of.remaining is not None])
 
 
 def named_reset(head: HttpHead, *, now: float) -> float | None:
@@ -117,20 +120,35 @@ class _Told:
         return (self.remaining or 0) / max(1, self.limit or 1)
 
 
-def _told(head: HttpHead) -> Iterator[tuple[str, _Told]]:
+@lru_cache(maxsize=256)
+def _meaning(name: str) -> tuple[str, str, float, bool] | None:
+    """Kind, what is said of it, period, and whether it is renewed: of a header about limits.
+    An endpoint sends the same names with every answer."""
+    for family in FAMILIES:
+        found = family.name.fullmatch(name)
+        if found is not None:
+            kind, period = family.kinds[found["kind"]]
+            return kind, found["what"], period, family.renewed
+    return None
+
+
+def _told(head: HttpHead) -> Iterable[tuple[str, _Told]]:
     told: dict[str, _Told] = {}
     for name, value in head.headers:
-        if "limit-" not in name:
+        meaning = _meaning(name) if "limit-" in name else None
+        if meaning is None:
             continue
-        for family in FAMILIES:
-            found = family.name.fullmatch(name)
-            if found is not None:
-                kind, period = family.kinds[found["kind"]]
-                about = told.setdefault(kind, _Told(period, family.renewed))
-                what = found["what"]
-                setattr(about, what, value if what == "reset" else _count(value))
-                break
-    return iter(told.items())
+        kind, what, period, renewed = meaning
+        about = told.get(kind)
+        if about is None:
+            about = told[kind] = _Told(period, renewed)
+        if what == "reset":
+            about.reset = value
+        elif what == "limit":
+            about.limit = _count(value)
+        else:
+            about.remaining = _count(value)
+    return told.items()
 
 
 def _news(kind: str, told: _Told, now: float) -> RateNews:
@@ -160,7 +178,7 @@ def _seconds(value: str | None, now: float) -> float | None:
             return max(0.0, (number / 1000 if number >= _UNIX_MS else number) - now)
         return number
     if _DURATION.fullmatch(value):
-        return sum(float(number) * _UNITS[unit] for number, unit in re.findall(_PART, value))
+        return sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(value))
     if _DATE.fullmatch(value):
         try:
             return max(0.0, datetime.fromisoformat(_microseconds(value)).timestamp() - now)

@@ -4,8 +4,10 @@ import attrs
 import pytest
 
 from streamnursery.core.measure.meter import Meter
+from streamnursery.core.measure.meter_view import keep, model_statistics, total_statistics
 from streamnursery.values.policy import Patience
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.statistics import ModelStatistics
 from streamnursery.values.timings import Timings
 from streamnursery.values.usage import Usage
 
@@ -16,7 +18,7 @@ def test_events_of_one_read_record_one_gap_and_zeros() -> None:
     meter = Meter()
     meter.first_content(0.5, 3)
     meter.more_content(0.2, 2)
-    snapshot = meter.snapshot(active=0, queued=0, limit=None, max_streams=10, peak=0)
+    snapshot = model_statistics(keep(meter), (0, 0, None, 10, 0))
     assert snapshot.content_events == 5
     assert snapshot.ttft.count == 1
     assert snapshot.itl.count == 4
@@ -59,3 +61,46 @@ def test_merging_adds_everything() -> None:
         meter.first_content(1.0, 1)
     a.merge(b)
     assert (a.requests, a.retries, a.errors["server_error"], a.ttft.count) == (4, 2, 2, 2)
+
+
+def test_statistics_say_what_was_at_their_moment_whenever_they_are_read() -> None:
+    meters = [Meter() for _ in range(3)]
+    for number, meter in enumerate(meters, 1):
+        for _ in range(number):
+            meter.requests += 1
+            meter.queue_time.add(0.1)
+            meter.first_content(float(number), 2)
+            meter.more_content(0.5, 1)
+            meter.latency.add(2.0)
+            meter.errors["x"] += 1
+    kept = [keep(meter) for meter in meters]
+    for meter in meters:
+        for _ in range(150):
+            meter.requests += 1
+            meter.queue_time.add(50.0)
+            meter.first_content(90.0, 1)
+            meter.more_content(70.0, 1)
+            meter.errors["x"] += 1
+    loads = (0, 0, None, 10, 0)
+    for number, each in enumerate(kept, 1):
+        model = model_statistics(each, loads)
+        assert (model.requests, model.errors, model.average_latency) == (number, {"x": number}, 2.0)
+        assert model.ttft.count == number
+        assert model.ttft.p50 == pytest.approx(number, rel=0.05)
+        assert (model.itl.count, model.itl.max) == (2 * number, 0.5)
+        assert model.queue_time.max == 0.1
+    total = total_statistics(kept, loads)
+    assert (total.requests, total.errors) == (6, {"x": 6})
+    assert (total.ttft.count, total.ttft.max, total.ttft.sum) == (6, 3.0, 14.0)
+    assert total.itl.count == 12
+    assert total.itl.p99 == pytest.approx(0.5, rel=0.05)
+    assert sum(n for _, n in total.queue_time.buckets) == 6
+    assert meters[0].queue_time.count == 151
+    assert repr(total.queue_time).startswith("Quantiles(count=6, mean=0.1")
+
+
+def test_a_distribution_of_nothing_has_no_figures() -> None:
+    nothing = model_statistics(keep(Meter()), (0, 0, None, 0, 0))
+    assert (nothing.ttft.count, nothing.ttft.mean, nothing.ttft.p99) == (0, None, None)
+    assert (nothing.ttft.max, nothing.ttft.buckets, nothing.utilisation) == (None, (), 0.0)
+    assert nothing == ModelStatistics()

@@ -12,7 +12,8 @@ Rule 5: what is left of a limit that was never stated is no limit: gateways say 
         and serve, and some repeat one figure for hours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import attrs
 
@@ -148,11 +149,13 @@ class LearnedRates:
         self.add_underway(demand, 1)
         return (Underway(self, demand),)
 
+    def keep(self, now: float) -> Callable[[], tuple[RateStatistics, ...]]:
+        """What `statistics` says now, worked out when it is called."""
+        kept = [(kind, quota.limit, quota.left(now)) for kind, quota in self.buckets.items()]
+        return partial(_statistics, kept) if kept else tuple
+
     def statistics(self, now: float) -> tuple[RateStatistics, ...]:
-        return tuple(
-            RateStatistics(kind, int(allowance.limit), allowance.used(now))
-            for kind, allowance in self.buckets.items()
-        )
+        return self.keep(now)()
 
     def impossible(self, _demand: Demand) -> Shortage | None:
         """Never: who sends too much is told so by the provider."""
@@ -168,3 +171,10 @@ class LearnedRates:
     def underway(self) -> int:
         """Requests whose answers have not come."""
         return self._requests
+
+
+def _statistics(kept: Sequence[tuple[str, float, float]]) -> tuple[RateStatistics, ...]:
+    """Of each kind, its limit and what is left of it."""
+    return tuple(
+        RateStatistics(kind, int(limit), round(limit - left)) for kind, limit, left in kept
+    )

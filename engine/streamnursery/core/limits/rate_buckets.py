@@ -1,6 +1,6 @@
 """The buckets of one party, a model or an endpoint: what one demand takes from each of them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import attrs
 
@@ -90,6 +90,13 @@ class RateBuckets:
         for kind, bucket in self.buckets.items():
             wanted = units(kind, demand.input_tokens, demand.output_tokens)
             yield RateReservation(kind, bucket, bucket.take(wanted, now), wanted)
+
+    def keep(self, now: float) -> Callable[[], tuple[RateStatistics, ...]]:
+        """What `statistics` says now, for later; limits of one's own are few."""
+        if not self.buckets:
+            return tuple
+        statistics = self.statistics(now)
+        return lambda: statistics
 
     def statistics(self, now: float) -> tuple[RateStatistics, ...]:
         return tuple(

@@ -4,10 +4,13 @@ A quantile is right to within 2.5 % of its value, from 10 us to 2.7 hours; short
 zero, longer ones as the longest. (The idea of HdrHistogram, with logarithmic buckets.)
 """
 
+import sys
 from array import array
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log
-from typing import Any
+from typing import Any, TypeAlias
+
+KeptHistogram: TypeAlias = "tuple[array[int], int, float, float, float]"
 
 _FLOOR = 1e-5
 _GROWTH = 1.05
@@ -22,10 +25,12 @@ def _middle(index: int) -> float:
 class Histogram:
     """Counts of durations in seconds."""
 
-    __slots__ = ("_counts", "count", "largest", "smallest", "total")
+    __slots__ = ("_counts", "_shared", "count", "largest", "smallest", "total")
 
     def __init__(self) -> None:
         self._counts = array("Q", bytes(8 * _BUCKETS))
+        self._shared = False
+        """Another histogram has the same counts: they are copied before one of the two changes."""
         self.count = 0
         self.total = 0.0
         self.smallest = 0.0
@@ -40,6 +45,8 @@ class Histogram:
             index = 1 + int(log(seconds / _FLOOR) * _SCALE)
             if index >= _BUCKETS:
                 index = _BUCKETS - 1
+        if self._shared:
+            self._counts, self._shared = self._counts[:], False
         self._counts[index] += times
         if not self.count or seconds < self.smallest:
             self.smallest = seconds
@@ -72,12 +79,39 @@ class Histogram:
         """The buckets that hold something: the middle of each in seconds, and its count."""
         return [(_middle(index), n) for index, n in enumerate(self._counts) if n]
 
+    def keep(self) -> KeptHistogram:
+        """What is recorded now, for `of_kept`; nothing is copied yet."""
+        self._shared = True
+        return self._counts, self.count, self.total, self.smallest, self.largest
+
+    @classmethod
+    def of_kept(cls, kept: KeptHistogram) -> "Histogram":
+        histogram = cls.__new__(cls)
+        histogram._shared = True
+        (
+            histogram._counts,
+            histogram.count,
+            histogram.total,
+            histogram.smallest,
+            histogram.largest,
+        ) = kept
+        return histogram
+
     def merge(self, other: "Histogram") -> None:
         """Add everything that `other` has recorded."""
-        if not other.count:
-            return
-        for index, n in enumerate(other._counts):
-            self._counts[index] += n
+        self.merge_all([other])
+
+    def merge_all(self, others: Sequence["Histogram"]) -> None:
+        """Add what several have recorded."""
+        filled = [other for other in others if other.count]
+        # As one long number each: no bucket of 64 bits comes near to carrying into the next.
+        numbers = (int.from_bytes(h._counts.tobytes(), sys.byteorder) for h in (self, *filled))
+        self._counts = array("Q", sum(numbers).to_bytes(8 * _BUCKETS, sys.byteorder))
+        self._shared = False
+        for other in filled:
+            self._add_figures(other)
+
+    def _add_figures(self, other: "Histogram") -> None:
         self.smallest = min(self.smallest, other.smallest) if self.count else other.smallest
         self.largest = max(self.largest, other.largest)
         self.count += other.count

@@ -3,12 +3,11 @@
 from collections import Counter
 from math import ceil, inf
 
-from streamnursery.core.measure.histogram import Histogram
+from streamnursery.core.measure.histogram import Histogram, KeptHistogram
 from streamnursery.core.recovery.hedging import FirstTokens
 from streamnursery.core.recovery.patience import expected_duration
 from streamnursery.values.policy import Patience
 from streamnursery.values.request import ChatRequest
-from streamnursery.values.statistics import ModelStatistics, Quantiles
 from streamnursery.values.timings import Timings
 from streamnursery.values.usage import Usage
 
@@ -72,6 +71,10 @@ class Meter:
         self._sort_in()
         return self._itl
 
+    def keep_itl(self) -> tuple[KeptHistogram, tuple[float, ...]]:
+        """`itl` as it is now, and the gaps that are to be added to it."""
+        return self._itl.keep(), tuple(self._gaps)
+
     def _sort_in(self) -> None:
         for gap in self._gaps:
             self._itl.add(gap)
@@ -121,37 +124,6 @@ class Meter:
             tokens_per_second=speed if known and speed else _ASSUMED_TOKENS_PER_SECOND,
         )
 
-    def snapshot(
-        self, *, active: int, queued: int, limit: str | None, max_streams: int, peak: int
-    ) -> ModelStatistics:
-        return ModelStatistics(
-            requests=self.requests,
-            succeeded=self.succeeded,
-            failed=self.failed,
-            cancelled=self.cancelled,
-            retries=self.retries,
-            reroutes=self.reroutes,
-            hedges=self.hedges,
-            hedges_won=self.hedges_won,
-            active=active,
-            queued=queued,
-            limit=limit,
-            max_streams=max_streams,
-            peak_active=peak,
-            utilisation=active / max_streams if max_streams else 0.0,
-            average_latency=self.latency.mean,
-            queue_time=quantiles(self.queue_time),
-            ttft=quantiles(self.ttft),
-            itl=quantiles(self.itl),
-            content_events=self.content_events,
-            output_tokens=self.output_tokens,
-            input_tokens=self.input_tokens,
-            tokens_per_second=(
-                self.streamed_tokens / self.streaming_seconds if self.streaming_seconds else None
-            ),
-            errors=dict(self.errors),
-        )
-
     def merge(self, other: "Meter") -> None:
         """Add everything that `other` has measured."""
         for name in (
@@ -173,16 +145,3 @@ class Meter:
         self.errors.update(other.errors)
         for name in ("queue_time", "ttft", "itl", "latency", "output"):
             getattr(self, name).merge(getattr(other, name))
-
-
-def quantiles(histogram: Histogram) -> Quantiles:
-    return Quantiles(
-        count=histogram.count,
-        mean=histogram.mean,
-        p50=histogram.quantile(0.5),
-        p90=histogram.quantile(0.9),
-        p99=histogram.quantile(0.99),
-        max=histogram.largest if histogram.count else None,
-        sum=histogram.total,
-        buckets=histogram.buckets(),
-    )

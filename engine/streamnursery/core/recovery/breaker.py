@@ -33,6 +33,7 @@ Rates over a window with a least number of calls, and slowness as a second rate,
 
 from collections.abc import Callable
 from enum import Enum
+from functools import partial
 from math import inf
 from typing import Any, NewType
 
@@ -40,7 +41,7 @@ import attrs
 from attrs.validators import ge, gt
 
 from streamnursery.core.recovery import backoff
-from streamnursery.core.recovery.call_window import CallWindow
+from streamnursery.core.recovery.call_window import CallCounts, CallWindow
 from streamnursery.core.recovery.error_policy import CallOutcome
 from streamnursery.core.recovery.error_table import policy_of
 from streamnursery.values.errors import DeadlineError, EngineError
@@ -150,6 +151,8 @@ class Breaker:
 
     def admit(self, now: float) -> Generation | None:
         """A generation to `report` with, exactly once; None: do not call."""
+        if self.circuit is Circuit.CLOSED:
+            return self.generation
         if self._admits_at(now) > now:
             return None
         if self.circuit is Circuit.OPEN:
@@ -230,15 +233,12 @@ class Breaker:
         return now if out < self.policy.probes else max(now, self._since + self.policy.open_for)
 
     def statistics(self, now: float) -> BreakerStatistics:
-        tally = self._window.tally(now)
-        return BreakerStatistics(
-            circuit=self.circuit.value,
-            calls=tally.calls,
-            failures=tally.failures,
-            slow=tally.slow,
-            retry_at=None if self.circuit is Circuit.CLOSED else self.retry_at(now),
-            generation=self.generation,
-        )
+        return self.view(now)()
+
+    def view(self, now: float) -> Callable[[], BreakerStatistics]:
+        """What `statistics` tells now, worked out when it is called."""
+        retry_at = None if self.circuit is Circuit.CLOSED else self.retry_at(now)
+        return partial(_told, self.circuit, self._window.view(now), retry_at, self.generation)
 
     def _count(self, now: float, *, calls: int = 0, failures: int = 0, slow: int = 0) -> None:
         self._window.add(now, calls=calls, failures=failures, slow=slow)
@@ -275,6 +275,23 @@ class Breaker:
         self._window.clear()
         if self.on_change is not None:
             self.on_change(self.circuit, now)
+
+
+def _told(
+    circuit: Circuit,
+    tally: Callable[[], CallCounts],
+    retry_at: float | None,
+    generation: Generation,
+) -> BreakerStatistics:
+    counts = tally()
+    return BreakerStatistics(
+        circuit=circuit.value,
+        calls=counts.calls,
+        failures=counts.failures,
+        slow=counts.slow,
+        retry_at=retry_at,
+        generation=generation,
+    )
 
 
 def verdict(policy: BreakerPolicy, error: EngineError | None, waited: float) -> CallOutcome:

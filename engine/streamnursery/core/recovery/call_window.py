@@ -5,6 +5,9 @@ nine before it, as in resilience4j's time-based window (partial aggregations). I
 slice: between 90 % and 100 % of `seconds` is remembered.
 """
 
+from collections.abc import Callable
+from functools import partial
+
 import attrs
 
 SLICES = 10
@@ -40,6 +43,10 @@ class CallWindow:
         self._advance(now)
         return self._sum
 
+    def view(self, now: float) -> Callable[[], CallCounts]:
+        """What `tally` says now, worked out when it is called."""
+        return partial(_tally, self.seconds, tuple(self._slices), self._current, self._sum, now)
+
     def clear(self) -> None:
         self._slices = [CallCounts()] * SLICES
         self._sum = CallCounts()
@@ -56,3 +63,11 @@ class CallWindow:
             sum(s.failures for s in self._slices),
             sum(s.slow for s in self._slices),
         )
+
+
+def _tally(
+    seconds: float, slices: tuple[CallCounts, ...], current: int, counts: CallCounts, now: float
+) -> CallCounts:
+    window = CallWindow(seconds)
+    window._slices, window._current, window._sum = list(slices), current, counts
+    return window.tally(now)

@@ -9,7 +9,10 @@ Rule 2: a pause only grows. One longer than `believed` is not taken at its word,
 Rule 3: who waits for the same date takes the gate's own dice, so that all come back spread out.
 """
 
+from collections.abc import Callable
+from functools import partial
 from math import inf
+from typing import TypeAlias
 
 import attrs
 
@@ -18,6 +21,7 @@ from streamnursery.core.recovery.breaker import (
     Breaker,
     BreakerPolicy,
     BreakerStatistics,
+    Circuit,
     Generation,
     verdict,
 )
@@ -51,6 +55,9 @@ class GateStatistics:
     paused_until: float | None
     """None unless paused now."""
     breaker: BreakerStatistics
+
+
+GateView: TypeAlias = Callable[[], GateStatistics]
 
 
 @attrs.define(eq=False)
@@ -135,9 +142,10 @@ class CircuitGate:
 
         `believed`: seconds of a pause that it takes at their word.
         """
-        paused = self._paused(now)
-        if paused is not None:
-            return paused
+        if self._doubted or now < self.paused_until:
+            paused = self._paused(now)
+            if paused is not None:
+                return paused
         generation = self.breaker.admit(now)
         if generation is None:
             return Closed(self.breaker.retry_at(now), paused=False)
@@ -159,9 +167,11 @@ class CircuitGate:
 
     def peek(self, now: float) -> Closed | None:
         """What `enter` would say, without entering; None: come in."""
-        paused = self._paused(now)
-        if paused is not None:
-            return paused
+        if self._doubted or now < self.paused_until:
+            return self._paused(now) or self._opens(now)
+        return None if self.breaker.circuit is Circuit.CLOSED else self._opens(now)
+
+    def _opens(self, now: float) -> Closed | None:
         opens_at = self.breaker.retry_at(now)
         return Closed(opens_at, paused=False) if opens_at > now else None
 
@@ -187,5 +197,13 @@ class CircuitGate:
         return backoff.turn_dice(self._turn, self.offset)
 
     def statistics(self, now: float) -> GateStatistics:
+        return self.view(now)()
+
+    def view(self, now: float) -> GateView:
+        """What `statistics` tells now, worked out when it is called."""
         paused = self.paused_until if now < self.paused_until else None
-        return GateStatistics(paused, self.breaker.statistics(now))
+        return partial(_told, paused, self.breaker.view(now))
+
+
+def _told(paused: float | None, breaker: Callable[[], BreakerStatistics]) -> GateStatistics:
+    return GateStatistics(paused, breaker())

@@ -72,7 +72,9 @@ class PatienceClock:
 
     def on_head(self, now: float) -> None:
         """The response head is there: the first-token and total clocks start."""
-        self._start(Clock.FIRST_TOKEN, self.length(Clock.FIRST_TOKEN), now)
+        patience = self.patience
+        wait = self.length(Clock.FIRST_TOKEN) if self.reasoning else patience.first_token
+        self._start(Clock.FIRST_TOKEN, wait, now)
         self._began_at = now
         if self.expected_tokens is None:
             self._total_at = now + self.total

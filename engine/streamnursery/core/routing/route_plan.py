@@ -86,9 +86,11 @@ class RoutePlan:
     """What is tried, in order, when the stream breaks after content was delivered."""
     on_abort: OnAbort = "cancel"
 
-    @property
-    def max_exchanges(self) -> int:
-        """HTTP exchanges that the request may lead to at most."""
+    max_exchanges: int = attrs.field(init=False)
+    """HTTP exchanges that the request may lead to at most."""
+
+    @max_exchanges.default
+    def _sum(self) -> int:
         return sum(stop.retries.attempts for stop in self.stops)
 
     def __str__(self) -> str:

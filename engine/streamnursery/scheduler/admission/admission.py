@@ -7,14 +7,14 @@ Rule 3: who would wait in vain, or for too long, is refused at once; every deman
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import inf
 
 import trio
 
 from streamnursery.core.limits.learned_rates import LearnedRates
 from streamnursery.core.limits.rate_buckets import RateBuckets
-from streamnursery.scheduler.admission.explain import explain, limit_snapshot
+from streamnursery.scheduler.admission.explain import explain, limit_snapshots
 from streamnursery.scheduler.admission.lane import Blocked, Lane, LaneLimit, LaneTable
 from streamnursery.scheduler.admission.lease import Lease
 from streamnursery.scheduler.admission.queue import AdmissionQueue, QueuedDemand
@@ -270,17 +270,9 @@ class Admission:
                 return self.explain(head.demand).limit
         return None
 
-    def snapshot(self) -> tuple[LimitSnapshot, ...]:
+    def snapshot(self) -> Sequence[LimitSnapshot]:
         """Every limit, the engine's first."""
-        whole = LimitSnapshot("engine", self.total.taken, self.total.max_slots, self.queued)
-        lanes = self.lanes
-        return (
-            whole,
-            *(
-                limit_snapshot(limit, lanes.through(limit), self._queue, self.total)
-                for limit in lanes.all()
-            ),
-        )
+        return limit_snapshots(self.lanes, self._queue, self.total)
 
     def remains(self) -> dict[str, int]:
         """What an admission at rest would not hold, slots and waiters apart."""

@@ -255,9 +255,13 @@ class LaneTable:
         learned = [r for lane in self._lanes.values() if (r := lane.route) and r.rates.buckets]
         return [*self._models.values(), *self._endpoints.values(), *learned]
 
-    def through(self, limit: LaneLimit) -> list[Lane]:
-        """The lanes that lead through `limit`."""
-        return [lane for lane in self._lanes.values() if limit in lane.limits]
+    def by_limit(self) -> dict[LaneLimit, list[Lane]]:
+        """The lanes that lead through each limit."""
+        found: dict[LaneLimit, list[Lane]] = {}
+        for lane in self._lanes.values():
+            for limit in lane.limits:
+                found.setdefault(limit, []).append(lane)
+        return found
 
 
 def adapt(route: LaneLimit, policy: Adaptive | None) -> None:

@@ -13,7 +13,7 @@ Rule 5: Ctrl-C never strikes inside our own steps: it reaches the main task inst
         then ends in order.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
@@ -27,7 +27,7 @@ from streamnursery.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
 from streamnursery.pipeline.policies import STREAM_EVENTS, WhenBehind, make_channel
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.admission.admission import Admission
-from streamnursery.scheduler.run.snapshot import stream_snapshot
+from streamnursery.scheduler.run.snapshot import stream_snapshots
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.supervisor.request import Supervisor
@@ -83,9 +83,9 @@ class Dispatcher:
         """Deliveries whose task has not ended."""
         return tuple(self._live)
 
-    def snapshot(self) -> tuple[StreamSnapshot, ...]:
+    def snapshot(self, now: float) -> Sequence[StreamSnapshot]:
         """The live streams, the oldest first."""
-        return tuple(stream_snapshot(d, course) for d, course in self._live.items())
+        return stream_snapshots(self._live.items(), now)
 
     def stream(
         self,

@@ -1,20 +1,27 @@
 """The engine's own figures, put together from whoever holds them."""
 
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 import trio
 
 from streamnursery.core.measure.meter import Meter
-from streamnursery.core.recovery.circuit_gate import CircuitGate
+from streamnursery.core.measure.meter_view import (
+    Load,
+    keep,
+    model_statistics,
+    total_statistics,
+)
+from streamnursery.core.recovery.circuit_gate import CircuitGate, GateView
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.transport.client import HttpTransport
+from streamnursery.values.lazy import LazyMapping
 from streamnursery.values.session import HeartbeatStatistics
 from streamnursery.values.settings import Route
 from streamnursery.values.statistics import (
     ConnectionStatistics,
     EngineStatistics,
-    ModelStatistics,
     RouteStatistics,
 )
 
@@ -32,30 +39,15 @@ def engine_statistics(
     session_connections: int = 0,
     heartbeats: Mapping[str, HeartbeatStatistics] | None = None,
 ) -> EngineStatistics:
-    """A snapshot; costs a few microseconds per model and route."""
+    """A snapshot; costs a few microseconds per model and route, and the rest when it is read."""
     now = trio.current_time()
     buffers.refresh()
-    total = Meter()
-    models: dict[str, ModelStatistics] = {}
-    for name, meter in meters.items():
-        total.merge(meter)
-        models[name] = meter.snapshot(
-            active=admission.slots(name).taken,
-            queued=admission.queued_for(name),
-            limit=admission.limit_of(name),
-            max_streams=admission.max_streams(name),
-            peak=admission.slots(name).peak,
-        )
-    whole = total.snapshot(
-        active=admission.total.taken,
-        queued=admission.queued,
-        limit=None,
-        max_streams=admission.total.max_slots,
-        peak=admission.total.peak,
-    )
+    total = admission.total
+    whole: Load = (total.taken, admission.queued, None, total.max_slots, total.peak)
+    taken = {name: (keep(meter), _load(admission, name)) for name, meter in meters.items()}
     return EngineStatistics(
-        total=whole,
-        models=models,
+        total=cache(lambda: total_statistics([kept for kept, _ in taken.values()], whole)),
+        models=LazyMapping(taken, lambda taken: model_statistics(*taken)),
         routes=route_statistics(gates, now),
         connections=_connections(transports),
         streams=streams,
@@ -68,13 +60,23 @@ def engine_statistics(
     )
 
 
-def route_statistics(gates: Mapping[Route, CircuitGate], now: float) -> dict[str, RouteStatistics]:
+def _load(admission: Admission, model: str) -> Load:
+    slots = admission.slots(model)
+    queued = admission.queued_for(model) if admission.queued else 0
+    limit = admission.limit_of(model) if queued else None
+    return slots.taken, queued, limit, admission.max_streams(model), slots.peak
+
+
+def route_statistics(
+    gates: Mapping[Route, CircuitGate], now: float
+) -> Mapping[str, RouteStatistics]:
     """The health of every route that was used, by `endpoint/model`."""
-    return {str(route): _route(gate, now) for route, gate in gates.items()}
+    taken = {str(route): gate.view(now) for route, gate in gates.items()}
+    return LazyMapping(taken, _route)
 
 
-def _route(gate: CircuitGate, now: float) -> RouteStatistics:
-    health = gate.statistics(now)
+def _route(view: GateView) -> RouteStatistics:
+    health = view()
     return RouteStatistics(
         circuit=health.breaker.circuit,
         paused_until=health.paused_until,
