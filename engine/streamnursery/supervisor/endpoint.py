@@ -14,6 +14,7 @@ from streamnursery.values.request import ChatRequest
 from streamnursery.values.secret import RenewableSecret, Secret, secret_texts
 from streamnursery.values.settings import Auth, Endpoint
 from streamnursery.wire.dialect import Dialect, Resumption
+from streamnursery.wire.sse_stream import SSE_HEADERS
 
 _AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
     "bearer": ("authorization", "Bearer "),
@@ -22,6 +23,7 @@ _AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
     "x-goog-api-key": ("x-goog-api-key", ""),
 }
 
+_OF_A_BODY = frozenset(name for name, _ in SSE_HEADERS)
 _SAFE = "/%:@!$&'()*+,;=~"
 """What a path may hold besides letters and digits (RFC 3986 3.3)."""
 
@@ -140,13 +142,14 @@ class Outlet:
         return self._headers + extra
 
     def heartbeat(self) -> HttpRequest:
-        """A question that costs nothing, with this endpoint's key and no other's."""
+        """A question that costs nothing, with this endpoint's key and no other's, and with the
+        version of its language: Anthropic answers nothing without one."""
         path = _quoted(self.endpoint.url.path + self.endpoint.heartbeat.path)
         return HttpRequest(
             peer=self._peer,
             method="GET",
             target=path + self._query,
-            headers=identity_headers(self.endpoint, self.dialect),
+            headers=tuple(pair for pair in self._headers if pair[0] not in _OF_A_BODY),
         )
 
     def resumption(self, asked: Resumption, extra: tuple[Header, ...] = ()) -> HttpRequest:
