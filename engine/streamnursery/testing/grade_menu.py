@@ -93,7 +93,9 @@ MENU: tuple[Case, ...] = (
     ),
     _always("no usage", Want.ANSWER, NoUsage()),
     _always("usage of -1", Want.ANSWER, UsageLie({"prompt_tokens": -1, "completion_tokens": -1})),
-    _always("open after [DONE]", Want.ANSWER, HangAfterDone(None)),
+    attrs.evolve(
+        _always("open after [DONE]", Want.ANSWER, HangAfterDone(None)), proof_of=("google",)
+    ),
     _first("503 once", Status(503)),
     _first("429 once, Retry-After 1", Status(429, retry_after=1)),
     _first("reset before the first token", Reset(0)),
