@@ -20,6 +20,7 @@ from streamnursery.simulator import (
 )
 from streamnursery.values.secret import Secret
 from tests import live
+from tests.support.guard import GUARD
 
 ROWS = {preset.name: preset for preset in PROVIDERS}
 CALLS = Rule((Reasoning(2), CallTool()), When(requests=(2,)))
@@ -37,7 +38,7 @@ async def asked(name: str, plan: Plan) -> bool:
         endpoint["url"] = server.url.removesuffix("/v1") + _path(endpoint)
         config["models"][model]["price"] = {"input": "1", "output": "1"}
         good = await live.passes(name, config, model)
-        await server.stop(grace=10)
+        await server.stop(grace=GUARD)
     return good
 
 
