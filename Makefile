@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 SEED = $(shell $(PYTHON) -c 'import secrets; print(secrets.randbits(32))')
 
 .DEFAULT_GOAL := test
-.PHONY: prices reference setup check test proof soak trio-versions cover contract bench grade mutants demo lock
+.PHONY: live prices reference setup check test proof soak trio-versions cover contract bench grade mutants demo lock
 
 setup: $(READY)
 
@@ -79,6 +79,10 @@ mutants: $(READY)
 # docs/reference, from signatures and docstrings.
 reference: $(READY)
 	$(BIN)/python -m tests.reference
+
+# Real providers, with the keys that the environment holds; 0.05 USD each at most.
+live: $(READY)
+	$(BIN)/python -m tests.live
 
 # The price list that is shipped, from the installed genai-prices.
 prices: $(READY)

@@ -7,14 +7,26 @@ from pathlib import Path
 from streamnursery.testing.grade import CaseResult, Grades, Verdict
 from streamnursery.testing.grade_menu import LIMIT, Want
 
-_ORDER = ("engine", "openai", "openai-node", "litellm", "httpx")
+_ORDER = (
+    "engine",
+    "openai",
+    "openai-node",
+    "litellm",
+    "httpx",
+    "engine-anthropic",
+    "anthropic",
+    "engine-google",
+    "google",
+)
 _HEAD = f"""\
 # What clients do when the provider misbehaves
 
 Made by `make grade` over the loopback: every client as its own documentation shows it, with its own
 defaults, against one simulated provider. The verdict comes from the provider's log. In CAPITALS:
 what its user cannot see, or waits for longer than {LIMIT:.0f} s. `httpx` is httpx with the dozen
-lines of SSE that people write on top of it.
+lines of SSE that people write on top of it. The columns behind it speak other languages,
+Anthropic's Messages and Google's Gemini API: this engine in each, and their own clients. Where a
+language has no `[DONE]`, what takes its place is left out.
 
 """
 

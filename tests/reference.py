@@ -18,6 +18,7 @@ from types import ModuleType
 from streamnursery.core.recovery.error_policy import ErrorPolicy, RetryScope
 from streamnursery.core.recovery.error_table import SECTIONS
 from streamnursery.values.errors import EngineError
+from streamnursery.wire.error_classes import classify
 from streamnursery.wire.evidence import BREAKS, EVIDENCE, FAILURES, SIGNS, Sign
 
 FOLDER = Path(__file__).parents[1] / "docs" / "reference"
@@ -248,13 +249,77 @@ def evidence_page() -> str:
         )
         parts += [f"| {'; '.join(SIGNS[sign] for sign in Sign if sign in row)} |\n" for row in rows]
         names = ", ".join(f"`{name}`" for name in sorted(FAILURES[dialect]))
-        parts.append(f"\nFinish reasons that mean failure: {names}. Any other is an end.\n")
+        told = f"Finish reasons that mean failure: {names}. Any other is an end."
+        parts.append(f"\n{told if names else 'No finish reason means failure.'}\n")
     parts.append("\n## What breaks an answer\n\n| seen | error | retried |\n|---|---|---|\n")
     policies = {kind: policy for _, rows in SECTIONS for kind, policy in rows.items()}
     for seen, kind in BREAKS:
         policy = policies[kind]
         retried = policy.retried or _retried(policy.scope, here=kind.retryable_by_default)
         parts.append(f"| {seen} | `{kind.__name__}` | {retried} |\n")
+    parts.append(_error_answers(policies))
+    return "".join(parts)
+
+
+ERROR_ANSWERS: dict[str, tuple[tuple[int, str], ...]] = {
+    "openai-chat": (
+        (400, "invalid_request_error"),
+        (400, "context_length_exceeded"),
+        (401, "invalid_api_key"),
+        (404, "model_not_found"),
+        (429, "rate_limit_exceeded"),
+        (429, "insufficient_quota"),
+        (500, "server_error"),
+        (503, "engine_overloaded"),
+    ),
+    "anthropic-messages": (
+        (400, "invalid_request_error"),
+        (401, "authentication_error"),
+        (402, "billing_error"),
+        (403, "permission_error"),
+        (404, "not_found_error"),
+        (413, "request_too_large"),
+        (429, "rate_limit_error"),
+        (429, "ramp_limit_exceeded"),
+        (429, "enforced_spend_limit_reached"),
+        (500, "api_error"),
+        (504, "timeout_error"),
+        (529, "overloaded_error"),
+    ),
+    "gemini": (
+        (400, "INVALID_ARGUMENT"),
+        (400, "API_KEY_INVALID"),
+        (403, "PERMISSION_DENIED"),
+        (404, "NOT_FOUND"),
+        (429, "RESOURCE_EXHAUSTED"),
+        (429, "RESOURCE_EXHAUSTED, a quota of PerDay"),
+        (500, "INTERNAL"),
+        (503, "UNAVAILABLE"),
+        (504, "DEADLINE_EXCEEDED"),
+        (200, "promptFeedback.blockReason"),
+    ),
+}
+"""Statuses and the provider's words; what they are classed as is asked of the code."""
+_SAID_AS = {
+    "RESOURCE_EXHAUSTED, a quota of PerDay": "quota_exhausted",
+    "promptFeedback.blockReason": "prompt_blocked",
+}
+
+
+def _error_answers(policies: dict[type[EngineError], ErrorPolicy]) -> str:
+    parts = [
+        "\n## What an error answer is\n\nBy the provider's word before its status; inside a stream "
+        "the word alone.\n"
+    ]
+    for dialect, answers in ERROR_ANSWERS.items():
+        parts.append(
+            f"\n### `{dialect}`\n\n| status | word | error | retried |\n|---|---|---|---|\n"
+        )
+        for status, word in answers:
+            kind, _ = classify([_SAID_AS.get(word, word)], "", status)
+            policy = policies[kind]
+            retried = policy.retried or _retried(policy.scope, here=kind.retryable_by_default)
+            parts.append(f"| {status} | `{word}` | `{kind.__name__}` | {retried} |\n")
     return "".join(parts)
 
 

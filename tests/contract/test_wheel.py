@@ -80,6 +80,7 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
     sources = [
         *(ROOT / "engine/streamnursery").rglob("*.py"),
         *(ROOT / "engine/streamnursery").rglob("*.cjs"),
+        *(ROOT / "engine/streamnursery/config").glob("price_list.[jL]*"),
     ]
     ours = {str(path.relative_to(ROOT / "engine")) for path in sources}
     assert {name for name in names if not name.split("/")[0].endswith(".dist-info")} == {

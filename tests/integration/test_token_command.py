@@ -1,7 +1,6 @@
 """Access tokens that a program prints, with real programs and a real server."""
 
 import sys
-import threading
 from pathlib import Path
 from random import Random
 
@@ -11,9 +10,10 @@ import trio
 import streamnursery as sn
 from streamnursery.simulator import Plan, Provider, Rule, Status, When, serve_loopback
 from streamnursery.supervisor.command_run import MAX_PRINTED, run_command
-from streamnursery.supervisor.token_command import EARLY, LASTS, TokenCommandError, TokenSource
+from streamnursery.supervisor.token_command import TokenCommandError
 from streamnursery.values.errors import AuthError
 from streamnursery.values.secret import Secret
+from tests.support.guard import GUARD
 from tests.support.simulator import MODELS
 
 
@@ -64,85 +64,6 @@ def test_a_program_that_is_not_there_is_named_by_the_systems_word() -> None:
         run_command(("/no/such/program",))
 
 
-async def test_one_run_serves_all_who_wait_and_goes_on_when_they_leave() -> None:
-    runs: list[int] = []
-    goes_on = threading.Event()
-
-    def run(command: tuple[str, ...]) -> str:
-        runs.append(len(command))
-        goes_on.wait(30)
-        return f"token-{len(runs)}"
-
-    source = TokenSource(("x",), "e", run)
-    found: list[Secret] = []
-
-    async def wait() -> None:
-        found.append(await source.current())
-
-    async with trio.open_nursery() as nursery:
-        with trio.CancelScope() as leaving:
-            nursery.start_soon(wait)
-            nursery.start_soon(wait)
-            leaving.cancel()
-            await source.current()
-        assert leaving.cancelled_caught
-        goes_on.set()
-    assert (len(runs), found) == (1, [Secret("token-1")] * 2)
-    assert await source.current() == Secret("token-1")
-    source.refuse(Secret("another"))
-    assert await source.current() == Secret("token-1")
-    source.refuse(Secret("token-1"))
-    assert await source.current() == Secret("token-2")
-
-
-@pytest.mark.parametrize(
-    ("printed", "lasts"),
-    [("plain", LASTS), ('{"access_token": "plain", "expires_in": 3600}', 3600 - EARLY)],
-)
-async def test_a_token_is_asked_for_again_before_it_ends(
-    printed: str, lasts: float, autojump_clock: trio.testing.MockClock
-) -> None:
-    runs: list[float] = []
-
-    def run(_: tuple[str, ...]) -> str:
-        runs.append(1)
-        return printed
-
-    source = TokenSource(("x",), "e", run)
-    del autojump_clock
-    for wait, asked in ((0, 1), (lasts - 1, 1), (2, 2)):
-        await trio.sleep(wait)
-        assert await source.current() == Secret("plain")
-        assert len(runs) == asked
-
-
-@pytest.mark.parametrize(
-    ("printed", "told"),
-    [
-        ("", "it printed none"),
-        ("{secret", "no JSON object"),
-        ('{"secret": 1}', "it printed none"),
-        ("two secret words", "blanks or line breaks"),
-        (ZeroDivisionError("secret"), "could not be run: ZeroDivisionError"),
-        (TokenCommandError("told"), "gave no token: told"),
-    ],
-)
-async def test_what_is_no_token_is_a_typed_error_and_never_quoted(
-    printed: str | Exception, told: str
-) -> None:
-    def run(_: tuple[str, ...]) -> str:
-        if isinstance(printed, Exception):
-            raise printed
-        return printed
-
-    source = TokenSource(("x",), "here", run)
-    for _ in range(2):
-        with pytest.raises(AuthError, match=told) as caught:
-            await source.current()
-        assert "endpoint 'here'" in str(caught.value)
-        assert "secret" not in str(caught.value)
-
-
 async def test_an_endpoint_sends_the_token_and_another_one_after_a_401(tmp_path: Path) -> None:
     file = tmp_path / "count"
     plan = Plan((Rule((Status(401),), When(requests=(2,))),))
@@ -158,11 +79,11 @@ async def test_an_endpoint_sends_the_token_and_another_one_after_a_401(tmp_path:
         config = {"endpoints": {"vertex": endpoint}}
         async with sn.open_engine(config) as eng:
             for _ in range(2):
-                await eng.complete("fast", "Hi", timeout=60)
+                await eng.complete("fast", "Hi", timeout=GUARD)
         assert [record.status for record in provider.log] == [200, 401, 200]
         assert {record.credential for record in provider.log} == {"right"}
         assert len(file.read_text()) == 2  # once at first, once after the refusal
-        await server.stop(grace=10)
+        await server.stop(grace=GUARD)
 
 
 async def test_a_token_that_stays_wrong_is_asked_for_twice_and_no_more(tmp_path: Path) -> None:
@@ -176,10 +97,10 @@ async def test_a_token_that_stays_wrong_is_asked_for_twice_and_no_more(tmp_path:
         }
         async with sn.open_engine({"endpoints": {"e": endpoint}}) as eng:
             with pytest.raises(AuthError) as caught:
-                await eng.complete("fast", "Hi", timeout=60)
+                await eng.complete("fast", "Hi", timeout=GUARD)
         assert "token-" not in f"{caught.value} {caught.value.body}"
         assert len(file.read_text()) == 2
-        await server.stop(grace=10)
+        await server.stop(grace=GUARD)
 
 
 def test_a_key_and_a_command_that_prints_one_exclude_each_other() -> None:

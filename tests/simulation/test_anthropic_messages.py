@@ -4,6 +4,7 @@ from typing import Any
 
 import attrs
 import pytest
+import trio
 from hypothesis import strategies as st
 
 from streamnursery import ChatRequest, ConnectionLostError, ContentError, TruncatedStreamError
@@ -243,3 +244,26 @@ def test_a_signature_comes_behind_the_thoughts_that_it_signs() -> None:
             assert kinds.index(OpaquePart) > 0
 
     world_with(Reasoning(2)).run(main)
+
+
+def test_a_heartbeat_names_the_version_and_no_body() -> None:
+    async def main(world: World) -> None:
+        settings = {
+            "endpoints": {
+                "claude": {
+                    "url": "http://claude.test/v1",
+                    "dialect": "anthropic-messages",
+                    "heartbeat": {"interval": 10},
+                }
+            }
+        }
+        async with world.open_engine(settings) as eng:
+            await eng.complete("fast", "Why?", timeout=60)
+            await trio.sleep(15)
+
+    world = world_with()
+    world.run(main)
+    beat = world.providers["claude"].log[-1]
+    assert (beat.method, beat.path) == ("GET", "/v1/models")
+    assert beat.headers["anthropic-version"] == "2023-06-01"
+    assert "content-type" not in beat.headers

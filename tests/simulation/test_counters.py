@@ -103,3 +103,11 @@ def test_one_wake_up_of_the_pump_reads_all_streams_that_are_ready(
     assert many["tasks_per_event"] == 0
     assert many["timers_per_event"] <= 0.005
     assert many["calls_per_event"] <= 125
+
+
+def test_a_token_in_another_language_takes_at_most_twice_the_calls_of_the_chat_api() -> None:
+    command = [sys.executable, "-m", "benchmarks.dialects", "--calls"]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    calls = json.loads(ran.stdout)
+    for dialect in ("anthropic-messages", "gemini"):
+        assert calls[dialect] <= 2.0 * calls["openai-chat"], calls

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from streamnursery.errors import UnexpectedContentError
+from streamnursery.errors import ContentError, UnexpectedContentError
 from streamnursery.events import Rerouted, TextDelta
 from streamnursery.simulator import CallTool, Cut, Plan, Reasoning, Rule, Status, When
 from streamnursery.testing import World
@@ -164,3 +164,50 @@ def test_azure_is_asked_by_deployment_version_and_key() -> None:
     world.run(main)
     assert provider.log[0].path == "/openai/deployments/fast/chat/completions"
     assert provider.log[0].credential == "right"
+
+
+SEALED = {"include": ["reasoning.encrypted_content"], "store": False}
+
+
+async def sealed_loop(world: World, spoil: Any = None) -> list[Any]:
+    """Three turns of OpenAI's Responses API, whose reasoning comes back sealed."""
+    url = {"url": "http://openai.test/v1", "dialect": "openai-responses"}
+    config: Any = {"endpoints": {"openai": url}, "defaults": {"retries": {"attempts": 1}}}
+    messages: list[Any] = [{"role": "user", "content": "Where is it?"}]
+    async with world.open_engine(config) as eng:
+        for _ in range(3):
+            answer = await eng.complete(
+                "fast", messages=messages, tools=[TOOL], extra=SEALED, timeout=60
+            )
+            message = answer.message()
+            messages.append(message if spoil is None else spoil(message))
+            messages += [
+                {"role": "tool", "tool_call_id": call.id, "content": "not there"}
+                for call in answer.tool_calls
+            ]
+    return messages
+
+
+def thinking_in_three_turns() -> World:
+    calls = Rule((Reasoning(3), CallTool()), When(requests=(1, 2)))
+    return world_of({"openai": Plan((calls, Rule((Reasoning(2),), When(requests=(3,)))))})
+
+
+def test_a_loop_of_tools_returns_sealed_reasoning_in_openais_responses() -> None:
+    world = thinking_in_three_turns()
+    messages = world.run(sealed_loop)
+    assert [record.status for record in world.providers["openai"].log] == [200] * 3
+    parts = [part["kind"] for part in messages[1][KEY]["parts"]]
+    assert parts == ["reasoning"]
+
+
+def test_another_seal_is_refused_as_by_the_provider() -> None:
+    def broken(message: dict[str, Any]) -> dict[str, Any]:
+        parts = [
+            {**part, "data": {**part["data"], "encrypted_content": "x"}}
+            for part in message[KEY]["parts"]
+        ]
+        return {**message, KEY: {**message[KEY], "parts": parts}}
+
+    with pytest.raises(ContentError, match="could not be verified"):
+        thinking_in_three_turns().run(sealed_loop, broken)

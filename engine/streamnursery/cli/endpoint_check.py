@@ -63,7 +63,10 @@ async def _look(transport: HttpTransport, endpoint: Endpoint, found: list[Findin
 async def _ask(transport: HttpTransport, endpoint: Endpoint) -> _Seen:
     started_at = trio.current_time()
     asked = attrs.evolve(endpoint, heartbeat=attrs.evolve(endpoint.heartbeat, path="/models"))
-    request = outlet_of(asked, Dialects(finder=installed), transport).heartbeat()
+    outlet = outlet_of(asked, Dialects(finder=installed), transport)
+    if outlet.token is not None:
+        await outlet.take_token()
+    request = outlet.heartbeat()
     answer = await transport.open(request, Unhurried())
     seen = _Seen(answer.head, trio.current_time() - started_at, time.time())
     answer.close()

@@ -25,7 +25,17 @@ your own client:
   stops reading after GRADE_LEAVE_AFTER pieces where that is set ({"outcome": "left"}), and runs on
   until its stdin ends.
 """
-_KNOWN = ("engine", "openai", "openai-node", "litellm", "httpx")
+_KNOWN = (
+    "engine",
+    "openai",
+    "openai-node",
+    "litellm",
+    "httpx",
+    "engine-anthropic",
+    "anthropic",
+    "engine-google",
+    "google",
+)
 
 
 def add(verbs: Verbs) -> None:
@@ -44,7 +54,7 @@ def add(verbs: Verbs) -> None:
         "--client",
         action="append",
         metavar="NAME",
-        help="engine, openai, openai-node, litellm, httpx, or 'command ...'; may be repeated",
+        help=f"{', '.join(_KNOWN)}, or 'command ...'; may be repeated",
     )
     add("--python", metavar="PATH", help="the interpreter that has the clients; this one")
     add("--only", metavar="TEXT", help="cases with this in their names")

@@ -16,7 +16,7 @@ from streamnursery.values.settings import Auth, Endpoint
 from streamnursery.wire.dialect import Dialect, Resumption, StreamDecoder
 from streamnursery.wire.guarded import GuardedDecoder
 from streamnursery.wire.sse import MAX_EVENT
-from streamnursery.wire.sse_stream import SseStream
+from streamnursery.wire.sse_stream import SSE_HEADERS, SseStream
 
 _AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
     "bearer": ("authorization", "Bearer "),
@@ -25,6 +25,7 @@ _AUTH_HEADERS: dict[Auth, tuple[str, str]] = {
     "x-goog-api-key": ("x-goog-api-key", ""),
 }
 
+_OF_A_BODY = frozenset(name for name, _ in SSE_HEADERS)
 _SAFE = "/%:@!$&'()*+,;=~"
 """What a path may hold besides letters and digits (RFC 3986 3.3)."""
 
@@ -151,13 +152,14 @@ class Outlet:
         return self._headers + extra
 
     def heartbeat(self) -> HttpRequest:
-        """A question that costs nothing, with this endpoint's key and no other's."""
+        """A question that costs nothing, with this endpoint's key and no other's, and with the
+        version of its language: Anthropic answers nothing without one."""
         path = _quoted(self.endpoint.url.path + self.endpoint.heartbeat.path)
         return HttpRequest(
             peer=self._peer,
             method="GET",
             target=path + self._query,
-            headers=identity_headers(self.endpoint, self.dialect),
+            headers=tuple(pair for pair in self._headers if pair[0] not in _OF_A_BODY),
         )
 
     def resumption(self, asked: Resumption, extra: tuple[Header, ...] = ()) -> HttpRequest:

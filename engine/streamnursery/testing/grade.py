@@ -24,8 +24,25 @@ import trio
 from streamnursery.simulator import LoopbackServer, Profile, Provider, serve_loopback
 from streamnursery.testing.grade_menu import MENU, Case, Want
 
-CLIENTS = ("engine", "openai", "openai-node", "litellm", "httpx")
+CLIENTS = (
+    "engine",
+    "openai",
+    "openai-node",
+    "litellm",
+    "httpx",
+    "engine-anthropic",
+    "anthropic",
+    "engine-google",
+    "google",
+)
 """Those that `client_command` knows."""
+_LANGUAGES = {
+    "engine-anthropic": ("anthropic-messages", "/v1"),
+    "engine-google": ("gemini", "/v1beta"),
+}
+"""This engine in other languages: their dialects, and the paths of their URLs."""
+_PACKAGES = {"google": "google.genai"}
+"""Of clients that are called otherwise."""
 _MODEL = "graded"
 _PROMPT = "Tell me about streams."
 _PACE = Profile(0.05, 0.05, 200, (24, 24))
@@ -155,6 +172,8 @@ def client_command(client: str, python: str = sys.executable) -> tuple[str, ...]
     folder = Path(__file__).parent / "clients"
     if client == "openai-node":
         return ("node", str(folder / "openai_node.cjs"))
+    if client in _LANGUAGES:
+        return (python, str(folder / "engine_client.py"), *_LANGUAGES[client])
     return (python, str(folder / f"{client}_client.py"))
 
 
@@ -162,13 +181,14 @@ def is_installed(client: str, program: str = sys.executable) -> bool:
     """Whether `program`, an interpreter or node, finds the package of one of `CLIENTS`."""
     if client == "openai-node":
         question = ("-e", "require.resolve('openai')")
-    elif client == "engine":
+    elif client.startswith("engine"):
         question = (
             "-c",
             "from streamnursery import open_engine",
         )  # ours is found anywhere, what it needs is not
     else:
-        find = f"import importlib.util as u, sys; sys.exit(u.find_spec({client!r}) is None)"
+        package = _PACKAGES.get(client, client)
+        find = f"import {package}"
         question = ("-c", find)
     asked = subprocess.run(
         (program, *question), env=_surroundings(), capture_output=True, check=False
@@ -220,7 +240,7 @@ async def _confront(
         finding = CaseResult(
             client,
             case.name,
-            case.want,
+            case.want_of(client),
             _verdict(said, provider, leaked),
             len(provider.log),
             round(seconds if seconds is not None else trio.current_time() - started, 3),
@@ -311,6 +331,10 @@ def _environment(case: Case, server: LoopbackServer) -> dict[str, str]:
         **_surroundings(),
         "OPENAI_BASE_URL": server.url,
         "OPENAI_API_KEY": "graded",
+        "ANTHROPIC_BASE_URL": server.url.removesuffix("/v1"),
+        "ANTHROPIC_API_KEY": "graded",
+        "GOOGLE_GEMINI_BASE_URL": server.url.removesuffix("/v1"),
+        "GEMINI_API_KEY": "graded",
         "GRADE_MODEL": _MODEL,
         "GRADE_PROMPT": _PROMPT,
         "GRADE_LEAVE_AFTER": "" if case.leave_after is None else str(case.leave_after),

@@ -59,6 +59,13 @@ class Case:
     """Pieces after which the client stops reading."""
     limit: float = LIMIT
     """Seconds after which it is called a hang."""
+    proof_of: tuple[str, ...] = ()
+    """The APIs, by the names of their clients, in which this takes away what proves that an answer
+    is whole: there a client may not call it so."""
+
+    def want_of(self, client: str) -> Want:
+        """The best that `client` can do."""
+        return Want.ERROR if client.endswith(self.proof_of or ("\0",)) else self.want
 
 
 def _always(name: str, want: Want, *script: object) -> Case:
@@ -80,11 +87,15 @@ MENU: tuple[Case, ...] = (
     _always("a few bytes at a time", Want.ANSWER, Drip(7, 0.0005)),
     _always("odd segments", Want.ANSWER, Split((1, 2, 3, 5, 7))),
     _always("line separators in the text", Want.ANSWER, Respond(text="a\u2028b\u0085c\x0bd e")),
-    _always("no [DONE]", Want.ANSWER, NoEndMark()),
-    _always("[DONE] without finish_reason", Want.ANSWER, NoFinish()),
+    attrs.evolve(_always("no [DONE]", Want.ANSWER, NoEndMark()), proof_of=("anthropic", "google")),
+    attrs.evolve(
+        _always("[DONE] without finish_reason", Want.ANSWER, NoFinish()), proof_of=("google",)
+    ),
     _always("no usage", Want.ANSWER, NoUsage()),
     _always("usage of -1", Want.ANSWER, UsageLie({"prompt_tokens": -1, "completion_tokens": -1})),
-    _always("open after [DONE]", Want.ANSWER, HangAfterDone(None)),
+    attrs.evolve(
+        _always("open after [DONE]", Want.ANSWER, HangAfterDone(None)), proof_of=("google",)
+    ),
     _first("503 once", Status(503)),
     _first("429 once, Retry-After 1", Status(429, retry_after=1)),
     _first("reset before the first token", Reset(0)),

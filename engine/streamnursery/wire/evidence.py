@@ -124,6 +124,7 @@ BREAKS: tuple[tuple[str, type[EngineError]], ...] = (
         MalformedChunkError,
     ),
     ("an event that is no JSON object, alone or line by line", MalformedChunkError),
+    ("a second beginning of an answer, or a block of it that has no end", MalformedChunkError),
     ("a finish reason that means failure", ServerError),
     ("an error object, wherever it stands: the error that it names, such as", ContentError),
     ("a line, an event or a number of choices or tool calls over its bound", TooLargeError),

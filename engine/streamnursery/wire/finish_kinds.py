@@ -61,7 +61,9 @@ GEMINI_KINDS: Mapping[str, FinishKind] = {
     "image_prohibited_content": "filtered",
     "image_recitation": "filtered",
     "model_armor": "filtered",
+    "function_call": "tool_calls",
 }
+"""Google ends calls with STOP; an imitator (aimock) says FUNCTION_CALL."""
 
 
 def finish_kind(

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import attrs
+import msgspec
 import pytest
 
 from streamnursery.core.recovery.circuit_gate import Closed
@@ -24,7 +26,8 @@ from streamnursery.core.recovery.next_step import (
     TryAgain,
 )
 from streamnursery.core.routing.route_plan import PlannedRoute, Role, RoutePlan
-from streamnursery.values.partial import Choice, Partial, ToolCall
+from streamnursery.values.opaque import OpaquePart
+from streamnursery.values.partial import Choice, Partial, PartPlace, ToolCall
 from streamnursery.values.policy import AssistantPrefix, OnInterrupt, Patience, Retries, ladder
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import Route
@@ -172,3 +175,13 @@ def test_a_ladder_is_one_rung_or_several(rungs: object) -> None:
 def test_no_ladder_is_refused(rungs: object) -> None:
     with pytest.raises(ValueError, match="on_interrupt"):
         ladder(rungs)
+
+
+@pytest.mark.parametrize(
+    ("kind", "continues"), [("redacted_thinking", False), ("image", False), ("citation", True)]
+)
+def test_a_text_with_parts_that_nobody_reads_is_not_continued(kind: str, continues: bool) -> None:
+    part = OpaquePart(0, kind, msgspec.Raw(b"{}"))
+    request = ChatRequest("m", [{"role": "user", "content": "x"}])
+    choice = attrs.evolve(TEXT, opaque=(part,), places=(PartPlace(1, 0, 0),))
+    assert (uncontinuable(request, Partial((choice,)), 1) is None) == continues

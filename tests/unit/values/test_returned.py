@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import attrs
 import msgspec
 import pytest
 
@@ -169,3 +170,12 @@ def test_the_responses_dialect_returns_items_at_their_places() -> None:
     ]
     _, *items = sent(OpenAIResponses(), message_of(*ANSWER))["input"]
     assert [i.get("type", "message") for i in items] == ["message", *["function_call"] * 2]
+
+
+@pytest.mark.parametrize("field", ["", "reasoning_content"])
+def test_plain_reasoning_comes_back_where_the_server_wants_it(field: str) -> None:
+    message = message_of(ReasoningDelta("Hm."), TextDelta("Hi"), dialect="openai-chat")
+    there = attrs.evolve(HERE, options={"reasoning_field": field})
+    request = ChatRequest("m", [{"role": "user", "content": "Why?"}, message])
+    (_, told) = json.loads(OpenAIChat().encode(request, there, "m"))["messages"]
+    assert told == {"role": "assistant", "content": "Hi"} | ({field: "Hm."} if field else {})

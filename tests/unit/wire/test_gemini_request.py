@@ -108,6 +108,16 @@ def test_ids_that_were_made_here_are_not_sent_back() -> None:
     assert told["parts"][0]["functionResponse"] == {"name": "look", "response": {"result": "x"}}
 
 
+def test_a_result_that_is_no_text_is_refused_and_not_cut() -> None:
+    image = {"type": "image_url", "image_url": "https://e.test/a.png"}
+    messages = [
+        USER,
+        {"role": "assistant", "content": None, "tool_calls": [CALL]},
+        {**RESULT, "content": ["Look:", image]},
+    ]
+    assert refusal(messages) == "messages[2]: the result of a tool is text in the Gemini API"
+
+
 def test_images_and_files_are_told_as_the_api_does() -> None:
     parts = [
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,QUJD"}},

@@ -170,7 +170,12 @@ def test_every_candidate_asked_for_needs_its_reason() -> None:
 
 @pytest.mark.parametrize(
     ("reason", "kind"),
-    [("MAX_TOKENS", "length"), ("SAFETY", "filtered"), ("ESCALATION", "other")],
+    [
+        ("MAX_TOKENS", "length"),
+        ("FUNCTION_CALL", "tool_calls"),
+        ("SAFETY", "filtered"),
+        ("ESCALATION", "other"),
+    ],
 )
 def test_the_end_has_a_kind(reason: str, kind: str) -> None:
     assert read(said(finish=reason))[1][-1] == Finished(reason, kind)  # type: ignore[arg-type]

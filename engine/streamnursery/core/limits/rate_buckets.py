@@ -38,11 +38,17 @@ class RateReservation:
     units: int
 
     def settle(self, demand: Demand, usage: Usage | None, now: float, /) -> None:
-        """Correct it to what was used; what `usage` does not know keeps its estimate."""
+        """Correct it to what was used; what `usage` does not know keeps its estimate.
+
+        Input that was read from the provider's cache does not count towards a limit of input alone,
+        which Anthropic has; towards a limit of all tokens it does.
+        """
         if usage is None:
             return
         inputs = demand.input_tokens if usage.input_tokens is None else usage.input_tokens
         outputs = demand.output_tokens if usage.output_tokens is None else usage.output_tokens
+        if self.kind == "input_tpm" and usage.input_tokens is not None:
+            inputs -= min(inputs, usage.cached_tokens or 0)
         self._correct(units(self.kind, inputs, outputs), now)
 
     def void(self, now: float) -> None:

@@ -25,6 +25,16 @@ from streamnursery.values.partial import Partial
 from streamnursery.values.policy import OnInterrupt
 from streamnursery.values.request import ChatRequest
 
+_ABOUT_THE_TEXT = frozenset({
+    "citation",
+    "citationMetadata",
+    "groundingMetadata",
+    "logprobs",
+    "logprobsResult",
+    "urlContextMetadata",
+})
+"""Opaque parts without which the text is the same."""
+
 Usable: TypeAlias = Callable[[PlannedRoute], bool]
 """Whether an attempt of a certain kind can be made at a stop."""
 
@@ -114,6 +124,9 @@ def uncontinuable(request: ChatRequest, partial: Partial, said: int) -> str | No
         "a tool call had begun": bool(choice.tool_calls),
         "a refusal had begun": bool(choice.refusal),
         "the answer is structured output": _structured(request),
+        "it has parts that cannot be handed to another model": any(
+            part.kind not in _ABOUT_THE_TEXT for part in choice.opaque
+        ),
         "the model has reasoned, and another attempt would not know what": (
             bool(choice.reasoning) or _reasons(request, partial)
         ),

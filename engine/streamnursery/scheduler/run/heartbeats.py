@@ -108,6 +108,11 @@ class Heartbeats:
         """None: it lives."""
         progress = _Progress()
         error: EngineError | None = None
+        if outlet.token is not None:
+            try:
+                await outlet.take_token()
+            except EngineError as caught:
+                return caught
         with trio.move_on_after(patience) as scope:
             try:
                 response = await outlet.transport.open(outlet.heartbeat(), progress)

@@ -1,4 +1,5 @@
-"""This engine, as its documentation shows it."""
+"""This engine, as its documentation shows it; in another language where one is named: a dialect,
+and the path of its URL."""
 
 import json
 import os
@@ -15,8 +16,12 @@ VERSIONS = {"streamnursery": sn.__version__, "python": platform.python_version()
 async def ask() -> dict[str, object]:
     """One stream, and what became of it."""
     leave = os.environ.get("GRADE_LEAVE_AFTER")
-    text = ""
-    async with sn.open_engine() as eng:
+    text, config = "", None
+    if len(sys.argv) > 1:
+        dialect, path = sys.argv[1:]
+        url = os.environ["OPENAI_BASE_URL"].removesuffix("/v1") + path
+        config = {"endpoints": {"graded": {"url": url, "dialect": dialect}}}
+    async with sn.open_engine(config) as eng:
         try:
             async with eng.stream(os.environ["GRADE_MODEL"], os.environ["GRADE_PROMPT"]) as stream:
                 pieces = 0

@@ -102,8 +102,11 @@ class _ContentsBuilder:
             raise UnsayableError(msg)
         content = message.get("content")
         if not isinstance(content, str | None):
-            texts = [part.get("text") for part in _parts(content, place)]
-            content = "\n".join(text for text in texts if isinstance(text, str))
+            parts = list(_parts(content, place))
+            if any(part.keys() != {"text"} for part in parts):
+                msg = f"messages[{place}]: the result of a tool is text in the Gemini API"
+                raise UnsayableError(msg)
+            content = "\n".join(part["text"] for part in parts)
         found = read_json((content or "").encode("utf-8", "replace"))
         response = found if isinstance(found, dict) else {"result": content or ""}
         return {"functionResponse": {**_id(call_id), "name": name, "response": response}}

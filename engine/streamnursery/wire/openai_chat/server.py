@@ -58,6 +58,8 @@ class ChatQuestion:
     tool_choice: object = None
     background: bool = False
     """Responses API: made to its end whether or not the client stays."""
+    seals: bool = False
+    """Responses API: reasoning is given sealed as well, so that it can come back."""
     store: bool = True
 
 

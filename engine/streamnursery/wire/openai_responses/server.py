@@ -4,6 +4,7 @@ WebSocket. As in `openai_chat.server`, nothing is shared with the client's half.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from hashlib import blake2b
 from typing import Any, TypeAlias
 
 import attrs
@@ -64,6 +65,7 @@ def question_of_response(
         include_usage=True,
         background=body.get("background") is True,
         store=body.get("store") is not False,
+        seals="reasoning.encrypted_content" in (body.get("include") or ()),
     )
 
 
@@ -93,10 +95,27 @@ def _message(item: dict[str, Any]) -> dict[str, Any]:
         case "function_call_output":
             output = item.get("output")
             return {"role": "tool", "tool_call_id": item.get("call_id"), "content": output}
+        case "reasoning":
+            _check_seal(item)
+            return {"role": "assistant", "content": None}
         case None | "message":
             return {"role": item.get("role"), "content": _content(item.get("content"))}
         case _:
             return {"role": "assistant", "content": None}
+
+
+def seal(text: str) -> str:
+    """Reasoning as its server alone can read it; here a digest that says whose it is."""
+    return blake2b(text.encode("utf-8", "replace"), key=b"streamnursery-sim").hexdigest()
+
+
+def _check_seal(item: dict[str, Any]) -> None:
+    sealed = item.get("encrypted_content")
+    parts = item.get("content")
+    texts = [p.get("text", "") for p in (parts if isinstance(parts, list) else ()) if p]
+    if sealed is not None and sealed != seal("".join(texts)):
+        msg = f"The encrypted content for item {str(item.get('id'))[:80]} could not be verified."
+        raise ApiError(400, msg, code="invalid_encrypted_content")
 
 
 def _content(content: object) -> object:
@@ -132,6 +151,7 @@ class ResponseWriter:
 
     def __init__(self, id: str, created: int, question: ChatQuestion) -> None:  # noqa: A002
         self._background = question.background
+        self._seals = question.seals
         self._number = 0
         self._item: _Item | None = None
         self._output: list[dict[str, Any]] = []
@@ -226,6 +246,8 @@ class ResponseWriter:
             item.content["content"] = [{"type": kind, field: whole}]
             done = {**where, "content_index": 0, field: whole}
             told = [self._event(f"{stem}.done", **done), self._part_event("done", item, whole)]
+        if self._seals and item.content["type"] == "reasoning":
+            item.content["encrypted_content"] = seal(whole)
         item.content["status"] = "completed"
         what = "response.output_item.done"
         return [*told, self._event(what, output_index=item.index, item=item.content)]
