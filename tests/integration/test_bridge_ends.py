@@ -94,7 +94,7 @@ print(thread.join(60))
 def test_a_loop_that_is_closed_early_ends_its_engine_and_names_the_line(tmp_path: Path) -> None:
     found = ran(tmp_path, CLOSED_LOOP, "-W", "default")
     assert (found.code, found.out) == (0, "True\n")
-    assert "program.py:6: ResourceWarning: the event loop was closed" in found.err
+    assert found.err.count("program.py:6: ResourceWarning: the event loop was closed") == 1
     assert "Traceback" not in found.err
 
 

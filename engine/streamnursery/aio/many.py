@@ -8,7 +8,7 @@ import attrs
 
 from streamnursery.aio.waits import Bridge
 from streamnursery.bridge.asks import Ask
-from streamnursery.bridge.hosts import AsyncHost, Spawned
+from streamnursery.bridge.hosting import AsyncHost, Spawned
 from streamnursery.bridge.many import OneOfMany, told
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.sources import InFlight, checked_bound, iterator_of

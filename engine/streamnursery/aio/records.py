@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 
 from streamnursery.aio.waits import Bridge
-from streamnursery.bridge.hosts import AsyncHost
+from streamnursery.bridge.hosting import AsyncHost
 from streamnursery.bridge.many import told
 from streamnursery.bridge.records import ForeignRecords
 from streamnursery.scheduler.run.observers import DropPolicy

@@ -11,7 +11,7 @@ import msgspec
 from streamnursery.aio.stream import AioStreamBlock
 from streamnursery.aio.waits import Bridge
 from streamnursery.bridge.deadlines import seconds_left
-from streamnursery.bridge.hosts import AsyncHost, Spawned
+from streamnursery.bridge.hosting import AsyncHost, Spawned
 from streamnursery.bridge.many import told
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.sessions import InPlace, SessionHalf, beat_on

@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from streamnursery.bridge.asks import Ask, AskTask, Tell
-from streamnursery.bridge.hosts import AsyncHost, AsyncHosts
+from streamnursery.bridge.hosting import AsyncHost
+from streamnursery.bridge.hosts import AsyncHosts
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.thread import EngineThread
 from streamnursery.facade import Engine
