@@ -34,7 +34,7 @@ class AsyncioHost:
             self._dropped(None)
 
     def _dropped(self, _: object) -> None:
-        gone, self.gone = self.gone, nothing  # told once
+        gone, self.gone = self.gone, nothing  # called once
         gone()
 
     def _sweep(self) -> None:
@@ -128,7 +128,7 @@ class _AsyncioInterruption:
         self._over = True
         if not self._fired:
             return False
-        # As asyncio.timeout does it: the cancel was ours if nobody else's is left.
+        # As asyncio.timeout does it: the cancel was ours if no other is left.
         others = self._task.uncancel() > self._before
         return isinstance(error, asyncio.CancelledError) and not others
 

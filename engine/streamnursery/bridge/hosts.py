@@ -22,7 +22,7 @@ from streamnursery.values.errors import RequestError
 
 
 class SyncHost:
-    """One thread that waits, with an outbox of its own: nobody sweeps for it."""
+    """One thread that waits, with its own outbox, which it sweeps itself."""
 
     def __init__(self, border: Border) -> None:
         self.outbox = HostOutbox(border)

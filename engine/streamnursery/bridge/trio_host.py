@@ -27,7 +27,7 @@ class TrioHost:
         try:
             self._token.run_sync_soon(function)
         except trio.RunFinishedError:
-            gone, self.gone = self.gone, nothing  # told once
+            gone, self.gone = self.gone, nothing  # called once
             gone()
 
     def _sweep(self) -> None:
