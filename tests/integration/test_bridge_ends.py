@@ -71,6 +71,25 @@ def test_an_engine_is_closed_in_order_at_exit(tmp_path: Path) -> None:
     assert not (tmp_path / "ledger.db-wal").exists()
 
 
+def test_a_process_ends_though_an_observer_never_returns(tmp_path: Path) -> None:
+    found = ran(
+        tmp_path,
+        """
+        import threading
+        import streamnursery.sync as sn
+        held = threading.Event()
+        def observe(record):
+            held.set()
+            threading.Event().wait()
+        eng = sn.open_engine(observers=[observe]).__enter__()
+        threading.Thread(target=eng.complete, args=("sim/fast", "Hi"), daemon=True).start()
+        held.wait()
+        print("held up")
+        """,
+    )
+    assert (found.code, found.out, found.err) == (0, "held up\n", "")
+
+
 CLOSED_LOOP = """
 import asyncio
 import streamnursery.aio as sn
