@@ -37,7 +37,10 @@ _HEAD = """\
 | error | category | retried | exit | means | do |
 |---|---|---|---|---|---|
 """
+WORLDS = ("aio", "sync")
+"""Modules that have all names of the top; their pages have those that are their own."""
 MODULES = (
+    *WORLDS,
     "errors",
     "events",
     "records",
@@ -65,8 +68,11 @@ def pages() -> dict[str, str]:
 def _page(module: ModuleType) -> str:
     parts = [f"# `{module.__name__}`\n\n{inspect.cleandoc(module.__doc__ or '')}\n"]
     top = importlib.import_module("streamnursery")
+    world = module.__name__.rpartition(".")[2] in WORLDS
     for name in module.__all__:
-        if module is not top and name in top.__all__:
+        if world and name in top.__all__ and getattr(module, name) is getattr(top, name):
+            continue
+        if module is not top and name in top.__all__ and not world:
             also = f"Also at the top: [`streamnursery.{name}`](streamnursery.md)."
             parts.append(f"\n## `{name}`\n\n{also}\n")
         else:

@@ -107,7 +107,7 @@ PACED = (
         "paced-1000x10",
         "1,000 streams of 10 tokens/s",
         "token",
-        SCALED,
+        (*SCALED, *BRIDGE),
         streams=1000,
         rate=10,
         each=(20, 120),

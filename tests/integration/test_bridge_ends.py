@@ -71,6 +71,25 @@ def test_an_engine_is_closed_in_order_at_exit(tmp_path: Path) -> None:
     assert not (tmp_path / "ledger.db-wal").exists()
 
 
+def test_a_process_ends_though_an_observer_never_returns(tmp_path: Path) -> None:
+    found = ran(
+        tmp_path,
+        """
+        import threading
+        import streamnursery.sync as sn
+        held = threading.Event()
+        def observe(record):
+            held.set()
+            threading.Event().wait()
+        eng = sn.open_engine(observers=[observe]).__enter__()
+        threading.Thread(target=eng.complete, args=("sim/fast", "Hi"), daemon=True).start()
+        held.wait()
+        print("held up")
+        """,
+    )
+    assert (found.code, found.out, found.err) == (0, "held up\n", "")
+
+
 CLOSED_LOOP = """
 import asyncio
 import streamnursery.aio as sn
@@ -94,7 +113,7 @@ print(thread.join(60))
 def test_a_loop_that_is_closed_early_ends_its_engine_and_names_the_line(tmp_path: Path) -> None:
     found = ran(tmp_path, CLOSED_LOOP, "-W", "default")
     assert (found.code, found.out) == (0, "True\n")
-    assert "program.py:6: ResourceWarning: the event loop was closed" in found.err
+    assert found.err.count("program.py:6: ResourceWarning: the event loop was closed") == 1
     assert "Traceback" not in found.err
 
 

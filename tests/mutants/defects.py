@@ -427,4 +427,40 @@ MUTANTS = (
         "pass",
         CORE + "test_meter.py",
     ),
+    # The border to other threads.
+    _mutant(
+        "a reader in another thread is not woken",
+        "bridge/outbox.py",
+        "        armed, self._armed = self._armed, True\n        return not armed",
+        "        armed, self._armed = self._armed, True\n        return armed",
+        PROP + "test_outbox_machine.py",
+    ),
+    _mutant(
+        "a reader in another thread waits for more, and keeps what it took",
+        "bridge/outbox.py",
+        "            report = self._done_with(box)\n            if box.batches or box.ended:",
+        "            report = False\n            if box.batches or box.ended:",
+        PROP + "test_outbox_machine.py",
+    ),
+    _mutant(
+        "a sender that waits for a reader in another thread looks no second time",
+        "bridge/channel.py",
+        "            self._look()\n        finally",
+        "            self._host.outbox.collect(self.unread, watch=True)\n        finally",
+        PROP + "test_outbox_machine.py",
+    ),
+    _mutant(
+        "an exception in a call from another thread ends the engine",
+        "bridge/thread.py",
+        "            except BaseException as error:  # noqa: BLE001 - it belongs to the call",
+        "            except EngineClosedError as error:",
+        "integration/test_aio.py",
+    ),
+    _mutant(
+        "a thread that leaves a stream does not wait for its end",
+        "sync/waits.py",
+        "        self.wait_over(host, box, lambda: box.over, seconds)",
+        "        pass",
+        "integration/test_sync.py",
+    ),
 )

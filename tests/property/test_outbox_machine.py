@@ -253,6 +253,32 @@ def test_a_sender_that_was_held_back_goes_on_when_its_reader_has_read(
     assert all(s.channel.statistics().current_items == 0 for s in engine.streams)
 
 
+class _EagerHost(_Host):
+    """Its reader takes everything, and is done with it, in the middle of the sender's `put`."""
+
+    def __init__(self, border: object, box: Mailbox) -> None:
+        super().__init__(border)
+        self._box = box
+        self.reports = 0
+
+    def wake(self) -> None:
+        self.outbox.sweep()
+        while self.outbox.take(self._box)[0]:
+            self.reports += self.outbox.ask(self._box)[1]
+
+
+def test_a_reader_that_is_done_before_the_sender_looks_holds_nobody_back() -> None:
+    box, crossings = Mailbox(), Crossings()
+    host = _EagerHost(crossings.border, box)
+    total = BufferTotal(1000)
+    channel = ForeignChannel(crossings, host, box, max_items=2, max_bytes=100, total=total)
+    for _ in range(5):
+        assert host.outbox.ask(box)[0] or box.parked
+        assert channel.put([TextDelta("x")] * 3, 3)
+    assert (host.reports, total.current_bytes) == (0, 0)
+    assert not channel.statistics().sender_waiting
+
+
 def test_a_sweep_names_a_thousand_readers_at_most_and_says_that_there_are_more() -> None:
     outbox = HostOutbox()
     boxes = [Mailbox() for _ in range(MOST + 1)]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from streamnursery.aio.waits import Bridge
-from streamnursery.bridge.hosts import AsyncHost, Interruption
+from streamnursery.bridge.hosting import AsyncHost, Interruption
 from streamnursery.bridge.leases import LeaseHalf, OpenLease
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.scheduler.run.calls import CallLease

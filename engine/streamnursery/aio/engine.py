@@ -11,7 +11,7 @@ from streamnursery.aio.session import AioSession, AioSessionBlock
 from streamnursery.aio.stream import AioStreamBlock
 from streamnursery.aio.waits import Bridge
 from streamnursery.bridge.deadlines import seconds_left
-from streamnursery.bridge.hosts import AsyncHost
+from streamnursery.bridge.hosting import AsyncHost
 from streamnursery.bridge.many import CollectHalf
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.streams import StreamHalf, opener

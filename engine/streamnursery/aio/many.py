@@ -8,8 +8,8 @@ import attrs
 
 from streamnursery.aio.waits import Bridge
 from streamnursery.bridge.asks import Ask
-from streamnursery.bridge.hosts import AsyncHost, Spawned
-from streamnursery.bridge.many import OneOfMany, told
+from streamnursery.bridge.hosting import AsyncHost, Spawned
+from streamnursery.bridge.many import OneOfMany, items_of
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.sources import InFlight, checked_bound, iterator_of
 from streamnursery.pipeline.merge import MergedEvent
@@ -113,7 +113,7 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
                 await host.wait(flight.box)
                 checked = True
             batches, _ = host.outbox.take(flight.box)
-            self._absorb(flight, told(batches))
+            self._absorb(flight, items_of(batches))
 
     async def __aexit__(self, *_: object) -> None:
         host, flight = self._in_block()
@@ -124,7 +124,7 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
 
             def over() -> bool:
                 batches, _ = host.outbox.take(flight.box)
-                self._absorb(flight, told(batches))
+                self._absorb(flight, items_of(batches))
                 return not flight.running
 
             self._bridge.tell(leave)

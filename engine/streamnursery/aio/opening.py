@@ -8,7 +8,8 @@ from types import TracebackType
 from streamnursery.aio.engine import AioEngine
 from streamnursery.aio.waits import Bridge
 from streamnursery.bridge.asks import Ask
-from streamnursery.bridge.hosts import AsyncHost, AsyncHosts
+from streamnursery.bridge.hosting import AsyncHost
+from streamnursery.bridge.hosts import AsyncHosts
 from streamnursery.bridge.opened import EngineOpening, caller_of, gone_with_its_loop, shared_thread
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.records import LoopObserver

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
 
 from streamnursery.aio.waits import Bridge
-from streamnursery.bridge.hosts import AsyncHost
-from streamnursery.bridge.many import told
+from streamnursery.bridge.hosting import AsyncHost
+from streamnursery.bridge.many import items_of
 from streamnursery.bridge.records import ForeignRecords
 from streamnursery.scheduler.run.observers import DropPolicy
 from streamnursery.values.errors import RequestError
@@ -39,7 +39,7 @@ class AioRecordStream(AsyncIterator[LifecycleRecord]):
             else:
                 await self._host.checkpoint()
             batches, _ = outbox.take(box)
-            self._records.extend(told(batches))
+            self._records.extend(items_of(batches))
             if self._records:
                 return self._records.popleft()
             if box.ended:
@@ -77,4 +77,4 @@ class AioRecordsBlock(AbstractContextManager[AioRecordStream]):
 
     @staticmethod
     def _host_closed(foreign: ForeignRecords) -> None:
-        foreign.close()  # whoever still reads hears of the end at once
+        foreign.close()  # a reader that still waits meets the end at once

@@ -1,6 +1,6 @@
 """A stream as the body of a response: it owns the stream's block.
 
-Rule 1: whoever stops iterating ends the stream upstream: by closing, by a cancel inside
+Rule 1: to stop iterating ends the stream upstream: by closing, by a cancel inside
         `__anext__`, and by letting go of the object, which is all that some servers do.
 Rule 2: the status has been sent when something fails: errors are the last event.
 """

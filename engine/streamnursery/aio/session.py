@@ -11,8 +11,8 @@ import msgspec
 from streamnursery.aio.stream import AioStreamBlock
 from streamnursery.aio.waits import Bridge
 from streamnursery.bridge.deadlines import seconds_left
-from streamnursery.bridge.hosts import AsyncHost, Spawned
-from streamnursery.bridge.many import told
+from streamnursery.bridge.hosting import AsyncHost, Spawned
+from streamnursery.bridge.many import items_of
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.sessions import InPlace, SessionHalf, beat_on
 from streamnursery.bridge.streams import StreamHalf
@@ -134,7 +134,7 @@ class AioSession:
             else:
                 await self._host.checkpoint()
             batches, _ = outbox.take(box)
-            self._events.extend(told(batches))
+            self._events.extend(items_of(batches))
             if not batches and box.ended:
                 if box.error is not None:
                     raise box.error.with_traceback(None)

@@ -9,7 +9,7 @@ import trio
 
 from streamnursery.aio.served import ServedStream
 from streamnursery.aio.waits import Bridge
-from streamnursery.bridge.hosts import AsyncHost
+from streamnursery.bridge.hosting import AsyncHost
 from streamnursery.bridge.outbox import Mailbox, Unread
 from streamnursery.bridge.streams import StreamHalf
 from streamnursery.bridge.view import StreamView

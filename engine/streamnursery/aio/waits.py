@@ -1,7 +1,7 @@
 """How a coroutine waits for the engine's thread, under asyncio or trio.
 
-A cancel ends a wait at once, and what was begun is left: the engine is told, and waited for
-until nothing of it runs, but never longer than `SECONDS_TO_LEAVE`.
+A cancel ends a wait at once, and what was begun is left by a call to the engine; then follows a
+wait until nothing of it runs, but never longer than `SECONDS_TO_LEAVE`.
 """
 
 import logging
@@ -10,7 +10,8 @@ from contextlib import suppress
 from typing import Final, TypeVar
 
 from streamnursery.bridge.asks import Ask, AskTask, Tell
-from streamnursery.bridge.hosts import AsyncHost, AsyncHosts
+from streamnursery.bridge.hosting import AsyncHost
+from streamnursery.bridge.hosts import AsyncHosts
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.thread import EngineThread
 from streamnursery.facade import Engine

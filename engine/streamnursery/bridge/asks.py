@@ -85,7 +85,7 @@ class AskTask(Ask[T]):
 
 
 class Tell:
-    """A call whose outcome interests nobody."""
+    """A call without an answer."""
 
     __slots__ = ("_function", "_otherwise")
 

@@ -107,7 +107,7 @@ class ForeignChannel(Channel[StreamEvent]):
             if self._total.held_back:
                 self._crossings.border.report_all = True
                 self._crossings.collect()
-            self._done(*self._host.outbox.collect(self.unread, watch=True))
+            self._look()
         finally:
             self.on_room = on_room
         return not self._sender_waits
@@ -116,9 +116,16 @@ class ForeignChannel(Channel[StreamEvent]):
         """Learn what the reader has done with."""
         if self._gone:
             return
-        self._done(*self._host.outbox.collect(self.unread, watch=self._sender_waits))
+        self._look()
         if self._closed and not self._items:
             self._forget()
+
+    def _look(self) -> None:
+        """What the reader has done with; it reports the next only while the sender waits."""
+        waits = self._sender_waits
+        self._done(*self._host.outbox.collect(self.unread, watch=waits))
+        if waits and not self._sender_waits:
+            self._done(*self._host.outbox.collect(self.unread, watch=False))
 
     def _done(self, items: int, nbytes: int) -> None:
         if items:

@@ -1,6 +1,6 @@
 """Requests of which a host wants the outcome, or the events of all in one box.
 
-What is told to the box: of a `CollectHalf` itself, once it is over; of a `MergeHalf` pairs of its
+What is put into the box: of a `CollectHalf` itself, once it is over; of a `MergeHalf` pairs of its
 number and an event, and itself behind them.
 """
 
@@ -159,6 +159,6 @@ class MergeHalf(OneOfMany):
             crossings.reported(self._total)
 
 
-def told(batches: list[tuple[Any, list[Any]]]) -> list[Any]:
+def items_of(batches: list[tuple[Any, list[Any]]]) -> list[Any]:
     """What the batches of a take hold, in order."""
     return [item for _, batch in batches for item in batch]

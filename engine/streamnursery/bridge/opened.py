@@ -53,7 +53,7 @@ def gone_with_its_loop(thread: EngineThread, host: object, where: tuple[str, int
     try:
         warnings.warn_explicit(message, ResourceWarning, *where)
     except ResourceWarning:
-        # Warnings are errors here, and nobody above us could take one: as in a finalizer.
+        # Warnings are errors here, and no caller could take one: as in a finalizer.
         hook: Any = threading.excepthook
         hook(threading.ExceptHookArgs((*sys.exc_info(), threading.current_thread())))
 

@@ -70,9 +70,9 @@ class InFlight:
             msg = f"the source must yield ChatRequest values, not {type(request).__name__}"
             half.fail(RequestError(msg))
 
-    def absorb(self, told: list[Any]) -> None:
+    def absorb(self, items: list[Any]) -> None:
         """What the box has brought."""
-        for item in told:
+        for item in items:
             if not isinstance(item, OneOfMany):
                 self.items.append(item)
                 continue

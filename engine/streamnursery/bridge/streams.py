@@ -56,7 +56,7 @@ class Half:
         self._block, self.delivery = block, delivery
         thread.held[self] = None
         delivery.counts_when_put = True  # when it is taken is the host's affair
-        # Behind the engine's own books: whoever hears of the end finds them settled.
+        # Behind the engine's own books: at the end that the host sees they are settled.
         delivery.on_settled = partial(self._settled, delivery.on_settled)
         self._begun()
 

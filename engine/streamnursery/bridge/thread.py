@@ -4,8 +4,8 @@ Rule 1: a call never waits in the engine's thread, and what it raises is its own
         `run_sync_soon` an exception would end the run and every stream with it.
 Rule 2: one wake-up for a burst of calls. They run in the order in which they were given.
 Rule 3: every call is run or failed, once: also those that come when the run is ending.
-Rule 4: the process always ends. The thread is a daemon; at exit its engine is told to close, and
-        waited for a second. A forked child has no such thread, and every call in it says so.
+Rule 4: the process always ends. The thread is a daemon; at exit its engine is closed, and waited
+        for, one second at most. A forked child has no such thread, and every call in it says so.
 """
 
 import atexit
@@ -168,7 +168,7 @@ class EngineThread:
     def _main(self) -> None:
         try:
             trio.run(self._run, clock=self._clock)
-        except BaseException as error:  # noqa: BLE001 - whoever opened the engine gets it
+        except BaseException as error:  # noqa: BLE001 - raised to the opener
             self.failure = error
         with self._lock:
             self._closed = True

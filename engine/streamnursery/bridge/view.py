@@ -104,12 +104,9 @@ class StreamView:
 
     @same_words(TokenStream.statistics)
     def statistics(self) -> StreamStatistics:
-        def look(delivery: Delivery) -> StreamStatistics:
-            if self._half.channel is not None:
-                self._half.channel.collect()
-            return TokenStream(delivery).statistics()
-
-        return self._looked_at(look)
+        if not self._box.over and self._half.channel is not None:
+            self._call_engine(self._half.channel.collect)  # before the question, in order
+        return self._looked_at(lambda delivery: TokenStream(delivery).statistics())
 
     @same_words(TokenStream.cancel)
     def cancel(self) -> None:
@@ -140,5 +137,8 @@ class StreamView:
     def _call(self, function: Callable[[Delivery], object]) -> None:
         """Have it called in the engine's thread; nothing to do there once the engine has ended."""
         if not self._box.over:
-            with suppress(EngineClosedError):
-                self._thread.post(Tell(lambda: self._half.call(function)))
+            self._call_engine(lambda: self._half.call(function))
+
+    def _call_engine(self, function: Callable[[], object]) -> None:
+        with suppress(EngineClosedError):
+            self._thread.post(Tell(function))

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from streamnursery.bridge.many import OneOfMany, told
+from streamnursery.bridge.many import OneOfMany, items_of
 from streamnursery.bridge.sources import InFlight, checked_bound, iterator_of
 from streamnursery.sync.waits import SyncBridge
 from streamnursery.values.completion import Outcome
@@ -65,7 +65,7 @@ class SyncItems(AbstractContextManager["SyncItems[T]"], Iterator[T], Generic[T])
         if flight.running:
 
             def over() -> bool:
-                flight.absorb(told(outbox.take(box)[0]))
+                flight.absorb(items_of(outbox.take(box)[0]))
                 return not flight.running
 
             self._bridge.tell(leave)
@@ -105,7 +105,7 @@ class SyncItems(AbstractContextManager["SyncItems[T]"], Iterator[T], Generic[T])
                 raise StopIteration
             host.wait_to_read(flight.box, self._bridge.report)
             batches, _ = host.outbox.take(flight.box)
-            flight.absorb(told(batches))
+            flight.absorb(items_of(batches))
             flight.pull(self._source)
 
     def _post(self, half: OneOfMany) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 from streamnursery.bridge.hosts import SyncHost
-from streamnursery.bridge.many import told
+from streamnursery.bridge.many import items_of
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.records import ForeignRecords
 from streamnursery.scheduler.run.observers import DropPolicy
@@ -35,7 +35,7 @@ class SyncRecordStream(Iterator[LifecycleRecord]):
         while not self._records:
             self._host.wait_to_read(box, _nothing)
             batches, _ = self._host.outbox.take(box)
-            self._records.extend(told(batches))
+            self._records.extend(items_of(batches))
             if not batches and box.ended:
                 raise StopIteration
         return self._records.popleft()

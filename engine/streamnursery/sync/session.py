@@ -11,7 +11,7 @@ import trio
 
 from streamnursery.bridge.deadlines import seconds_left
 from streamnursery.bridge.hosts import SyncHost
-from streamnursery.bridge.many import told
+from streamnursery.bridge.many import items_of
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.sessions import InPlace, SessionHalf
 from streamnursery.bridge.streams import StreamHalf
@@ -130,7 +130,7 @@ class SyncSession:
         while not self._events:
             self._host.wait_to_read(box, self._bridge.report)
             batches, _ = outbox.take(box)
-            self._events.extend(told(batches))
+            self._events.extend(items_of(batches))
             if not batches and box.ended:
                 if box.error is not None:
                     raise box.error.with_traceback(None)

@@ -1,7 +1,7 @@
 """How a plain thread waits for the engine's thread.
 
-Ctrl-C ends a wait in the main thread, and what was begun is left: the engine is told, and waited
-for until nothing of it runs, but never longer than `SECONDS_TO_LEAVE`.
+Ctrl-C ends a wait in the main thread, and what was begun is left by a call to the engine; then
+follows a wait until nothing of it runs, but never longer than `SECONDS_TO_LEAVE`.
 """
 
 import logging

@@ -1,0 +1,138 @@
+"""An asyncio loop that waits for the engine's thread."""
+
+import asyncio
+import weakref
+from collections.abc import Callable, Coroutine
+from functools import partial
+from math import inf
+from typing import Any
+
+from streamnursery.bridge.hosting import Interruption, Spawned, nothing
+from streamnursery.bridge.outbox import Border, HostOutbox, Mailbox
+from streamnursery.pipeline.broadcast import LoopEvent
+
+
+class AsyncioHost:
+    """An asyncio loop, uvloop's included. Holds it weakly: a loop that its program has dropped
+    must not stay because of us."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, border: Border) -> None:
+        self.outbox = HostOutbox(border)
+        self.gone: Callable[[], None] = nothing
+        self._loop = weakref.ref(loop, self._dropped)
+
+    def wake(self) -> None:
+        self.call_soon(self._sweep)
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        loop = self._loop()
+        try:
+            if loop is None:
+                raise RuntimeError
+            loop.call_soon_threadsafe(function)
+        except RuntimeError:  # closed, which a check before the call could miss
+            self._dropped(None)
+
+    def _dropped(self, _: object) -> None:
+        gone, self.gone = self.gone, nothing  # called once
+        gone()
+
+    def _sweep(self) -> None:
+        boxes, more = self.outbox.sweep()
+        for box in boxes:
+            if box.notify is not None:
+                box.notify()
+        if more:
+            asyncio.get_running_loop().call_soon(self._sweep)
+
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def caller_deadline(self) -> float:
+        return inf  # `asyncio.timeout` ends a task by cancelling it, and says no date
+
+    async def checkpoint(self) -> None:
+        await asyncio.sleep(0)
+
+    def event(self) -> LoopEvent:
+        return asyncio.Event()
+
+    async def wait(self, box: Mailbox, seconds: float | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        future = loop.create_future()
+        box.notify = partial(_wake, future)
+        timer = None if seconds is None else loop.call_later(seconds, box.notify)
+        try:
+            await future
+        finally:
+            box.notify = None
+            if timer is not None:
+                timer.cancel()
+
+    async def wait_shielded(
+        self, box: Mailbox, done: Callable[[], bool], seconds: float, *, for_over: bool = True
+    ) -> bool:
+        loop = asyncio.get_running_loop()
+        cancelled: asyncio.CancelledError | None = None
+        until = loop.time() + seconds
+        while not done() and loop.time() < until:
+            future = loop.create_future()
+            box.notify = partial(_wake, future)
+            timer = loop.call_at(until, box.notify)
+            try:
+                if self.outbox.park(box, for_over=for_over):
+                    await future
+            except asyncio.CancelledError as error:
+                cancelled = error
+            finally:
+                timer.cancel()
+                box.notify = None
+        if cancelled is not None:
+            raise cancelled
+        return done()
+
+    def spawn(self, async_fn: Callable[[], Coroutine[Any, Any, None]]) -> Spawned:
+        return _AsyncioTask(asyncio.get_running_loop().create_task(async_fn()))
+
+    def interruption(self) -> Interruption:
+        return _AsyncioInterruption()
+
+
+class _AsyncioTask:
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    async def stop(self, seconds: float) -> None:
+        self._task.cancel()
+        await asyncio.wait({self._task}, timeout=seconds)
+
+    async def wait(self, seconds: float) -> None:
+        await asyncio.wait({self._task}, timeout=seconds)
+        self._task.cancel()
+
+
+class _AsyncioInterruption:
+    def __init__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._before = task.cancelling()
+        self._fired = self._over = False
+
+    def fire(self) -> None:
+        if not self._over:
+            self._fired = True
+            self._task.cancel()
+
+    def ended(self, error: BaseException | None) -> bool:
+        self._over = True
+        if not self._fired:
+            return False
+        # As asyncio.timeout does it: the cancel was ours if no other is left.
+        others = self._task.uncancel() > self._before
+        return isinstance(error, asyncio.CancelledError) and not others
+
+
+def _wake(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
