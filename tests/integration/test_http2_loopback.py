@@ -150,14 +150,16 @@ async def test_b14_b15_nothing_is_lost_by_goaways_on_real_sockets(tmp_path: Path
         finished = []
 
         async def one() -> None:
-            finished.append((await engine.complete("m", "hello")).text)
+            finished.append(await engine.complete("m", "hello"))
 
         async with trio.open_nursery() as nursery:
             for _ in range(100):
                 nursery.start_soon(one)
         assert len(finished) == 100
-        total = engine.statistics().total
-        assert (total.succeeded, total.retries) == (100, 0)
+        assert engine.statistics().total.succeeded == 100
+        for completion in finished:  # who meets a third GOAWAY has used the two resends up
+            attempts = completion.attempts
+            assert sum(a.requests for a in attempts) <= len(attempts) + 2
         await at_rest(engine)
 
 

@@ -191,7 +191,7 @@ _TIME: Mapping[type[EngineError], ErrorPolicy] = {
         CallOutcome.FAILURE,
         4,
         "No content within `patience.first_token`.",
-        "Allow more for models that think first.",
+        "Mark a model that thinks first with `reasoning = true`, or allow more.",
     ),
     IdleTimeoutError: ErrorPolicy(
         RetryScope.BACKUP_FIRST,
