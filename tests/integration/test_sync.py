@@ -226,7 +226,7 @@ def test_a_served_stream_is_json_and_its_errors_are_its_last_line() -> None:
     with sync_scene(once(Status(400), requests=(2,))) as (eng, _):
         body = b"".join(eng.stream("m", "Hi").sse())
         assert body.startswith(b'data: {"event":"text_delta"')
-        assert body.endswith(b'data: {"event":"finished","reason":"stop"}\n\n')
+        assert body.endswith(b'data: {"event":"finished","reason":"stop","kind":"stop"}\n\n')
         lines = list(eng.stream("m", "Hi").lines())
         assert len(lines) == 1
         assert b'"event":"failed"' in lines[0]
