@@ -38,7 +38,7 @@ from streamnursery.values.errors import (
 _TIMEOUT_COST = 2.0
 _CLOSED_FOR = 5.0
 """Seconds of an open breaker that are waited out for each attempt of the route."""
-_LEAST_CLOSED = 0.5
+_LEAST_CLOSED = 0.25
 """Seconds that a refusal counts at least: one that asks for none may be repeated without end."""
 
 
