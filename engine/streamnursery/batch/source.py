@@ -236,12 +236,13 @@ def _file(path: str) -> IO[bytes]:
 
 
 def _zstandard(path: str) -> IO[bytes]:
+    # Not by the package zstandard: where it is installed, httpx takes answers in that coding.
     try:
-        import zstandard
+        import pyarrow
     except ImportError:
-        msg = f"{path} needs zstandard; install it with: pip install 'streamnursery[data]'"
+        msg = f"{path} needs pyarrow; install it with: pip install 'streamnursery[data]'"
         raise ConfigError(msg) from None
-    found: IO[bytes] = io.BufferedReader(zstandard.open(path, "rb"))
+    found: IO[bytes] = io.BufferedReader(pyarrow.input_stream(path, compression="zstd"))
     return found
 
 

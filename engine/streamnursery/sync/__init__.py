@@ -115,4 +115,6 @@ def __getattr__(name: str) -> object:
     if name.startswith("_"):
         msg = f"module 'streamnursery.sync' has no attribute {name!r}"
         raise AttributeError(msg)
+    if name == "batch":
+        return import_module(f"{__name__}.batch")
     return getattr(import_module("streamnursery"), name)

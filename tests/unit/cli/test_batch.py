@@ -117,3 +117,15 @@ def test_a_slip_is_told_and_nothing_is_sent(
     ran = command("batch", *words, "-m", "sim/fast")
     assert ran.code in (2, 4, 6)
     assert what in ran.err
+
+
+def test_compressed_and_columnar_files_are_read(command: Command, tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    with pyarrow.output_stream(str(tmp_path / "in.jsonl.zst"), compression="zstd") as file:
+        file.write(b'{"prompt": "One", "id": "a"}\n{"prompt": "Two", "id": "b"}\n')
+    table = pyarrow.table({"id": ["a", "b"], "prompt": ["One", "Two"], "max_tokens": [3, None]})
+    parquet.write_table(table, tmp_path / "in.parquet")
+    for name in ("in.jsonl.zst", "in.parquet"):
+        assert command("batch", name, "-o", f"{name}.out", "-m", "sim/fast").code == 0
+        assert sorted(ids(tmp_path / f"{name}.out")) == ["a", "b"]
