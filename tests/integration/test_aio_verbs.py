@@ -111,6 +111,34 @@ def test_an_error_of_the_source_leaves_the_block_and_ends_the_rest() -> None:
     run(main)
 
 
+def test_an_async_source_is_closed_where_it_stands() -> None:
+    async def main() -> None:
+        closed: list[str] = []
+
+        async def source(where: str) -> AsyncIterator[sn.ChatRequest]:
+            try:
+                yield sn.ChatRequest("m", "Hi")
+                if where == "waiting":
+                    await for_ever()
+                yield sn.ChatRequest("m", "Hi")
+            finally:
+                closed.append(where)
+                if where == "closing":
+                    raise LookupError(where)
+
+        async with aio_scene() as (eng, _):
+            async with eng.as_completed(source("waiting")) as outcomes:
+                assert (await anext(outcomes)).ok
+            async with eng.merge(source("yielding"), max_in_flight=1) as merged:
+                await anext(merged)
+            with pytest.raises(LookupError, match="closing"):
+                async with eng.merge(source("closing"), max_in_flight=1) as merged:
+                    await anext(merged)
+            assert closed == ["waiting", "yielding", "closing"]
+
+    run(main)
+
+
 def test_own_calls_run_on_the_loop_under_the_limits() -> None:
     async def main() -> None:
         async with aio_scene(model={"max_streams": 2}) as (eng, _):

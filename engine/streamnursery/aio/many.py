@@ -1,6 +1,6 @@
 """Many requests from one source: outcomes as they finish, or the events of all."""
 
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -117,8 +117,20 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
 
     async def __aexit__(self, *_: object) -> None:
         host, flight = self._in_block()
-        if self._feeder is not None:
-            await self._feeder.stop(_SECONDS_TO_CLOSE)
+        try:
+            if self._feeder is not None:
+                await self._feeder.stop(_SECONDS_TO_CLOSE)
+        finally:  # also when a cancel comes meanwhile
+            await self._leave(host, flight)
+        close = getattr(self._source, "close", None)
+        if close is not None:
+            close()
+        aclose = getattr(self._source, "aclose", None)
+        if aclose is not None:
+            await self._close_source(host, aclose)
+
+    async def _leave(self, host: AsyncHost, flight: InFlight) -> None:
+        """End what runs."""
         leave = flight.leaving()
         if flight.running:
 
@@ -130,12 +142,21 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
             self._bridge.tell(leave)
             await self._bridge.wait_over(host, flight.box, over, for_over=False)
         host.outbox.drop(flight.box)
-        close = getattr(self._source, "close", None)
-        if close is not None:
-            close()
-        aclose = getattr(self._source, "aclose", None)
-        if aclose is not None:
-            await host.spawn(aclose).wait(_SECONDS_TO_CLOSE)
+
+    @staticmethod
+    async def _close_source(host: AsyncHost, aclose: Callable[[], Awaitable[object]]) -> None:
+        """The source's own cleanup: it may wait, though not for ever."""
+        errors: list[Exception] = []
+
+        async def close() -> None:
+            try:
+                await aclose()
+            except Exception as error:  # noqa: BLE001 - raised below: a task must not
+                errors.append(error)
+
+        await host.spawn(close).wait(_SECONDS_TO_CLOSE)
+        if errors:
+            raise errors[0]
 
     def _in_block(self) -> tuple[AsyncHost, InFlight]:
         if self._host is None or self._flight is None:
