@@ -72,7 +72,7 @@ def test_a_served_stream_is_its_events_and_ends_with_its_answer() -> None:
             records = [json.loads(line[6:]) for line in body.decode().split("\n\n") if line]
             text = "".join(r["text"] for r in records if r["event"] == "text_delta")
             assert text == hosted.scene.provider.log[0].intended()
-            assert records[-1] == {"event": "finished", "reason": "stop"}
+            assert records[-1] == {"event": "finished", "reason": "stop", "kind": "stop"}
             assert [piece async for piece in served] == []
             lines = b"".join([piece async for piece in eng.stream("m", "Hi").lines()])
             (failed,) = map(json.loads, lines.splitlines())

@@ -29,6 +29,7 @@ from streamnursery.aio.stream import AioTokenStream as TokenStream
 from streamnursery.bridge.names import *
 
 if TYPE_CHECKING:
+    from streamnursery.aio import batch as batch
     from streamnursery.logs import JsonFormatter as JsonFormatter
     from streamnursery.logs import log_observer as log_observer
     from streamnursery.transport.http import open_transport as open_transport

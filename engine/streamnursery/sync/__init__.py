@@ -38,6 +38,7 @@ from streamnursery.sync.stream import SyncTokenStream as TokenStream
 if TYPE_CHECKING:
     from streamnursery.logs import JsonFormatter as JsonFormatter
     from streamnursery.logs import log_observer as log_observer
+    from streamnursery.sync import batch as batch
     from streamnursery.transport.http import open_transport as open_transport
 
 __all__ = [
