@@ -351,3 +351,37 @@ def test_late_news_of_a_row_that_has_ended_changes_nothing() -> None:
             assert world.disk.query("/ledger.db", "SELECT * FROM attempts") == before
 
     World(15).run(main)
+
+
+def test_a_durable_answer_ends_once_its_cost_is_on_the_disk() -> None:
+    async def main(world: World) -> None:
+        world.disk.delay = 0.5
+        for durable in (True, False):
+            async with world.open_engine(budgeted(world, durable=durable)) as engine:
+                for _ in range(2):
+                    async with engine.stream("m", "Hi", max_tokens=10) as stream:
+                        kinds = [type(event).__name__ async for event in stream]
+                        assert kinds[-1] == "Finished"
+                        assert ("sending" not in states(world)) == durable
+                    assert (await stream.completion()).text
+                    await trio.sleep(3)
+        assert set(states(world)) == {"settled"}
+        assert accounts_add_up(world.disk)
+
+    World(16).run(main)
+
+
+def test_a_durable_answer_whose_cost_cannot_be_written_fails_with_its_text() -> None:
+    async def main(world: World) -> None:
+        async with world.open_engine(budgeted(world, durable=True)) as engine:
+            world.disk.fail("UPDATE", 10_000)
+            error = await ask(engine)
+            assert isinstance(error, StorageError)
+            assert error.partial is not None
+            assert error.partial.text
+            assert len(world.provider.log) == 1, "it is not asked again"
+            world.disk.mend()
+            await trio.sleep(60)
+        assert set(states(world)) == {"settled"}
+
+    World(17).run(main)

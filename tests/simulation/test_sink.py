@@ -47,7 +47,7 @@ def sink_of(delivered: Any, head: HttpHead = NO_LENGTH) -> StreamSink:
         claim=list,
         first_token=lambda _: None,
         before_finish=lambda: None,
-        allowance=SimpleNamespace(look_at=inf),  # type: ignore[arg-type]
+        allowance=SimpleNamespace(look_at=inf, without_end=list),  # type: ignore[arg-type]
         mark_unreusable=lambda: None,
     )
 

@@ -129,6 +129,7 @@ def _budgets() -> list[Key]:
         ("alerts", PERCENTAGES),
         ("unknown_price", choice(*get_args(UnknownPrice))),
         ("ledger", LEDGER),
+        ("durable", FLAG),
         ("keep_days", whole(1, _LONGEST)),
         ("uncertain_days", whole(1, _LONGEST)),
     ]

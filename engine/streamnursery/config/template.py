@@ -129,6 +129,7 @@ TEMPLATE = """\
 #alerts = [50, 80, 100]          # percent, told once in each window
 #unknown_price = "refuse"        # "zero": models without a price cost nothing
 #ledger = ""                     # a file that several processes can share; "" keeps it in memory
+#durable = false                 # true: an answer ends once its cost is on the disk
 #keep_days = 90                  # then the rows of attempts go, and their sums stay
 #uncertain_days = 30             # then an attempt whose end was not seen counts as spent
 

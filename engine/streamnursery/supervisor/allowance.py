@@ -6,6 +6,7 @@ from streamnursery.core.money.settlement import AttemptEnd, received_tokens
 from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.supervisor.ports import Reservation
 from streamnursery.values.errors import AttemptState, EngineError
+from streamnursery.values.events import StreamEvent
 
 NOTHING_SENT = AttemptEnd(AttemptState.NOT_SENT)
 _FIRST_LOOK = 16
@@ -20,11 +21,20 @@ class Allowance:
     transcript: Transcript
     look_at: int = attrs.field(default=_FIRST_LOOK, init=False)
     """Content events at which `outgrown` is to be asked."""
+    withheld: list[StreamEvent] = attrs.field(factory=list, init=False)
+    """The end of the answer, which is handed out once its cost is on the disk."""
     _before: int = attrs.field(init=False)
     """Characters that earlier attempts delivered."""
 
     def __attrs_post_init__(self) -> None:
         self._before = self.transcript.characters
+
+    def without_end(self, events: list[StreamEvent]) -> list[StreamEvent]:
+        """The last events of a whole answer, but for those that wait for the books."""
+        if not self.reservation.durable:
+            return events
+        self.withheld = events[-1:]
+        return events[:-1]
 
     def begin_again(self) -> None:
         """What earlier attempts delivered is void, and leaves the transcript."""

@@ -319,6 +319,18 @@ class Attempt:
             self.allowance.begin_again()
         return [] if mark is None else [mark]
 
+    async def hand_out_end(self) -> None:
+        """Give the consumer the end of a whole answer, where that was withheld.
+
+        Raises:
+            StorageError: what the answer has cost is not on the disk, and may not get there.
+        """
+        if self.allowance.withheld:
+            self.delivery.waits = "the ledger's disk"
+            await self.allowance.reservation.written()
+            self.delivery.waits = None
+            self.delivery.put(self.allowance.withheld, 0)
+
     def _finish(self) -> None:
         """The answer is whole: say so before its last event can be read."""
         assert self._sink is not None

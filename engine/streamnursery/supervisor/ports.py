@@ -89,8 +89,19 @@ class Reservation(Protocol):
     def look_at(self) -> int:
         """Tokens at which `grow` wants to be asked."""
 
+    @property
+    def durable(self) -> bool:
+        """Whether the answer's end waits for `written`."""
+
     def settle(self, ending: AttemptEnd, received_tokens: int) -> None:
         """What became of the attempt; synchronous, and only the first one counts."""
+
+    async def written(self) -> None:
+        """Until what was settled is on the disk.
+
+        Raises:
+            StorageError: it could not be written.
+        """
 
 
 class Hold(Protocol):

@@ -236,6 +236,7 @@ class RequestRun:
                 supervisor.routes.budget(stop.endpoint).deposit(now)
             self.delivery.route = str(stop.route)
             attempt = await self._run(self._runner(stop, visit, lease, reservation))
+            await attempt.hand_out_end()
             return attempt if attempt.error is not None else None
         finally:
             if reservation is not None:

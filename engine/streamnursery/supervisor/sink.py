@@ -251,7 +251,8 @@ class StreamSink:
         if self.finished:
             # The consumer may read on from here before the attempt's task runs again.
             self._before_finish()
-            return self._delivery.put(events, nbytes)
+            events = self._allowance.without_end(events)
+            return not events or self._delivery.put(events, nbytes)
         room = self._delivery.put(events, nbytes)
         if self.content_events >= self._allowance.look_at and self._outgrown():
             return False

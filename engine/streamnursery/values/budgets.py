@@ -45,6 +45,9 @@ class Budgets:
     """What a budget does with a model that has no price."""
     ledger: str = ""
     """Path of the ledger's file; empty keeps it in memory."""
+    durable: bool = False
+    """The end of an answer is handed out once its cost is on the disk: a kill in that moment
+    leaves no answer that was acknowledged and is uncertain."""
     keep_days: int = 90
     """Days after which the rows of attempts are deleted; their sums stay, and so do the rows of the
     windows that are open."""

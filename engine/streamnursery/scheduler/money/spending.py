@@ -313,6 +313,14 @@ class AttemptReservation:
         self._refused = self._spending.refusal(short, self.bid)
         self.look_at = 0
 
+    @property
+    def durable(self) -> bool:
+        return self._spending.budgets.durable
+
+    async def written(self) -> None:
+        # Entries are written in their order: the answer to a later one stands for the earlier.
+        await self._spending.store.refresh()
+
     def settle(self, ending: AttemptEnd, received_tokens: int) -> None:
         if self.row.id not in self._spending.open:
             return
