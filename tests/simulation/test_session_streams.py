@@ -22,7 +22,7 @@ from streamnursery.simulator.script import Script
 from streamnursery.testing import World, assert_quiescent
 from streamnursery.values.errors import EngineError, ServerError
 from streamnursery.values.events import Finished, TextDelta
-from streamnursery.values.policy import Retries
+from streamnursery.values.policy import Patience, Retries
 from streamnursery.values.session import Reconnect, SessionSettings, SessionState
 
 SETTINGS = SessionSettings(reconnect=Reconnect(jitter=0.0))
@@ -60,6 +60,29 @@ def on(*numbers: int, script: Script) -> Plan:
 async def text(session: Session, model: str = SLOW, **options: Any) -> str:
     async with session.stream(model, "Hi", **options) as stream:
         return (await stream.completion()).text
+
+
+@pytest.mark.parametrize(("before", "times"), [(0.05, 1), (1.0, 3), (3.0, 3)])
+def test_events_that_lie_unread_move_the_clocks_before_they_strike(
+    before: float, times: int
+) -> None:
+    patience = Patience(first_byte=2.0, first_token=2.0, idle=2.0)
+
+    async def body(world: World, eng: Engine, session: Session) -> None:
+        async def one() -> None:
+            assert (await text(session, f"{SLOW}?respond=200", patience=patience)).strip()
+
+        clock = trio.lowlevel.current_clock()
+        assert isinstance(clock, trio.testing.MockClock)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(one)
+            for _ in range(times):
+                await trio.sleep(before)
+                clock.jump(2.3)  # as if the process had been stopped
+        total = eng.statistics().total
+        assert (total.succeeded, total.retries) == (1, 0)
+
+    run(body)
 
 
 def test_an_answer_is_a_stream_like_any_other_with_usage_and_a_name() -> None:

@@ -19,7 +19,7 @@ from streamnursery.values.session import SessionSettings
 
 LOOK_EVERY = 5.0
 """Seconds between two looks at the wall clock."""
-_PASSES = 4
+PASSES = 4
 """Rounds of the scheduler in which a reader gets to what has arrived: with 3, a pong that had come
 was missed in three of ten orders of tasks."""
 _AGAIN_AFTER = 0.1
@@ -147,7 +147,7 @@ class Pulse:
     async def _missed(self, answered: trio.Event) -> bool:
         stream = self._link.socket.stream
         reads = stream.reads
-        for _ in range(_PASSES):
+        for _ in range(PASSES):
             await trio.lowlevel.checkpoint()
         unread = not stream.parked or stream.reads != reads
         if answered.is_set() or not self._beat.is_missed(trio.current_time(), unread=unread):

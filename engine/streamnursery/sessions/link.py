@@ -15,7 +15,7 @@ import trio
 
 from streamnursery.core.sessions.heartbeat import Beat, WallWatch
 from streamnursery.core.sessions.outbox import Outbox
-from streamnursery.sessions.heartbeat import Pulse
+from streamnursery.sessions.heartbeat import PASSES, Pulse
 from streamnursery.transport.connect import Connector
 from streamnursery.transport.single_errors import bare_errors
 from streamnursery.transport.websocket import WebSocket, WebSocketEnd, ending_error
@@ -133,9 +133,8 @@ class SessionLink:
     async def catch_up(self) -> bool:
         """Return once the reader has had its turn for what had arrived; False: no message had."""
         messages = self._messages
-        # As for `TaskReading`: it runs beside the second of two steps at the latest.
-        await trio.lowlevel.checkpoint()
-        await trio.lowlevel.checkpoint()
+        for _ in range(PASSES):
+            await trio.lowlevel.checkpoint()
         return self._messages != messages
 
     def fail(self, error: EngineError) -> None:

@@ -225,10 +225,11 @@ def test_an_open_breaker_is_waited_for_where_nothing_else_is_planned() -> None:
 def test_short_openings_are_waited_out_many_times() -> None:
     """Of a route that comes and goes; the request's own backoff does not grow by them."""
     position = at("a/m")
-    for _ in range(50):
+    for _ in range(29):
         it = again(step(Closed(5.25, paused=False), position, now=5, dice=0.5))
         assert it.after == pytest.approx(0.25 + 1)
         position = it.position
+    assert "stayed closed for 15 s" in why(step(Closed(5.25, paused=False), position, now=5))
 
 
 def test_a_pause_is_a_queue_and_not_an_attempt() -> None:

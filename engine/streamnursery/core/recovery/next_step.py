@@ -38,8 +38,8 @@ from streamnursery.values.errors import (
 _TIMEOUT_COST = 2.0
 _CLOSED_FOR = 5.0
 """Seconds of an open breaker that are waited out for each attempt of the route."""
-_LEAST_CLOSED = 0.25
-"""Seconds that a refusal counts at least: one that asks for none may be repeated without end."""
+_REFUSED_AT_LEAST = 0.5
+"""Seconds that each time counts, so that there is an end to them."""
 
 
 @attrs.frozen
@@ -121,8 +121,8 @@ class Position:
             return attrs.evolve(self, attempts=self.attempts + 1, visited=visited)
         if failure.refused.paused:
             return self
-        asked = max(failure.retry_after or 0.0, _LEAST_CLOSED)
-        return attrs.evolve(self, refused_for=self.refused_for + asked)
+        seconds = max(failure.retry_after or 0.0, _REFUSED_AT_LEAST)
+        return attrs.evolve(self, refused_for=self.refused_for + seconds)
 
     def having_visited(self, endpoint: str) -> "Position":
         """The same, after something was sent to `endpoint` as well."""
