@@ -99,4 +99,4 @@ def test_a_providers_key_alone_is_enough(
 ) -> None:
     del command
     monkeypatch.setenv(variable, "not-a-key")
-    assert chosen_models(asked and [asked], load_config()) == [chosen]
+    assert chosen_models([asked] if asked else None, load_config()) == [chosen]
