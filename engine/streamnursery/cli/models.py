@@ -9,6 +9,7 @@ from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb, token
 if TYPE_CHECKING:
     from streamnursery.config import LoadedConfig
     from streamnursery.values.prices import Price
+    from streamnursery.values.settings import EngineConfig
 
 _EXAMPLE = """\
 streamnursery models
@@ -142,8 +143,7 @@ def _configured(loaded: "LoadedConfig") -> list[dict[str, Any]]:
     return [
         {
             "name": name,
-            "routes": [str(route) for route in model.routes]
-            or [f"{config.default_endpoint}/{name}" if config.default_endpoint else "nobody"],
+            "routes": [str(route) for route in model.routes] or [_served(name, config)],
             "max_streams": config.default_max_streams
             if model.max_streams is None
             else model.max_streams,
@@ -155,6 +155,16 @@ def _configured(loaded: "LoadedConfig") -> list[dict[str, Any]]:
         for name, model in config.models.items()
         if not name.startswith("sim/")
     ]
+
+
+def _served(name: str, config: "EngineConfig") -> str:
+    """Where a model without routes of its own is asked."""
+    from streamnursery.core.routing.provider_names import provider_route
+
+    found = provider_route(name, config)
+    if found is not None:
+        return str(found)
+    return f"{config.default_endpoint}/{name}" if config.default_endpoint else "nobody"
 
 
 def _simulated(loaded: "LoadedConfig") -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from streamnursery.cli.exits import CliError
 from streamnursery.cli.explain import WITHOUT_KEY
 from streamnursery.cli.parser import PROGRAM, suggestion
 from streamnursery.config.providers import default_model
+from streamnursery.core.routing.provider_names import provider_route
 
 if TYPE_CHECKING:
     from streamnursery.config import LoadedConfig
@@ -40,6 +41,9 @@ def _default(loaded: "LoadedConfig") -> str:
             f"the endpoint {name} ({where}) may serve any, and no [models.*] is configured",
             f'{PROGRAM} ask "..." -m MODEL',
         )
+    for name, endpoint in config.endpoints.items():
+        if model := default_model(endpoint):
+            return f"{name}/{model}"
     why = _nothing_found(loaded)
     raise CliError("no key was found, so there is nobody to ask", why, _SET_A_KEY + WITHOUT_KEY)
 
@@ -57,6 +61,8 @@ def _check(model: str, config: "EngineConfig") -> None:
         return
     settings = config.models.get(model)
     if config.default_endpoint is not None or (settings is not None and settings.routes):
+        return
+    if settings is None and provider_route(model, config) is not None:
         return
     hint = suggestion(model, [*config.models, *_simulated()])
     if config.endpoints:

@@ -118,6 +118,7 @@ PROVIDERS = (
             ("include_usage", False),
             ("seed_field", "random_seed"),
             ("refused_fields", "user"),
+            ("short_tool_call_ids", True),
             ("assistant_prefix", "flag"),
         ),
         families=("mistral-", "ministral-", "magistral-", "codestral-", "devstral-", "pixtral-"),

@@ -60,6 +60,7 @@ TEMPLATE = """\
 #include_usage = true            # false for servers that refuse `stream_options`
 #seed_field = "seed"             # "random_seed" for Mistral
 #reasoning_field = ""            # where the server wants its reasoning back, "reasoning_content"
+#short_tool_call_ids = false     # true for Mistral: nine letters and digits
 #refused_fields = ""             # request fields that the server refuses, parted by blanks
 #heartbeat = { interval = "off", timeout = 5, path = "/models" }  # ask while nobody uses it
 #insecure = false                # true: no certificate check

@@ -78,3 +78,25 @@ def test_a_warning_is_one_line_without_a_place_in_the_code(command: Command) -> 
     path = command.write("c.toml", text)
     ran = command("ask", "Hi", "-m", "sim/fast", "--config", str(path))
     assert ran.err == "warning: endpoint 'a' is insecure: its certificate is not checked\n"
+
+
+@pytest.mark.parametrize(
+    ("variable", "asked", "chosen"),
+    [
+        ("ANTHROPIC_API_KEY", None, "anthropic/claude-sonnet-4-5"),
+        ("ANTHROPIC_API_KEY", "claude-sonnet-4-5", "claude-sonnet-4-5"),
+        ("ANTHROPIC_API_KEY", "anthropic/claude-next", "anthropic/claude-next"),
+        ("GEMINI_API_KEY", None, "gemini/gemini-2.5-flash"),
+        ("GROQ_API_KEY", "groq/llama-3.1-8b-instant", "groq/llama-3.1-8b-instant"),
+    ],
+)
+def test_a_providers_key_alone_is_enough(
+    command: Command,
+    monkeypatch: pytest.MonkeyPatch,
+    variable: str,
+    asked: str | None,
+    chosen: str,
+) -> None:
+    del command
+    monkeypatch.setenv(variable, "not-a-key")
+    assert chosen_models([asked] if asked else None, load_config()) == [chosen]

@@ -1,6 +1,7 @@
 """The rows of the providers' table, and what each of them stands on."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -61,6 +62,26 @@ def test_what_mistral_refuses_is_not_sent_there() -> None:
     request = ChatRequest("m", "Hi", user="u")
     with pytest.raises(RequestError, match="'mistral' has no request field 'user'"):
         OpenAIChat().encode(request, endpoint(ROWS["mistral"]), "mistral-large")
+
+
+def test_ids_of_other_providers_are_short_at_mistral_and_still_match() -> None:
+    calls = [
+        {"id": call_id, "type": "function", "function": {"name": "f", "arguments": "{}"}}
+        for call_id in ("toolu_01QE1WLsSVp5hy5Q3GmGTmjP", "D681PevKs")
+    ]
+    messages: list[Any] = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": None, "tool_calls": calls},
+        *({"role": "tool", "tool_call_id": call["id"], "content": "x"} for call in calls),
+    ]
+    there = endpoint(ROWS["mistral"])
+    body = json.loads(OpenAIChat().encode(ChatRequest("m", messages), there, "mistral-large"))
+    _, said, *results = body["messages"]
+    ids = [call["id"] for call in said["tool_calls"]]
+    assert [result["tool_call_id"] for result in results] == ids
+    assert ids[1] == "D681PevKs"
+    assert all(len(call_id) == 9 and call_id.isalnum() for call_id in ids)
+    assert messages[1]["tool_calls"] is calls
 
 
 def test_openai_gets_the_name_of_the_bound_that_its_reasoning_models_take() -> None:

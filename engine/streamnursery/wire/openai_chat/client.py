@@ -10,7 +10,7 @@ from streamnursery.wire.dialect import API, EndpointOption
 from streamnursery.wire.error_answers import error_from_answer
 from streamnursery.wire.json_body import encode_body
 from streamnursery.wire.openai_chat.chunk import MAX_CHOICES
-from streamnursery.wire.openai_chat.messages import sent_messages
+from streamnursery.wire.openai_chat.messages import sent_messages, with_short_ids
 from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 from streamnursery.wire.openai_responses.session import OpenAIResponsesSession
 from streamnursery.wire.sse_stream import SSE_HEADERS, may_stream
@@ -64,6 +64,11 @@ REASONING_FIELD = EndpointOption(
     pattern=r"([A-Za-z_][A-Za-z0-9_]{0,63})?",
     expected="the name of a field of a message, or empty",
 )
+SHORT_IDS = EndpointOption(
+    "short_tool_call_ids",
+    False,
+    "Send the ids of tool calls in nine letters and digits, as Mistral wants them.",
+)
 REFUSED_FIELDS = EndpointOption(
     "refused_fields",
     "",
@@ -81,7 +86,14 @@ class OpenAIChat:
     api = API
     name = "openai-chat"
     auth: Auth = "bearer"
-    options = (MAX_TOKENS_FIELD, INCLUDE_USAGE, SEED_FIELD, REASONING_FIELD, REFUSED_FIELDS)
+    options = (
+        MAX_TOKENS_FIELD,
+        INCLUDE_USAGE,
+        SEED_FIELD,
+        REASONING_FIELD,
+        SHORT_IDS,
+        REFUSED_FIELDS,
+    )
     session = OpenAIResponsesSession()
     """The WebSockets of this API's servers speak the Responses API."""
 
@@ -124,6 +136,8 @@ def _encode(request: ChatRequest, endpoint: Endpoint, model: str, dialect: str) 
     does not hold the body, so that no traceback shows a prompt."""
     reasoning_field = REASONING_FIELD.of(endpoint)
     messages = sent_messages(request.messages, dialect, reasoning_field)
+    if SHORT_IDS.of(endpoint):
+        messages = with_short_ids(messages)
     fields: dict[str, object] = {"model": model, "messages": messages}
     fields[MAX_TOKENS_FIELD.of(endpoint)] = request.max_tokens
     fields |= {name: getattr(request, name) for name in _FIELDS}
