@@ -76,7 +76,8 @@ async def ask_all(
 def tell_retry(record: LifecycleRecord) -> None:
     """An observer that says on stderr what is waited for."""
     if isinstance(record, Retrying):
-        note(f"{record.model}: trying again in {record.delay:.1f} s: {record.why}")
+        which = f"attempt {record.attempt} of {record.attempts}"
+        note(f"{record.model}: {which} in {record.delay:.1f} s: {record.why}")
 
 
 async def _ask(

@@ -375,7 +375,7 @@ class RequestRun:
         if isinstance(step, NextRoute):
             self._reroute(step)
             return
-        self._records.retrying(now, step.after, step.why)
+        self._records.retrying(now, step.after, step.why, step.position)
         if step.cost:
             course.meter.retries += 1
             try:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import attrs
 import trio
 
+from streamnursery.core.recovery.next_step import Position
 from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.attempt import Attempt
@@ -40,9 +41,10 @@ class RequestRecords:
         now, course = trio.current_time(), self.course
         self.recorder.emit(Interrupted(now, course.number, course.model, how, why))
 
-    def retrying(self, now: float, after: float, why: str) -> None:
-        course = self.course
-        self.recorder.emit(Retrying(now, course.number, course.model, after, why))
+    def retrying(self, now: float, after: float, why: str, position: Position) -> None:
+        course, most = self.course, position.stop.retries.attempts
+        of = (after, why, position.attempts + 1, most)
+        self.recorder.emit(Retrying(now, course.number, course.model, *of))
         self.delivery.waits = f"the end of a backoff of {after:.3g} s after {why}"
 
     def hedged(self, attempt: Attempt, delay: float) -> None:

@@ -63,6 +63,10 @@ class Retrying(LifecycleRecord):
 
     delay: float
     why: str
+    attempt: int = 0
+    """Which attempt at the route that will be, from 1; 0 is not known."""
+    attempts: int = 0
+    """How many it may have."""
 
 
 @attrs.frozen
