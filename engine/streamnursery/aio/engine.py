@@ -10,6 +10,7 @@ from streamnursery.aio.records import AioRecordsBlock, AioRecordStream
 from streamnursery.aio.session import AioSession, AioSessionBlock
 from streamnursery.aio.stream import AioStreamBlock
 from streamnursery.aio.waits import Bridge
+from streamnursery.bridge import figures
 from streamnursery.bridge.deadlines import seconds_left
 from streamnursery.bridge.hosting import AsyncHost
 from streamnursery.bridge.many import CollectHalf
@@ -171,7 +172,7 @@ class AioEngine:
 
     @same_words(Engine.statistics, "aio")
     async def statistics(self) -> EngineStatistics:
-        return await self._bridge.ask(Engine.statistics)
+        return await self._bridge.ask(figures.statistics)
 
     @same_words(Engine.drain, "aio")
     async def drain(self, timeout: float | None = None) -> DrainReport:
@@ -235,7 +236,7 @@ class AioEngine:
 
     @same_words(Engine.snapshot, "aio")
     async def snapshot(self) -> EngineSnapshot:
-        return await self._bridge.ask(Engine.snapshot)
+        return await self._bridge.ask(figures.snapshot)
 
     @same_words(Engine.reload, "aio")
     async def reload(self, config: ConfigSource = None) -> Reload:

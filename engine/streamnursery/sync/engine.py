@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar, TypeVarTuple
 
+from streamnursery.bridge import figures
 from streamnursery.bridge.deadlines import seconds_left
 from streamnursery.bridge.hosts import SyncHost
 from streamnursery.bridge.many import CollectHalf
@@ -170,7 +171,7 @@ class SyncEngine:
 
     @same_words(Engine.statistics, "sync")
     def statistics(self) -> EngineStatistics:
-        return self._bridge.ask(Engine.statistics)
+        return self._bridge.ask(figures.statistics)
 
     @same_words(Engine.drain, "sync")
     def drain(self, timeout: float | None = None) -> DrainReport:
@@ -232,7 +233,7 @@ class SyncEngine:
 
     @same_words(Engine.snapshot, "sync")
     def snapshot(self) -> EngineSnapshot:
-        return self._bridge.ask(Engine.snapshot)
+        return self._bridge.ask(figures.snapshot)
 
     @same_words(Engine.reload, "sync")
     def reload(self, config: ConfigSource = None) -> Reload:
