@@ -339,6 +339,23 @@ async def test_a_ledger_keeps_to_itself_on_a_real_disk(tmp_path: Path) -> None:
             pass
 
 
+def test_a_file_that_is_there_and_empty_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tmp_path.chmod(0o700)
+    ledger = tmp_path / "ledger.db"
+    ledger.touch(0o600)
+
+    async def open_and_leave() -> None:
+        async with open_engine({"budgets": {"daily": "1", "ledger": str(ledger)}}, seed=1):
+            pass
+
+    for _ in range(2):  # the second time it is a ledger
+        trio.run(open_and_leave)
+        told = [r for r in caplog.records if "was there and is empty" in r.getMessage()]
+        assert len(told) == 1
+
+
 async def test_a_forked_process_has_no_ledger(tmp_path: Path) -> None:
     script = (
         "import os, sys, trio, streamnursery as sn\n"
