@@ -23,9 +23,9 @@ from streamnursery.testing import World
 from streamnursery.testing.sim_files import Crashed, SimFiles
 
 TIER = os.environ.get("STREAMNURSERY_TIER", "test")
-EXAMPLES = {"test": 12, "proof": 100, "soak": 2000}[TIER]
-STEP = {"test": 6, "proof": 1, "soak": 1}[TIER]
-MANY = {"test": 60, "proof": 200, "soak": 200}[TIER]
+EXAMPLES = {"test": 10, "proof": 40, "soak": 2000}[TIER]
+STEP = {"test": 6, "proof": 2, "soak": 1}[TIER]
+MANY = {"test": 60, "proof": 120, "soak": 200}[TIER]
 OUT, ERRORS = "/out.jsonl", "/out.errors.jsonl"
 CONFIG = {"models": {"m": {"routes": [{"endpoint": "sim", "model": "fast"}]}}}
 

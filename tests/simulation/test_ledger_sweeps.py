@@ -17,7 +17,7 @@ from tests.simulation.test_ledger_file import TOKEN, accounts_add_up, ask, budge
 from tests.support.ledgers import opened, write
 
 TIER = os.environ.get("STREAMNURSERY_TIER", "test")
-EVERY = {"test": 4, "proof": 1, "soak": 1}[TIER]
+EVERY = {"test": 5, "proof": 2, "soak": 1}[TIER]
 """Only each of so many steps is failed at."""
 SECTOR = 512
 
