@@ -19,7 +19,7 @@ from streamnursery.storage.owners import Owner
 from streamnursery.storage.schema import prepare
 from tests.support.ledgers import DAY, at, book_of, row
 
-ENOUGH = {"test": (40, 30), "proof": (150, 40), "soak": (3000, 60)}
+ENOUGH = {"test": (25, 25), "proof": (150, 40), "soak": (3000, 60)}
 EXAMPLES, STEPS = ENOUGH[os.environ.get("STREAMNURSERY_TIER", "test")]
 DAYS = ["2026-10-31", "2026-11-01", "2026-11-30"]
 

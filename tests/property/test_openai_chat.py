@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from streamnursery.values.events import Finished, StreamEvent
@@ -85,6 +85,9 @@ JUNK = st.one_of(
 
 
 @given(chunks=st.lists(JUNK, max_size=12))
+@example([b"data:[DONE]\n\n", b'{"error":1}'])
+@example([b"data:[DONE]\n\n", b'{"error":1}\n', b"{\n"])
+@example([b"{\n", b"data:[DONE]\n\n", b'"error":1}\n'])
 def test_any_bytes_give_events_or_one_typed_failure(chunks: list[bytes]) -> None:
     whole = outcome(chunks)
     assert whole == outcome([b"".join(chunks)])

@@ -26,7 +26,8 @@ class Run:
 
 
 def by_turns(fault: Fault, up: float, down: float) -> Plan:
-    turns = [n * (up + down) for n in range(200)]
+    # For fifteen times as long as requests are made: each turn is a rule that all requests look at.
+    turns = [n * (up + down) for n in range(int(15 * SECONDS / (up + down)))]
     return Plan(tuple(Rule((fault,), When(since=t + up, until=t + up + down)) for t in turns))
 
 

@@ -53,7 +53,7 @@ class Axis:
 
 
 def _linear_ticks(low: float, high: float) -> list[float]:
-    rough = (high - low) / 5
+    rough = max((high - low) / 5, 1e-300)  # below that a double has no fifth
     power = 10.0 ** floor(log10(rough))
     step = next(f * power for f in (1, 2, 5, 10) if f * power >= rough * 0.999)
     first = ceil(low / step - 1e-9)

@@ -206,8 +206,10 @@ class SseStream:
         )
         return MalformedChunkError(msg, status=200, body=excerpt(text, MAX_BODY))
 
-    def _incomplete(self) -> EngineError:
-        stray = self._sse.stray().strip()
+    def _incomplete(self, *, at_mark: bool = False) -> EngineError:
+        """What an answer lacks that has ended; `at_mark`: by its mark, behind which nothing
+        counts, also not what has come in the same read."""
+        stray = self._sse.stray(whole_lines=at_mark).strip()
         if stray and (not self._records or is_error(read_json(stray))):
             return error_from_text(stray)
         if not self._records:

@@ -245,7 +245,7 @@ class AnthropicMessagesStream(SseStream):
             msg = f"message_stop came before the end of content block {min(self._blocks)}"
             self.failure = MalformedChunkError(msg, status=200, body=excerpt(data, 200))
         elif not self._begun:
-            self.failure = self._incomplete()
+            self.failure = self._incomplete(at_mark=True)
         elif complete(ANTHROPIC_MESSAGES, {Sign.END_MARK}):
             reason = self._reason
             calls = self._calls > 0

@@ -213,7 +213,7 @@ class OpenAIChatStream(SseStream):
         if data == DONE_MARK:
             signs = {Sign.END_MARK} | ({Sign.SAID} if self._said else set())
             if not self._finish(signs, events):
-                self.failure = self._incomplete()
+                self.failure = self._incomplete(at_mark=True)
         elif data:
             try:
                 chunk = decode_patiently(data)
