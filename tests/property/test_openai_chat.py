@@ -87,6 +87,7 @@ JUNK = st.one_of(
 @given(chunks=st.lists(JUNK, max_size=12))
 @example([b"data:[DONE]\n\n", b'{"error":1}'])
 @example([b"data:[DONE]\n\n", b'{"error":1}\n', b"{\n"])
+@example([b"data:[DONE]\n\n", b'{"error":1}', b"\n"])
 @example([b"{\n", b"data:[DONE]\n\n", b'"error":1}\n'])
 def test_any_bytes_give_events_or_one_typed_failure(chunks: list[bytes]) -> None:
     whole = outcome(chunks)

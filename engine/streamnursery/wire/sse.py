@@ -189,13 +189,12 @@ class SSEDecoder:
         self._clean = self._between_events()
         return records
 
-    def stray(self, *, whole_lines: bool = False) -> bytes:
+    def stray(self) -> bytes:
         """What came that is no event stream, LF at line ends; at most 64 KiB and one line.
 
         A body that is not SSE at all comes back whole, its unfinished last line included.
-        `whole_lines` leaves that out: how much of it has come is chance.
         """
-        tail = b"" if whole_lines or _is_field(self._tail) else bytes(self._tail)
+        tail = b"" if _is_field(self._tail) else bytes(self._tail)
         return bytes(self._stray) + tail
 
     def end(self) -> list[Record]:

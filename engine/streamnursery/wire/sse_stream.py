@@ -208,8 +208,9 @@ class SseStream:
 
     def _incomplete(self, *, at_mark: bool = False) -> EngineError:
         """What an answer lacks that has ended; `at_mark`: by its mark, behind which nothing
-        counts, also not what has come in the same read."""
-        stray = self._sse.stray(whole_lines=at_mark).strip()
+        counts, also not what has come in the same read. Text of another language before it has
+        failed the answer already."""
+        stray = b"" if at_mark else self._sse.stray().strip()
         if stray and (not self._records or is_error(read_json(stray))):
             return error_from_text(stray)
         if not self._records:
