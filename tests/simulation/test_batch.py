@@ -137,24 +137,27 @@ async def test_failures_stand_beside_the_answers_with_their_partials(place: Plac
     assert len(ids(place.files)) == 6
 
 
-def ids_that_can_be_read(files: SimFiles) -> list[str]:
-    found = []
-    for path in (OUT, ERRORS):
-        for line in files.contents(path).split(b"\n"):
-            try:
-                found.append(json.loads(line)["custom_id"])
-            except ValueError:
-                continue
-    return found
-
-
-async def crash_and_go_on(place: Place, source: Any, moment: int, **options: Any) -> None:
+async def until_it_crashes(place: Place, source: Any, moment: int, **options: Any) -> int:
+    """Rows that were shown as done by then."""
+    shown = [batch.BatchProgress()]
     place.files.crash_at = moment
     try:
-        await place.go(source, **options)
+        await place.go(source, started=shown.append, **options)
     except BaseException as error:
         if not _is_crash(error):
             raise
+    return shown[-1].done
+
+
+def whole_ids(files: SimFiles) -> set[str]:
+    """Those of lines that can be read."""
+    found = set()
+    for line in (files.contents(OUT) + b"\n" + files.contents(ERRORS)).split(b"\n"):
+        try:
+            found.add(json.loads(line)["custom_id"])
+        except ValueError:
+            continue
+    return found
 
 
 def _is_crash(error: BaseException) -> bool:
@@ -170,16 +173,15 @@ def test_a_crash_at_any_write_loses_no_answer_and_asks_for_none_twice(seed: int)
     async def main(world: World) -> None:
         files = SimFiles(dice=random.Random(seed * 1000 + moment))
         place = Place(world, files)
-        await crash_and_go_on(place, rows(MANY), moment)
-        done = files.writes < moment
+        shown = await until_it_crashes(place, rows(MANY), moment)
+        ended.append(files.writes < moment)
         files.crash()
-        before = ids_that_can_be_read(files)
+        asked = place.asked
         progress = await place.go(rows(MANY))
         assert progress.complete
         assert sorted(ids(files)) == sorted(row["custom_id"] for row in rows(MANY))
-        assert place.asked <= MANY + GROUP
-        assert done or len(before) <= MANY
-        ended.append(done)
+        assert shown <= progress.before, "what was shown as done is on the disk"
+        assert place.asked - asked == MANY - progress.before, "and is not asked again"
 
     moment, ended = 1 + seed, [False]
     while not ended[-1]:
@@ -200,8 +202,9 @@ def test_crashes_again_and_again(seed: int, crashes: list[int], noise: object) -
         place = Place(world, files)
         source = rows(60)
         for moment in crashes:
-            await crash_and_go_on(place, source, files.writes + moment, max_in_flight=7)
+            shown = await until_it_crashes(place, source, files.writes + moment, max_in_flight=7)
             files.crash()
+            assert shown <= len(whole_ids(files))
         progress = await place.go(source, retry_errors=True)
         assert progress.complete
         assert sorted(ids(files) + ids(files, ERRORS)) == sorted(r["custom_id"] for r in source)
@@ -309,14 +312,17 @@ def test_a_disk_that_fails_ends_the_run_and_what_was_done_is_safe(kind: str, at:
     async def check(place: Place) -> None:
         files = place.files
         files.fail_at, files.failure = at, getattr(errno, kind)
+        shown = [batch.BatchProgress()]
         with pytest.raises(sn.errors.BatchFileError):
-            await place.go(rows(120), max_in_flight=50)
+            await place.go(rows(120), max_in_flight=50, started=shown.append)
         files.fail_at = None
         files.close()
+        asked = place.asked
         progress = await place.go(rows(120))
         assert progress.complete
         assert sorted(ids(files)) == sorted(row["custom_id"] for row in rows(120))
-        assert place.asked <= 120 + 2 * GROUP + 50
+        assert shown[-1].done <= progress.before
+        assert place.asked - asked == 120 - progress.before
 
     check()
 
@@ -430,6 +436,19 @@ async def test_a_task_goes_on_at_its_first_missing_call(place: Place) -> None:
         "body"
     ]
     assert set(body) == {"answer", "verdict"}
+
+
+@in_world()
+async def test_a_tenant_pays_for_all_rows_and_all_calls_of_tasks(place: Place) -> None:
+    async def twice(row: batch.TaskRow) -> object:
+        return (await row.complete()).text + (await row.complete("sim/fast", "Good?")).text
+
+    for number, task in enumerate((None, twice)):
+        async with place.world.open_engine() as eng:
+            out = f"/out{number}.jsonl"
+            await batch.run(eng, rows(3), out=out, files=place.files, task=task, tenant="lab")
+            lines_by = eng.usage_report().by("tenant")
+        assert [(line.tenant, line.attempts) for line in lines_by] == [("lab", 3 * (number + 1))]
 
 
 @in_world()

@@ -4,6 +4,7 @@ import attrs
 
 from streamnursery.batch.lines import BatchRow, sampled
 from streamnursery.values.errors import RequestError
+from streamnursery.values.request import ChatRequest
 
 _FRACTION = 1 << 32
 
@@ -68,6 +69,10 @@ class BatchOptions:
             problems.append(f"grace must be seconds >= 0, not {self.grace!r}")
         if problems:
             raise RequestError("; ".join(problems))
+
+    def paid(self, request: ChatRequest) -> ChatRequest:
+        """`request`, for the tenant that pays for all rows."""
+        return request if self.tenant is None else attrs.evolve(request, tenant=self.tenant)
 
     def samples_of(self, row: BatchRow) -> list[BatchRow]:
         return sampled(row, self.samples)

@@ -67,7 +67,8 @@ class BatchProgress:
 
     @property
     def complete(self) -> bool:
-        """Every row is done."""
+        """The run came to its own end: no error and no stop. With `limit` there may be more
+        rows."""
         return self.error is None and not self.stopped
 
 
@@ -96,7 +97,7 @@ class BatchRun:
         """With `dedupe`: rows that wait for the answer to an equal request."""
         self._known: dict[str, Completion] = {}
         """With `dedupe`: answers by what was asked. All are kept until the end."""
-        self._calls = TaskCalls(output.files, output.paths.calls, self._journal)
+        self._calls = TaskCalls(output.files, output.paths.calls, self._journal, options)
 
     async def run(self, rows: AsyncIterator[BatchRow]) -> None:
         """Ask for every row that is not done."""
@@ -143,11 +144,7 @@ class BatchRun:
             self._rows[number] = row
             self._progress.in_flight += 1
             number += 1
-            yield self._paid(row)
-
-    def _paid(self, row: BatchRow) -> ChatRequest:
-        tenant = self._options.tenant
-        return row.request if tenant is None else attrs.evolve(row.request, tenant=tenant)
+            yield self._options.paid(row.request)
 
     async def _is_asked(self, row: BatchRow) -> bool:
         """Whether an equal request was made, whose answer is or will be that of this row."""

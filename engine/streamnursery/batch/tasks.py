@@ -18,6 +18,7 @@ from streamnursery.batch.answers import chat_body, task_line
 from streamnursery.batch.files import Files
 from streamnursery.batch.journal import Journal
 from streamnursery.batch.lines import BatchRow
+from streamnursery.batch.options import BatchOptions
 from streamnursery.batch.output import id_hash, lines_of
 from streamnursery.facade import Engine
 from streamnursery.values.errors import RequestError
@@ -100,7 +101,8 @@ BatchTask: TypeAlias = Callable[[TaskRow], Awaitable[object]]
 class TaskCalls:
     """The calls of all rows that are not done, in a file beside the output."""
 
-    def __init__(self, files: Files, path: str, journal: Journal) -> None:
+    def __init__(self, files: Files, path: str, journal: Journal, options: BatchOptions) -> None:
+        self._options = options
         self._files = files
         self._path = path
         self._journal = journal
@@ -146,7 +148,7 @@ class TaskCalls:
                 )
                 raise RequestError(msg)
             return TaskAnswer(line.body)
-        body = chat_body(await engine.complete(request))
+        body = chat_body(await engine.complete(self._options.paid(request)))
         mark = _CallMark(digest, number)
         data = msgspec.json.encode(_JournalledCall(row.id, body, mark), enc_hook=str) + b"\n"
         safe = trio.Event()
