@@ -5,6 +5,8 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 import streamnursery.aio
 import streamnursery.sync
 
@@ -36,6 +38,8 @@ def test_threads_answer_a_file(tmp_path: Path) -> None:
     source, out = tmp_path / "in.txt", tmp_path / "out.jsonl"
     source.write_text("One\nTwo\n")
     with sn.open_engine() as eng:
+        with pytest.raises(TypeError, match="'task'"):
+            sn.batch.run(eng, source, out=out, task=print)  # type: ignore[call-arg]
         progress = sn.batch.run(eng, source, out=out, model="sim/fast")
     assert progress.complete
     assert ids(out) == ["row-1", "row-2"]

@@ -30,7 +30,6 @@ VERSION = 1
 
 class _Ours(msgspec.Struct):
     digest: str = ""
-    retryable: bool = False
 
 
 class _Line(msgspec.Struct):
@@ -64,8 +63,8 @@ class EarlierRun:
 
     answered: set[int] = attrs.field(factory=set)
     """Hashes of the ids with an answer."""
-    failed: dict[int, bool] = attrs.field(factory=dict)
-    """Hashes of the ids that have failed for good, and whether another try may help."""
+    failed: set[int] = attrs.field(factory=set)
+    """Hashes of the ids that have failed for good."""
     digests: dict[int, str] = attrs.field(factory=dict)
     """Of what was asked, by hash of the id; kept where the input cannot be compared as a whole."""
     torn: int = 0
@@ -209,9 +208,9 @@ class BatchOutput:
         found, key = self.found, id_hash(line.custom_id)
         if number == 0:
             found.answered.add(key)
-            found.failed.pop(key, None)
+            found.failed.discard(key)
         elif number == 1 and key not in found.answered:
-            found.failed[key] = line.streamnursery.retryable
+            found.failed.add(key)
         if self._digests and number < 2:
             found.digests[key] = line.streamnursery.digest
 

@@ -2,10 +2,10 @@
 between."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import trio
 
@@ -18,6 +18,31 @@ from streamnursery.batch.source import Rows, Source
 from streamnursery.batch.tasks import BatchTask
 from streamnursery.facade import Engine
 from streamnursery.values.errors import RequestError
+
+
+class RunOptions(TypedDict, total=False):
+    """What `run` of every world takes besides engine, rows and `out`; see there."""
+
+    model: str | None
+    samples: int
+    limit: int | None
+    sample: float | None
+    shard: str | Shard | None
+    retry_errors: bool
+    dedupe: bool
+    tenant: str | None
+    order: str | None
+    max_in_flight: int | None
+    started: Callable[[BatchProgress], None] | None
+
+
+def check_options(options: Mapping[str, object]) -> None:
+    """Raise `TypeError` for one that only the engine's own world has: a `task` would run in the
+    engine's thread."""
+    unknown = options.keys() - RunOptions.__annotations__.keys()
+    if unknown:
+        msg = f"run() got an unexpected keyword argument {min(unknown)!r}"
+        raise TypeError(msg)
 
 
 async def run(
