@@ -1,7 +1,6 @@
 """Spans and metrics of an engine, kept in memory, and a tree of them as text."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import attrs
@@ -87,18 +86,11 @@ def attributes(span: ReadableSpan) -> dict[str, Any]:
 def _line(span: ReadableSpan) -> str:
     found = attributes(span)
     words = [span.name]
-    for name in ("streamnursery.attempt.kind", "streamnursery.attempt.state"):
-        words.append(str(found.get(name, "")))
-    words += [str(found.get("streamnursery.outcome", "")), str(found.get("error.type", ""))]
+    shown = ("attempt.kind", "attempt.state", "outcome")
+    words.extend(str(found.get(f"streamnursery.{name}", "")) for name in shown)
+    words.append(str(found.get("error.type", "")))
     assert span.start_time is not None
     assert span.end_time is not None
     seconds = (span.end_time - span.start_time) / 1e9
     events = ",".join(event.name for event in span.events)
     return " ".join(filter(None, [*words, f"{seconds:.1f}s", f"({events})" if events else ""]))
-
-
-@contextmanager
-def edition(monkeypatch: Any, asked: str) -> Iterator[None]:
-    """With an edition of the conventions asked for."""
-    monkeypatch.setenv("OTEL_SEMCONV_STABILITY_OPT_IN", asked)
-    yield

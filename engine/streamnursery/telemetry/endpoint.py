@@ -41,10 +41,13 @@ def serve_metrics(eng: AnyEngine, *, host: str = "127.0.0.1", port: int = 9464) 
 
     Raises:
         ConfigError: on entry, the address cannot be listened at.
-        RequestError: `eng` is no engine, or the block is not of its kind.
+        RequestError: `eng` is no engine, `port` is no port, or the block is not of its kind.
         EngineClosedError: on entry, the engine has ended.
     """
     thread_of(eng)
+    if not isinstance(port, int) or isinstance(port, bool) or not 0 <= port < 65536:
+        msg = f"port must be a whole number from 0 to 65535, not {port!r}"
+        raise RequestError(msg)
     return MetricsBlock(eng, host, port)
 
 
@@ -128,7 +131,7 @@ class MetricsBlock:
         host, port = self._at
         try:
             sock = await listen(host, port)
-        except (OSError, OverflowError) as error:
+        except OSError as error:
             msg = f"metrics cannot be served at {host}:{port}: {error}; name another host or port"
             raise ConfigError(msg) from None
         service = Service(engine._nursery, _BOUNDS, http2=False)

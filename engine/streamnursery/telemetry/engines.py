@@ -21,7 +21,8 @@ class _Bridge(Protocol):
 class HostedEngine(Protocol):
     """An engine of `streamnursery.aio` or `streamnursery.sync`, which runs in another thread."""
 
-    _bridge: _Bridge
+    @property
+    def _bridge(self) -> _Bridge: ...
 
 
 AnyEngine: TypeAlias = Engine | HostedEngine
