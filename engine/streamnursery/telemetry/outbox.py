@@ -3,8 +3,9 @@ no stream anything.
 
 Rule 1: `put` never waits. Beyond `MOST` items the new one is dropped and counted.
 Rule 2: what is dropped, and work that raises, is logged once for each of the two.
-Rule 3: the thread gives way after every item: without that the engine's thread would wait for the
-        interpreter's switch interval, 5 ms, whenever it wakes.
+Rule 3: the thread gives way every half millisecond: without that the engine's thread would wait for
+        the interpreter's switch interval, 5 ms, whenever it wakes. After every item would cost
+        85 us of each request where many run.
 """
 
 import atexit
@@ -22,6 +23,8 @@ MOST: Final = 10_000
 """Items that may wait."""
 _COLLECT: Final = 0.02
 """Seconds between the first item and the work on it: one wake-up of the thread for many items."""
+_TURN: Final = 0.0005
+"""Seconds of work after which the engine's thread may go on."""
 _log = logging.getLogger("streamnursery.telemetry")
 
 
@@ -84,6 +87,7 @@ class Outbox(Generic[T]):
             self._do_all()
 
     def _do_all(self) -> None:
+        until = time.monotonic() + _TURN
         while True:
             with self._lock:
                 if not self._items:
@@ -91,7 +95,10 @@ class Outbox(Generic[T]):
                     return
                 item = self._items.popleft()
             self._do(item)
-            time.sleep(0)
+            now = time.monotonic()
+            if now >= until:
+                time.sleep(0)
+                until = now + _TURN
 
     def _do(self, item: T) -> None:
         try:
