@@ -26,7 +26,7 @@ def fetch(server: MetricsServer, path: str = "/metrics", **headers: str) -> tupl
     method = headers.pop("method", "GET")
     request = urllib.request.Request(url, headers=headers, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request) as answer:
             return answer.status, answer.read().decode(), answer.headers
     except urllib.error.HTTPError as error:
         with error:

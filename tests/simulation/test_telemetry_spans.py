@@ -9,7 +9,7 @@ import trio
 
 from streamnursery import EngineError, JsonFormatter, Secret, log_observer, telemetry
 from streamnursery.simulator import Cut, Delay, Plan, Status
-from streamnursery.telemetry.outbox import MOST
+from streamnursery.telemetry.backlog import MOST
 from streamnursery.testing import World
 from streamnursery.values.errors import RequestError
 from tests.support.scene import AT_ONCE, always, ask, once, scene, virtual
@@ -304,7 +304,7 @@ def test_an_exporter_that_stands_still_costs_no_stream_anything(
             otel = traces.watch(s.engine)
             await ask(s.engine)
             assert arrived.wait(30)
-            waiting = otel._outbox._items
+            waiting = otel._backlog._items
             trail = waiting  # the queue is filled as 10,000 requests would
             while len(trail) < MOST:
                 trail.append(None)  # type: ignore[arg-type]

@@ -136,13 +136,13 @@ class MetricsBlock:
             raise ConfigError(msg) from None
         service = Service(engine._nursery, _BOUNDS, http2=False)
         loopback = ip_address(sock.getsockname()[0]).is_loopback
-        handler = _Handler(engine, loopback=loopback)
+        handler = _MetricsHandler(engine, loopback=loopback)
         listener = Listener(sock, lambda stream: service.accept(stream, handler))
         engine._nursery.start_soon(listener.run)
         return MetricsServer(listener, service)
 
 
-class _Handler:
+class _MetricsHandler:
     """Answers the scrapes of one engine."""
 
     def __init__(self, engine: Engine, *, loopback: bool) -> None:
@@ -166,7 +166,7 @@ class _Handler:
 
 
 class _Scrape(Unlogged):
-    def __init__(self, handler: _Handler) -> None:
+    def __init__(self, handler: _MetricsHandler) -> None:
         self._handler = handler
 
     async def serve(self, call: Call) -> None:

@@ -6,14 +6,14 @@ import trio
 
 from streamnursery.facade import Engine
 from streamnursery.scheduler.run.figures import connection_statistics, route_statistics
-from streamnursery.telemetry.families import Family, Sample, labelled
-from streamnursery.telemetry.labels import Names
+from streamnursery.telemetry.families import MetricFamily, MetricSample, labelled
+from streamnursery.telemetry.labels import LabelNames
 from streamnursery.values.money import NANOS_PER_DOLLAR
 
 _CIRCUITS = ("closed", "half_open", "open")
 
 
-def engine_families(engine: Engine) -> Iterator[Family]:
+def engine_families(engine: Engine) -> Iterator[MetricFamily]:
     """Each is taken when its turn comes."""
     engine._buffers.refresh()
     sessions = engine._sessions
@@ -36,18 +36,21 @@ def _uptime(engine: Engine) -> float:
     return trio.current_time() - engine._opened_at
 
 
-def _single(*found: tuple[str, str, str, float]) -> Iterator[Family]:
+def _single(*found: tuple[str, str, str, float]) -> Iterator[MetricFamily]:
     for name, kind, help_text, value in found:
-        yield Family(name, kind, help_text, [Sample("", value)])
+        yield MetricFamily(name, kind, help_text, [MetricSample("", value)])
 
 
-def _connections(engine: Engine) -> Iterator[Family]:
+def _connections(engine: Engine) -> Iterator[MetricFamily]:
     found = connection_statistics(engine._transports)
-    yield Family(
+    yield MetricFamily(
         "connections",
         "gauge",
         "Connections to all endpoints.",
-        [Sample(labelled(state="idle"), found.idle), Sample(labelled(state="busy"), found.busy)],
+        [
+            MetricSample(labelled(state="idle"), found.idle),
+            MetricSample(labelled(state="busy"), found.busy),
+        ],
     )
     yield from _single(
         ("connections_opened_total", "counter", "Connections that were made.", found.opened),
@@ -55,20 +58,20 @@ def _connections(engine: Engine) -> Iterator[Family]:
     )
 
 
-def _admission(engine: Engine) -> Family:
-    return Family(
+def _admission(engine: Engine) -> MetricFamily:
+    return MetricFamily(
         "admission_total",
         "counter",
         "Attempts and calls by what the admission did with them.",
         [
-            Sample(labelled(outcome=outcome.value), count)
+            MetricSample(labelled(outcome=outcome.value), count)
             for outcome, count in engine._admission.outcomes.items()
         ],
     )
 
 
-def _routes(engine: Engine) -> Iterator[Family]:
-    now, endpoints, models = trio.current_time(), Names(), Names()
+def _routes(engine: Engine) -> Iterator[MetricFamily]:
+    now, endpoints, models = trio.current_time(), LabelNames(), LabelNames()
     circuits: dict[tuple[str, str], str] = {}
     paused: dict[tuple[str, str], float] = {}
     for name, route in route_statistics(engine._supervisor.routes.gates, now).items():
@@ -79,17 +82,17 @@ def _routes(engine: Engine) -> Iterator[Family]:
         circuits[key] = worst
         rest = max(0.0, (route.paused_until or 0.0) - now)
         paused[key] = max(paused.get(key, 0.0), rest)
-    yield Family(
+    yield MetricFamily(
         "route_circuit",
         "gauge",
         "State of a route's circuit breaker: 0 closed, 1 half open, 2 open.",
-        [Sample(_route(key), _CIRCUITS.index(circuit)) for key, circuit in circuits.items()],
+        [MetricSample(_route(key), _CIRCUITS.index(circuit)) for key, circuit in circuits.items()],
     )
-    yield Family(
+    yield MetricFamily(
         "route_paused_seconds",
         "gauge",
         "How long the provider asked to be left alone.",
-        [Sample(_route(key), rest) for key, rest in paused.items()],
+        [MetricSample(_route(key), rest) for key, rest in paused.items()],
     )
 
 
@@ -97,48 +100,48 @@ def _route(key: tuple[str, str]) -> str:
     return labelled(endpoint=key[0], model=key[1])
 
 
-def _heartbeats(engine: Engine) -> Iterator[Family]:
+def _heartbeats(engine: Engine) -> Iterator[MetricFamily]:
     found = engine._heartbeats.statistics()
-    yield Family(
+    yield MetricFamily(
         "endpoint_alive",
         "gauge",
         "Whether the latest heartbeat of an endpoint was answered.",
         [
-            Sample(labelled(endpoint=name), int(beat.alive))
+            MetricSample(labelled(endpoint=name), int(beat.alive))
             for name, beat in found.items()
             if beat.alive is not None
         ],
     )
-    yield Family(
+    yield MetricFamily(
         "heartbeats_missed_total",
         "counter",
         "Heartbeats that were not answered.",
-        [Sample(labelled(endpoint=name), beat.missed) for name, beat in found.items()],
+        [MetricSample(labelled(endpoint=name), beat.missed) for name, beat in found.items()],
     )
 
 
-def _budgets(engine: Engine) -> Iterator[Family]:
-    spending, names = engine._spending, Names()
+def _budgets(engine: Engine) -> Iterator[MetricFamily]:
+    spending, names = engine._spending, LabelNames()
     standings = {
         labelled(scope=found.scope, name=label, span=found.span): found
         for found in spending.ledger.standings(spending.wall())
         if (label := names.of(found.name)) == found.name
     }
-    yield Family(
+    yield MetricFamily(
         "budget_spent_dollars",
         "gauge",
         "Spent in the budget's current window, uncertain amounts included.",
         [
-            Sample(labels, (found.spent + found.uncertain) / NANOS_PER_DOLLAR)
+            MetricSample(labels, (found.spent + found.uncertain) / NANOS_PER_DOLLAR)
             for labels, found in standings.items()
         ],
     )
-    yield Family(
+    yield MetricFamily(
         "budget_limit_dollars",
         "gauge",
         "Limit of a budget in its current window.",
         [
-            Sample(labels, found.limit / NANOS_PER_DOLLAR)
+            MetricSample(labels, found.limit / NANOS_PER_DOLLAR)
             for labels, found in standings.items()
             if found.limit is not None
         ],

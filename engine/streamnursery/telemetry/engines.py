@@ -13,7 +13,7 @@ from streamnursery.values.errors import RequestError
 T = TypeVar("T")
 
 
-class _Bridge(Protocol):
+class _HostedBridge(Protocol):
     @property
     def thread(self) -> EngineThread: ...
 
@@ -22,7 +22,7 @@ class HostedEngine(Protocol):
     """An engine of `streamnursery.aio` or `streamnursery.sync`, which runs in another thread."""
 
     @property
-    def _bridge(self) -> _Bridge: ...
+    def _bridge(self) -> _HostedBridge: ...
 
 
 AnyEngine: TypeAlias = Engine | HostedEngine

@@ -6,14 +6,14 @@ from typing import Final, NamedTuple
 PREFIX: Final = "streamnursery_"
 
 
-class Sample(NamedTuple):
+class MetricSample(NamedTuple):
     labels: str
     """As `labelled` writes them; may be empty."""
     value: float
     suffix: str = ""
 
 
-class Family(NamedTuple):
+class MetricFamily(NamedTuple):
     """One metric with all its samples: they must stand together."""
 
     name: str
@@ -21,7 +21,7 @@ class Family(NamedTuple):
     kind: str
     """counter, gauge or histogram."""
     help: str
-    samples: Iterable[Sample]
+    samples: Iterable[MetricSample]
 
     def lines(self) -> Iterator[str]:
         """Each with its newline."""

@@ -29,7 +29,7 @@ COUNTED: Final = (
 
 
 @attrs.frozen
-class Distribution:
+class FoldedHistogram:
     """A histogram as it is scraped."""
 
     counts: tuple[int, ...]
@@ -39,12 +39,12 @@ class Distribution:
     """Seconds."""
 
     @classmethod
-    def of(cls, quantiles: Quantiles) -> "Distribution":
+    def of(cls, quantiles: Quantiles) -> "FoldedHistogram":
         return cls(tuple(cumulative(quantiles)), quantiles.count, quantiles.sum)
 
-    def plus(self, other: "Distribution") -> "Distribution":
+    def plus(self, other: "FoldedHistogram") -> "FoldedHistogram":
         counts = tuple(map(add, self.counts, other.counts))
-        return Distribution(counts, self.count + other.count, self.total + other.total)
+        return FoldedHistogram(counts, self.count + other.count, self.total + other.total)
 
 
 @attrs.frozen
@@ -55,11 +55,11 @@ class ModelRow:
     values: Mapping[str, int]
     errors: Mapping[str, int]
     """By category."""
-    duration: Distribution
+    duration: FoldedHistogram
     """Of the requests that succeeded."""
-    queue_time: Distribution
-    ttft: Distribution
-    itl: Distribution
+    queue_time: FoldedHistogram
+    ttft: FoldedHistogram
+    itl: FoldedHistogram
 
     @classmethod
     def of(cls, label: str, statistics: ModelStatistics, duration: Histogram) -> "ModelRow":
@@ -67,10 +67,10 @@ class ModelRow:
             label,
             {name: getattr(statistics, name) for name in COUNTED},
             statistics.errors,
-            Distribution.of(Quantiles(duration)),
-            Distribution.of(statistics.queue_time),
-            Distribution.of(statistics.ttft),
-            Distribution.of(statistics.itl),
+            FoldedHistogram.of(Quantiles(duration)),
+            FoldedHistogram.of(statistics.queue_time),
+            FoldedHistogram.of(statistics.ttft),
+            FoldedHistogram.of(statistics.itl),
         )
 
     def plus(self, other: "ModelRow") -> "ModelRow":

@@ -7,7 +7,7 @@ MOST_NAMES: Final = 200
 OTHER: Final = "other"
 
 
-class Names:
+class LabelNames:
     """Lets the first `MOST_NAMES` through."""
 
     def __init__(self) -> None:

@@ -6,7 +6,7 @@ from opentelemetry.metrics import Counter, Histogram, Meter
 
 from streamnursery.telemetry import names
 from streamnursery.telemetry.answer_facts import Facts
-from streamnursery.telemetry.labels import Names
+from streamnursery.telemetry.labels import LabelNames
 from streamnursery.telemetry.spans import provider
 from streamnursery.telemetry.trail import Trail
 from streamnursery.values.usage import Usage
@@ -17,7 +17,7 @@ class Measures:
 
     def __init__(self, meter: Meter, edition: names.Edition) -> None:
         self._edition = edition
-        self._models, self._answered = Names(), Names()
+        self._models, self._answered = LabelNames(), LabelNames()
         self._duration = meter.create_histogram(
             edition.duration, "s", explicit_bucket_boundaries_advisory=names.SECONDS
         )

@@ -8,9 +8,9 @@ from streamnursery._version import __version__
 from streamnursery.facade import Engine
 from streamnursery.telemetry import names
 from streamnursery.telemetry.answer_facts import facts_of
+from streamnursery.telemetry.backlog import Backlog
 from streamnursery.telemetry.engines import AnyEngine, call
 from streamnursery.telemetry.measures import Measures
-from streamnursery.telemetry.outbox import Outbox
 from streamnursery.telemetry.spans import SpanMaker
 from streamnursery.telemetry.trail import Trail
 from streamnursery.values.errors import RequestError
@@ -88,20 +88,20 @@ class Otel:
         self._measures = measures
         self._content = content
         self._trails: dict[int, Trail] = {}
-        self._outbox: Outbox[Trail] = Outbox(self._export, in_thread=in_thread)
+        self._backlog: Backlog[Trail] = Backlog(self._export, in_thread=in_thread)
         engine._observers.add(self._observe)
         engine._supervisor.trace_headers = self._trace_headers
 
     @property
     def dropped(self) -> int:
         """Requests without spans and metrics: the exporter was too slow, or it raised."""
-        return self._outbox.dropped + self._outbox.failed
+        return self._backlog.dropped + self._backlog.failed
 
     def flush(self, timeout: float = 5.0) -> bool:
         """Wait until the spans of all requests that are over have been made; whether they have,
         after `timeout` seconds. It blocks its thread: call it when the engine's block has been
         left, before the provider's own `force_flush`."""
-        return self._outbox.flush(timeout)
+        return self._backlog.flush(timeout)
 
     def close(self) -> None:
         """Report no request that begins from now on."""
@@ -126,7 +126,7 @@ class Otel:
         if trail.delivery is not None:
             trail.facts = facts_of(self._engine, trail.delivery, self._content)
             trail.delivery = None
-        self._outbox.put(trail)
+        self._backlog.put(trail)
 
     def _trace_headers(self, request: int, attempt: int, route: str) -> tuple[Header, ...]:
         trail = self._trails.get(request)

@@ -14,8 +14,8 @@ from streamnursery.facade import Engine
 from streamnursery.telemetry.buckets import BOUNDS
 from streamnursery.telemetry.engine_figures import engine_families
 from streamnursery.telemetry.engines import AnyEngine, call, call_task, thread_of
-from streamnursery.telemetry.families import Family, Sample, labelled
-from streamnursery.telemetry.figures import Distribution, ModelRow, Rows, model_rows
+from streamnursery.telemetry.families import MetricFamily, MetricSample, labelled
+from streamnursery.telemetry.figures import FoldedHistogram, ModelRow, Rows, model_rows
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _LINES: Final = 200
@@ -90,47 +90,47 @@ def _next(rows: Rows) -> list[ModelRow] | None:
     return None
 
 
-def _model_families(rows: Sequence[ModelRow]) -> Iterator[Family]:
+def _model_families(rows: Sequence[ModelRow]) -> Iterator[MetricFamily]:
     for name, field, kind, help_text in _COUNTERS:
-        yield Family(name, kind, help_text, _values(rows, field))
-    yield Family(
+        yield MetricFamily(name, kind, help_text, _values(rows, field))
+    yield MetricFamily(
         "requests_ended_total", "counter", "Requests that have their outcome.", _ended(rows)
     )
-    yield Family(
+    yield MetricFamily(
         "request_errors_total",
         "counter",
         "Requests that failed, by the category of the error.",
         (
-            Sample(labelled(model=row.label, category=category), count)
+            MetricSample(labelled(model=row.label, category=category), count)
             for row in rows
             for category, count in row.errors.items()
         ),
     )
     for name, field, help_text in _HISTOGRAMS:
-        yield Family(name, "histogram", help_text, _histogram(rows, field))
+        yield MetricFamily(name, "histogram", help_text, _histogram(rows, field))
 
 
-def _values(rows: Iterable[ModelRow], field: str) -> Iterator[Sample]:
+def _values(rows: Iterable[ModelRow], field: str) -> Iterator[MetricSample]:
     for row in rows:
-        yield Sample(labelled(model=row.label), row.values[field])
+        yield MetricSample(labelled(model=row.label), row.values[field])
 
 
-def _ended(rows: Iterable[ModelRow]) -> Iterator[Sample]:
+def _ended(rows: Iterable[ModelRow]) -> Iterator[MetricSample]:
     outcomes = (("complete", "succeeded"), ("failed", "failed"), ("cancelled", "cancelled"))
     for row in rows:
         for outcome, field in outcomes:
-            yield Sample(labelled(model=row.label, outcome=outcome), row.values[field])
+            yield MetricSample(labelled(model=row.label, outcome=outcome), row.values[field])
 
 
-def _histogram(rows: Iterable[ModelRow], field: str) -> Iterator[Sample]:
+def _histogram(rows: Iterable[ModelRow], field: str) -> Iterator[MetricSample]:
     for row in rows:
-        distribution: Distribution = getattr(row, field)
+        distribution: FoldedHistogram = getattr(row, field)
         model = labelled(model=row.label)
         for bound, count in zip(_TEXTS, distribution.counts, strict=True):
-            yield Sample(f'{model},le="{bound}"', count, "_bucket")
-        yield Sample(f'{model},le="+Inf"', distribution.count, "_bucket")
-        yield Sample(model, distribution.total, "_sum")
-        yield Sample(model, distribution.count, "_count")
+            yield MetricSample(f'{model},le="{bound}"', count, "_bucket")
+        yield MetricSample(f'{model},le="+Inf"', distribution.count, "_bucket")
+        yield MetricSample(model, distribution.total, "_sum")
+        yield MetricSample(model, distribution.count, "_count")
 
 
 _TEXTS = tuple(f"{bound:.4g}" for bound in BOUNDS)

@@ -28,7 +28,7 @@ _TURN: Final = 0.0005
 _log = logging.getLogger("streamnursery.telemetry")
 
 
-class Outbox(Generic[T]):
+class Backlog(Generic[T]):
     """Gives items to `work`, in order, in a thread that is started with the first item; without
     `in_thread` at once, in the caller's."""
 
@@ -109,13 +109,13 @@ class Outbox(Generic[T]):
                 _log.warning("telemetry of a request could not be made", exc_info=True)
 
 
-_live: "weakref.WeakSet[Outbox[Any]]" = weakref.WeakSet()
+_live: "weakref.WeakSet[Backlog[Any]]" = weakref.WeakSet()
 
 
 def _at_exit() -> None:
     # Registered behind the SDK's own, and so called before them: they export what this makes.
-    for outbox in list(_live):
-        outbox.flush(1.0)
+    for backlog in list(_live):
+        backlog.flush(1.0)
 
 
 atexit.register(_at_exit)
