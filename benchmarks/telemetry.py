@@ -7,6 +7,8 @@ a process that is pinned to a core of its own:
 - traced: spans and metrics of OpenTelemetry, batched, to an exporter that serializes and drops;
 - everything: traced, a log line per request into a file, and a scrape each second.
 
+And of a scrape of 500 models the longest slice, during which no stream goes on.
+
 Two loads: 100 streams at 50 tokens a second, and short requests, 50 at once. CPU is user and system
 time of the whole process, the thread that makes spans included. Medians of the repeats, which are
 interleaved, and from - to.
@@ -33,12 +35,13 @@ import streamnursery as sn
 from benchmarks.compare.measure import pinned, server
 from benchmarks.compare.prompts import prompts
 from streamnursery.telemetry.opentelemetry import otel
-from streamnursery.telemetry.prometheus import scrape
+from streamnursery.telemetry.prometheus import pieces, scrape
 
 MODES = ("bare", "traced", "everything")
 STREAMS, TOKENS, RATE = 100, 500, 50
 REQUESTS, AT_ONCE, SHORT = 4000, 50, 3
 SCRAPE = 1.0
+MODELS = 500
 
 
 class Serializing(SpanExporter):
@@ -150,6 +153,24 @@ def measure(repeats: int) -> dict[str, dict[str, list[float]]]:
     return found
 
 
+async def slices() -> tuple[int, float, float]:
+    """How many a scrape of 500 models has, the longest and all of them in seconds."""
+    async with sn.open_engine({"endpoints": {}}) as eng:
+        for number in range(MODELS):
+            meter = eng._catalogue.meter(f"model {number}")
+            for step in range(200):
+                meter.queue_time.add(0.001 * step)
+                meter.ttft.add(0.01 * step)
+                meter.latency.add(0.05 * step)
+                meter.more_content(0.0007 * step, 1)
+        took, made = [], pieces(eng)
+        while True:
+            began = time.perf_counter()
+            if next(made, None) is None:
+                return len(took), max(took), sum(took)
+            took.append(time.perf_counter() - began)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.telemetry", description=__doc__)
     parser.add_argument("--repeats", type=int, default=5)
@@ -174,6 +195,16 @@ def main() -> None:
             of_bare = median(seconds) / median(modes["bare"])
             spread = f"{min(each):.1f} - {max(each):.1f}"
             print(f"| {load} | {mode} | {median(each):.1f} | {spread} | {of_bare:.3f} |")
+    count, longest, total = median_of([trio.run(slices) for _ in range(options.repeats)])
+    print(
+        f"scrape of {MODELS} models: {count} slices, the longest {longest * 1e3:.2f} ms, ", end=""
+    )
+    print(f"{total * 1e3:.0f} ms in all")
+
+
+def median_of(found: list[tuple[int, float, float]]) -> tuple[int, float, float]:
+    """The run whose longest slice is the median."""
+    return sorted(found, key=lambda run: run[1])[len(found) // 2]
 
 
 if __name__ == "__main__":

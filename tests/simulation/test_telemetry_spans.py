@@ -77,15 +77,16 @@ async def test_a_fallback_is_an_attempt_at_another_route() -> None:
     )
 
 
+@pytest.mark.parametrize("how", ["restart", "continue"])
 @virtual
-async def test_a_recovered_stream_says_how_it_went_on() -> None:
+async def test_a_recovered_stream_says_how_it_went_on(how: Any) -> None:
     traces = Traces()
-    async with scene(once(Cut(4))) as s:
+    async with scene(once(Cut(4)), model={"assistant_prefix": "message"}) as s:
         traces.watch(s.engine)
-        await ask(s.engine, on_interrupt="restart")
+        await ask(s.engine, on_interrupt=how)
     tree = traces.tree().splitlines()
     assert tree[1].startswith("  attempt main/m first committed network_error")
-    assert tree[2].startswith("  attempt main/m restart done")
+    assert tree[2].startswith(f"  attempt main/m {how} done")
     assert "interrupted" in tree[0]
 
 
