@@ -1,8 +1,13 @@
 """`streamnursery top`: a real socket, for its own user alone."""
 
 import json
+import signal
 import socket
 import stat
+import subprocess
+import sys
+import urllib.request
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,8 +16,10 @@ import trio
 from streamnursery import ConfigError, open_engine
 from streamnursery.cli.model_health import health, health_text
 from streamnursery.cli.top import picture
+from streamnursery.facade.figures import unpacked
+from streamnursery.telemetry.prometheus import prometheus_text, text_of
 from tests.support.cli import run
-from tests.support.guard import GUARD
+from tests.support.guard import GUARD, guarded
 
 
 async def ask(path: Path) -> bytes:
@@ -119,3 +126,51 @@ def test_health_tells_of_circuits_and_failures() -> None:
     }
     live = health(told, {"name": "m", "routes": ["a/m", "b/m", "c/m"]})
     assert health_text(live) == ("2 of 3 running, 4 queued, a/m: circuit open, b/m: 1 of 9 failed")
+
+
+async def test_figures_cross_to_another_process_whole(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    with trio.fail_after(GUARD):
+        async with open_engine({"engine": {"top_socket": str(path)}}) as eng:
+            await eng.complete("sim/fast", "a secret prompt")
+            async with await trio.open_unix_socket(path) as stream:
+                await stream.send_all(b"figures\n")
+                body = b"".join([part async for part in stream])
+            assert b"secret" not in body
+            told, ours = await text_of(unpacked(body)), prometheus_text(eng)
+    shown = [[line for line in text.splitlines() if "uptime" not in line] for text in (told, ours)]
+    assert shown[0] == shown[1]
+    for wrong in (b"", b"[]", b"{}", b'{"models": 1}', b'{"models": {"m": {}}}'):
+        with pytest.raises(ValueError, match="no figures"):
+            unpacked(wrong)
+
+
+def test_top_answers_prometheus_for_an_engine_in_another_process(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    program = (
+        "import trio, streamnursery as sn\n"
+        "async def main():\n"
+        f"    async with sn.open_engine({{'engine': {{'top_socket': {str(path)!r}}}}}) as eng:\n"
+        "        await eng.complete('sim/fast', 'hi')\n"
+        "        print('ready', flush=True)\n"
+        "        await trio.sleep_forever()\n"
+        "trio.run(main)\n"
+    )
+    popen = partial(subprocess.Popen, stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    engine = popen([sys.executable, "-c", program])
+    with guarded(engine):
+        assert engine.stdout is not None
+        assert engine.stdout.readline() == "ready\n"
+        command = [sys.executable, "-m", "streamnursery", "top", str(path), "--metrics-port", "0"]
+        top = popen(command)
+        with guarded(top):
+            assert top.stdout is not None
+            url = top.stdout.readline().split()[0]
+            with urllib.request.urlopen(url) as answer:
+                text = answer.read().decode()
+            top.send_signal(signal.SIGINT)
+        engine.send_signal(signal.SIGINT)
+    assert 'streamnursery_requests_started_total{model="sim/fast"} 1\n' in text
+    ran = run(tmp_path, "top", str(tmp_path / "none.sock"), "--metrics-port", "0")
+    assert ran.code == 69
+    assert "no engine answers there" in ran.err

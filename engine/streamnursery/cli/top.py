@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from streamnursery.cli.console import can_redraw, data, printable, terminal_width
 from streamnursery.cli.exits import CliError, Exit
-from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb, number
+from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb, number, whole
 
 if TYPE_CHECKING:
     from streamnursery.config import LoadedConfig
@@ -35,6 +35,12 @@ def add(verbs: Verbs) -> None:
         "socket", nargs="?", metavar="SOCKET", help="its engine.top_socket; by default ours"
     )
     parser.add_argument("--once", action="store_true", help="show it once and end")
+    parser.add_argument(
+        "--metrics-port",
+        type=whole(0, 65535),
+        metavar="N",
+        help="answer Prometheus on this machine at /metrics, until Ctrl-C",
+    )
     parser.add_argument("--json", action="store_true", help="print one object and end")
     parser.add_argument(
         "--every", type=number("a number > 0", 0), default=1.0, metavar="S", help="seconds; 1"
@@ -50,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
     path = args.socket or socket_of(load(args))
 
     async def work() -> int:
+        if args.metrics_port is not None:
+            return await _serve(path, args.metrics_port)
         if args.json or args.once or not can_redraw(sys.stdout):
             told = await ask(path)
             import json
@@ -81,12 +89,23 @@ async def ask(path: str) -> dict[str, Any]:
     """One snapshot."""
     import json
 
+    body = await _answer(path, b"snapshot\n")
+    try:
+        told: dict[str, Any] = json.loads(body)
+        told["streams"], told["limits"]
+    except (ValueError, KeyError, TypeError):
+        raise _no_engine() from None
+    return told
+
+
+async def _answer(path: str, question: bytes) -> bytes:
     import trio
 
-    body = b""
+    body = bytearray()
     try:
         with trio.fail_after(_SECONDS):
             async with await trio.open_unix_socket(path) as stream:
+                await stream.send_all(question)
                 async for part in stream:
                     body += part
     except (OSError, RuntimeError, trio.BrokenResourceError, trio.TooSlowError) as error:
@@ -94,13 +113,34 @@ async def ask(path: str) -> dict[str, Any]:
         step = "start an engine with that engine.top_socket, or name the socket of one that runs"
         code = Exit.UNAVAILABLE
         raise CliError("no engine answers there", what, step, code=code) from None
-    try:
-        told: dict[str, Any] = json.loads(body)
-        told["streams"], told["limits"]
-    except (ValueError, KeyError, TypeError):
-        msg = "what answers there is no engine"
-        raise CliError(msg, code=Exit.UNAVAILABLE) from None
-    return told
+    return bytes(body)
+
+
+def _no_engine() -> CliError:
+    return CliError("what answers there is no engine", code=Exit.UNAVAILABLE)
+
+
+async def _serve(path: str, port: int) -> int:
+    """Answer Prometheus for the engine behind the socket."""
+    import trio
+
+    from streamnursery.facade.figures import unpacked
+    from streamnursery.telemetry.endpoint import listen_for_scrapes
+    from streamnursery.telemetry.prometheus import text_of
+
+    async def text() -> str:
+        try:
+            found = unpacked(await _answer(path, b"figures\n"))
+        except ValueError:
+            raise _no_engine() from None
+        return await text_of(found)
+
+    await text()  # an engine that is not there is said now, and not to Prometheus
+    async with trio.open_nursery() as nursery:
+        server = await listen_for_scrapes(nursery, "127.0.0.1", port, text)
+        data(f"{server.url} answers for the engine at {path}; Ctrl-C ends it")
+        await trio.sleep_forever()
+    return Exit.OK
 
 
 async def _watch(path: str, every: float) -> int:

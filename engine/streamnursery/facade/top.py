@@ -1,4 +1,5 @@
-"""The local socket behind `streamnursery top`: whoever connects is given one snapshot as JSON.
+"""The local socket behind `streamnursery top`: whoever connects is given one snapshot as JSON, or
+with the line `figures` what `facade/figures.py` has.
 
 Rule 1: off unless it is asked for, and for its own user alone: the socket's mode is 0600 before
         anybody can connect, and what another user owns at its path is not touched.
@@ -18,19 +19,22 @@ import attrs
 import msgspec
 import trio
 
+from streamnursery.facade.figures import packed
 from streamnursery.values.errors import ConfigError
 
 if TYPE_CHECKING:
-    from streamnursery.facade.limits import LimitVerbs
+    from streamnursery.facade.engine import Engine
 
 MAX_STREAMS = 1000
 """The oldest streams that a snapshot on the socket holds."""
 _READERS = 8
 _SECONDS = 5.0
+_ASKING = 0.2
+"""Seconds for the line of a reader; one that says nothing is given the snapshot."""
 
 
 async def serve_top(
-    engine: "LimitVerbs",
+    engine: "Engine",
     path: str,
     task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
 ) -> None:
@@ -91,18 +95,20 @@ def _clear(path: Path) -> None:
     path.unlink()
 
 
-async def _tell(
-    engine: "LimitVerbs", stream: trio.SocketStream, readers: trio.CapacityLimiter
-) -> None:
+async def _tell(engine: "Engine", stream: trio.SocketStream, readers: trio.CapacityLimiter) -> None:
     try:
         with trio.move_on_after(_SECONDS), suppress(trio.BrokenResourceError):
-            await stream.send_all(told(engine))
+            asked = b""
+            with trio.move_on_after(_ASKING):
+                asked = await stream.receive_some(64)
+            text = await packed(engine) if asked.strip() == b"figures" else told(engine)
+            await stream.send_all(text)
     finally:
         stream.socket.close()
         readers.release_on_behalf_of(stream)
 
 
-def told(engine: "LimitVerbs") -> bytes:
+def told(engine: "Engine") -> bytes:
     """The snapshot as one line of JSON."""
     snapshot = engine.snapshot()
     shown = attrs.evolve(

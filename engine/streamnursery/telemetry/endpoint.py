@@ -8,7 +8,9 @@ Rule 3: what goes wrong in an answer is answered with 500 and logged; the engine
 
 import inspect
 import logging
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from ipaddress import ip_address
 from types import TracebackType
 from typing import Any, Final
@@ -128,25 +130,35 @@ class MetricsBlock:
             raise RequestError(msg)
 
     async def _open(self, engine: Engine) -> MetricsServer:
-        host, port = self._at
-        try:
-            sock = await listen(host, port)
-        except OSError as error:
-            msg = f"metrics cannot be served at {host}:{port}: {error}; name another host or port"
-            raise ConfigError(msg) from None
-        service = Service(engine._nursery, _BOUNDS, http2=False)
-        loopback = ip_address(sock.getsockname()[0]).is_loopback
-        handler = _MetricsHandler(engine, loopback=loopback)
-        listener = Listener(sock, lambda stream: service.accept(stream, handler))
-        engine._nursery.start_soon(listener.run)
-        return MetricsServer(listener, service)
+        return await listen_for_scrapes(engine._nursery, *self._at, partial(scrape, engine))
+
+
+async def listen_for_scrapes(
+    nursery: trio.Nursery, host: str, port: int, make_text: Callable[[], Awaitable[str]]
+) -> MetricsServer:
+    """Answer scrapes with what `make_text` gives, in tasks of `nursery`.
+
+    Raises:
+        ConfigError: the address cannot be listened at.
+    """
+    try:
+        sock = await listen(host, port)
+    except OSError as error:
+        msg = f"metrics cannot be served at {host}:{port}: {error}; name another host or port"
+        raise ConfigError(msg) from None
+    service = Service(nursery, _BOUNDS, http2=False)
+    loopback = ip_address(sock.getsockname()[0]).is_loopback
+    handler = _MetricsHandler(make_text, loopback=loopback)
+    listener = Listener(sock, lambda stream: service.accept(stream, handler))
+    nursery.start_soon(listener.run)
+    return MetricsServer(listener, service)
 
 
 class _MetricsHandler:
-    """Answers the scrapes of one engine."""
+    """Answers scrapes."""
 
-    def __init__(self, engine: Engine, *, loopback: bool) -> None:
-        self.engine = engine
+    def __init__(self, make_text: Callable[[], Awaitable[str]], *, loopback: bool) -> None:
+        self.make_text = make_text
         self.one_at_a_time = trio.Lock()
         self._loopback = loopback
 
@@ -178,7 +190,7 @@ class _Scrape(Unlogged):
             return
         try:
             async with self._handler.one_at_a_time:
-                text = (await scrape(self._handler.engine)).encode()
+                text = (await self._handler.make_text()).encode()
         except Exception:  # noqa: BLE001 - no fault in a figure may end the engine
             _log.exception("the metrics could not be made")
             await call.reply(500, [_TEXT], b"The metrics could not be made; see the log.\n")

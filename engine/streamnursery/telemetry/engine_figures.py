@@ -1,86 +1,61 @@
 """Metric families of an engine as a whole: routes, connections, admission, money."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import trio
-
-from streamnursery.facade import Engine
-from streamnursery.scheduler.run.figures import connection_statistics, route_statistics
 from streamnursery.telemetry.families import MetricFamily, MetricSample, labelled
 from streamnursery.telemetry.labels import LabelNames
 from streamnursery.values.money import NANOS_PER_DOLLAR
 
 _CIRCUITS = ("closed", "half_open", "open")
+_SINGLE = (
+    ("uptime_seconds", "uptime", "Since the engine was opened."),
+    ("streams", "streams", "Stream tasks that run now."),
+    ("buffered_bytes", "buffered_bytes", "Unread bytes of all streams."),
+    ("engine_queued_requests", "queued", "Requests that wait now."),
+    ("engine_max_streams", "max_streams", "Slots of all models."),
+    ("sessions", "sessions", "Sessions that are open."),
+)
 
 
-def engine_families(engine: Engine) -> Iterator[MetricFamily]:
-    """Each is taken when its turn comes."""
-    engine._buffers.refresh()
-    sessions = engine._sessions
-    yield from _single(
-        ("uptime_seconds", "gauge", "Since the engine was opened.", _uptime(engine)),
-        ("streams", "gauge", "Stream tasks that run now.", len(engine._dispatcher.live)),
-        ("buffered_bytes", "gauge", "Unread bytes of all streams.", engine._buffers.current_bytes),
-        ("engine_queued_requests", "gauge", "Requests that wait now.", engine._admission.queued),
-        ("engine_max_streams", "gauge", "Slots of all models.", engine._admission.total.max_slots),
-        ("sessions", "gauge", "Sessions that are open.", len(sessions.live) if sessions else 0),
+def engine_families(figures: Mapping[str, Any]) -> Iterator[MetricFamily]:
+    """Of what `facade/figures.py` has, all but the models."""
+    for name, field, help_text in _SINGLE:
+        yield MetricFamily(name, "gauge", help_text, [MetricSample("", figures[field])])
+    yield from _connections(figures["connections"])
+    yield MetricFamily(
+        "admission_total",
+        "counter",
+        "Attempts and calls by what the admission did with them.",
+        [MetricSample(labelled(outcome=name), n) for name, n in figures["admission"].items()],
     )
-    yield from _connections(engine)
-    yield _admission(engine)
-    yield from _routes(engine)
-    yield from _heartbeats(engine)
-    yield from _budgets(engine)
+    yield from _routes(figures["routes"])
+    yield from _heartbeats(figures["heartbeats"])
+    yield from _budgets(figures["budgets"])
 
 
-def _uptime(engine: Engine) -> float:
-    return trio.current_time() - engine._opened_at
-
-
-def _single(*found: tuple[str, str, str, float]) -> Iterator[MetricFamily]:
-    for name, kind, help_text, value in found:
-        yield MetricFamily(name, kind, help_text, [MetricSample("", value)])
-
-
-def _connections(engine: Engine) -> Iterator[MetricFamily]:
-    found = connection_statistics(engine._transports)
+def _connections(found: Mapping[str, int]) -> Iterator[MetricFamily]:
     yield MetricFamily(
         "connections",
         "gauge",
         "Connections to all endpoints.",
-        [
-            MetricSample(labelled(state="idle"), found.idle),
-            MetricSample(labelled(state="busy"), found.busy),
-        ],
+        [MetricSample(labelled(state=state), found[state]) for state in ("idle", "busy")],
     )
-    yield from _single(
-        ("connections_opened_total", "counter", "Connections that were made.", found.opened),
-        ("http2_streams", "gauge", "HTTP/2 streams that are not over.", found.http2_streams),
-    )
+    opened = [MetricSample("", found["opened"])]
+    yield MetricFamily("connections_opened_total", "counter", "Connections that were made.", opened)
+    streams = [MetricSample("", found["http2_streams"])]
+    yield MetricFamily("http2_streams", "gauge", "HTTP/2 streams that are not over.", streams)
 
 
-def _admission(engine: Engine) -> MetricFamily:
-    return MetricFamily(
-        "admission_total",
-        "counter",
-        "Attempts and calls by what the admission did with them.",
-        [
-            MetricSample(labelled(outcome=outcome.value), count)
-            for outcome, count in engine._admission.outcomes.items()
-        ],
-    )
-
-
-def _routes(engine: Engine) -> Iterator[MetricFamily]:
-    now, endpoints, models = trio.current_time(), LabelNames(), LabelNames()
+def _routes(routes: Mapping[str, tuple[str, float]]) -> Iterator[MetricFamily]:
+    endpoints, models = LabelNames(), LabelNames()
     circuits: dict[tuple[str, str], str] = {}
     paused: dict[tuple[str, str], float] = {}
-    for name, route in route_statistics(engine._supervisor.routes.gates, now).items():
+    for name, (circuit, rest) in routes.items():
         endpoint, _, model = name.partition("/")
         key = endpoints.of(endpoint), models.of(model)
         # Of routes with one label the worst is shown.
-        worst = max(circuits.get(key, "closed"), route.circuit, key=_CIRCUITS.index)
-        circuits[key] = worst
-        rest = max(0.0, (route.paused_until or 0.0) - now)
+        circuits[key] = max(circuits.get(key, "closed"), circuit, key=_CIRCUITS.index)
         paused[key] = max(paused.get(key, 0.0), rest)
     yield MetricFamily(
         "route_circuit",
@@ -100,49 +75,47 @@ def _route(key: tuple[str, str]) -> str:
     return labelled(endpoint=key[0], model=key[1])
 
 
-def _heartbeats(engine: Engine) -> Iterator[MetricFamily]:
-    found = engine._heartbeats.statistics()
+def _heartbeats(found: Mapping[str, tuple[bool | None, int]]) -> Iterator[MetricFamily]:
     yield MetricFamily(
         "endpoint_alive",
         "gauge",
         "Whether the latest heartbeat of an endpoint was answered.",
         [
-            MetricSample(labelled(endpoint=name), int(beat.alive))
-            for name, beat in found.items()
-            if beat.alive is not None
+            MetricSample(labelled(endpoint=name), int(alive))
+            for name, (alive, _) in found.items()
+            if alive is not None
         ],
     )
     yield MetricFamily(
         "heartbeats_missed_total",
         "counter",
         "Heartbeats that were not answered.",
-        [MetricSample(labelled(endpoint=name), beat.missed) for name, beat in found.items()],
+        [MetricSample(labelled(endpoint=name), missed) for name, (_, missed) in found.items()],
     )
 
 
-def _budgets(engine: Engine) -> Iterator[MetricFamily]:
-    spending, names = engine._spending, LabelNames()
-    standings = {
-        labelled(scope=found.scope, name=label, span=found.span): found
-        for found in spending.ledger.standings(spending.wall())
-        if (label := names.of(found.name)) == found.name
-    }
+def _budgets(
+    found: list[tuple[str, str, str, int, int | None]],
+) -> Iterator[MetricFamily]:
+    names = LabelNames()
+    shown = [
+        (labelled(scope=scope, name=name, span=span), spent, limit)
+        for scope, name, span, spent, limit in found
+        if names.of(name) == name
+    ]
     yield MetricFamily(
         "budget_spent_dollars",
         "gauge",
         "Spent in the budget's current window, uncertain amounts included.",
-        [
-            MetricSample(labels, (found.spent + found.uncertain) / NANOS_PER_DOLLAR)
-            for labels, found in standings.items()
-        ],
+        [MetricSample(labels, spent / NANOS_PER_DOLLAR) for labels, spent, _ in shown],
     )
     yield MetricFamily(
         "budget_limit_dollars",
         "gauge",
         "Limit of a budget in its current window.",
         [
-            MetricSample(labels, found.limit / NANOS_PER_DOLLAR)
-            for labels, found in standings.items()
-            if found.limit is not None
+            MetricSample(labels, limit / NANOS_PER_DOLLAR)
+            for labels, _, limit in shown
+            if limit is not None
         ],
     )

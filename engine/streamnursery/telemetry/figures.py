@@ -1,31 +1,22 @@
-"""What is scraped of models, taken in slices: none of them keeps the engine's streams waiting.
-
-The figures of different models may be some milliseconds apart.
-"""
+"""The figures of models, folded for a time series database."""
 
 from collections.abc import Generator, Mapping
 from operator import add
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import attrs
 
 from streamnursery.core.measure.histogram import Histogram
-from streamnursery.core.measure.meter_view import keep, model_statistics
-from streamnursery.facade import Engine
-from streamnursery.scheduler.run.figures import load_of
+from streamnursery.facade.figures import AT_ONCE
 from streamnursery.telemetry.buckets import cumulative
 from streamnursery.telemetry.labels import MOST_NAMES, OTHER
-from streamnursery.values.statistics import ModelStatistics, Quantiles
-
-AT_ONCE: Final = 10
-"""Models of a slice: some 0.7 ms."""
 
 COUNTED: Final = (
     *("requests", "succeeded", "failed", "cancelled", "retries", "reroutes"),
     *("hedges", "hedges_won", "input_tokens", "output_tokens", "content_events"),
     *("active", "queued", "max_streams"),
 )
-"""Fields of `ModelStatistics` that can be summed up."""
+"""Figures of a model that can be summed up."""
 
 
 @attrs.frozen
@@ -39,8 +30,8 @@ class FoldedHistogram:
     """Seconds."""
 
     @classmethod
-    def of(cls, quantiles: Quantiles) -> "FoldedHistogram":
-        return cls(tuple(cumulative(quantiles)), quantiles.count, quantiles.sum)
+    def of(cls, histogram: Histogram) -> "FoldedHistogram":
+        return cls(tuple(cumulative(histogram)), histogram.count, histogram.total)
 
     def plus(self, other: "FoldedHistogram") -> "FoldedHistogram":
         counts = tuple(map(add, self.counts, other.counts))
@@ -62,16 +53,10 @@ class ModelRow:
     itl: FoldedHistogram
 
     @classmethod
-    def of(cls, label: str, statistics: ModelStatistics, duration: Histogram) -> "ModelRow":
-        return cls(
-            label,
-            {name: getattr(statistics, name) for name in COUNTED},
-            statistics.errors,
-            FoldedHistogram.of(Quantiles(duration)),
-            FoldedHistogram.of(statistics.queue_time),
-            FoldedHistogram.of(statistics.ttft),
-            FoldedHistogram.of(statistics.itl),
-        )
+    def of(cls, label: str, model: Mapping[str, Any]) -> "ModelRow":
+        names = ("duration", "queue_time", "ttft", "itl")
+        folded = (FoldedHistogram.of(model[name]) for name in names)
+        return cls(label, {name: model[name] for name in COUNTED}, model["errors"], *folded)
 
     def plus(self, other: "ModelRow") -> "ModelRow":
         return ModelRow(
@@ -88,12 +73,11 @@ class ModelRow:
 Rows: TypeAlias = Generator[None, None, list[ModelRow]]
 
 
-def model_rows(engine: Engine) -> Rows:
+def model_rows(models: Mapping[str, Mapping[str, Any]]) -> Rows:
     """Gives way between slices, and returns the rows in the order of the models' first use."""
     rows: list[ModelRow] = []
-    for number, (name, meter) in enumerate(list(engine._catalogue.meters.items())):
-        statistics = model_statistics(keep(meter), load_of(engine._admission, name))
-        row = ModelRow.of(name if number < MOST_NAMES else OTHER, statistics, meter.latency)
+    for number, (name, model) in enumerate(models.items()):
+        row = ModelRow.of(name if number < MOST_NAMES else OTHER, model)
         if number <= MOST_NAMES:
             rows.append(row)
         else:

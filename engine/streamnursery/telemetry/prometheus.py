@@ -4,23 +4,25 @@ Labels are `model`, `endpoint`, `outcome`, `category` and what is as bounded; na
 label are `other`. Units are seconds, bytes and US dollars.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import trio
 
 from streamnursery.facade import Engine
+from streamnursery.facade.figures import Figures, figures
 from streamnursery.telemetry.buckets import BOUNDS
 from streamnursery.telemetry.engine_figures import engine_families
 from streamnursery.telemetry.engines import AnyEngine, call, call_task, thread_of
 from streamnursery.telemetry.families import MetricFamily, MetricSample, labelled
-from streamnursery.telemetry.figures import FoldedHistogram, ModelRow, Rows, model_rows
+from streamnursery.telemetry.figures import FoldedHistogram, ModelRow, model_rows
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _LINES: Final = 200
 """Of a slice: some 0.3 ms."""
 
+T = TypeVar("T")
 Series: TypeAlias = tuple[str, str, str, str]
 
 _COUNTERS: Sequence[Series] = (
@@ -62,30 +64,46 @@ def prometheus_text(eng: AnyEngine) -> str:
 
 async def scrape(engine: Engine) -> str:
     """The text, in the engine's own run, with a checkpoint after each slice."""
+    return await _with_checkpoints(pieces(engine))
+
+
+async def text_of(found: Figures) -> str:
+    """The text for figures that came from another process."""
+    return await _with_checkpoints(_pieces_of(found))
+
+
+async def _with_checkpoints(made: Iterator[str]) -> str:
     text = []
-    for piece in pieces(engine):
+    for piece in made:
         text.append(piece)
         await trio.lowlevel.checkpoint()
     return "".join(text)
 
 
 def pieces(engine: Engine) -> Iterator[str]:
-    """The text in pieces; making one of them takes less than a millisecond."""
-    rows = model_rows(engine)
-    while (found := _next(rows)) is None:
+    """The text in pieces; making one of them takes some milliseconds at most."""
+    slices = figures(engine)
+    while (found := _next(slices)) is None:
         yield ""
-    for family in (*engine_families(engine), *_model_families(found)):
+    yield from _pieces_of(found)
+
+
+def _pieces_of(found: Figures) -> Iterator[str]:
+    rows = model_rows(found["models"])
+    while (made := _next(rows)) is None:
+        yield ""
+    for family in (*engine_families(found), *_model_families(made)):
         lines = family.lines()
         while some := "".join(islice(lines, _LINES)):
             yield some
 
 
-def _next(rows: Rows) -> list[ModelRow] | None:
-    """The rows, once all slices are done."""
+def _next(slices: Generator[None, None, T]) -> T | None:
+    """What they return, once all are done."""
     try:
-        next(rows)
+        next(slices)
     except StopIteration as end:
-        made: list[ModelRow] = end.value
+        made: T = end.value
         return made
     return None
 

@@ -14,7 +14,7 @@ from streamnursery.core.measure.histogram import Histogram, KeptHistogram
 from streamnursery.core.measure.meter import Meter
 from streamnursery.values.statistics import ModelStatistics, Quantiles
 
-_NAMES = (
+COUNTERS = (
     "requests",
     "succeeded",
     "failed",
@@ -27,7 +27,8 @@ _NAMES = (
     "output_tokens",
     "input_tokens",
 )
-_counters = attrgetter(*_NAMES, "streaming_seconds", "streamed_tokens")
+"""Counts of a meter, in the order of `KeptMeter.counters`."""
+_counters = attrgetter(*COUNTERS, "streaming_seconds", "streamed_tokens")
 
 Load: TypeAlias = tuple[int, int, str | None, int, int]
 """Active, queued, what the next waits for, slots, peak."""
@@ -62,14 +63,14 @@ def model_statistics(kept: KeptMeter, load: Load) -> ModelStatistics:
     distributions = (
         Quantiles(Histogram.of_kept(kept.queue_time)),
         Quantiles(Histogram.of_kept(kept.ttft)),
-        Quantiles(partial(_itl, kept)),
+        Quantiles(partial(itl_of, kept)),
     )
     return _statistics(kept.counters, dict(kept.errors), kept.latency, load, distributions)
 
 
 def total_statistics(kept: Sequence[KeptMeter], load: Load) -> ModelStatistics:
     """All of them together."""
-    counters: tuple[float, ...] = (0,) * (len(_NAMES) + 2)
+    counters: tuple[float, ...] = (0,) * (len(COUNTERS) + 2)
     errors: dict[str, int] = {}
     count, seconds = 0, 0.0
     for meter in kept:
@@ -80,12 +81,13 @@ def total_statistics(kept: Sequence[KeptMeter], load: Load) -> ModelStatistics:
     distributions = (
         Quantiles(lambda: _merged([Histogram.of_kept(meter.queue_time) for meter in kept])),
         Quantiles(lambda: _merged([Histogram.of_kept(meter.ttft) for meter in kept])),
-        Quantiles(lambda: _merged([_itl(meter) for meter in kept])),
+        Quantiles(lambda: _merged([itl_of(meter) for meter in kept])),
     )
     return _statistics(counters, errors, (count, seconds), load, distributions)
 
 
-def _itl(kept: KeptMeter) -> Histogram:
+def itl_of(kept: KeptMeter) -> Histogram:
+    """Seconds between content events."""
     histogram, gaps = kept.itl
     itl = Histogram.of_kept(histogram)
     for gap in gaps:
@@ -111,7 +113,7 @@ def _statistics(
     count, seconds = latency
     queue_time, ttft, itl = distributions
     return ModelStatistics(
-        **dict(zip(_NAMES, map(int, counts), strict=True)),
+        **dict(zip(COUNTERS, map(int, counts), strict=True)),
         active=active,
         queued=queued,
         limit=limit,
