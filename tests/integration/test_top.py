@@ -172,5 +172,5 @@ def test_top_answers_prometheus_for_an_engine_in_another_process(tmp_path: Path)
         engine.send_signal(signal.SIGINT)
     assert 'streamnursery_requests_started_total{model="sim/fast"} 1\n' in text
     ran = run(tmp_path, "top", str(tmp_path / "none.sock"), "--metrics-port", "0")
-    assert ran.code == 69
+    assert ran.code == 4
     assert "no engine answers there" in ran.err
