@@ -3,7 +3,8 @@
     python -m tests.mutants [--only WORDS] [--save docs/mutants.md]
 
 A defect is found when a test fails, or has not ended after 30 seconds and eight times what it takes
-in a sound tree. The exit code is 1 when fewer than 28 of all defects are found, or one of a selection is not.
+in a sound tree. The exit code is 1 when fewer than 28 of all defects are found, or one of a
+selection is not.
 """
 
 import argparse
