@@ -18,6 +18,7 @@ MODULES = frozenset({"time", "asyncio"})
 READS_A_CLOCK = {
     "mutants/__main__.py": "says how long each defect took; asserts nothing about it",
     "contract/test_sim_command_clients.py": "a floor: a client of others waits no less than asked",
+    "soak/test_host_blocked.py": "blocks the host for real; in soak alone",
     "trio_versions.py": "says how long the tests took with each trio; asserts nothing about it",
 }
 """Files that may, and why."""
