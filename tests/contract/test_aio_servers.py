@@ -117,11 +117,14 @@ async def test_clients_that_hang_up_end_their_streams_upstream(tmp_path: Path, s
         nursery.cancel_scope.cancel()
 
 
-async def test_uvicorn_ends_with_streams_open(tmp_path: Path) -> None:
+@pytest.mark.parametrize("server", ["uvicorn", "hypercorn"])
+async def test_a_server_that_is_told_to_end_ends_with_streams_open(
+    tmp_path: Path, server: str
+) -> None:
     upstream = provider(Stall(2))
     async with trio.open_nursery() as nursery:
         loopback = await serve_loopback(upstream, nursery=nursery)
-        with served(tmp_path, "uvicorn", loopback.url) as (port, process):
+        with served(tmp_path, server, loopback.url) as (port, process):
             streams = [await asked(port) for _ in range(5)]
             for stream in streams:
                 await read_until(stream, b"text_delta")
