@@ -16,9 +16,10 @@ async def on_asyncio(requests: list[aio.ChatRequest]) -> None:
         engine: aio.Engine = eng
         async with eng.stream("gpt-4.1", "Hi", max_tokens=500, timeout=5) as stream:
             handed: aio.TokenStream = stream
+            text: str = ""
             async for event in handed:
                 if isinstance(event, aio.TextDelta):
-                    text: str = event.text
+                    text = event.text
             async for piece in stream.text():
                 text = piece + ""
             whole: aio.Completion = await stream.completion()
@@ -56,9 +57,10 @@ def in_threads(requests: list[sync.ChatRequest]) -> None:
         engine: sync.Engine = eng
         with eng.stream("gpt-4.1", "Hi", timeout=5) as stream:
             handed: sync.TokenStream = stream
+            text: str = ""
             for event in handed:
                 if isinstance(event, sync.TextDelta):
-                    text: str = event.text
+                    text = event.text
             pieces: Iterator[str] = stream.text()
             print(text, pieces, stream.completion().usage)
         outcomes: list[sync.Outcome] = engine.settle(requests)
