@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 SEED = $(shell $(PYTHON) -c 'import secrets; print(secrets.randbits(32))')
 
 .DEFAULT_GOAL := test
-.PHONY: live prices reference setup check test proof soak trio-versions cover contract bench grade mutants demo lock
+.PHONY: live prices reference site setup check test proof soak trio-versions cover contract bench grade mutants demo lock
 
 setup: $(READY)
 
@@ -80,6 +80,12 @@ mutants: $(READY)
 reference: $(READY)
 	$(BIN)/python -m tests.reference
 
+# The documentation as a site, in build/site; zensical gets an environment of its own.
+site: $(READY)
+	test -x build/zensical/bin/python || $(PYTHON) -m venv build/zensical
+	build/zensical/bin/pip install --quiet --require-hashes --requirement requirements/site.lock
+	build/zensical/bin/python -m tests.site
+
 # Real providers, with the keys that the environment holds; 0.05 USD each at most.
 live: $(READY)
 	$(BIN)/python -m tests.live
@@ -103,3 +109,4 @@ lock:
 		--output-file requirements/dev.lock
 	build/lock/bin/$(COMPILE) requirements/contract.in --constraint requirements/dev.lock \
 		--output-file requirements/contract.lock
+	build/lock/bin/$(COMPILE) requirements/site.in --output-file requirements/site.lock

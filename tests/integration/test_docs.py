@@ -12,8 +12,9 @@ DOCS = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{n}.md"
-        for n in ("asyncio", "sync", "quickstart", "recipes", "sessions", "observability")
+        for n in ("asyncio", "sync", "quickstart", "recipes", "sessions", "observability", "faq")
     ),
+    *sorted((ROOT / "docs" / "start").glob("*.md")),
 ]
 
 
