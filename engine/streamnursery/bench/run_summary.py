@@ -160,6 +160,7 @@ def _time(name: str, whole: Tally, found: Sequence[tuple[Tally, float]]) -> dict
     tails = [statistic(tally.times[name], "p99") for tally, _ in found]
     return {
         "count": histogram.count,
+        "exact": histogram.exact,
         **{stat: _rounded(statistic(histogram, stat)) for stat in STATS},
         "ci95": {
             "p50": _spread(spread([m for m in medians if m is not None]))["ci95"],

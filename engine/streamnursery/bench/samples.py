@@ -3,7 +3,7 @@
 Rule 1: a truncated answer, an error inside a 200 and a refusal by our own limits are failures,
         and only complete answers count as throughput.
 Rule 2: what is not known is None and never zero.
-Rule 3: a tally is O(1) memory, and two of them merge: workers in other processes send theirs.
+Rule 3: a tally has bounded memory, and two of them merge: workers in other processes send theirs.
 """
 
 from array import array
@@ -13,8 +13,8 @@ from typing import Any
 
 import attrs
 
+from streamnursery.bench.distribution import Distribution
 from streamnursery.bench.thresholds import TIMES, Threshold
-from streamnursery.core.measure.histogram import Histogram
 
 OK, FAILED, CANCELLED = "ok", "failed", "cancelled"
 SLOT = 1.0
@@ -86,8 +86,8 @@ class Tally:
     """The samples of one model, or of all, in one phase of load."""
 
     def __init__(self) -> None:
-        self.times = {name: Histogram() for name in TIMES}
-        self.stream_speed = Histogram()
+        self.times = {name: Distribution() for name in TIMES}
+        self.stream_speed = Distribution()
         """Output tokens per second of each complete stream, recorded as 1/1000 of its value."""
         self.outcomes: Counter[str] = Counter()
         self.categories: Counter[str] = Counter()
@@ -182,8 +182,8 @@ class Tally:
     def unpacked(cls, packed: Mapping[str, Any]) -> "Tally":
         """The inverse of `packed`."""
         tally = cls()
-        tally.times = {name: Histogram.unpacked(h) for name, h in packed["times"].items()}
-        tally.stream_speed = Histogram.unpacked(packed["stream_speed"])
+        tally.times = {name: Distribution.unpacked(h) for name, h in packed["times"].items()}
+        tally.stream_speed = Distribution.unpacked(packed["stream_speed"])
         for name in ("outcomes", "categories", "finish_reasons", "counts"):
             getattr(tally, name).update(packed[name])
         for name, slots in packed["ends"].items():
@@ -201,7 +201,7 @@ def keeps(sample: Sample, times: Mapping[str, float], slo: tuple[Threshold, ...]
     """
     for threshold in slo:
         if threshold.metric in ("itl", "itl_read"):
-            gaps = Histogram()
+            gaps = Distribution()
             for gap in sample.gaps:
                 gaps.add(gap)
             if threshold.metric == "itl" and sample.content_events > sample.reads:
@@ -216,16 +216,17 @@ def keeps(sample: Sample, times: Mapping[str, float], slo: tuple[Threshold, ...]
     return True
 
 
-def statistic(histogram: Histogram, stat: str) -> float | None:
-    """`stat` of a distribution; None where nothing was recorded."""
-    if not histogram.count:
+def statistic(found: Distribution, stat: str, *, rough: bool = False) -> float | None:
+    """`stat` of a distribution, in constant time if `rough`; None where nothing was recorded."""
+    if not found.count:
         return None
     match stat:
         case "mean":
-            return histogram.mean
+            return found.mean
         case "min":
-            return histogram.smallest
+            return found.smallest
         case "max":
-            return histogram.largest
+            return found.largest
         case _:
-            return histogram.quantile(float(stat[1:]) / 100)
+            q = float(stat[1:]) / 100
+            return found.rough_quantile(q) if rough else found.quantile(q)

@@ -10,7 +10,7 @@ import attrs
 from streamnursery.batch.options import BatchOptions, Shard
 from streamnursery.batch.output import id_hash
 from streamnursery.batch.source import Source
-from streamnursery.cli.tables import aligned
+from streamnursery.cli.tables import fitted
 from streamnursery.config.prices import price_source
 from streamnursery.core.limits.token_estimate import input_tokens
 from streamnursery.core.money.pricing import cost, worst_usage
@@ -90,4 +90,4 @@ def _table(sums: dict[str, _Sum]) -> str:
         str(Money(sum(found.low for found in sums.values()))),
         str(Money(sum(found.high for found in sums.values()))),
     ]
-    return aligned([head, *lines, total], right=range(1, 6))
+    return fitted([head, *lines, total], right=range(1, 6))

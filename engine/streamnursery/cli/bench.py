@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from streamnursery.bench.plan import Options, Target
     from streamnursery.bench.session import Result
     from streamnursery.bench.shapes import Shape
+    from streamnursery.values.settings import EngineConfig
 
 _EXAMPLE = """\
 streamnursery bench -m sim/fast --concurrency 1..64 --duration 5
@@ -106,8 +107,7 @@ def run(args: argparse.Namespace) -> int:
     loaded = load(args)
     asked_models = bench_plan.weights(args)
     if not asked_models and not (args.requests_file or args.replay):
-        why = "a benchmark needs to know whom to ask"
-        raise CliError("no model was named", why, f"{PROGRAM} bench -m sim/fast")
+        asked_models = {_served(args, loaded.config): 1.0}
     simulated = {name for name in asked_models if name.startswith("sim/")}
     if simulated and (args.url or simulated != set(asked_models)):
         why = "simulated models are a target of their own"
@@ -136,6 +136,26 @@ def run(args: argparse.Namespace) -> int:
         return measure(args.sim_url)
     with sim_process("--seed", str(args.seed)) as simulator:
         return measure(simulator.url())
+
+
+def _served(args: argparse.Namespace, config: "EngineConfig") -> str:
+    """The model of the first target, where that serves one.
+
+    Raises:
+        CliError: it serves several, or there is no target.
+    """
+    from streamnursery.cli import bench_plan
+    from streamnursery.cli.which_model import only_model
+
+    command = f"{PROGRAM} bench"
+    if args.url:
+        _, address = bench_plan.named(args.url[0])
+        command += f" --url {args.url[0]}"
+        return only_model(bench_plan.at_url(address, args.key_env), "openai", command)
+    if config.default_endpoint is not None:
+        return only_model(config, config.default_endpoint, command)
+    why = "no --url is given, and no endpoint is configured"
+    raise CliError("no model was named", why, f"{command} -m sim/fast")
 
 
 def _work(args: argparse.Namespace, targets: "list[Target]", options: "Options") -> int:

@@ -19,7 +19,7 @@ from streamnursery.bench.thresholds import Threshold, shown
 from streamnursery.cli.console import data, note
 from streamnursery.cli.exits import CliError, Exit
 from streamnursery.cli.parser import PROGRAM
-from streamnursery.cli.tables import aligned
+from streamnursery.cli.tables import fitted
 
 
 class Lines:
@@ -77,7 +77,7 @@ def finish(
     if args.json:
         data(json.dumps(report))
     else:
-        data(aligned([head(report), *rows(report)]))
+        data(fitted([head(report), *rows(report)], keys=3))
         said = [*(sequential(report) if args.preset else ()), *sentences(report)]
         data("\n".join(said) or "nothing to add")
     if args.save:
@@ -146,7 +146,7 @@ def compare(before: str, after: str, *, as_json: bool) -> int:
             [c["target"], c["load"], c["metric"], _cell(c, "before"), _cell(c, "after"), _sign(c)]
             for c in found
         ]
-        data(aligned([titles, *lines]))
+        data(fitted([titles, *lines], keys=3))
     return Exit.OK
 
 

@@ -1,6 +1,7 @@
 """From the flags of `bench` to targets, levels of load and options; every mistake as a CliError."""
 
 import argparse
+import os
 import re
 from collections.abc import Callable
 from math import inf
@@ -203,12 +204,10 @@ def targets(
     """Who is measured: the URLs that are given, else what the configuration says."""
     found = []
     for text in args.url or ():
-        name, equals, url = text.partition("=")
-        if not equals or "/" in name:
-            name, url = text.split("//")[-1].split("/")[0], text
-        found.append((name, _at_url(url, args.key_env)))
+        name, url = named(text)
+        found.append((name, at_url(url, args.key_env)))
     if simulator is not None:
-        found.append((SIMULATOR, _at_url(simulator, None)))
+        found.append((SIMULATOR, at_url(simulator, None)))
     elif not found:
         found.append(("configured", config))
     return [
@@ -217,7 +216,23 @@ def targets(
     ]
 
 
-def _at_url(url: str, key_env: str | None) -> "EngineConfig":
+def named(text: str) -> tuple[str, str]:
+    """The name of a target and its address, of `NAME=URL` or `URL`."""
+    name, equals, url = text.partition("=")
+    if not equals or "/" in name:
+        return text.split("//")[-1].split("/")[0], text
+    return name, url
+
+
+def at_url(url: str, key_env: str | None) -> "EngineConfig":
+    """A configuration with one endpoint, `openai`.
+
+    Raises:
+        CliError: no address, or no key in that variable.
+    """
+    if key_env and not os.environ.get(key_env):
+        why = f"the environment variable {key_env} is not set"
+        raise CliError("--key-env: there is no key", why, f"export {key_env}=...")
     endpoint: dict[str, object] = {"url": url}
     endpoint |= {"key": {"env": key_env}} if key_env else {"auth": "none"}
     try:

@@ -42,8 +42,8 @@ def line(watch: RunMonitor) -> str:
     running = watch.running
     if running is not None:
         tally = watch.tally
-        first = statistic(tally.times["ttft"], "p50")
-        gap = statistic(tally.times["itl_read"], "p50")
+        first = statistic(tally.times["ttft"], "p50", rough=True)
+        gap = statistic(tally.times["itl_read"], "p50", rough=True)
         parts += [
             f"{running.now:.0f} s",
             f"{running.in_flight} in flight",
@@ -107,4 +107,6 @@ def _bar_and_line(watch: RunMonitor) -> "Group":
     from rich.progress_bar import ProgressBar
     from rich.text import Text
 
-    return Group(Text(line(watch)), ProgressBar(total=1.0, completed=share(watch)))
+    # A line that wraps would leave its first half behind.
+    text = Text(line(watch), no_wrap=True, overflow="ellipsis")
+    return Group(text, ProgressBar(total=1.0, completed=share(watch)))

@@ -7,7 +7,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from streamnursery.cli.tables import aligned
+from streamnursery.cli.tables import fitted
 from streamnursery.core.money.windows import reset_text, window
 from streamnursery.storage.ledger_repair import Repair
 from streamnursery.values.money import Money, dollars
@@ -35,10 +35,10 @@ def as_text(report: SpendingReport, by: Sequence[str], zone: Any) -> str:
     total = _cells(report.total, by)
     total[0] = "total"
     right = range(len(by), len(head) - 1)
-    sums = aligned([head, *lines, total], right=right)
+    sums = fitted([head, *lines, total], right=right)
     head = ["budget", "window", "limit", *_MONEY, "used", "forecast", "reset"]
     standings = [_standing(standing, zone) for standing in report.budgets]
-    return f"{sums}\n\n{aligned([head, *standings], right=range(2, 8))}"
+    return f"{sums}\n\n{fitted([head, *standings], right=range(2, 8))}"
 
 
 def _cells(line: SpendingLine, by: Sequence[str]) -> list[str]:
@@ -142,7 +142,7 @@ def rows_text(rows: Sequence[LedgerRow], zone: Any) -> str:
         ]
         for row in rows
     ]
-    return aligned([head, *cells], right=(5,))
+    return fitted([head, *cells], right=(5,))
 
 
 def rows_json(rows: Sequence[LedgerRow]) -> str:

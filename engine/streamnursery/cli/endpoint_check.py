@@ -1,79 +1,59 @@
 """Asking each endpoint for its list of models, once: is it there, and does it take the key?"""
 
-import time
 from email.utils import parsedate_to_datetime
 
-import attrs
 import trio
 
 from streamnursery.cli.findings import Finding
 from streamnursery.cli.parser import PROGRAM
-from streamnursery.config.plugins import installed
-from streamnursery.facade.assembly import outlet_of
+from streamnursery.cli.served_models import PATIENCE, ModelList, ask_for_models, listed
 from streamnursery.transport.client import HttpTransport
-from streamnursery.transport.ports import Unhurried
 from streamnursery.values.errors import EngineError
 from streamnursery.values.http import HttpHead
 from streamnursery.values.settings import Endpoint, EngineConfig
-from streamnursery.wire.registry import Dialects
 from streamnursery.wire.wrong_path import url_advice
 
-_PATIENCE = 8.0
-"""Seconds for everything."""
 _SKEW = 30.0
 """Seconds by which clocks may differ; beyond them dates in Retry-After mislead."""
 
 
-@attrs.frozen
-class _Seen:
-    head: HttpHead
-    seconds: float
-    wall: float
-
-
-async def reach_findings(config: EngineConfig) -> list[Finding]:
-    """What the endpoints say, in the order of the configuration."""
+async def reach_findings(config: EngineConfig, served: dict[str, tuple[str, ...]]) -> list[Finding]:
+    """What the endpoints say, in the order of the configuration; `served` gets the models that
+    each of them lists."""
     found: dict[str, list[Finding]] = {name: [] for name in config.endpoints}
     async with trio.open_nursery() as nursery:
         transport = HttpTransport(nursery, trust_env=config.trust_env)
         async with trio.open_nursery() as askers:
             for endpoint in config.endpoints.values():
-                askers.start_soon(_look, transport, endpoint, found[endpoint.name])
+                askers.start_soon(_look, transport, endpoint, found[endpoint.name], served)
         transport.close()
     return [finding for findings in found.values() for finding in findings]
 
 
-async def _look(transport: HttpTransport, endpoint: Endpoint, found: list[Finding]) -> None:
+async def _look(
+    transport: HttpTransport,
+    endpoint: Endpoint,
+    found: list[Finding],
+    served: dict[str, tuple[str, ...]],
+) -> None:
     where = f"{endpoint.name} ({endpoint.url})"
     try:
-        with trio.fail_after(_PATIENCE):
-            seen = await _ask(transport, endpoint)
+        with trio.fail_after(PATIENCE):
+            seen = await ask_for_models(transport, endpoint)
     except trio.TooSlowError:
         todo = "check the url, the network and the proxy"
-        found.append(Finding("reach", "problem", f"{where}: silent for {_PATIENCE:g} s", todo))
+        found.append(Finding("reach", "problem", f"{where}: silent for {PATIENCE:g} s", todo))
     except EngineError as error:
         todo = f"check the url and the network; {PROGRAM} config show --origin"
         found.append(Finding("reach", "problem", f"{where}: {error}", todo))
     else:
+        served[endpoint.name] = seen.models
         found.append(_answer(where, endpoint, seen))
         found.extend(clock_findings(endpoint.name, seen.head, wall=seen.wall))
         found.extend(heartbeat_findings(endpoint, seen.seconds))
 
 
-async def _ask(transport: HttpTransport, endpoint: Endpoint) -> _Seen:
-    started_at = trio.current_time()
-    asked = attrs.evolve(endpoint, heartbeat=attrs.evolve(endpoint.heartbeat, path="/models"))
-    outlet = outlet_of(asked, Dialects(finder=installed), transport)
-    if outlet.token is not None:
-        await outlet.take_token()
-    request = outlet.heartbeat()
-    answer = await transport.open(request, Unhurried())
-    seen = _Seen(answer.head, trio.current_time() - started_at, time.time())
-    answer.close()
-    return seen
-
-
-def _answer(where: str, endpoint: Endpoint, seen: _Seen) -> Finding:
+def _answer(where: str, endpoint: Endpoint, seen: ModelList) -> Finding:
     status = seen.head.status
     took = f"in {seen.seconds * 1000:.0f} ms"
     if status in (401, 403):
@@ -87,7 +67,8 @@ def _answer(where: str, endpoint: Endpoint, seen: _Seen) -> Finding:
         return Finding("reach", "problem", f"{where}: answers {status}", "try again later")
     if 200 <= status < 300:
         accepted = "" if endpoint.key is None else ", and takes the key"
-        return Finding("reach", "ok", f"{where}: reachable {took}{accepted}")
+        serves = f"; serves {listed(seen.models)}" if seen.models else ""
+        return Finding("reach", "ok", f"{where}: reachable {took}{accepted}{serves}")
     advice = url_advice(endpoint.url)
     if status in (404, 405) and advice is not None:
         what = f"{where}: reachable {took}, and serves nothing at /models ({status})"

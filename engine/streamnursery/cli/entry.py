@@ -1,5 +1,6 @@
 """From the words of the command line to a verb, and from its end to an exit code."""
 
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -117,11 +118,12 @@ def _with_verb(words: list[str]) -> list[str]:
     first = words[0]
     if first in _names():
         return words
-    # One word without blanks is rather a slip of the keyboard than a prompt.
-    hint = suggestion(first, [*_names(), *_ELSEWHERE])
-    if hint and " " not in first and not first.startswith("-"):
-        for word in _ELSEWHERE:
-            hint = hint.replace(f" {word}?", f" --{word}?")
+    # One word without blanks is rather a slip of the keyboard than a prompt, and a slip must not
+    # be sent to a model that costs money.
+    if first and not first.startswith("-") and not re.search(r"\s", first):
+        hint = suggestion(first, _names())
+        if first.lower() in _ELSEWHERE:
+            hint = f"did you mean --{first.lower()}?"
         prompt = first if len(words) == 1 or words[1].startswith("-") else '"..."'
         step = f"{PROGRAM} --help, or to ask a model just that: {PROGRAM} ask {prompt}"
         msg = f"no such verb: {printable(first)}"

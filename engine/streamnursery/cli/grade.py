@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """Confront every client with every case."""
     from streamnursery.cli.console import data, note
     from streamnursery.cli.signals import run_trio
-    from streamnursery.cli.tables import aligned
+    from streamnursery.cli.tables import fitted
     from streamnursery.testing.grade import Grades, grade
     from streamnursery.testing.grade_menu import MENU
 
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         data(json.dumps(found.as_json()))
     else:
-        data(found.as_markdown() if args.markdown else aligned(found.rows()))
+        data(found.as_markdown() if args.markdown else fitted(found.rows()))
     good = all(finding.good for finding in found.findings)
     return interrupted or (Exit.OK if good else Exit.SOME_FAILED)
 

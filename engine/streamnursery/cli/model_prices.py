@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from streamnursery.cli.tables import aligned
+from streamnursery.cli.tables import fitted
 from streamnursery.core.money.pricing import cost
 from streamnursery.values.money import Money, dollars
 from streamnursery.values.usage import Usage
@@ -82,7 +82,7 @@ def costs_text(found: Sequence[dict[str, Any]], number: int) -> str:
     lines = [
         [m["name"], _shown(m["input"]), _shown(m["output"]), m["as_of"], m["source"]] for m in found
     ]
-    return aligned([head, *lines], right=(1, 2))
+    return fitted([head, *lines], right=(1, 2))
 
 
 def _shown(nanos: int | None) -> str:

@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
         told = {"models": found, "default_endpoint": default, "spellings": spellings}
         data(json.dumps(told))
         return 0
-    from streamnursery.cli.tables import aligned
+    from streamnursery.cli.tables import fitted
 
     head = ["model", "streams", "USD per 1M in / out", "served by", "fallback"]
     lines = [
@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
         head.append("now")
         for line, model in zip(lines, found, strict=True):
             line.append(health_text(model["live"]))
-    data(aligned([head, *lines]))
+    data(fitted([head, *lines]))
     note(_others(default))
     for spelling in _spellings(loaded):
         note(spelling)

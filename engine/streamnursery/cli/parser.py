@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, NoReturn, TypeAlias
 
-from streamnursery.cli.console import data
+from streamnursery.cli.console import data, printable
 from streamnursery.cli.exits import CliError
 
 PROGRAM = "streamnursery"
@@ -16,7 +16,7 @@ RENAMED = {"--at-once": "--parallel"}
 Verbs: TypeAlias = "argparse._SubParsersAction[Parser]"
 Run: TypeAlias = Callable[[argparse.Namespace], int]
 
-_CHOICE = re.compile(r"argument .+?: invalid choice: (.+?) \(choose from (.*)\)")
+_CHOICE = re.compile(r"argument (.+?): invalid choice: (.+?) \(choose from (.*)\)", re.DOTALL)
 
 
 class Parser(argparse.ArgumentParser):
@@ -39,10 +39,11 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         refused = _CHOICE.match(message)
         if refused is not None:
-            known = re.findall(r"[\w.-]+", refused[2])
-            hint = suggestion(refused[1].strip("'"), known)
-            what = f"{self.prog}: no such choice"
-            raise CliError(what, hint or f"there is {', '.join(known)}", self._help())
+            flag, given = refused[1], refused[2].strip("'")
+            known = re.findall(r"[\w.-]+", refused[3])
+            hint = suggestion(given, known)
+            what = f"{flag}: {printable(given):.40} is none of its values"
+            raise CliError(what, hint or f"it takes {', '.join(known)}", self._help())
         raise CliError(message.removeprefix("argument "), "", self._help())
 
     def _help(self) -> str:

@@ -35,17 +35,30 @@ def _default(loaded: "LoadedConfig") -> str:
     if name is not None and (model := default_model(config.endpoints[name])):
         return model
     if name is not None:
-        where = config.endpoints[name].url
-        raise CliError(
-            "no model was named",
-            f"the endpoint {name} ({where}) may serve any, and no [models.*] is configured",
-            f'{PROGRAM} ask "..." -m MODEL',
-        )
+        return only_model(config, name, f'{PROGRAM} ask "..."')
     for name, endpoint in config.endpoints.items():
         if model := default_model(endpoint):
             return f"{name}/{model}"
     why = _nothing_found(loaded)
     raise CliError("no key was found, so there is nobody to ask", why, _SET_A_KEY + WITHOUT_KEY)
+
+
+def only_model(config: "EngineConfig", name: str, command: str) -> str:
+    """The model that the endpoint `name` serves, where it says that it serves one.
+
+    Raises:
+        CliError: it serves several, or does not say; `command` is what to type again.
+    """
+    from streamnursery.cli.served_models import listed, served_models
+
+    models = served_models(config, name)
+    if len(models) == 1:
+        return models[0]
+    where = config.endpoints[name].url
+    why = f"the endpoint {name} ({where}) does not say which it serves"
+    if models:
+        why = f"the endpoint {name} ({where}) serves {listed(models)}"
+    raise CliError("no model was named", why, f"{command} -m {models[0] if models else 'MODEL'}")
 
 
 def _nothing_found(loaded: "LoadedConfig") -> str:

@@ -193,3 +193,21 @@ def test_no_flag_takes_a_key(command: Command) -> None:
     del command
     flags = re.findall(r"--[a-z-]+", build_parser().format_help())
     assert [flag for flag in flags if "key" in flag or "token" in flag] == []
+
+
+@pytest.mark.parametrize("word", ["explain", "hello", "Hi!", "tell"])
+def test_a_word_that_is_no_verb_is_not_sent_to_a_model(
+    command: Command, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-1")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")
+    ran = command(word)
+    assert ran.code == Exit.USAGE
+    assert f"no such verb: {word}" in ran.err
+    assert f"streamnursery ask {word}" in ran.err
+
+
+def test_a_choice_names_its_flag_and_its_values(command: Command) -> None:
+    ran = command("route", "--budget", "tiny")
+    assert "--budget: tiny is none of its values" in ran.err
+    assert "low, normal, high" in ran.err
