@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ROOT / "engine" / "streamnursery"
 FOREIGN = SOURCES / "testing" / "clients"
 """Programs for interpreters that have those clients."""
-EXTRAS = ("cli", "ws", "data", "prices", "otel", "test")
+EXTRAS = ("cli", "ws", "data", "prices", "otel", "inspect", "llm", "test")
 UNIMPORTED = {"pytest-trio", "streamnursery"}
 """pytest-trio runs what the pytest plugin declares; an extra names the package itself."""
 

@@ -1,5 +1,7 @@
 """T5: base URLs that try to lead somewhere else."""
 
+from ipaddress import ip_address
+
 import pytest
 
 from streamnursery.values.origin import BaseUrl, is_private
@@ -15,7 +17,8 @@ ACCEPTED = {
     "https://xn--bcher-kva.example/": "https://xn--bcher-kva.example",
     # Accepted as written; what they resolve to is for deny_private to judge.
     "http://169.254.169.254/latest": "http://169.254.169.254/latest",
-    "http://[::ffff:169.254.169.254]/": "http://[::ffff:a9fe:a9fe]",
+    # As the standard library writes it, which Python 3.13 has changed (RFC 5952, section 5).
+    "http://[::ffff:169.254.169.254]/": f"http://[{ip_address('::ffff:a9fe:a9fe')}]",
     "http://127.0.0.1.nip.io/": "http://127.0.0.1.nip.io",
 }
 
