@@ -1,6 +1,7 @@
 """`streamnursery top`: a real socket, for its own user alone."""
 
 import json
+import os
 import signal
 import socket
 import stat
@@ -12,13 +13,15 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from streamnursery import ConfigError, open_engine
 from streamnursery.cli.model_health import health, health_text
-from streamnursery.cli.top import picture
+from streamnursery.cli.top_screen import picture
 from streamnursery.facade.figures import unpacked
+from streamnursery.facade.top import told as top_snapshot
 from streamnursery.telemetry.prometheus import prometheus_text, text_of
-from tests.support.cli import run
+from tests.support.cli import empty_world, run
 from tests.support.guard import GUARD, guarded
 
 
@@ -174,3 +177,56 @@ def test_top_answers_prometheus_for_an_engine_in_another_process(tmp_path: Path)
     ran = run(tmp_path, "top", str(tmp_path / "none.sock"), "--metrics-port", "0")
     assert ran.code == 4
     assert "no engine answers there" in ran.err
+
+
+async def test_those_that_wait_for_the_same_are_one_line() -> None:
+    config = {
+        "models": {"m": {"routes": [{"endpoint": "sim", "model": "gpt-4.1"}], "max_streams": 1}}
+    }
+    async with open_engine(config) as eng, trio.open_nursery() as nursery:
+        async with eng.stream("m", "hello", buffer_events=1) as stream:
+            await anext(stream)
+            for _ in range(24):
+                nursery.start_soon(eng.complete, "m", "hello")
+            await trio.testing.wait_all_tasks_blocked()
+            told = json.loads(top_snapshot(eng))
+        nursery.cancel_scope.cancel()
+    lines = picture(told).splitlines()
+    assert sum("waits" in line or "a slot of model 'm'" in line for line in lines) <= 6
+    (queued,) = [line for line in lines if line.startswith("24 ")]
+    assert "a slot of model 'm' (1 of 1 taken)" in queued
+    assert lines[1].startswith("0 ok, 0 failed; first token p50 ")
+    earlier = {**told, "uptime": told["uptime"] - 2.0, "totals": {**told["totals"]}}
+    earlier["totals"]["content_events"] -= 1
+    assert "; 0 tokens/s; " in picture(told, earlier).splitlines()[1]
+
+
+def test_q_leaves(tmp_path: Path) -> None:
+    path = tmp_path / "a.sock"
+    program = (
+        "import sys, trio, streamnursery as sn\n"
+        "async def main():\n"
+        "    async with sn.open_engine({'engine': {'top_socket': sys.argv[1]}}):\n"
+        "        print('there', flush=True)\n"
+        "        await trio.sleep_forever()\n"
+        "trio.run(main)\n"
+    )
+    engine = subprocess.Popen([sys.executable, "-c", program, str(path)], stdout=subprocess.PIPE)
+    ours, theirs = os.openpty()
+    with guarded(engine):
+        assert engine.stdout is not None
+        assert engine.stdout.readline() == b"there\n"
+        words = (sys.executable, "-m", "streamnursery", "top", str(path), "--every", "600")
+        environ = {**empty_world(tmp_path), "TERM": "xterm"}
+        with guarded(
+            subprocess.Popen(words, stdin=theirs, stdout=theirs, cwd=tmp_path, env=environ)
+        ) as top:
+            shown = b""
+            while b"q leaves" not in shown:
+                shown += os.read(ours, 4096)
+            os.write(ours, b"q")
+            assert top.wait(GUARD) == 0
+        engine.kill()
+    engine.stdout.close()
+    os.close(theirs)
+    os.close(ours)

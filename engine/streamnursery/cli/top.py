@@ -4,7 +4,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
-from streamnursery.cli.console import can_redraw, data, printable, terminal_width
+from streamnursery.cli.console import can_redraw, data
 from streamnursery.cli.exits import CliError, Exit
 from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb, number, whole
 
@@ -17,8 +17,6 @@ streamnursery top --once                           of the configuration in this 
 streamnursery top --json | jq .limits
 """
 _SECONDS = 5.0
-_SHOWN = 40
-"""Streams on a screen."""
 
 
 def add(verbs: Verbs) -> None:
@@ -43,15 +41,20 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print one object and end")
     parser.add_argument(
-        "--every", type=number("a number > 0", 0), default=1.0, metavar="S", help="seconds; 1"
+        "--every",
+        type=number("a number > 0", 0),
+        default=1.0,
+        metavar="S",
+        help="seconds between two looks (default: 1)",
     )
     add_config(parser)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Ask and show until Ctrl-C, or once."""
+    """Ask and show until `q` or Ctrl-C, or once."""
     from streamnursery.cli.explain import load
     from streamnursery.cli.signals import run_trio
+    from streamnursery.cli.top_screen import picture, watch
 
     path = args.socket or socket_of(load(args))
 
@@ -64,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
             data(json.dumps(told) if args.json else picture(told))
             return Exit.OK
-        return await _watch(path, args.every)
+        return await watch(lambda: ask(path), args.every)
 
     return run_trio(work)
 
@@ -92,7 +95,7 @@ async def ask(path: str) -> dict[str, Any]:
     body = await _answer(path, b"snapshot\n")
     try:
         told: dict[str, Any] = json.loads(body)
-        told["streams"], told["limits"]
+        told["streams"], told["limits"], told["totals"]
     except (ValueError, KeyError, TypeError):
         raise _no_engine() from None
     return told
@@ -141,59 +144,3 @@ async def _serve(path: str, port: int) -> int:
         data(f"{server.url} answers for the engine at {path}; Ctrl-C ends it")
         await trio.sleep_forever()
     return Exit.OK
-
-
-async def _watch(path: str, every: float) -> int:
-    import trio
-    from rich.console import Console
-    from rich.live import Live
-    from rich.text import Text
-
-    first = await ask(path)
-    with Live(Text(picture(first)), console=Console(), auto_refresh=False, screen=True) as live:
-        while True:
-            await trio.sleep(every)
-            live.update(Text(picture(await ask(path))), refresh=True)
-
-
-def picture(told: dict[str, Any]) -> str:
-    """A snapshot as text: the limits, then the oldest streams."""
-    from streamnursery.cli.tables import aligned
-
-    streams, limits = told["streams"], told["limits"]
-    head = (
-        f"{told['streams_in_all']} streams, {told['calls']} calls, "
-        f"up for {told['uptime']:.0f} s; the oldest first"
-    )
-    tables = [
-        [["limit", "taken", "queued", "last minute", "the next waits for"], *map(_limit, limits)],
-        [
-            ["request", "model", "tenant", "state", "age", "content", "route", "waits for"],
-            *map(_stream, streams[:_SHOWN]),
-        ],
-    ]
-    lines = [head, "", *aligned(tables[0]).splitlines(), "", *aligned(tables[1]).splitlines()]
-    if len(streams) > _SHOWN:
-        lines.append(f"and {told['streams_in_all'] - _SHOWN} more")
-    return "\n".join(printable(line)[: terminal_width()] for line in lines)
-
-
-def _limit(limit: dict[str, Any]) -> list[str]:
-    most = limit["max_streams"]
-    rates = ", ".join(f"{r['kind']} {r['used']}/{r['limit']}" for r in limit["rates"])
-    taken = str(limit["taken"]) if most is None else f"{limit['taken']}/{most}"
-    return [limit["name"], taken, str(limit["queued"]), rates, limit["waits_for"] or ""]
-
-
-def _stream(stream: dict[str, Any]) -> list[str]:
-    since = stream["since_content"]
-    return [
-        f"{stream['request']}.{stream['attempt']}",
-        stream["model"],
-        stream["tenant"],
-        stream["state"],
-        f"{stream['age']:.1f} s",
-        f"{stream['content_events']}" + ("" if since is None else f", {since:.1f} s ago"),
-        stream["route"] or "",
-        stream["waits_for"] or "",
-    ]

@@ -19,7 +19,7 @@ import attrs
 import msgspec
 import trio
 
-from streamnursery.facade.figures import packed
+from streamnursery.facade.figures import packed, totals
 from streamnursery.values.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -117,5 +117,9 @@ def told(engine: "Engine") -> bytes:
         limits=tuple(snapshot.limits),
         routes=dict(snapshot.routes),
     )
-    body = {"streams_in_all": len(snapshot.streams), **attrs.asdict(shown)}
+    body = {
+        "streams_in_all": len(snapshot.streams),
+        "totals": totals(engine),
+        **attrs.asdict(shown),
+    }
     return msgspec.json.encode(body) + b"\n"
