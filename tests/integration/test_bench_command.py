@@ -127,3 +127,14 @@ def test_what_was_measured_before_an_interruption_is_told(tmp_path: Path) -> Non
     report = json.loads((tmp_path / "r.json").read_text())
     assert report["interrupted"] is True
     assert report["targets"][0]["levels"][0]["all"]["ok"] > 0
+
+
+def test_a_sweep_finds_its_rates_between_one_user_and_many(tmp_path: Path) -> None:
+    words = ("-m", "sim/fast", "--sweep", "2", "--concurrency", "4", "--requests", "20")
+    ran = run(tmp_path, "bench", *words, "--json", "--no-calibration")
+    assert ran.code == 0, ran.err
+    levels = json.loads(ran.out)["targets"][0]["levels"]
+    loads = [level["load"] for level in levels]
+    assert {"1 at once", "4 at once"} < set(loads)
+    assert len(loads) == 4
+    assert all(level["all"]["ok"] >= 20 for level in levels)

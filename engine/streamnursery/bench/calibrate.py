@@ -109,7 +109,9 @@ class Doubt:
 
 def doubts(load_run: LoadRun, workers: int) -> list[Doubt]:
     """Why the figures of a phase may be the client's own; empty where nothing says so."""
-    found = []
+    found: list[Doubt] = []
+    if not load_run.tallies[ALL].outcomes[OK]:
+        return found  # what failed at once keeps a client busy, and measures nothing
     wall = load_run.wall_seconds or inf
     busy = load_run.cpu_seconds / (wall * workers)
     if busy > BUSY:

@@ -11,6 +11,7 @@ WIDTH, HEIGHT = 640, 300
 _LEFT, _RIGHT, _TOP, _BOTTOM = 72, 14, 14, 40
 COLOURS = 8
 """Classes c0 to c7."""
+_MARKS = 10
 
 
 @attrs.frozen
@@ -19,6 +20,14 @@ class Series:
 
     name: str
     points: Sequence[tuple[float, float]]
+    colour: str = "c0"
+    """Its class: `c0` to `c7`, `good` or `bad`. What is the same thing in several charts has the
+    same one."""
+    dashed: bool = False
+
+    @property
+    def classes(self) -> str:
+        return f"{self.colour} dashed" if self.dashed else self.colour
 
 
 @attrs.frozen
@@ -30,6 +39,8 @@ class Axis:
     high: float
     log: bool = False
     shown: Callable[[float], str] = attrs.field(default=lambda value: f"{value:g}")
+    marks: tuple[float, ...] = ()
+    """Values to be labelled; round ones where there are none."""
 
     def share(self, value: float) -> float:
         """0 at the low end, 1 at the high one."""
@@ -39,7 +50,11 @@ class Axis:
         return (value - self.low) / (self.high - self.low)
 
     def ticks(self) -> list[float]:
-        """Round values within the axis."""
+        """The marks, some of them where they are many; else round values within the axis."""
+        if self.marks:
+            step = (len(self.marks) - 1) / (_MARKS - 1)
+            few = len(self.marks) <= _MARKS
+            return [*self.marks] if few else [self.marks[round(k * step)] for k in range(_MARKS)]
         if not self.log:
             return _linear_ticks(self.low, self.high)
         decades = range(floor(log10(self.low)), ceil(log10(self.high)) + 1)
@@ -66,36 +81,39 @@ def linear(title: str, values: Sequence[float], shown: Callable[[float], str]) -
     return Axis(title, 0.0, top * 1.05, shown=shown)
 
 
-def logarithmic(title: str, values: Sequence[float], shown: Callable[[float], str]) -> Axis:
-    """From the smallest positive value to the largest, at least a factor of two apart."""
+def logarithmic(
+    title: str, values: Sequence[float], shown: Callable[[float], str], *, marked: bool = False
+) -> Axis:
+    """From the smallest positive value to the largest, at least a factor of two apart; `marked`
+    labels the values themselves."""
     positive = [value for value in values if value > 0] or [1.0]
     low, high = min(positive) / 1.1, max(positive) * 1.1
     if high < low * 2:
         low, high = low / 1.5, high * 1.5
-    return Axis(title, low, high, log=True, shown=shown)
+    marks = tuple(sorted(set(positive))) if marked else ()
+    return Axis(title, low, high, log=True, shown=shown, marks=marks)
 
 
 def lines(label: str, series: Sequence[Series], x: Axis, y: Axis, *, dots: bool = False) -> str:
     """A chart of lines; each says its name and values when pointed at."""
     parts = [_frame(x, y)]
-    for index, one in enumerate(series):
+    for one in series:
         if not one.points:
             continue
         places = [_place(x, y, *point) for point in one.points]
         path = " ".join(
             f"{'M' if k == 0 else 'L'}{px:.1f} {py:.1f}" for k, (px, py) in enumerate(places)
         )
-        colour = f"c{index % COLOURS}"
         parts.append(
-            f'<path class="line {colour}" d="{path}"><title>{escape(one.name)}</title></path>'
+            f'<path class="line {one.classes}" d="{path}"><title>{escape(one.name)}</title></path>'
         )
         if dots:
             parts += [
-                f'<circle class="dot {colour}" cx="{px:.1f}" cy="{py:.1f}" r="3.5">'
+                f'<circle class="dot {one.classes}" cx="{px:.1f}" cy="{py:.1f}" r="3.5">'
                 f"{_tip(f'{one.name}: {x.shown(a)}, {y.shown(b)}')}</circle>"
                 for (px, py), (a, b) in zip(places, one.points, strict=True)
             ]
-    return _svg(label, parts) + legend([one.name for one in series if one.points])
+    return _svg(label, parts) + legend([one for one in series if one.points])
 
 
 def columns(label: str, series: Sequence[Series], x: Axis, y: Axis) -> str:
@@ -105,7 +123,7 @@ def columns(label: str, series: Sequence[Series], x: Axis, y: Axis) -> str:
     slot = _place(x, y, x.low + 1, y.low)[0] - _LEFT
     width = max(1.0, slot - 2)
     bases = [0.0] * count
-    for index, one in enumerate(series):
+    for one in series:
         for place, (at, value) in enumerate(one.points):
             if value <= 0:
                 continue
@@ -113,24 +131,23 @@ def columns(label: str, series: Sequence[Series], x: Axis, y: Axis) -> str:
             bottom = _place(x, y, at, bases[place])[1]
             bases[place] += value
             parts.append(
-                f'<rect class="bar c{index % COLOURS}" x="{px:.1f}" y="{top:.1f}" '
+                f'<rect class="bar {one.classes}" x="{px:.1f}" y="{top:.1f}" '
                 f'width="{width:.1f}" height="{max(0.5, bottom - top):.1f}">'
                 f"{_tip(f'{one.name} at {x.shown(at)}: {y.shown(value)}')}</rect>"
             )
-    return _svg(label, parts) + legend([one.name for one in series])
+    return _svg(label, parts) + legend(series)
 
 
 def _tip(text: str) -> str:
     return f"<title>{escape(text)}</title>"
 
 
-def legend(names: Sequence[str]) -> str:
+def legend(series: Sequence[Series]) -> str:
     """The names beside their colours; nothing for a single one."""
-    if len(names) < 2:
+    if len(series) < 2:
         return ""
     items = "".join(
-        f'<li><i class="key c{index % COLOURS}"></i>{escape(name)}</li>'
-        for index, name in enumerate(names)
+        f'<li><i class="key {one.classes}"></i>{escape(one.name)}</li>' for one in series
     )
     return f'<ul class="legend">{items}</ul>'
 

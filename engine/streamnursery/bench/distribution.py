@@ -18,7 +18,7 @@ MOST = 1_000_000
 """Durations that one distribution keeps, in 8 bytes each."""
 
 
-class Distribution(Histogram):
+class ExactQuantiles(Histogram):
     """Durations in seconds; zeros are counted and not kept."""
 
     __slots__ = ("_sorted", "_values", "_zeros", "exact")
@@ -56,7 +56,7 @@ class Distribution(Histogram):
 
     def merge(self, other: Histogram) -> None:
         super().merge(other)
-        assert isinstance(other, Distribution)
+        assert isinstance(other, ExactQuantiles)
         self._zeros += other._zeros
         self.exact = self.exact and other.exact
         self._values.extend(other._values)
@@ -68,7 +68,7 @@ class Distribution(Histogram):
         return {**super().packed(), "values": values, "zeros": self._zeros}
 
     @classmethod
-    def unpacked(cls, packed: Mapping[str, Any]) -> "Distribution":
+    def unpacked(cls, packed: Mapping[str, Any]) -> "ExactQuantiles":
         found = cls()
         found._take(Histogram.unpacked(packed))
         found._zeros = packed["zeros"]

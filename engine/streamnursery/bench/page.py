@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any
 
-from streamnursery.bench.charts import Series, columns, linear, lines, logarithmic
+import attrs
+
+from streamnursery.bench.charts import COLOURS, Series, columns, linear, lines, logarithmic
 from streamnursery.bench.remarks import sentences
 from streamnursery.bench.report import dollars, head, rows
 from streamnursery.bench.run_summary import ALL
@@ -12,26 +14,24 @@ from streamnursery.bench.style import CSS
 from streamnursery.bench.thresholds import shown
 
 _MAX_LINES = 8
-"""Curves in one chart; more than that nobody can tell apart."""
+"""Curves in one chart; more cannot be told apart."""
+_MAX_TILES = 12
 _SHOWN_TIMES = (("ttft", "Time to first token"), ("itl_read", "Inter-token latency, per read"))
 
 
 def page(report: dict[str, Any]) -> str:
     """The whole page."""
-    levels = [
-        (f"{target['name']}, {level['load']}", target["name"], level)
-        for target in report["targets"]
-        for level in target["levels"]
-    ]
+    cells = _cells(report)
     body = [
         f"<header><h1>Benchmark of {escape(', '.join(t['name'] for t in report['targets']))}</h1>"
         f"<p class=sub>{escape(report['started'])}, streamnursery {escape(report['version'])}, "
-        f"Python {escape(report['machine']['python'])}</p></header>",
-        _tiles(levels, {t["name"]: t["highest_load"] for t in report["targets"]}),
+        f"Python {escape(report['machine']['python'])}</p>{_asked(report)}</header>",
+        _tiles(cells, {t["name"]: t["highest_load"] for t in report["targets"]}),
+        _checks(report),
         _remarks(report),
         *_against_load(report),
-        *(_distribution(levels, name, title) for name, title in _SHOWN_TIMES),
-        *_over_time(levels),
+        *(_distribution(cells, name, title) for name, title in _SHOWN_TIMES),
+        *(chart for target in report["targets"] for chart in _over_time(cells, target["name"])),
         _table(report),
         _options(report),
     ]
@@ -43,30 +43,100 @@ def page(report: dict[str, Any]) -> str:
     )
 
 
-def _tiles(
-    levels: Sequence[tuple[str, str, dict[str, Any]]], highest: dict[str, str | None]
-) -> str:
-    """The figures that people ask for first, of the level with the most throughput; of those that
-    kept the SLO where the highest was looked for."""
-    found = [lv for lv in levels if highest[lv[1]] in (None, lv[2]["load"])]
-    known = [lv for lv in found if lv[2][ALL]["numbers"]["rps"]["value"] is not None]
+@attrs.frozen
+class _Cell:
+    """One target at one load."""
+
+    label: str
+    target: str
+    figures: dict[str, Any]
+    """Of the level."""
+    colour: str
+    """The same in every chart."""
+
+
+def _cells(report: dict[str, Any]) -> list[_Cell]:
+    pairs = [(target, level) for target in report["targets"] for level in target["levels"]]
+    first = len(_sweeps(report))  # the colours before it are those of the targets as a whole
+    return [
+        _Cell(f"{t['name']}, {level['load']}", t["name"], level, f"c{(first + index) % COLOURS}")
+        for index, (t, level) in enumerate(pairs)
+    ]
+
+
+def _sweeps(report: dict[str, Any]) -> list[dict[str, Any]]:
+    """The targets that were measured at several loads."""
+    return [target for target in report["targets"] if len(target["levels"]) > 1]
+
+
+def _asked(report: dict[str, Any]) -> str:
+    """What was asked of whom, in a line for each."""
+    told = report.get("asked") or {}
+    lines_ = [f"{name}: {told[name]}" for name in told if told[name]]
+    return "".join(f"<p class=sub>{escape(line)}</p>" for line in lines_)
+
+
+def _tiles(cells: Sequence[_Cell], highest: dict[str, str | None]) -> str:
+    """The figures that people ask for first: of one cell in large type, of several in a table.
+    Where the highest load was looked for, it is each target's cell; of more than `_MAX_TILES` each
+    target has the one with the most throughput."""
+    known = [c for c in cells if c.figures[ALL]["numbers"]["rps"]["value"] is not None]
+    known = [c for c in known if highest[c.target] in (None, c.figures["load"])]
+    if len(known) > _MAX_TILES:
+        best: dict[str, _Cell] = {}
+        for cell in sorted(known, key=_throughput):
+            best[cell.target] = cell
+        known = [cell for cell in known if best[cell.target] is cell]
     if not known:
         return ""
-    name, _, level = max(known, key=lambda lv: lv[2][ALL]["numbers"]["rps"]["value"])
-    figures = level[ALL]
+    found = [_first_figures(cell) for cell in known]
+    names = [f'<i class="key {cell.colour}"></i>{escape(cell.label)}' for cell in known]
+    if len(known) == 1:
+        boxes = "".join(
+            f"<div><b>{value}</b><span>{label}</span></div>" for label, value in found[0]
+        )
+        return f"<p class=sub>{names[0]}</p><section class=tiles>{boxes}</section>"
+    titles = "".join(f"<th>{label}</th>" for label, _ in found[0])
+    lines_ = "".join(
+        f"<tr><td>{name}</td>" + "".join(f"<td><b>{value}</b></td>" for _, value in row) + "</tr>"
+        for name, row in zip(names, found, strict=True)
+    )
+    return (
+        "<section class=wide><table class=first><thead><tr><th></th>"
+        f"{titles}</tr></thead><tbody>{lines_}</tbody></table></section>"
+    )
+
+
+def _throughput(cell: _Cell) -> float:
+    value: float = cell.figures[ALL]["numbers"]["rps"]["value"]
+    return value
+
+
+def _first_figures(cell: _Cell) -> list[tuple[str, str]]:
+    figures = cell.figures[ALL]
     numbers, times = figures["numbers"], figures["times"]
-    tiles = [
-        ("time to first token, p50", shown(times["ttft"]["p50"])),
-        ("p99", shown(times["ttft"]["p99"])),
+    found = [
+        ("first token, p50", shown(times["ttft"]["p50"])),
+        ("first token, p99", shown(times["ttft"]["p99"])),
         ("tokens/s", _number(numbers["tokens_per_second"]["value"])),
         ("answers/s", _number(numbers["rps"]["value"])),
         ("failed", _percent(numbers["errors"]["value"])),
     ]
     cost = numbers["cost"]["value"]
-    if cost is not None:
-        tiles.append(("cost", dollars(cost)))
-    cells = "".join(f"<div><b>{value}</b><span>{label}</span></div>" for label, value in tiles)
-    return f"<section class=tiles>{cells}</section><p class=sub>at {escape(name)}</p>"
+    return found if cost is None else [*found, ("cost by the price list", dollars(cost))]
+
+
+def _checks(report: dict[str, Any]) -> str:
+    """What `--check` asked for, and whether it was met."""
+    items = []
+    for check in report.get("checks", ()):
+        met = "met" if check["kept"] else "missed"
+        text = f"{check['threshold']} for {check['target']} at {check['load']}"
+        found = f": {check['said']}" if check.get("said") else ": not measured"
+        items.append(f"<li class={met}>{escape(text + found)}</li>")
+    if not items:
+        return ""
+    return f"<section><h2>Checks</h2><ul class=checks>{''.join(items)}</ul></section>"
 
 
 def _number(value: float | None) -> str:
@@ -97,21 +167,21 @@ def _figure(title: str, note: str, chart: str) -> str:
 
 def _against_load(report: dict[str, Any]) -> list[str]:
     """For sweeps: what latency and throughput do as the load grows."""
-    sweeps = [target for target in report["targets"] if len(target["levels"]) > 1]
+    sweeps = _sweeps(report)
     if not sweeps:
         return []
     latency, throughput = [], []
-    several = len(sweeps) > 1
-    for target in sweeps:
-        prefix = f"{target['name']} " if several else ""
-        for stat in ("p50", "p99"):
+    for index, target in enumerate(sweeps):
+        colour = f"c{index % COLOURS}"
+        prefix = f"{target['name']} " if len(sweeps) > 1 else ""
+        for stat, dashed in (("p50", False), ("p99", True)):
             points = [(lv["level"], lv[ALL]["times"]["ttft"][stat]) for lv in target["levels"]]
-            latency.append(Series(prefix + stat, _known(points)))
+            latency.append(Series(prefix + stat, _known(points), colour, dashed))
         points = [
             (lv["level"], lv[ALL]["numbers"]["tokens_per_second"]["value"])
             for lv in target["levels"]
         ]
-        throughput.append(Series(prefix + "tokens/s", _known(points)))
+        throughput.append(Series(prefix + "tokens/s", _known(points), colour))
     return [
         _figure(
             "Time to first token against load",
@@ -129,7 +199,7 @@ def _against_load(report: dict[str, Any]) -> list[str]:
 def _load_chart(label: str, series: Sequence[Series], *, times: bool) -> str:
     xs = [x for one in series for x, _ in one.points]
     ys = [y for one in series for _, y in one.points]
-    x = logarithmic("load", xs, lambda value: f"{value:g}")
+    x = logarithmic("load", xs, lambda value: f"{value:g}", marked=True)
     y = logarithmic("", ys, shown) if times else linear("", ys, _number)
     return lines(label, series, x, y, dots=True)
 
@@ -138,18 +208,17 @@ def _known(points: Sequence[tuple[float, float | None]]) -> list[tuple[float, fl
     return [(x, y) for x, y in points if y is not None]
 
 
-def _distribution(levels: Sequence[tuple[str, str, dict[str, Any]]], name: str, title: str) -> str:
+def _distribution(cells: Sequence[_Cell], name: str, title: str) -> str:
     """Share of requests, or gaps, that took no longer."""
-    chosen = _spread_out(levels)
     series = []
-    for label, _, level in chosen:
-        found = level[ALL]["times"][name]
+    for cell in _spread_out(cells):
+        found = cell.figures[ALL]["times"][name]
         # From nothing: one value alone is an upright line.
         points, seen = [(max(at, 1e-5), 0.0) for at, _ in found["distribution"][:1]], 0
         for at, count in found["distribution"]:
             seen += count
             points.append((max(at, 1e-5), seen / found["count"]))
-        series.append(Series(label, points))
+        series.append(Series(cell.label, points, cell.colour))
     xs = [x for one in series for x, _ in one.points]
     if not xs:
         return ""
@@ -163,29 +232,28 @@ def _share_of(value: float) -> str:
     return f"{value * 100:.0f} %" if value <= 1 else ""
 
 
-def _spread_out(
-    levels: Sequence[tuple[str, str, dict[str, Any]]],
-) -> Sequence[tuple[str, str, dict[str, Any]]]:
+def _spread_out(cells: Sequence[_Cell]) -> Sequence[_Cell]:
     """At most `_MAX_LINES` of them, from the first to the last."""
-    if len(levels) <= _MAX_LINES:
-        return levels
-    step = (len(levels) - 1) / (_MAX_LINES - 1)
-    return [levels[round(index * step)] for index in range(_MAX_LINES)]
+    if len(cells) <= _MAX_LINES:
+        return cells
+    step = (len(cells) - 1) / (_MAX_LINES - 1)
+    return [cells[round(index * step)] for index in range(_MAX_LINES)]
 
 
-def _over_time(levels: Sequence[tuple[str, str, dict[str, Any]]]) -> list[str]:
-    """Throughput and errors, second by second, of the level with the most answers."""
-    label, _, level = max(levels, key=lambda lv: lv[2][ALL]["requests"])
-    slots = level["over_time"]
+def _over_time(cells: Sequence[_Cell], target: str) -> list[str]:
+    """Throughput and errors of a target, second by second, of its load with the most answers."""
+    mine = [cell for cell in cells if cell.target == target]
+    chosen = max(mine, key=lambda cell: cell.figures[ALL]["requests"])
+    label, slots = chosen.label, chosen.figures["over_time"]
     if len(slots) < 2:
         return []
     answers = [
-        Series("complete", [(s["at"], s["ok"]) for s in slots]),
-        Series("failed", [(s["at"], s["failed"]) for s in slots]),
+        Series("complete", [(s["at"], s["ok"]) for s in slots], "good"),
+        Series("failed", [(s["at"], s["failed"]) for s in slots], "bad"),
     ]
     tops = [s["ok"] + s["failed"] for s in slots]
     x = linear("seconds of the load", [slots[-1]["at"] + 1], lambda v: f"{v:g}")
-    tokens = [Series("tokens/s", [(s["at"], s["tokens"]) for s in slots])]
+    tokens = [Series("tokens/s", [(s["at"], s["tokens"]) for s in slots], chosen.colour)]
     return [
         _figure(
             "Answers per second over time",

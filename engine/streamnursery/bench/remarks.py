@@ -82,8 +82,10 @@ def _reuse(target: dict[str, Any]) -> Iterator[str]:
     rates = [one["requests_per_connection"] for one in ones if one["requests_per_connection"]]
     if opened and rates:
         ends = dict.fromkeys(f"{end(rates):.1f}" for end in (min, max))
+        count = sum(opened)
         yield (
-            f"{target['name']}: {' to '.join(ends)} requests on a connection, {sum(opened)} opened"
+            f"{target['name']}: {count} connection{'s' * (count > 1)} opened, "
+            f"{' to '.join(ends)} requests on each"
         )
 
 

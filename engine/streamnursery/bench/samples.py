@@ -13,7 +13,7 @@ from typing import Any
 
 import attrs
 
-from streamnursery.bench.distribution import Distribution
+from streamnursery.bench.distribution import ExactQuantiles
 from streamnursery.bench.thresholds import TIMES, Threshold
 
 OK, FAILED, CANCELLED = "ok", "failed", "cancelled"
@@ -86,8 +86,8 @@ class Tally:
     """The samples of one model, or of all, in one phase of load."""
 
     def __init__(self) -> None:
-        self.times = {name: Distribution() for name in TIMES}
-        self.stream_speed = Distribution()
+        self.times = {name: ExactQuantiles() for name in TIMES}
+        self.stream_speed = ExactQuantiles()
         """Output tokens per second of each complete stream, recorded as 1/1000 of its value."""
         self.outcomes: Counter[str] = Counter()
         self.categories: Counter[str] = Counter()
@@ -182,8 +182,8 @@ class Tally:
     def unpacked(cls, packed: Mapping[str, Any]) -> "Tally":
         """The inverse of `packed`."""
         tally = cls()
-        tally.times = {name: Distribution.unpacked(h) for name, h in packed["times"].items()}
-        tally.stream_speed = Distribution.unpacked(packed["stream_speed"])
+        tally.times = {name: ExactQuantiles.unpacked(h) for name, h in packed["times"].items()}
+        tally.stream_speed = ExactQuantiles.unpacked(packed["stream_speed"])
         for name in ("outcomes", "categories", "finish_reasons", "counts"):
             getattr(tally, name).update(packed[name])
         for name, slots in packed["ends"].items():
@@ -201,7 +201,7 @@ def keeps(sample: Sample, times: Mapping[str, float], slo: tuple[Threshold, ...]
     """
     for threshold in slo:
         if threshold.metric in ("itl", "itl_read"):
-            gaps = Distribution()
+            gaps = ExactQuantiles()
             for gap in sample.gaps:
                 gaps.add(gap)
             if threshold.metric == "itl" and sample.content_events > sample.reads:
@@ -216,7 +216,7 @@ def keeps(sample: Sample, times: Mapping[str, float], slo: tuple[Threshold, ...]
     return True
 
 
-def statistic(found: Distribution, stat: str, *, rough: bool = False) -> float | None:
+def statistic(found: ExactQuantiles, stat: str, *, rough: bool = False) -> float | None:
     """`stat` of a distribution, in constant time if `rough`; None where nothing was recorded."""
     if not found.count:
         return None

@@ -6,6 +6,7 @@ Rule 2: a load_run opens an engine of its own: no target inherits connections or
 """
 
 from collections.abc import Callable, Sequence
+from math import inf
 from typing import Protocol
 
 import attrs
@@ -14,6 +15,7 @@ import trio
 from streamnursery.bench.calibrate import Calibration, doubts
 from streamnursery.bench.plan import Options, Target
 from streamnursery.bench.run_summary import ALL, LoadRun, value_of
+from streamnursery.bench.samples import OK
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Shape
 from streamnursery.bench.thresholds import Threshold
 
@@ -128,6 +130,30 @@ async def find_highest(
     return levels, _with_level(first, good) if good else None
 
 
+async def sweep(
+    index: int,
+    target: Target,
+    users: int,
+    rates: int,
+    runner: LoadRunner,
+    on_level: Callable[[str, Shape, LoadRun], None],
+) -> None:
+    """One request at a time, `users` at once, and `rates` constant rates evenly between what the
+    two gave; as guidellm's profile of that name."""
+    await trio.lowlevel.checkpoint()
+    ends = []
+    for shape in (Concurrency(1), Concurrency(users)):
+        load_run = await runner.load_run(index, shape, 0)
+        on_level(target.name, shape, load_run)
+        ends.append(load_run.tallies[ALL].outcomes[OK] / (load_run.seconds or inf))
+    low, high = sorted(ends)
+    for step in range(1, rates + 1):
+        rate = low + (high - low) * step / (rates + 1)
+        if rate > 0:
+            constant = Constant(float(f"{rate:.4g}"))
+            on_level(target.name, constant, await runner.load_run(index, constant, 0))
+
+
 def _apart(first: Shape, good: float, bad: float) -> bool:
     if isinstance(first, Concurrency) and bad - good <= 1:
         return False
@@ -153,6 +179,6 @@ def all_doubts(levels: Sequence[Level], workers: int) -> tuple[str, ...]:
     for (target, _), entries in found.items():
         _, worst, text = max(entries, key=lambda entry: entry[0])
         others = len({id(level) for _, level, _ in entries}) - 1
-        more = f" (so, or less, at {others} more loads)" if others else ""
+        more = f" (to a lesser degree at {others} more loads)" if others else ""
         said.append(f"{target} at {worst.shape}: {text}{more}")
     return tuple(said)

@@ -19,6 +19,9 @@ h1{font-size:22px;margin:0}h2{font-size:16px;margin:0 0 2px}
 .tiles b{display:block;font-size:24px;font-weight:600;font-variant-numeric:tabular-nums}
 .tiles span{color:var(--soft);font-size:13px}
 main>.sub{margin-top:-12px}
+.checks{list-style:none;margin:0;padding:0}
+.checks .met::before{content:"met: ";color:var(--c2);font-weight:600}
+.checks .missed::before{content:"missed: ";color:var(--warn);font-weight:600}
 .remarks{margin:0;padding-left:18px}.warning{color:var(--warn)}
 .figure{background:var(--card);border:1px solid var(--grid);border-radius:8px;
 padding:14px;min-width:0}
@@ -28,6 +31,8 @@ svg{width:100%;height:auto;display:block;margin-top:8px}
 .line{fill:none;stroke-width:2;stroke-linejoin:round}.dot{stroke:var(--card);stroke-width:1}
 .c0{--c:var(--c0)}.c1{--c:var(--c1)}.c2{--c:var(--c2)}.c3{--c:var(--c3)}
 .c4{--c:var(--c4)}.c5{--c:var(--c5)}.c6{--c:var(--c6)}.c7{--c:var(--c7)}
+.good{--c:var(--c2)}.bad{--c:var(--c1)}.line.dashed{stroke-dasharray:6 4}
+.key.dashed{background:repeating-linear-gradient(90deg,var(--c) 0 4px,transparent 4px 7px)}
 .line{stroke:var(--c)}.dot,.bar{fill:var(--c)}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:4px 14px;margin:8px 0 0;padding:0;
 font-size:13px;color:var(--soft)}
@@ -37,6 +42,7 @@ font-variant-numeric:tabular-nums}
 th,td{padding:5px 10px;text-align:right;border-bottom:1px solid var(--grid)}
 th{color:var(--soft);font-weight:500}
 th:nth-child(-n+3),td:nth-child(-n+3){text-align:left}
+.first{font-size:15px}.first th,.first td{text-align:right}.first td:first-child{text-align:left}
 details{font-size:13px;color:var(--soft)}code{overflow-wrap:anywhere}
 dl{display:grid;grid-template-columns:max-content 1fr;gap:2px 14px}dd{margin:0}
 @media (max-width:480px){.tick,.title{font-size:17px}.tiles b{font-size:20px}}

@@ -74,10 +74,13 @@ class Synthetic:
     input_tokens: Lengths = Lengths(64)
     output_tokens: Lengths | None = Lengths(128)
     """`max_tokens` of each request; None leaves it to the model."""
+    body: Mapping[str, Any] = attrs.field(factory=dict)
+    """Further fields of each body."""
 
     def requests(self, dice: random.Random) -> Iterator[ChatRequest]:
         """Without end."""
         names, weights = list(self.models), list(self.models.values())
+        fields, extra = body_fields(self.body)
         number = 0
         while True:
             number += 1
@@ -86,7 +89,11 @@ class Synthetic:
             yield make_request(
                 model,
                 _prompt(number, size, dice),
-                max_tokens=self.output_tokens.draw(dice) if self.output_tokens else None,
+                **{
+                    "max_tokens": self.output_tokens.draw(dice) if self.output_tokens else None,
+                    **fields,
+                },
+                extra=extra,
             )
 
 
@@ -117,12 +124,22 @@ class Given:
 Workload = Synthetic | Given
 
 
-def read_requests(text: str, models: Sequence[str]) -> tuple[Given, tuple[float, ...] | None]:
+def body_fields(body: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields of a chat body that a `ChatRequest` has, and the others, which are sent as they
+    are."""
+    known = set(attrs.fields_dict(ChatRequest)) - {"priority", "patience", "retries", "extra"}
+    extra = {key: value for key, value in body.items() if key not in known}
+    return {key: value for key, value in body.items() if key in known}, extra
+
+
+def read_requests(
+    text: str, models: Sequence[str], body: Mapping[str, Any] | None = None
+) -> tuple[Given, tuple[float, ...] | None]:
     """Requests from JSONL, and their dates where every line has one.
 
     A line is `{"prompt": "..."}`, a body as for chat completions, or a line of OpenAI's batch
     files with that body in `body`; `"at"` is seconds from the start. A line without a model goes
-    to `models` in turn.
+    to `models` in turn. `body` has further fields, where a line does not have them itself.
 
     Raises:
         WorkloadError: every line that cannot be used, up to 20 of them.
@@ -136,7 +153,8 @@ def read_requests(text: str, models: Sequence[str]) -> tuple[Given, tuple[float,
         lines = []
     for number, line in enumerate(lines, 1):
         try:
-            request, at = _line(line, models[len(items) % len(models)] if models else None)
+            model = models[len(items) % len(models)] if models else None
+            request, at = _line(line, model, body or {})
         except (RequestError, ValueError, TypeError) as error:
             problems.append(f"line {number}: {error}")
             if len(problems) >= 20:
@@ -152,7 +170,9 @@ def read_requests(text: str, models: Sequence[str]) -> tuple[Given, tuple[float,
     return Given(tuple(items)), tuple(dates) if len(dates) == len(items) else None
 
 
-def _line(line: str, model: str | None) -> tuple[ChatRequest, float | None]:
+def _line(
+    line: str, model: str | None, more: Mapping[str, Any]
+) -> tuple[ChatRequest, float | None]:
     if len(line) > MAX_LINE_BYTES:
         msg = f"{len(line)} characters, at most {MAX_LINE_BYTES}"
         raise ValueError(msg)
@@ -165,15 +185,15 @@ def _line(line: str, model: str | None) -> tuple[ChatRequest, float | None]:
     at = given.pop("at", None)
     if at is not None and (not isinstance(at, int | float) or isinstance(at, bool) or at < 0):
         raise ValueError("`at` is seconds from the start, 0 or more")
-    body: dict[str, Any] = dict(given["body"]) if isinstance(given.get("body"), dict) else given
+    own = given["body"] if isinstance(given.get("body"), dict) else given
+    body: dict[str, Any] = {**more, **own}
     name = body.pop("model", None) or model
     if not isinstance(name, str):
         raise TypeError("names no model; give one with -m or in the line")
     for ignored in ("stream", "stream_options", "custom_id", "method", "url"):
         body.pop(ignored, None)
     prompt = body.pop("prompt", None)
-    known = set(attrs.fields_dict(ChatRequest)) - {"priority", "patience", "retries", "extra"}
-    extra = {key: body.pop(key) for key in list(body) if key not in known}
+    fields, extra = body_fields(body)
     if prompt is not None:
-        return make_request(name, prompt, **body, extra=extra), at
-    return make_request(name, **body, extra=extra), at
+        return make_request(name, prompt, **fields, extra=extra), at
+    return make_request(name, **fields, extra=extra), at

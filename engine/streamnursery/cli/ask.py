@@ -36,19 +36,33 @@ def add(verbs: Verbs) -> None:
         help="the question; - stands for stdin, which is also read when there is no PROMPT",
     )
     add = parser.add_argument
-    add("-m", "--model", action="append", metavar="MODEL", help="may be repeated")
-    add("--system", metavar="TEXT", help="instructions that come before the prompt")
-    add("--max-tokens", type=whole(1), metavar="N", help="longest answer, in tokens")
-    add("--temperature", type=number("from 0 to 2", 0, 2, zero=True), metavar="X", help="0 to 2")
+    add("-m", "--model", action="append", metavar="MODEL", help="model to ask; may be repeated")
+    add("--system", metavar="TEXT", help="system message before the prompt")
+    add("--max-tokens", type=whole(1), metavar="N", help="limit of the answer, in tokens")
+    add(
+        "--temperature",
+        type=number("from 0 to 2", 0, 2, zero=True),
+        metavar="X",
+        help="sampling temperature, 0 to 2",
+    )
     add("--no-input", action="store_true", help="never read stdin")
-    add("--ws", action="store_true", help="over a WebSocket, in the words of the Responses API")
-    add("--timeout", type=seconds, metavar="SECONDS", help="for the whole answer (exit code 5)")
+    add("--ws", action="store_true", help="use a WebSocket and the Responses API")
+    add(
+        "--timeout",
+        type=seconds,
+        metavar="SECONDS",
+        help="limit for the whole answer (exit code 5)",
+    )
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="one object when the answer is whole")
-    form.add_argument("--jsonl", action="store_true", help="one event per line as it arrives")
+    form.add_argument(
+        "--json", action="store_true", help="print one object when the answer is complete"
+    )
+    form.add_argument("--jsonl", action="store_true", help="print one event per line as it arrives")
     talk = parser.add_mutually_exclusive_group()
-    talk.add_argument("-v", "--verbose", action="store_true", help="tokens and times, on stderr")
-    talk.add_argument("-q", "--quiet", action="store_true", help="errors alone on stderr")
+    talk.add_argument(
+        "-v", "--verbose", action="store_true", help="print tokens and times on stderr"
+    )
+    talk.add_argument("-q", "--quiet", action="store_true", help="print only errors on stderr")
     add_config(parser)
 
 
@@ -129,7 +143,7 @@ def _tell(args: argparse.Namespace, answers: "list[Answer]") -> None:
             if answer.error is None:
                 note(f"interrupted: {answer.model} had not finished")
         elif answer.completion.finish_reason in ("length", "max_output_tokens"):
-            note(f"{answer.model} was cut off at its longest answer; see --max-tokens")
+            note(f"{answer.model} stopped at its limit of tokens; see --max-tokens")
     whole = all(answer.completion is not None for answer in answers)
     simulated = all(answer.model.startswith("sim/") for answer in answers)
     if whole and simulated and is_terminal(sys.stderr):

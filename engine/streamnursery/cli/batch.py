@@ -42,22 +42,32 @@ def add(verbs: Verbs) -> None:
         help='lines of JSON or text, also .gz, .zst, .parquet; "-" reads stdin; "merge PARTS" puts '
         "the outputs of several machines together",
     )
-    parser.add_argument("-o", "--out", metavar="FILE", help="where the answers go")
-    parser.add_argument("-m", "--model", help="of lines that name none")
-    parser.add_argument("--budget", metavar="USD", help="what this run may spend; exit code 3")
+    parser.add_argument("-o", "--out", metavar="FILE", help="file for the answers")
+    parser.add_argument("-m", "--model", help="model of lines that name none")
     parser.add_argument(
-        "--dry-run", action="store_true", help="tell lines, tokens and cost, and send nothing"
+        "--budget", metavar="USD", help="limit of what this run may spend (exit code 3)"
     )
-    parser.add_argument("--samples", type=int, default=1, metavar="K", help="answers for each line")
-    parser.add_argument("--limit", type=int, metavar="N", help="at most so many more lines")
     parser.add_argument(
-        "--sample", type=float, metavar="PART", help="a part of the lines, such as 0.01"
+        "--dry-run", action="store_true", help="print lines, tokens and cost, and send nothing"
     )
-    parser.add_argument("--shard", metavar="I/N", help="one of N parts, for N machines")
-    parser.add_argument("--retry-errors", action="store_true", help="ask again what has failed")
-    parser.add_argument("--dedupe", action="store_true", help="ask once for equal requests")
-    parser.add_argument("--order", choices=("input",), help="sort the answers at the end")
-    parser.add_argument("--parallel", type=int, metavar="N", help="lines under way at once")
+    parser.add_argument(
+        "--samples",
+        type=int,
+        default=1,
+        metavar="K",
+        help="number of answers for each line (default: 1)",
+    )
+    parser.add_argument("--limit", type=int, metavar="N", help="stop after so many more lines")
+    parser.add_argument(
+        "--sample", type=float, metavar="PART", help="share of the lines to ask, such as 0.01"
+    )
+    parser.add_argument("--shard", metavar="I/N", help="ask one of N parts, for N machines")
+    parser.add_argument("--retry-errors", action="store_true", help="ask failed lines again")
+    parser.add_argument("--dedupe", action="store_true", help="ask equal requests once")
+    parser.add_argument(
+        "--order", choices=("input",), help="order of the output; by default as answers come"
+    )
+    parser.add_argument("--parallel", type=int, metavar="N", help="number of lines in flight")
     parser.add_argument("--json", action="store_true", help="print the summary as one object")
     add_config(parser)
 

@@ -4,8 +4,9 @@ import argparse
 import sys
 from typing import TYPE_CHECKING, Any
 
+from streamnursery.cli.bench_flags import add_load, add_target, add_verdict
 from streamnursery.cli.exits import CliError, Exit
-from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb, number, seconds, whole
+from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb
 
 if TYPE_CHECKING:
     from streamnursery.bench.plan import Options, Target
@@ -20,7 +21,6 @@ streamnursery bench --url a=http://host:8000/v1 --url b=http://host:8001/v1 -m l
     --rate 1,2,4,8 --check "errors<1%,itl.p95<80ms" --html report.html
 streamnursery bench --compare before.json after.json
 """
-_share = number("a share from 0 to 1", 0, 1, zero=True)
 
 
 def add(verbs: Verbs) -> None:
@@ -33,66 +33,12 @@ def add(verbs: Verbs) -> None:
         summary="measure a provider or a gateway under load",
         then=f"{PROGRAM} bench -m sim/gpt-4.1 --concurrency 1..32 --html report.html",
     )
-    _add_target(parser.add_argument_group("who is asked, and what"))
-    _add_load(parser.add_argument_group("load"))
-    _add_verdict(parser.add_argument_group("verdict and output"))
+    add_target(parser.add_argument_group("who is asked, and what"))
+    add_load(parser.add_argument_group("load"))
+    add_verdict(parser.add_argument_group("verdict and output"))
     parser.add_argument("--worker", type=int, help=argparse.SUPPRESS)
     parser.add_argument("--sim-url", help=argparse.SUPPRESS)
     add_config(parser)
-
-
-def _add_target(group: Any) -> None:
-    add = group.add_argument
-    add("-m", "--model", action="append", metavar="NAME[=WEIGHT]", help="may be repeated")
-    add("--url", action="append", metavar="[NAME=]URL", help="OpenAI-compatible; may be repeated")
-    add("--key-env", metavar="VARIABLE", help="environment variable with the key for --url")
-    add("--requests-file", metavar="FILE", help="JSONL: prompts or chat bodies")
-    add("--input-tokens", default="64", metavar="N", help="64; or 200+-50, or 100..400")
-    add("--output-tokens", default="128", metavar="N", help="128; or as above, or any")
-    add("--preset", choices=["count-to-100"], help="20 runs, one after the other, of 500 tokens")
-
-
-def _add_load(group: Any) -> None:
-    add = group.add_argument
-    add("--concurrency", metavar="N", help="closed loop: 8; or 1,2,4, or 1..64, or 1..64x7")
-    add("--rate", metavar="R", help="open loop: a request every 1/R s; levels as above")
-    add("--poisson", metavar="R", help="open loop: independent arrivals; levels as above")
-    add("--ramp", metavar="A..B", help="open loop: from A/s to B/s over the duration")
-    add("--replay", metavar="FILE", help='JSONL with "at": seconds from the start in each line')
-    add("--adaptive", action="store_true", help="find the highest load that keeps the SLO")
-    add("--duration", type=seconds, metavar="S", help="30, unless --requests ends it")
-    add("--requests", type=whole(1), metavar="N", help="requests to count at each level")
-    add("--warmup", type=number("seconds >= 0", 0, zero=True), default=0.0, metavar="S", help="0")
-    add("--grace", type=seconds, default=60.0, metavar="S", help="60: for the last answers")
-    add("--timeout", type=seconds, metavar="S", help="of each request")
-    add("--repetitions", type=whole(1, 100), default=1, metavar="N", help="1")
-    add(
-        "--workers", type=whole(1, 64), default=1, metavar="N", help="processes that share the load"
-    )
-    add("--max-streams", type=whole(1, 100_000), metavar="N", help="our own limit; none by default")
-    add("--retries", type=whole(0, 20), default=0, metavar="N", help="0")
-    add("--cancel-rate", type=_share, default=0.0, metavar="X", help="0: share left half-way")
-    add("--slow-rate", type=_share, default=0.0, metavar="X", help="0: share of slow consumers")
-    add("--seed", type=whole(0), default=0, metavar="N", help="0")
-
-
-def _add_verdict(group: Any) -> None:
-    add = group.add_argument
-    add("--slo", metavar="EXPR", help='for goodput, for example "ttft.p99<1s,itl.p95<80ms"')
-    add("--check", metavar="EXPR", help="exit code 1 where it does not hold")
-    add("--json", action="store_true", help="print one object with every figure")
-    add("--save", metavar="FILE", help="write that object into a file")
-    add("--jsonl", metavar="FILE", help="write a line for each request")
-    add("--html", metavar="FILE", help="write a report that needs nothing else")
-    add("--compare", nargs=2, metavar="FILE", help="two saved results, side by side")
-    add(
-        "--metrics-port",
-        type=whole(0, 65535),
-        metavar="N",
-        help="answer Prometheus on this machine at /metrics",
-    )
-    add("--no-calibration", action="store_true", help="do not measure the client itself")
-    add("-q", "--quiet", action="store_true", help="errors alone on stderr")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -70,10 +70,12 @@ def finish(
             "load": str(level.shape),
             "threshold": threshold.text,
             "measured": value,
+            "said": None if value is None else threshold.said(value),
             "kept": kept,
         }
         for level, threshold, value, kept in verdicts
     ]
+    report["asked"] = _asked(args)
     if args.json:
         data(json.dumps(report))
     else:
@@ -84,6 +86,8 @@ def finish(
         _write(args.save, json.dumps(report))
     if args.html:
         _write(args.html, page(report))
+    if verdicts and all(kept for *_, kept in verdicts) and not args.json:
+        data(f"check met: {args.check}")
     for level, threshold, value, kept in verdicts:
         if not kept:
             found = "was not measured" if value is None else f"is {threshold.said(value)}"
@@ -96,6 +100,20 @@ def finish(
     )
     unmet = any(not kept for *_, kept in verdicts)
     return Exit.SOME_FAILED if unmet or nothing else Exit.OK
+
+
+def _asked(args: argparse.Namespace) -> dict[str, str]:
+    """What was asked of whom, for the face of a report."""
+    found = {"models": ", ".join(args.model or ()), "servers": ", ".join(args.url or ())}
+    if args.requests_file or args.replay:
+        found["requests"] = f"from {args.requests_file or args.replay}"
+    elif not args.preset:
+        found["requests"] = (
+            f"prompts of {args.input_tokens} tokens, answers of at most {args.output_tokens}"
+        )
+    if args.extra:
+        found["extra"] = json.dumps(args.extra)
+    return found
 
 
 def _write(path: str, text: str) -> None:

@@ -2,11 +2,12 @@
 
 import argparse
 import os
+import random
 import re
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from streamnursery.bench.plan import SIMULATOR, Options, Target
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Ramp, Replay, Shape, levels
@@ -17,13 +18,14 @@ from streamnursery.bench.workload import (
     Synthetic,
     Workload,
     WorkloadError,
+    body_fields,
     read_requests,
 )
 from streamnursery.cli.exits import CliError
 from streamnursery.cli.explain import config_mistakes
 from streamnursery.cli.parser import PROGRAM
 from streamnursery.config import config_from_mapping
-from streamnursery.values.errors import ConfigError
+from streamnursery.values.errors import ConfigError, RequestError
 from streamnursery.values.request import make_request
 
 if TYPE_CHECKING:
@@ -115,6 +117,13 @@ def options(args: argparse.Namespace) -> Options:
     if args.adaptive and not args.slo:
         why = "the highest load that keeps what?"
         raise CliError("--adaptive needs an SLO", why, '--slo "ttft.p99<1s,errors<1%"')
+    if args.sweep is not None and (
+        args.adaptive or args.rate or args.poisson or args.ramp or args.replay or args.preset
+    ):
+        why = "it finds its loads by itself; --concurrency is how many are at once at its upper end"
+        raise CliError("--sweep takes no other load", why, "--sweep 5 --concurrency 64")
+    if args.sweep is not None and args.repetitions > 1:
+        raise CliError("--sweep takes one repetition", "", "leave --repetitions out")
     if args.metrics_port is not None and args.workers > 1:
         why = "each process has an engine, and one port serves one engine"
         raise CliError("--metrics-port takes one process", why, "leave --workers out")
@@ -166,26 +175,26 @@ def workload(
     path = args.requests_file or args.replay
     try:
         if path:
-            return read_requests(_text_of(path), list(models))
+            return read_requests(_text_of(path), list(models), args.extra)
         if args.preset:
-            return _count_to_100(models), None
-        return (
-            Synthetic(
-                models,
-                Lengths.parse(args.input_tokens),
-                None if args.output_tokens == "any" else Lengths.parse(args.output_tokens),
-            ),
-            None,
-        )
+            return _count_to_100(models, args.extra or {}), None
+        output = None if args.output_tokens == "any" else Lengths.parse(args.output_tokens)
+        made = Synthetic(models, Lengths.parse(args.input_tokens), output, args.extra or {})
+        if models:
+            next(made.requests(random.Random(0)))  # a wrong field is said before the load begins
+        return made, None
+    except RequestError as error:
+        raise CliError("--extra cannot be sent", str(error), _HELP) from None
     except WorkloadError as error:
         where = f" in {path}" if path else ""
         msg = f"the requests{where} cannot be used"
         raise CliError(msg, str(error), _HELP) from None
 
 
-def _count_to_100(models: dict[str, float]) -> Workload:
+def _count_to_100(models: dict[str, float], more: dict[str, Any]) -> Workload:
+    fields, extra = body_fields({"max_tokens": 500, "temperature": 0, **more})
     return Given(
-        tuple(make_request(model, COUNT_TO_100, max_tokens=500, temperature=0) for model in models)
+        tuple(make_request(model, COUNT_TO_100, **fields, extra=extra) for model in models)
     )
 
 

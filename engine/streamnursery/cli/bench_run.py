@@ -18,6 +18,7 @@ from streamnursery.bench.session import (
     all_doubts,
     find_highest,
     run_levels,
+    sweep,
 )
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Shape
 from streamnursery.cli.bench_screen import Screen, screen_for
@@ -59,7 +60,8 @@ class Work:
         self._highest: dict[str, Shape | None] | None = None
         self._calibration: Calibration | None = None
         self._whole = False
-        watch.total = len(targets) * len(shapes) * options.repetitions
+        loads = len(shapes) if args.sweep is None else args.sweep + 2
+        watch.total = len(targets) * loads * options.repetitions
 
     @property
     def result(self) -> Result | None:
@@ -123,6 +125,10 @@ class Work:
             await self._with(Workers(processes, self._watch, names, self._options.count))
 
     async def _with(self, runner: LoadRunner) -> None:
+        if self._args.sweep is not None:
+            for index, target in enumerate(self._targets):
+                await sweep(index, target, self._users(), self._args.sweep, runner, self._on_level)
+            return
         if not self._args.adaptive:
             await run_levels(self._targets, self._shapes, self._options, runner, self._on_level)
             return
@@ -136,6 +142,11 @@ class Work:
                 index, target, first, self._options, runner, self._on_level
             )
             self._highest[target.name] = found
+
+    def _users(self) -> int:
+        """How many are at once at the upper end of a sweep."""
+        first = self._shapes[-1]
+        return first.users if isinstance(first, Concurrency) and self._args.concurrency else 256
 
     def _on_level(self, target: str, shape: Shape, load_run: LoadRun) -> None:
         self._stints.setdefault((target, shape), []).append(load_run)

@@ -29,11 +29,11 @@ def add(verbs: Verbs) -> None:
         then=f"{PROGRAM} doctor",
     )
     inner = parser.add_subparsers(metavar="show | check | init", parser_class=Parser)
-    show = _add(inner, "show", _show, "every setting that holds, as TOML writes it", "check")
+    show = _add(inner, "show", _show, "print every setting in effect, as TOML", "check")
     show.add_argument("--origin", action="store_true", help="and where each one comes from")
     show.add_argument("--json", action="store_true", help="print one object")
     add_config(show)
-    check = _add(inner, "check", _check, "report every mistake at once", "show --origin")
+    check = _add(inner, "check", _check, "report all mistakes", "show --origin")
     check.add_argument("--json", action="store_true", help="print one object")
     add_config(check)
     init = _add(inner, "init", _init, "write a file with every key and its default", "check")

@@ -39,22 +39,22 @@ def add(verbs: Verbs) -> None:
         then=f"{PROGRAM} cost --by day --all",
     )
     window = parser.add_mutually_exclusive_group()
-    window.add_argument("--today", action="store_true", help="of this day")
-    window.add_argument("--month", action="store_true", help="of this month, which is the default")
-    window.add_argument("--all", action="store_true", help="of all the time")
+    window.add_argument("--today", action="store_true", help="spending of today (UTC)")
+    window.add_argument("--month", action="store_true", help="spending of this month, the default")
+    window.add_argument("--all", action="store_true", help="all recorded spending")
     parser.add_argument(
         "--by",
         type=_names,
         default=("model",),
         metavar="NAMES",
-        help="sums by some of day, model, tenant and endpoint, with commas (default: model)",
+        help="group by day, model, tenant, endpoint; several with commas (default: model)",
     )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--json", action="store_true", help="print one object")
     shape.add_argument("--csv", action="store_true", help="print the sums as CSV")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
-        "--uncertain", action="store_true", help="list the attempts whose end nobody saw"
+        "--uncertain", action="store_true", help="list the attempts whose end was not seen"
     )
     what.add_argument(
         "--resolve",
@@ -67,9 +67,9 @@ def add(verbs: Verbs) -> None:
     what.add_argument(
         "--repair",
         action="store_true",
-        help="add up the books of a damaged ledger anew from its attempts; keeps the old file",
+        help="rebuild the sums of a damaged ledger from its attempts; keeps the old file",
     )
-    parser.add_argument("--ledger", metavar="FILE", help="another ledger than budgets.ledger")
+    parser.add_argument("--ledger", metavar="FILE", help="ledger file (default: budgets.ledger)")
     add_config(parser)
 
 

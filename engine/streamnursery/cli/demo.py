@@ -27,8 +27,18 @@ def add(verbs: Verbs) -> None:
         then=f'{PROGRAM} ask "Why is the sky blue?" -m sim/fast',
     )
     add = parser.add_argument
-    add("--streams", type=whole(1, 100_000), metavar="N", help="100; with --big 2,000")
-    add("--max-streams", type=whole(1, 100_000), metavar="N", help="at once: 10; with --big 1,000")
+    add(
+        "--streams",
+        type=whole(1, 100_000),
+        metavar="N",
+        help="number of streams (default: 100; with --big 2,000)",
+    )
+    add(
+        "--max-streams",
+        type=whole(1, 100_000),
+        metavar="N",
+        help="streams at once (default: 10; with --big 1,000)",
+    )
     add(
         "--limit",
         action="append",
@@ -41,9 +51,9 @@ def add(verbs: Verbs) -> None:
         "--speed",
         type=number("a number > 0", 0),
         metavar="X",
-        help="times as fast as the real models: 2; with --chaos 3, with --big 1",
+        help="speed of the simulated models (default: 2; with --chaos 3, with --big 1)",
     )
-    add("--seed", type=whole(0), default=0, metavar="N", help="seed of everything random: 0")
+    add("--seed", type=whole(0), default=0, metavar="N", help="random seed (default: 0)")
     add("--big", action="store_true", help="2,000 streams, 1,000 at a time")
     add("--chaos", action="store_true", help="429, 503, broken and silent answers, an outage")
     add("--json", action="store_true", help="print one object with the figures")

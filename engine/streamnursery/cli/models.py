@@ -33,14 +33,14 @@ def add(verbs: Verbs) -> None:
         "--cost",
         type=tokens,
         metavar="TOKENS",
-        help="what so many tokens cost at each model, such as 500k or 1M; cheapest first",
+        help="cost of so many tokens at each model, such as 500k or 1M; cheapest first",
     )
     parser.add_argument(
         "--live",
         nargs="?",
         const="",
         metavar="SOCKET",
-        help="and how they are in a running engine; by default at our engine.top_socket",
+        help="add their state in a running engine (default: at engine.top_socket)",
     )
     add_config(parser)
 

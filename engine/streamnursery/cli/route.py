@@ -36,24 +36,29 @@ def add(verbs: Verbs) -> None:
         type=number("a number from 0 to 10", -1e-9, 10, zero=True),
         default=5.0,
         metavar="N",
-        help="from 0, which any model can do, to 10 (default: 5)",
+        help="difficulty of the task, 0 to 10 (default: 5)",
     )
-    add("--max-latency", type=seconds, metavar="SECONDS", help="wished for to the first token")
-    add("--budget", choices=("low", "normal", "high"), default="normal", help="how dear it may be")
-    add("--strategy", choices=_STRATEGIES, help="instead of the rules")
+    add("--max-latency", type=seconds, metavar="SECONDS", help="wanted time to the first token")
+    add(
+        "--budget",
+        choices=("low", "normal", "high"),
+        default="normal",
+        help="limit of the cost (default: normal)",
+    )
+    add("--strategy", choices=_STRATEGIES, help="how to choose, instead of the rules")
     add(
         "--input-tokens",
         type=whole(1, 10**7),
         default=1000,
         metavar="N",
-        help="of the task (default: 1000)",
+        help="tokens of the prompt (default: 1000)",
     )
     add(
         "--max-tokens",
         type=whole(1, 10**7),
         default=500,
         metavar="N",
-        help="of the answer (default: 500)",
+        help="tokens of the answer (default: 500)",
     )
     add("--tools", action="store_true", help="the task needs tools")
     add("--json", action="store_true", help="print one object")

@@ -55,15 +55,40 @@ def add(verbs: Verbs) -> None:
     )
     parser.epilog = f"{_FILES}\n{parser.epilog}"
     add = parser.add_argument
-    add("--port", type=whole(0, 65535), default=8400, metavar="N", help="8400; 0 takes a free one")
-    add("--host", default="127.0.0.1", metavar="ADDRESS", help="127.0.0.1")
-    add("--profile", metavar="FILE", help="JSON: models and their speed, beside the built-in ones")
-    add("--script", metavar="FILE", help="JSON: what goes wrong, and when")
-    add("--speed", type=number("a number > 0", 0), default=1.0, metavar="X", help="times as fast")
-    add("--seed", type=whole(0), default=0, metavar="N", help="seed of everything random: 0")
+    add(
+        "--port",
+        type=whole(0, 65535),
+        default=8400,
+        metavar="N",
+        help="port (default: 8400; 0 takes a free one)",
+    )
+    add(
+        "--host",
+        default="127.0.0.1",
+        metavar="ADDRESS",
+        help="address to listen on (default: 127.0.0.1)",
+    )
+    add(
+        "--profile",
+        metavar="FILE",
+        help="JSON with models and their speed, beside the built-in ones",
+    )
+    add("--script", metavar="FILE", help="JSON with the faults, and when they happen")
+    add(
+        "--speed",
+        type=number("a number > 0", 0),
+        default=1.0,
+        metavar="X",
+        help="factor on the speed of all models (default: 1)",
+    )
+    add("--seed", type=whole(0), default=0, metavar="N", help="random seed (default: 0)")
     add("--tls", action="store_true", help="https with a certificate made for this run")
-    add("--http2", action="store_true", help="offer HTTP/2; without --tls to who begins with it")
-    add("--json", action="store_true", help="print one object with the url, and no snippet")
+    add(
+        "--http2",
+        action="store_true",
+        help="offer HTTP/2; without --tls to clients with prior knowledge",
+    )
+    add("--json", action="store_true", help="print one object with the url")
     # How the demo's own simulator ends when its parent does, however that ends.
     add("--until-eof", action="store_true", help=argparse.SUPPRESS)
 

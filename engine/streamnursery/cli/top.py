@@ -30,16 +30,19 @@ def add(verbs: Verbs) -> None:
         then=f"{PROGRAM} config show --origin",
     )
     parser.add_argument(
-        "socket", nargs="?", metavar="SOCKET", help="its engine.top_socket; by default ours"
+        "socket",
+        nargs="?",
+        metavar="SOCKET",
+        help="socket of the engine (default: engine.top_socket of the configuration)",
     )
-    parser.add_argument("--once", action="store_true", help="show it once and end")
+    parser.add_argument("--once", action="store_true", help="print it once")
     parser.add_argument(
         "--metrics-port",
         type=whole(0, 65535),
         metavar="N",
         help="answer Prometheus on this machine at /metrics, until Ctrl-C",
     )
-    parser.add_argument("--json", action="store_true", help="print one object and end")
+    parser.add_argument("--json", action="store_true", help="print one object")
     parser.add_argument(
         "--every",
         type=number("a number > 0", 0),

@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamnursery.bench import distribution
-from streamnursery.bench.distribution import Distribution
+from streamnursery.bench.distribution import ExactQuantiles
 
 DURATIONS = st.lists(st.floats(0, 1e5, allow_nan=False), min_size=1, max_size=60)
 
 
-def of(values: list[float]) -> Distribution:
-    found = Distribution()
+def of(values: list[float]) -> ExactQuantiles:
+    found = ExactQuantiles()
     for value in values:
         found.add(value)
     return found
@@ -23,7 +23,7 @@ def of(values: list[float]) -> Distribution:
 @given(DURATIONS, DURATIONS, st.sampled_from([0.5, 0.75, 0.9, 0.95, 0.99, 0.999, 1.0]))
 def test_a_quantile_is_the_nearest_rank(a: list[float], b: list[float], q: float) -> None:
     both = of(a)
-    both.merge(Distribution.unpacked(json.loads(json.dumps(of(b).packed()))))
+    both.merge(ExactQuantiles.unpacked(json.loads(json.dumps(of(b).packed()))))
     values = sorted(a + b)
     assert both.quantile(q) == values[max(1, ceil(q * len(values) - 1e-9)) - 1]
     assert (both.count, both.exact) == (len(values), True)
@@ -43,7 +43,7 @@ def test_of_too_many_a_histogram_remains_and_it_says_so(monkeypatch: pytest.Monk
     found = of(values)
     assert not found.exact
     assert found.quantile(0.5) == pytest.approx(values[50], rel=0.026)
-    again = Distribution.unpacked(json.loads(json.dumps(found.packed())))
+    again = ExactQuantiles.unpacked(json.loads(json.dumps(found.packed())))
     assert (again.exact, again.quantile(0.5)) == (False, found.quantile(0.5))
     whole = of([0.5])
     whole.merge(again)

@@ -82,7 +82,7 @@ class Balance(HTMLParser):
 
 def test_a_page_has_its_charts_and_fetches_nothing() -> None:
     text = page(report(["a", "b"], [1, 2, 4]))
-    assert text.count("<svg") == 6
+    assert text.count("<svg") == 8  # over time: each target, for two charts
     assert re.findall(r"(?:src|href)=|url\(|<script|@import", text) == []
     balance = Balance()
     balance.feed(text)
@@ -193,7 +193,39 @@ def test_a_small_benchmark_has_mean_least_and_most() -> None:
 def test_the_tiles_are_of_the_highest_load_that_kept_the_slo() -> None:
     found = report(["a"], [1, 2, 4])
     found["targets"][0]["highest_load"] = "2 at once"
-    assert "at a, 2 at once" in page(found).partition("<ul")[0]
+    first = page(found).partition("<ul")[0]
+    assert "a, 2 at once" in first
+    assert "a, 4 at once" not in first
+
+
+def test_every_cell_stands_in_the_first_figures_with_its_colour() -> None:
+    text = page(report(["a", "b"], [1, 2, 4]))
+    first = text.partition("<ul")[0]
+    cells = re.findall(r'<i class="key (c\d)"></i>([ab], \d at once)', first)
+    assert [label for _, label in cells] == [f"{t}, {n} at once" for t in "ab" for n in (1, 2, 4)]
+    # A colour means one thing on the whole page.
+    meaning: dict[str, set[str]] = {}
+    for colour, name in re.findall(r'<i class="key (c\d)[^"]*"></i>([^<]*)', text):
+        meaning.setdefault(colour, set()).add(re.sub(r" (p50|p99|tokens/s)$", "", name))
+    assert {colour: names for colour, names in meaning.items() if len(names) > 1} == {}
+
+
+def test_each_load_is_a_label_of_its_axis() -> None:
+    text = page(report(["a"], [1, 2, 4]))
+    chart = text[text.index("Time to first token against load") :].partition("</svg>")[0]
+    assert [f'middle">{load}</text>' in chart for load in (1, 2, 4)] == [True] * 3
+
+
+def test_checks_stand_on_the_page_with_what_was_found() -> None:
+    found = report(["a"], [1])
+    place = {"target": "a", "load": "1 at once", "threshold": "errors<1%"}
+    found["checks"] = [
+        {**place, "measured": 0.3, "said": "30 %", "kept": False},
+        {**place, "threshold": "ttft.p99<1s", "measured": None, "said": None, "kept": True},
+    ]
+    text = page(found)
+    assert "<li class=missed>errors&lt;1% for a at 1 at once: 30 %" in text
+    assert "<li class=met>ttft.p99&lt;1s for a at 1 at once: not measured" in text
 
 
 def test_a_distribution_of_one_value_is_an_upright_line() -> None:

@@ -1,6 +1,7 @@
 """The flags of `bench`, and what is said when they make no sense."""
 
 import json
+import random
 
 import pytest
 
@@ -129,3 +130,35 @@ def test_the_bar_shows_how_much_is_behind() -> None:
     assert share(watch) == 0.25
     watch.done = 5
     assert share(watch) == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--extra", "x"], "must be an object of JSON"),
+        (["--extra", "[1]"], "must be an object of JSON"),
+        (["--extra", '{"stream": false}'], "extra may not contain 'stream'"),
+        (["--extra", '{"temperature": "hot"}'], "temperature"),
+        (["--sweep", "3", "--rate", "3"], "--sweep takes no other load"),
+        (["--sweep", "3", "--repetitions", "2"], "--sweep takes one repetition"),
+    ],
+)
+def test_a_load_that_cannot_be_is_refused_before_it_begins(
+    command: Command, words: list[str], said: str
+) -> None:
+    ran = command("bench", "-m", "sim/fast", "--requests", "1", *words)
+    assert ran.code == 2
+    assert said in ran.err
+
+
+def test_extra_fields_are_in_each_body() -> None:
+    args = build_parser().parse_args([
+        "bench",
+        "-m",
+        "m",
+        "--extra",
+        '{"ignore_eos": true, "temperature": 0.5}',
+    ])
+    asked, _ = bench_plan.workload(args, {"m": 1.0})
+    request = next(asked.requests(random.Random(1)))
+    assert (request.temperature, dict(request.extra)) == (0.5, {"ignore_eos": True})
