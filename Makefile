@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest -n 2
 SEED = $(shell $(PYTHON) -c 'import secrets; print(secrets.randbits(32))')
 
 .DEFAULT_GOAL := test
-.PHONY: live prices reference site setup check test proof soak trio-versions cover contract bench grade mutants demo lock
+.PHONY: live prices reference site release setup check test proof soak trio-versions cover contract bench grade mutants demo lock
 
 setup: $(READY)
 
@@ -86,6 +86,12 @@ site: $(READY)
 	build/zensical/bin/pip install --quiet --require-hashes --requirement requirements/site.lock
 	build/zensical/bin/python -m tests.site
 
+# What a release is checked for; the workflow of the release runs it: make release TAG=v0.2.0
+release: $(READY)
+	test -x build/releasing/bin/python || $(PYTHON) -m venv build/releasing
+	build/releasing/bin/pip install --quiet --require-hashes --requirement requirements/release.lock
+	PYTHONPATH=engine:. build/releasing/bin/python -m tests.release $(TAG)
+
 # Real providers, with the keys that the environment holds; 0.05 USD each at most.
 live: $(READY)
 	$(BIN)/python -m tests.live
@@ -110,3 +116,4 @@ lock:
 	build/lock/bin/$(COMPILE) requirements/contract.in --constraint requirements/dev.lock \
 		--output-file requirements/contract.lock
 	build/lock/bin/$(COMPILE) requirements/site.in --output-file requirements/site.lock
+	build/lock/bin/$(COMPILE) requirements/release.in --output-file requirements/release.lock

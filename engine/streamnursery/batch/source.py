@@ -240,7 +240,7 @@ def _zstandard(path: str) -> IO[bytes]:
     try:
         import pyarrow
     except ImportError:
-        msg = f"{path} needs pyarrow; install it with: pip install 'streamnursery[data]'"
+        msg = f"{path} needs pyarrow: pip install 'pyarrow>=18'"
         raise ConfigError(msg) from None
     found: IO[bytes] = io.BufferedReader(pyarrow.input_stream(path, compression="zstd"))
     return found
@@ -251,7 +251,7 @@ def _parquet(path: str) -> IO[bytes]:
     try:
         import pyarrow.parquet
     except ImportError:
-        msg = f"{path} needs pyarrow; install it with: pip install 'streamnursery[data]'"
+        msg = f"{path} needs pyarrow: pip install 'pyarrow>=18'"
         raise ConfigError(msg) from None
 
     class ParquetLines(io.RawIOBase):

@@ -32,7 +32,7 @@ def screen_for(watch: RunMonitor, *, quiet: bool, as_json: bool) -> Screen:
         try:
             return LiveScreen(watch)
         except ImportError:
-            note('no live screen: pip install "streamnursery[cli]"')
+            note('no live screen without rich: pip install "rich>=13.9"')
     return LineScreen(silent=as_json)
 
 

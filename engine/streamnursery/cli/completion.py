@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _script(parser: Parser, shell: str) -> str:
-    what, step = f"no completion for {shell}", f'pip install --upgrade "{PROGRAM}[cli]"'
+    what, step = f"no completion for {shell}", 'pip install "shtab>=1.10"'
     try:
         import shtab
     except ImportError:

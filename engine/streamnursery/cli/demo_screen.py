@@ -22,7 +22,7 @@ def screen_for(load: Load, *, as_json: bool) -> Screen:
         try:
             return LiveScreen(load, stream)
         except ImportError:
-            note('no live table: pip install "streamnursery[cli]"')
+            note('no live table without rich: pip install "rich>=13.9"')
     return Quiet() if as_json else LineScreen()
 
 

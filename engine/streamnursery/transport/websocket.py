@@ -60,7 +60,7 @@ def require_websockets() -> None:
     try:
         import trio_websocket  # noqa: F401
     except ImportError:
-        msg = "sessions need trio-websocket; install it with: pip install 'streamnursery[ws]'"
+        msg = "sessions need trio-websocket: pip install 'trio-websocket>=0.12'"
         raise ConfigError(msg) from None
 
 

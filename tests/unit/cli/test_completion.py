@@ -47,7 +47,7 @@ def test_without_shtab_there_is_none_and_the_step_to_take_is_said(
     ran = command("completion", shell)
     assert ran.code == Exit.USAGE
     assert "shtab, which is not installed" in ran.err
-    assert 'pip install --upgrade "streamnursery[cli]"' in ran.err
+    assert 'pip install "shtab>=1.10"' in ran.err
 
 
 def test_a_shtab_that_does_not_know_the_shell_is_called_too_old(

@@ -124,7 +124,7 @@ class Spending:
             msg = (
                 f"model {demand.model!r} has no price, so its budget cannot be kept: write one, "
                 f'[models."{demand.model}"] price = {{ input = "...", output = "..." }}, install '
-                'streamnursery[prices], or set budgets.unknown_price = "zero"'
+                'genai-prices, or set budgets.unknown_price = "zero"'
             )
             raise BudgetExceededError(msg)
         most = self._meter(demand.model).most_output(request)
