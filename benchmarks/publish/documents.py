@@ -3,12 +3,13 @@
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from statistics import median
 
 from benchmarks.grade_table import grades
 from benchmarks.publish.comparison import goals, summary
 from benchmarks.publish.figures import GAP, Figures, cell, newest, table
 from benchmarks.publish.parts import parts
-from benchmarks.publish.reference import reference, short
+from benchmarks.publish.reference import reference
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -19,9 +20,8 @@ FIRST_SCREEN = {
     "AsyncOpenAI": "AsyncOpenAI",
     "litellm": "litellm",
     "aiohttp + orjson": "aiohttp + orjson",
-    "Node, plain": "Node",
 }
-GRADED = {"AsyncOpenAI": "openai", "Node, plain": ""}
+GRADED = {"AsyncOpenAI": "openai"}
 """What a client of the comparison is called in the grades, if they know it by another name."""
 
 
@@ -35,21 +35,29 @@ def written(text: str, results: Path = RESULTS) -> str:
 
 
 def first_screen(results: Path) -> str:
-    """What matters most, beside the clients that people have."""
-    found = Figures(newest(results))
+    """What matters most, beside the clients that people have: medians, and the least and the most
+    of the rounds."""
+    found = Figures(newest(results / "first"))
     rows = [
-        ["CPU for [a token](docs/benchmarks.md), answers ready, us", *_of(found, "burst-10")],
-        ["the same, one at a time", *_of(found, "paced-100x50")],
-        ["CPU for a stream's start, us", *_of(found, "start")],
-        ["KiB for a held stream", *_of(found, "hold-1000", "kib_per_stream")],
+        ["CPU of [a token](docs/benchmarks.md), answers ready, us", *_of(found, "burst-10")],
+        ["CPU of a token, one at a time, us", *_of(found, "paced-100x50")],
+        ["CPU of a stream's start, us", *_of(found, "start")],
+        ["memory of a held stream, KiB", *_of(found, "hold-1000", "kib_per_stream")],
     ]
-    head = ["measured on two cores", *FIRST_SCREEN.values()]
+    head = ["", *FIRST_SCREEN.values()]
     return table(head, [_grades(results), *rows])
 
 
 def _of(found: Figures, row: str, key: str = "cpu_us") -> list[str]:
-    values = [found.of(row, client, key) for client in FIRST_SCREEN]
-    return [cell(value, "{:,.1f}" if value and value < 10 else "{:,.0f}") for value in values]
+    return [_with_spread(found.turns(row, client, key)) for client in FIRST_SCREEN]
+
+
+def _with_spread(turns: list[float]) -> str:
+    if not turns:
+        return GAP
+    form = "{:,.1f}" if median(turns) < 10 else "{:,.0f}"
+    middle, least, most = (cell(value, form) for value in (median(turns), min(turns), max(turns)))
+    return f"{middle} ({least} - {most})"
 
 
 def _grades(results: Path) -> list[str]:
@@ -62,7 +70,6 @@ def _grades(results: Path) -> list[str]:
 
 BLOCKS: Mapping[str, Callable[[Path], str]] = {
     "first": first_screen,
-    "quoted": lambda results: short(Figures(newest(results / "reference"))),
     "summary": lambda results: summary(Figures(newest(results))),
     "goals": lambda results: goals(Figures(newest(results))),
     "reference": lambda results: reference(Figures(newest(results / "reference"))),

@@ -27,14 +27,18 @@ class Figures:
 
     def of(self, row: str, client: str, key: str) -> float | None:
         """None: not measured, failed, or it does not apply."""
+        known = self.turns(row, client, key)
+        return median(known) if known else None
+
+    def turns(self, row: str, client: str, key: str) -> list[float]:
+        """The figure of each turn that has it."""
         turns = [
             turn["figures"].get(key)
             for name in SAME.get(client, (client,))
             for turn in self._rows.get(row, {}).get(name, ())
             if "figures" in turn
         ]
-        known = [value for value in turns if value is not None]
-        return median(known) if known else None
+        return [value for value in turns if value is not None]
 
     def ratio(self, row: str, key: str, client: str, to: str) -> float | None:
         """How many times `to` it is; None where either is missing or was lost in noise."""

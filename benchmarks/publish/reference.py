@@ -31,18 +31,6 @@ def reference(found: Figures) -> str:
     return f"{found.origin()}\n{table(HEAD, rows)}"
 
 
-def short(found: Figures) -> str:
-    """The quoted ones alone, for a first screen."""
-    rows = [
-        ["tokens/s of 10 streams", "850", *_each(found, _throughput)],
-        ["first token, ms", "45 - 180", *_each(found, _first)],
-        ["new TLS connection, ms", "12", *_each(found, _handshake)],
-        ["added latency p99, ms", "< 50", *_each(found, _p99)],
-        ["KB a stream", "2.3", *_each(found, lambda f, c: cell(_kilobytes(f, c)))],
-    ]
-    return table(["", "quoted", "Node", "engine"], rows)
-
-
 def _each(found: Figures, shown: Callable[[Figures, str], str]) -> list[str]:
     return [shown(found, client) for client in CLIENTS]
 

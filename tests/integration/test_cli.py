@@ -284,7 +284,7 @@ def test_the_demo_ends_with_every_answer_whole_and_right(tmp_path: Path) -> None
     assert lines[1].split()[:4] == ["gpt-4.1", "2/2", "10", "0"]
     assert lines[5].split()[:4] == ["all", "10/10", "40", "0"]
     assert "40 of 40 answers complete" in ran.out
-    assert "40 of them are to the letter" in ran.out
+    assert "40 of them match the text" in ran.out
     assert "streamnursery demo --big" in ran.err
 
 

@@ -71,7 +71,7 @@ def summary(load: Load, *, interrupted: bool) -> list[str]:
         + "."
     )
     if whole:
-        lines.append(f"{same} of them are to the letter what the provider meant to say.")
+        lines.append(f"{same} of them match the text that the provider sent, byte for byte.")
     if load.errors:
         request, error = load.errors[0]
         notes = "".join(f"; {note}" for note in getattr(error, "__notes__", ()))
