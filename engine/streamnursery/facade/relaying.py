@@ -1,0 +1,275 @@
+"""The verb that passes requests on as they are; `Engine` has it."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING
+
+import attrs
+
+from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan, plan
+from streamnursery.pipeline.relayed import RelayDelivery, RelayedAnswer
+from streamnursery.scheduler.run.calls import call_deadline
+from streamnursery.scheduler.run.catalogue import SIMULATED
+from streamnursery.scheduler.run.relay_block import RelayBlock
+from streamnursery.supervisor.relay import Relayed
+from streamnursery.values.errors import ConfigError, RequestError
+from streamnursery.values.http import check_header
+from streamnursery.values.policy import Patience, Priority, PriorityName
+from streamnursery.values.relay import METHODS, SHARED_HEADERS, forwarded, relay_path
+from streamnursery.values.request import ChatRequest, RequestHeaders, as_priority, make_request
+from streamnursery.values.secret import Secret
+from streamnursery.values.settings import Route
+from streamnursery.wire.json_body import encode_body
+from streamnursery.wire.relay_body import RelayBody
+from streamnursery.wire.relay_paths import RelayPath, below, family, read_path
+
+if TYPE_CHECKING:
+    from streamnursery.facade.assembly import Outside
+    from streamnursery.pipeline.channel import BufferTotal
+    from streamnursery.scheduler.admission.admission import Admission
+    from streamnursery.scheduler.run.catalogue import Catalogue
+    from streamnursery.scheduler.run.dispatcher import Dispatcher
+    from streamnursery.supervisor.endpoint import Outlet
+    from streamnursery.values.settings import EngineConfig
+    from streamnursery.wire.dialect import Dialect
+
+
+class Relaying:
+    """Part of `Engine`."""
+
+    _config: "EngineConfig"
+    _outside: "Outside"
+    _admission: "Admission"
+    _buffers: "BufferTotal"
+    _catalogue: "Catalogue"
+    _dispatcher: "Dispatcher"
+    _have_simulator: "Callable[[], None]"
+    _outlets: "dict[str, Outlet]"
+
+    def relay(
+        self,
+        model: str | None,
+        path: str,
+        body: bytes | Mapping[str, object] = b"",
+        *,
+        method: str = "POST",
+        headers: RequestHeaders | None = None,
+        endpoint: str | None = None,
+        exact: bool = False,
+        tenant: str = "",
+        priority: Priority | PriorityName | None = None,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        buffer_bytes: int | None = None,
+    ) -> AbstractAsyncContextManager[RelayedAnswer]:
+        """Pass a request on, and its answer back, byte for byte: `async with eng.relay("gpt-4.1",
+        "/chat/completions", body) as answer:`, then `answer.status`, `answer.headers` and
+        `async for data in answer`.
+
+        `path` is a path and a query below the base URL of the model's endpoint, or of `endpoint`,
+        which also serves models that the configuration does not name, and requests without one.
+        Limits, rates, tenants, budgets, retries, fallback to routes of the same dialect and hedging
+        are those of `stream`, and so is what makes an answer whole. An answer that says no is
+        handed on when no attempt is left.
+
+        The model is sent under its name on the wire, and usage is asked for where the caller has
+        not; the event that answers it is taken out again. With `exact` nothing is changed, and
+        what is not told is estimated. An answer that does not stream, and `body`, may have
+        `engine.max_relayed_bytes`.
+
+        `headers` are as those of `ChatRequest`, but those of the connection are left out, and
+        those that say how a body is read (`content-type`, versions of the API) go to every
+        endpoint. Entering the block waits for the head of the answer; leaving it ends the request.
+
+        Raises:
+            RequestError, ConfigError: path, body, headers or model cannot be used.
+            EngineError: on entry, and by iterating: what ended the request.
+        """
+        data, below_base, query = self._checked(path, method, body)
+        first = self._first(model, endpoint)
+        private, shared = _sorted_headers(headers or {}, first.endpoint)
+        given = RelayBody.of(data, _text(shared.get("content-type")))
+        ours = given.request(
+            model or first.endpoint,
+            private,
+            tenant,
+            None if priority is None else as_priority(priority),
+        )
+        make_request(attrs.evolve(ours, messages="", max_tokens=None, n=None, tools=None, extra={}))
+        asked = read_path(
+            below(below_base, self._outlets[first.endpoint].endpoint.url.path),
+            query,
+            self._languages(first.endpoint),
+            ours,
+            given.model,
+            streamed=given.fields.get("stream") is True,
+        )
+        planned = self._relay_plan(ours, first, asked, given if exact else None)
+        asking = Relayed(
+            ours,
+            method,
+            asked,
+            given,
+            tuple(_shared(shared, asked, given).items()),
+            first.endpoint,
+            exact,
+            self._config.max_relayed_bytes,
+        )
+        self._admission.check_open()
+        rank = self._admission.next_rank(ours.priority or Priority.INTERACTIVE)
+        course = attrs.evolve(self._catalogue.course(ours, rank, planned), asking=asking)
+        block = self._dispatcher.stream(
+            ours,
+            course,
+            deadline=call_deadline(deadline, timeout),
+            buffer_events=self._config.buffer_events,
+            buffer_bytes=buffer_bytes or self._config.buffer_bytes,
+            kind=RelayDelivery,
+        )
+        return RelayBlock(block, asking, self._buffers)
+
+    def _checked(
+        self, path: str, method: str, body: bytes | Mapping[str, object]
+    ) -> tuple[bytes, str, str]:
+        below_base, query = relay_path(path)
+        if method not in METHODS:
+            msg = f"method must be one of {', '.join(METHODS)}, not {method!r:.40}"
+            raise RequestError(msg)
+        data = encode_body(body) if isinstance(body, Mapping) else body
+        if isinstance(data, str) and isinstance(body, Mapping):
+            raise RequestError(data)
+        if not isinstance(data, bytes | bytearray | memoryview):
+            msg = f"body must be bytes or a mapping, not a {type(body).__name__}"
+            raise RequestError(msg)
+        most = self._config.max_relayed_bytes
+        if len(data) > most:
+            msg = (
+                f"the body has {len(data):,} bytes, and engine.max_relayed_bytes allows {most:,}; "
+                "raise it if such requests are wanted"
+            )
+            raise RequestError(msg)
+        return bytes(data), below_base, query
+
+    def _first(self, model: str | None, endpoint: str | None) -> Route:
+        """Where the request is meant to go: whose base URL, query and headers are the caller's."""
+        if model is not None and (not isinstance(model, str) or not model.strip()):
+            raise RequestError("relay needs a model's name, or None and an endpoint")
+        if endpoint is None:
+            if model is None:
+                raise RequestError("relay needs a model or an endpoint, to know where to go")
+            if model.startswith(SIMULATED):
+                self._have_simulator()
+            usable = self._catalogue.usable_routes(model)
+            return (usable or self._catalogue.routes(model))[0]
+        if endpoint not in self._outlets:
+            known = ", ".join(map(repr, self._outlets)) or "none"
+            msg = f"there is no endpoint {endpoint!r:.80}; the configuration has {known}"
+            raise ConfigError(msg)
+        return Route(endpoint, model or endpoint)
+
+
+    def _languages(self, endpoint: str) -> "tuple[Dialect, ...]":
+        """Those that a path may be in, the endpoint's own first."""
+        own, dialects = self._outlets[endpoint].dialect, self._outside.dialects
+        known = [dialects.find(name) for name in dialects.names]
+        return (own, *(found for found in known if found is not None and found is not own))
+
+    def _relay_plan(
+        self, request: ChatRequest, first: Route, asked: RelayPath, exact: RelayBody | None
+    ) -> RoutePlan:
+        """The routes that may be asked in the language of the path, in order.
+
+        Raises:
+            RequestError: there is none.
+        """
+        catalogue = self._catalogue
+        settings = catalogue.config.models.get(catalogue.name(request.model))
+        stated = settings is not None and bool(settings.routes)
+        config = catalogue.config
+
+        def routes(model: str) -> tuple[Route, ...]:
+            # What the configuration says of a model goes before where its caller has sent it.
+            if model == request.model and not stated:
+                return (first,)
+            return catalogue.routes(model)
+
+        made = plan(request, config, routes=routes, name=catalogue.name)
+        stops = tuple(
+            _hurried_by_nobody(stop) if not asked.streams else stop
+            for stop in made.stops
+            if self._speaks(stop.route, first, asked) and _may_stay_exact(stop.route, exact)
+        )
+        if not stops:
+            language = asked.language.name if asked.language is not None else "that path"
+            where = ", ".join(str(stop.route) for stop in made.stops)
+            msg = (
+                f"no route of {request.model!r} takes this request: it is in the language "
+                f"{language!r}{' and may not be changed' if exact else ''}, and the routes are "
+                f"{where}"
+            )
+            raise RequestError(msg)
+        return attrs.evolve(made, stops=stops, on_interrupt=("fail",))
+
+    def _speaks(self, route: Route, first: Route, asked: RelayPath) -> bool:
+        outlet = self._outlets.get(route.endpoint)
+        if outlet is None:
+            return False
+        if asked.language is not None:
+            return asked.dialect_at(outlet.dialect) is not None
+        home = self._outlets[first.endpoint].dialect
+        return family(outlet.dialect.name) == family(home.name)
+
+
+def _may_stay_exact(route: Route, body: RelayBody | None) -> bool:
+    return body is None or body.model is None or body.model == route.model
+
+
+def _hurried_by_nobody(stop: PlannedRoute) -> PlannedRoute:
+    """An answer that does not stream shows no sign of work: all of it may take as long as a stream
+    may work without content, and nobody can tell that it is late."""
+    patience = stop.patience
+    longest = _longest(patience.first_token_working, patience.first_byte)
+    calm: Patience = attrs.evolve(
+        patience, first_byte=longest, first_token=longest, first_token_reasoning=longest
+    )
+    return attrs.evolve(stop, patience=calm, hedge_after="off")
+
+
+def _longest(*clocks: float | None) -> float | None:
+    stated = [clock for clock in clocks if clock is not None]
+    return max(stated) if len(stated) == len(clocks) else None
+
+
+def _sorted_headers(
+    headers: RequestHeaders, first: str
+) -> tuple[RequestHeaders, dict[str, str | Secret]]:
+    """Those for one endpoint each, by its name, and those for all."""
+    if not isinstance(headers, Mapping):
+        msg = f"headers must be a mapping, not a {type(headers).__name__}"
+        raise RequestError(msg)
+    plain = {k: v for k, v in headers.items() if not isinstance(v, Mapping)}
+    named = {k: forwarded(v) for k, v in headers.items() if isinstance(v, Mapping)}
+    flat = forwarded(plain)
+    shared = {k: v for k, v in flat.items() if k in SHARED_HEADERS}
+    for name, value in shared.items():
+        wrong = check_header(name, value) if isinstance(value, str | Secret) else "is no text"
+        if wrong is not None:
+            raise RequestError(wrong)
+    own = {k: v for k, v in flat.items() if k not in SHARED_HEADERS}
+    return {**named, first: {**own, **named.get(first, {})}}, shared
+
+
+def _shared(
+    given: Mapping[str, str | Secret], asked: RelayPath, body: RelayBody
+) -> dict[str, str | Secret]:
+    """What a stream's dialect says by itself, said for an answer that does not stream."""
+    if asked.streams:
+        return dict(given)
+    stated: dict[str, str | Secret] = {"accept": "*/*", **given}
+    if body.fields:
+        stated.setdefault("content-type", "application/json")
+    return stated
+
+
+def _text(value: str | Secret | None) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,79 @@
+"""`async with` around one relay: a stream whose bytes are handed on."""
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+
+import trio
+
+from streamnursery.pipeline.channel import BufferTotal
+from streamnursery.pipeline.delivery import Delivery
+from streamnursery.pipeline.relayed import Refusal, RelayedAnswer
+from streamnursery.pipeline.stream import TokenStream
+from streamnursery.scheduler.run.dispatcher import ChannelMaker, StreamBlock
+from streamnursery.supervisor.relay import Relayed
+from streamnursery.values.errors import EngineError, OverloadedError
+
+
+class RelayBlock(AbstractAsyncContextManager[RelayedAnswer]):
+    """Entering it waits for the head of the answer. `begin` and `leave` are those of
+    `StreamBlock`, for other readers."""
+
+    def __init__(self, block: StreamBlock, asking: Relayed, buffers: BufferTotal) -> None:
+        self._block = block
+        self._asking = asking
+        self._buffers = buffers
+
+    def refusal(self) -> Refusal | None:
+        """The latest answer that said no."""
+        return self._asking.refusal
+
+    def begin(
+        self, make_channel: ChannelMaker | None = None, on_over: Callable[[], None] | None = None
+    ) -> Delivery:
+        """Start it; its body counts as buffered until it is over.
+
+        Raises:
+            OverloadedError: there is no room for the body.
+            RequestError, EngineClosedError: as for a stream.
+        """
+        size, buffers = len(self._asking.body.data), self._buffers
+        if not buffers.keep(size):
+            msg = (
+                f"{size:,} bytes of a relayed request find no room in engine.max_buffered_bytes; "
+                "raise it, or relay fewer at once"
+            )
+            raise OverloadedError(msg)
+
+        def over() -> None:
+            buffers.let_go(size)
+            if on_over is not None:
+                on_over()
+
+        try:
+            delivery = self._block.begin(make_channel, over)
+        except EngineError:
+            buffers.let_go(size)
+            raise
+        delivery.counts_when_put = True
+        return delivery
+
+    def leave(self) -> None:
+        self._block.leave()
+
+    @trio.lowlevel.enable_ki_protection
+    async def __aenter__(self) -> RelayedAnswer:
+        try:
+            delivery = self.begin()
+        except EngineError:
+            await trio.lowlevel.checkpoint()
+            raise
+        answer = RelayedAnswer(TokenStream(delivery), self.refusal)
+        try:
+            await answer.begun()
+        except BaseException:
+            await self.__aexit__()
+            raise
+        return answer
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._block.__aexit__()
