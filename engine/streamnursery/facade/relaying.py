@@ -126,7 +126,7 @@ class Relaying:
             buffer_bytes=buffer_bytes or self._config.buffer_bytes,
             kind=RelayDelivery,
         )
-        return RelayBlock(block, asking, self._buffers)
+        return RelayBlock(block, asking, self._buffers, self._dispatcher.handle)
 
     def _checked(
         self, path: str, method: str, body: bytes | Mapping[str, object]
@@ -166,7 +166,6 @@ class Relaying:
             msg = f"there is no endpoint {endpoint!r:.80}; the configuration has {known}"
             raise ConfigError(msg)
         return Route(endpoint, model or endpoint)
-
 
     def _languages(self, endpoint: str) -> "tuple[Dialect, ...]":
         """Those that a path may be in, the endpoint's own first."""

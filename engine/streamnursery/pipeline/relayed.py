@@ -15,7 +15,10 @@ from streamnursery.values.usage import Usage
 if TYPE_CHECKING:
     from streamnursery.values.events import StreamEvent
 
-_HANDED_ON = (bytes, RelayHead)
+
+def is_handed_on(item: object) -> bool:
+    """Whether it goes through a relay's channel; the events beside it stay with its delivery."""
+    return type(item) is bytes or type(item) is RelayHead
 
 
 @attrs.define(eq=False)
@@ -23,11 +26,11 @@ class RelayDelivery(Delivery):
     """Hands on bytes, and keeps what the events beside them say."""
 
     def put(self, events: list[Any], nbytes: int) -> bool:
-        items = [item for item in events if type(item) in _HANDED_ON]
+        items = [item for item in events if is_handed_on(item)]
         if not items:
             self.note(events, nbytes)
             return True
-        told: list[StreamEvent] = [item for item in events if type(item) not in _HANDED_ON]
+        told: list[StreamEvent] = [item for item in events if not is_handed_on(item)]
         count = sum(len(item) for item in items if type(item) is bytes)
         if told:
             self.note(told, count)

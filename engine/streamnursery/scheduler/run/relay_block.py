@@ -18,8 +18,16 @@ class RelayBlock(AbstractAsyncContextManager[RelayedAnswer]):
     """Entering it waits for the head of the answer. `begin` and `leave` are those of
     `StreamBlock`, for other readers."""
 
-    def __init__(self, block: StreamBlock, asking: Relayed, buffers: BufferTotal) -> None:
+    def __init__(
+        self,
+        block: StreamBlock,
+        asking: Relayed,
+        buffers: BufferTotal,
+        handle: Callable[[Delivery], TokenStream],
+    ) -> None:
+        """`handle` makes what reads the channel."""
         self._block = block
+        self._handle = handle
         self._asking = asking
         self._buffers = buffers
 
@@ -67,7 +75,7 @@ class RelayBlock(AbstractAsyncContextManager[RelayedAnswer]):
         except EngineError:
             await trio.lowlevel.checkpoint()
             raise
-        answer = RelayedAnswer(TokenStream(delivery), self.refusal)
+        answer = RelayedAnswer(self._handle(delivery), self.refusal)
         try:
             await answer.begun()
         except BaseException:
