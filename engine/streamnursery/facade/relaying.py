@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import attrs
 
 from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan, plan
+from streamnursery.facade.assembly import Outside, outlet_of
 from streamnursery.pipeline.relayed import RelayDelivery, RelayedAnswer
 from streamnursery.scheduler.run.calls import call_deadline
 from streamnursery.scheduler.run.catalogue import SIMULATED
@@ -14,37 +15,44 @@ from streamnursery.scheduler.run.relay_block import RelayBlock
 from streamnursery.supervisor.relay import Relayed
 from streamnursery.values.errors import ConfigError, RequestError
 from streamnursery.values.http import check_header
+from streamnursery.values.origin import BaseUrl
 from streamnursery.values.policy import Patience, Priority, PriorityName
 from streamnursery.values.relay import METHODS, SHARED_HEADERS, forwarded, relay_path
 from streamnursery.values.request import ChatRequest, RequestHeaders, as_priority, make_request
 from streamnursery.values.secret import Secret
-from streamnursery.values.settings import Route
+from streamnursery.values.settings import Endpoint, Route
 from streamnursery.wire.json_body import encode_body
 from streamnursery.wire.relay_body import RelayBody
-from streamnursery.wire.relay_paths import RelayPath, below, family, read_path
+from streamnursery.wire.relay_paths import RelayPath, below, family, model_of, read_path
 
 if TYPE_CHECKING:
-    from streamnursery.facade.assembly import Outside
     from streamnursery.pipeline.channel import BufferTotal
     from streamnursery.scheduler.admission.admission import Admission
     from streamnursery.scheduler.run.catalogue import Catalogue
     from streamnursery.scheduler.run.dispatcher import Dispatcher
     from streamnursery.supervisor.endpoint import Outlet
+    from streamnursery.transport.client import HttpTransport
     from streamnursery.values.settings import EngineConfig
     from streamnursery.wire.dialect import Dialect
+
+_ELSEWHERE = "elsewhere:"
+"""How the names of endpoints begin that stand in no configuration."""
+_MOST_ORIGINS = 1000
+_MOST_NAME = 200
 
 
 class Relaying:
     """Part of `Engine`."""
 
     _config: "EngineConfig"
-    _outside: "Outside"
+    _outside: Outside
     _admission: "Admission"
     _buffers: "BufferTotal"
     _catalogue: "Catalogue"
     _dispatcher: "Dispatcher"
     _have_simulator: "Callable[[], None]"
     _outlets: "dict[str, Outlet]"
+    _transports: "list[HttpTransport]"
 
     def relay(
         self,
@@ -67,7 +75,9 @@ class Relaying:
         `async for data in answer`.
 
         `path` is a path and a query below the base URL of the model's endpoint, or of `endpoint`,
-        which also serves models that the configuration does not name, and requests without one.
+        which also serves models that the configuration does not name, and requests without one:
+        with it `model` may be None, and is then the one that the body or the path names. An origin
+        in the place of its name, `https://host`, is passed through with pool and limits alone.
         Limits, rates, tenants, budgets, retries, fallback to routes of the same dialect and hedging
         are those of `stream`, and so is what makes an answer whole. An answer that says no is
         handed on when no attempt is left.
@@ -86,12 +96,14 @@ class Relaying:
             EngineError: on entry, and by iterating: what ended the request.
         """
         data, below_base, query = self._checked(path, method, body)
-        first = self._first(model, endpoint)
-        private, shared = _sorted_headers(headers or {}, first.endpoint)
+        private, shared = _sorted_headers(headers or {})
         given = RelayBody.of(data, _text(shared.get("content-type")))
+        if model is None and endpoint is not None:
+            model = _named(given, below_base)
+        first = self._first(model, endpoint)
         ours = given.request(
             model or first.endpoint,
-            private,
+            _for_endpoints(private, first.endpoint),
             tenant,
             None if priority is None else as_priority(priority),
         )
@@ -112,8 +124,9 @@ class Relaying:
             given,
             tuple(_shared(shared, asked, given).items()),
             first.endpoint,
-            exact,
+            exact or _is_elsewhere(first.endpoint),
             self._config.max_relayed_bytes,
+            passing=_is_elsewhere(first.endpoint),
         )
         self._admission.check_open()
         rank = self._admission.next_rank(ours.priority or Priority.INTERACTIVE)
@@ -161,14 +174,34 @@ class Relaying:
                 self._have_simulator()
             usable = self._catalogue.usable_routes(model)
             return (usable or self._catalogue.routes(model))[0]
+        if isinstance(endpoint, str) and "://" in endpoint:
+            endpoint = self._elsewhere(endpoint)
         if endpoint not in self._outlets:
             known = ", ".join(map(repr, self._outlets)) or "none"
             msg = f"there is no endpoint {endpoint!r:.80}; the configuration has {known}"
             raise ConfigError(msg)
         return Route(endpoint, model or endpoint)
 
+    def _elsewhere(self, origin: str) -> str:
+        """The name of an endpoint without key and dialect for an origin of the caller's."""
+        try:
+            url = BaseUrl.parse(origin)
+        except ValueError as error:
+            raise RequestError(str(error)) from None
+        name = f"{_ELSEWHERE}{url.origin.scheme}:{url.origin.authority}"
+        if name not in self._outlets:
+            if sum(map(_is_elsewhere, self._outlets)) >= _MOST_ORIGINS:
+                msg = f"{_MOST_ORIGINS} servers that the configuration does not know are too many"
+                raise RequestError(msg)
+            made = Endpoint(name, url, auth="none", learn_rates=False)
+            outlet = outlet_of(made, self._outside.dialects, self._transports[0])
+            self._outlets[name] = outlet
+        return name
+
     def _languages(self, endpoint: str) -> "tuple[Dialect, ...]":
         """Those that a path may be in, the endpoint's own first."""
+        if _is_elsewhere(endpoint):
+            return ()
         own, dialects = self._outlets[endpoint].dialect, self._outside.dialects
         known = [dialects.find(name) for name in dialects.names]
         return (own, *(found for found in known if found is not None and found is not own))
@@ -188,13 +221,13 @@ class Relaying:
 
         def routes(model: str) -> tuple[Route, ...]:
             # What the configuration says of a model goes before where its caller has sent it.
-            if model == request.model and not stated:
+            if model == request.model and (not stated or _is_elsewhere(first.endpoint)):
                 return (first,)
             return catalogue.routes(model)
 
         made = plan(request, config, routes=routes, name=catalogue.name)
         stops = tuple(
-            _hurried_by_nobody(stop) if not asked.streams else stop
+            _planned(stop, asked)
             for stop in made.stops
             if self._speaks(stop.route, first, asked) and _may_stay_exact(stop.route, exact)
         )
@@ -219,6 +252,22 @@ class Relaying:
         return family(outlet.dialect.name) == family(home.name)
 
 
+def _planned(stop: PlannedRoute, asked: RelayPath) -> PlannedRoute:
+    if _is_elsewhere(stop.endpoint):
+        stop = attrs.evolve(stop, retries=attrs.evolve(stop.retries, attempts=1))
+    return stop if asked.streams else _hurried_by_nobody(stop)
+
+
+def _is_elsewhere(endpoint: str) -> bool:
+    return endpoint.startswith(_ELSEWHERE)
+
+
+def _named(body: RelayBody, path: str) -> str | None:
+    """The model that a request names; None where that can be no name."""
+    name = (body.model or model_of(path) or "").strip()
+    return name if name and len(name) <= _MOST_NAME else None
+
+
 def _may_stay_exact(route: Route, body: RelayBody | None) -> bool:
     return body is None or body.model is None or body.model == route.model
 
@@ -240,22 +289,28 @@ def _longest(*clocks: float | None) -> float | None:
 
 
 def _sorted_headers(
-    headers: RequestHeaders, first: str
-) -> tuple[RequestHeaders, dict[str, str | Secret]]:
-    """Those for one endpoint each, by its name, and those for all."""
+    headers: RequestHeaders,
+) -> tuple[dict[str, dict[str, str | Secret]], dict[str, str | Secret]]:
+    """Those for one endpoint each, by its name, which is "" for the first one; and those for
+    all."""
     if not isinstance(headers, Mapping):
         msg = f"headers must be a mapping, not a {type(headers).__name__}"
         raise RequestError(msg)
-    plain = {k: v for k, v in headers.items() if not isinstance(v, Mapping)}
     named = {k: forwarded(v) for k, v in headers.items() if isinstance(v, Mapping)}
-    flat = forwarded(plain)
+    flat = forwarded({k: v for k, v in headers.items() if not isinstance(v, Mapping)})
     shared = {k: v for k, v in flat.items() if k in SHARED_HEADERS}
     for name, value in shared.items():
         wrong = check_header(name, value) if isinstance(value, str | Secret) else "is no text"
         if wrong is not None:
             raise RequestError(wrong)
-    own = {k: v for k, v in flat.items() if k not in SHARED_HEADERS}
-    return {**named, first: {**own, **named.get(first, {})}}, shared
+    return {**named, "": {k: v for k, v in flat.items() if k not in SHARED_HEADERS}}, shared
+
+
+def _for_endpoints(
+    private: dict[str, dict[str, str | Secret]], first: str
+) -> dict[str, dict[str, str | Secret]]:
+    named = {name: own for name, own in private.items() if name}
+    return {**named, first: {**private[""], **named.get(first, {})}}
 
 
 def _shared(

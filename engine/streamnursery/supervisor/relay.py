@@ -58,6 +58,8 @@ class Relayed:
     exact: bool
     most: int
     """Bytes of an answer that does not stream."""
+    passing: bool = attrs.field(kw_only=True)
+    """It is handed on whatever it says."""
     refusal: Refusal | None = attrs.field(default=None, init=False)
     """The latest answer that said no."""
 
@@ -66,7 +68,7 @@ class Relayed:
 
     def accepts(self, outlet: Outlet, head: HttpHead) -> bool:
         if not 200 <= head.status < 300:
-            return False
+            return self.passing
         return not self.path.streams or self._language(outlet).check_head(head)
 
     def refused(self, outlet: Outlet, head: HttpHead, body: bytes, error: EngineError) -> None:
