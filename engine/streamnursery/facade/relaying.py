@@ -10,7 +10,7 @@ from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan, plan
 from streamnursery.facade.assembly import Outside, outlet_of
 from streamnursery.pipeline.relayed import RelayDelivery, RelayedAnswer
 from streamnursery.scheduler.run.calls import call_deadline
-from streamnursery.scheduler.run.catalogue import SIMULATED
+from streamnursery.scheduler.run.catalogue import SIMULATED, SIMULATOR_ENDPOINT
 from streamnursery.scheduler.run.relay_block import RelayBlock
 from streamnursery.supervisor.relay import Relayed
 from streamnursery.values.errors import ConfigError, RequestError
@@ -176,6 +176,8 @@ class Relaying:
             return (usable or self._catalogue.routes(model))[0]
         if isinstance(endpoint, str) and "://" in endpoint:
             endpoint = self._elsewhere(endpoint)
+        if endpoint == SIMULATOR_ENDPOINT:
+            self._have_simulator()
         if endpoint not in self._outlets:
             known = ", ".join(map(repr, self._outlets)) or "none"
             msg = f"there is no endpoint {endpoint!r:.80}; the configuration has {known}"
@@ -243,6 +245,8 @@ class Relaying:
         return attrs.evolve(made, stops=stops, on_interrupt=("fail",))
 
     def _speaks(self, route: Route, first: Route, asked: RelayPath) -> bool:
+        if _is_elsewhere(first.endpoint):
+            return route == first
         outlet = self._outlets.get(route.endpoint)
         if outlet is None:
             return False
