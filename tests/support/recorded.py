@@ -1,7 +1,9 @@
 """A server that answers with bytes that were written down, in pieces, in memory or on a socket."""
 
+import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
+from queue import SimpleQueue
 from typing import Any
 
 import attrs
@@ -150,6 +152,32 @@ async def served(recorded: Recorded) -> AsyncIterator[str]:
             await listen("127.0.0.1", 0), lambda stream: service.accept(stream, recorded)
         )
         nursery.start_soon(listener.run)
-        yield f"http://127.0.0.1:{listener.port}"
-        listener.close()
-        await service.stop()
+        try:
+            yield f"http://127.0.0.1:{listener.port}"
+        finally:
+            listener.close()
+            service.close()
+
+
+@contextmanager
+def live(recorded: Recorded) -> Iterator[str]:
+    """`recorded` on a loopback socket, served by a thread; its origin. For programs that run in
+    other event loops."""
+    begun: SimpleQueue[str] = SimpleQueue()
+    scope = trio.CancelScope()
+    tokens: list[trio.lowlevel.TrioToken] = []
+
+    async def serve() -> None:
+        tokens.append(trio.lowlevel.current_trio_token())
+        with scope:
+            async with served(recorded) as origin:
+                begun.put(origin)
+                await trio.sleep_forever()
+
+    thread = threading.Thread(target=trio.run, args=(serve,), daemon=True)
+    thread.start()
+    try:
+        yield begun.get()
+    finally:
+        tokens[0].run_sync_soon(scope.cancel)
+        thread.join()
