@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from streamnursery.config.providers import provider_at
 from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan, plan
 from streamnursery.facade.assembly import Outside, outlet_of
 from streamnursery.pipeline.relayed import RelayDelivery, RelayedAnswer
@@ -18,7 +19,14 @@ from streamnursery.values.http import check_header
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.policy import Patience, Priority, PriorityName
 from streamnursery.values.relay import METHODS, SHARED_HEADERS, forwarded, relay_path
-from streamnursery.values.request import ChatRequest, RequestHeaders, as_priority, make_request
+from streamnursery.values.request import (
+    CREDENTIAL_HEADERS,
+    ChatRequest,
+    RequestHeaders,
+    as_priority,
+    headers_at,
+    make_request,
+)
 from streamnursery.values.secret import Secret
 from streamnursery.values.settings import Endpoint, Route
 from streamnursery.wire.json_body import encode_body
@@ -35,8 +43,9 @@ if TYPE_CHECKING:
     from streamnursery.values.settings import EngineConfig
     from streamnursery.wire.dialect import Dialect
 
-_ELSEWHERE = "elsewhere:"
-"""How the names of endpoints begin that stand in no configuration."""
+_ELSEWHERE, _PUBLIC = "elsewhere:", "public:"
+"""How the names of endpoints begin that stand in no configuration: of servers that nobody knows,
+and of providers."""
 _MOST_ORIGINS = 1000
 _MOST_NAME = 200
 
@@ -77,7 +86,8 @@ class Relaying:
         `path` is a path and a query below the base URL of the model's endpoint, or of `endpoint`,
         which also serves models that the configuration does not name, and requests without one:
         with it `model` may be None, and is then the one that the body or the path names. An origin
-        in the place of its name, `https://host`, is passed through with pool and limits alone.
+        in the place of its name, `https://host`, is passed through with pool and limits alone; a
+        provider's own base URL, such as `https://api.openai.com/v1`, is read in its language.
         Limits, rates, tenants, budgets, retries, fallback to routes of the same dialect and hedging
         are those of `stream`, and so is what makes an answer whole. An answer that says no is
         handed on when no attempt is left.
@@ -184,21 +194,31 @@ class Relaying:
             raise ConfigError(msg)
         return Route(endpoint, model or endpoint)
 
-    def _elsewhere(self, origin: str) -> str:
-        """The name of an endpoint without key and dialect for an origin of the caller's."""
+    def _elsewhere(self, base: str) -> str:
+        """The name of an endpoint without a key for a server of the caller's."""
         try:
-            url = BaseUrl.parse(origin)
+            url = BaseUrl.parse(base)
         except ValueError as error:
             raise RequestError(str(error)) from None
-        name = f"{_ELSEWHERE}{url.origin.scheme}:{url.origin.authority}"
-        if name not in self._outlets:
+        preset = provider_at(url)
+        made = Endpoint(
+            f"{_ELSEWHERE}{url.origin.scheme}:{url.origin.authority}",
+            BaseUrl(url.origin, ""),
+            auth="none",
+            learn_rates=False,
+        )
+        if preset is not None:
+            options = {k: v for k, v in preset.options if k in self._outside.dialects.options()}
+            made = Endpoint(
+                f"{_PUBLIC}{preset.name}", url, dialect=preset.dialect, auth="none", options=options
+            )
+        if made.name not in self._outlets:
             if sum(map(_is_elsewhere, self._outlets)) >= _MOST_ORIGINS:
                 msg = f"{_MOST_ORIGINS} servers that the configuration does not know are too many"
                 raise RequestError(msg)
-            made = Endpoint(name, url, auth="none", learn_rates=False)
             outlet = outlet_of(made, self._outside.dialects, self._transports[0])
-            self._outlets[name] = outlet
-        return name
+            self._outlets[made.name] = outlet
+        return made.name
 
     def _languages(self, endpoint: str) -> "tuple[Dialect, ...]":
         """Those that a path may be in, the endpoint's own first."""
@@ -219,7 +239,7 @@ class Relaying:
         catalogue = self._catalogue
         settings = catalogue.config.models.get(catalogue.name(request.model))
         stated = settings is not None and bool(settings.routes)
-        config = catalogue.config
+        config = _with_the_callers_key(catalogue.config, first.endpoint, request)
 
         def routes(model: str) -> tuple[Route, ...]:
             # What the configuration says of a model goes before where its caller has sent it.
@@ -260,6 +280,18 @@ def _planned(stop: PlannedRoute, asked: RelayPath) -> PlannedRoute:
     if _is_elsewhere(stop.endpoint):
         stop = attrs.evolve(stop, retries=attrs.evolve(stop.retries, attempts=1))
     return stop if asked.streams else _hurried_by_nobody(stop)
+
+
+def _with_the_callers_key(
+    config: "EngineConfig", endpoint: str, request: ChatRequest
+) -> "EngineConfig":
+    """A key that is missing there is not missed by who brings one."""
+    found = config.endpoints.get(endpoint)
+    brought = {name for name, _ in headers_at(request, endpoint, endpoint)}
+    if found is None or not found.missing_key or CREDENTIAL_HEADERS.isdisjoint(brought):
+        return config
+    endpoints = {**config.endpoints, endpoint: attrs.evolve(found, missing_key="")}
+    return attrs.evolve(config, endpoints=endpoints)
 
 
 def _is_elsewhere(endpoint: str) -> bool:

@@ -5,13 +5,17 @@ from typing import Any
 
 import attrs
 
+from streamnursery.config import providers
 from streamnursery.values.errors import RequestError
+from streamnursery.values.origin import BaseUrl
 from streamnursery.values.request import CREDENTIAL_HEADERS
 from streamnursery.values.secret import Secret
-from streamnursery.values.settings import Endpoint, EngineConfig
+from streamnursery.values.settings import EngineConfig
 
 _OURS = "x-streamnursery-"
 _TENANT, _PRIORITY, _DEADLINE = (f"{_OURS}{name}" for name in ("tenant", "priority", "deadline"))
+DEFAULT = "openai-chat"
+"""The dialect of an endpoint that names none."""
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -24,7 +28,7 @@ class Asked:
     body: bytes = attrs.field(repr=False)
     headers: Mapping[str, str | Secret] = attrs.field(repr=False)
     endpoint: str
-    """The name of one, or an origin that no endpoint has."""
+    """The name of one, or the base URL of a server that the configuration does not have."""
     language: str
     """The dialect of that endpoint; empty for none."""
     tenant: str
@@ -41,10 +45,8 @@ def asked_of(request: Any, body: bytes, config: EngineConfig) -> Asked:
     url = request.url
     target = bytes(url.raw_path).decode("ascii")
     given = {name.lower(): value for name, value in request.headers.items()}
-    found = _endpoint(url, config)
-    path = target
-    if found is not None:
-        path = target[len(found.url.path.rstrip("/")) :] or "/"
+    name, base, language = _server(url, config)
+    path = target[len(base) :] or "/"
     headers = {
         name: Secret(value) if name in CREDENTIAL_HEADERS else value
         for name, value in given.items()
@@ -55,28 +57,41 @@ def asked_of(request: Any, body: bytes, config: EngineConfig) -> Asked:
         path,
         body,
         headers,
-        found.name if found is not None else f"{url.scheme}://{_authority(url)}",
-        (found.dialect or "openai-chat") if found is not None else "",
+        name,
+        language,
         given.get(_TENANT, ""),
         given.get(_PRIORITY),
         _seconds(given.get(_DEADLINE)),
     )
 
 
-def _endpoint(url: Any, config: EngineConfig) -> Endpoint | None:
-    """The one whose base URL the request is below, the longest of them."""
+def _server(url: Any, config: EngineConfig) -> tuple[str, str, str]:
+    """Where the request goes: the name of an endpoint or a base URL, its path, its dialect.
+
+    That is the endpoint whose base URL the request is below, the longest of them; else a provider
+    that everybody knows, and else a server that nobody does.
+    """
+    above = [endpoint for endpoint in config.endpoints.values() if _is_below(url, endpoint.url)]
+    if above:
+        found = max(above, key=lambda endpoint: len(endpoint.url.path))
+        return found.name, found.url.path.rstrip("/"), found.dialect or DEFAULT
+    origin = f"{url.scheme}://{_authority(url)}"
+    for preset in providers.PROVIDERS:
+        if f"{origin}{_path(url)}/".startswith(f"{preset.url}/"):
+            return preset.url, preset.url.removeprefix(origin), preset.dialect or DEFAULT
+    return origin, "", ""
+
+
+def _is_below(url: Any, base: BaseUrl) -> bool:
+    origin = base.origin
     port = url.port or _PORTS.get(url.scheme)
-    path = url.raw_path.partition(b"?")[0].decode("ascii")
-    best: Endpoint | None = None
-    for endpoint in config.endpoints.values():
-        origin, base = endpoint.url.origin, endpoint.url.path.rstrip("/")
-        if (origin.scheme, origin.host, origin.port) != (url.scheme, url.host, port):
-            continue
-        if not (path + "/").startswith(base + "/"):
-            continue
-        if best is None or len(base) > len(best.url.path.rstrip("/")):
-            best = endpoint
-    return best
+    if (origin.scheme, origin.host, origin.port) != (url.scheme, url.host, port):
+        return False
+    return f"{_path(url)}/".startswith(base.path.rstrip("/") + "/")
+
+
+def _path(url: Any) -> str:
+    return str(url.raw_path.partition(b"?")[0].decode("ascii"))
 
 
 def _authority(url: Any) -> str:
