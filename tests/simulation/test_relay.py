@@ -5,52 +5,21 @@ from typing import Any
 
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 from streamnursery import (
-    AuthError,
     BudgetExceededError,
-    ConfigError,
-    Engine,
     EngineError,
-    OverloadedError,
     RequestError,
     Secret,
-    TruncatedStreamError,
 )
-from streamnursery.errors import TooLargeError
-from streamnursery.serving.steps import How
-from streamnursery.simulator import Cut, InStreamError, Plan, Status
+from streamnursery.simulator import Cut, InStreamError, Plan, Stall, Status
 from streamnursery.simulator.fault import Fault
 from streamnursery.testing import World, cancel_at_every_step
-from tests.support.recorded import Recorded, engine_at, relaying
-from tests.support.scene import AT_ONCE, PACED, Scene, always, once, scene, virtual
-
-CHAT = "/chat/completions"
-JSON = ("content-type", "application/json")
-BODY: dict[str, Any] = {
-    "model": "m",
-    "messages": [{"role": "user", "content": "Hi"}],
-    "stream": True,
-}
-PRICE = {"input": "1", "output": "1"}
-
-
-async def read(
-    eng: Engine, body: dict[str, Any] = BODY, *, path: str = CHAT, **options: Any
-) -> tuple[int, bytes]:
-    async with eng.relay("m", path, body, **options) as answer:
-        return answer.status, await answer.read()
-
-
-def text_of(data: bytes) -> str:
-    events = [line[6:] for line in data.split(b"\n\n") if line.startswith(b"data: {")]
-    chunks = [json.loads(event) for event in events]
-    return "".join(c["choices"][0]["delta"].get("content") or "" for c in chunks if c["choices"])
-
-
-def said(s: Scene) -> str:
-    return s.provider.expected_text(BODY)
-
+from streamnursery.values.policy import PriorityName
+from tests.support.recorded import Recorded, engine_at
+from tests.support.relays import BODY, CHAT, PRICE, TEXT, read, said, text_of
+from tests.support.scene import AT_ONCE, PACED, always, once, scene, virtual
 
 # What comes before the first byte. ---------------------------------------------------------------
 
@@ -258,204 +227,66 @@ async def test_the_deadline_ends_it() -> None:
         assert trio.current_time() == pytest.approx(1.5, abs=0.1)
 
 
-# What is sent. -----------------------------------------------------------------------------------
+# Who may go first, and what it costs. -----------------------------------------------------------
 
 
 @virtual
-async def test_usage_is_asked_for_and_the_model_has_its_name_on_the_wire() -> None:
-    recorded = Recorded([TEXT, b"data: [DONE]\n\n"])
-    async with relaying(recorded) as eng:
-        raw = b'{"model":"m",  "messages":[ ],"stream":true,"big":123456789012345678901234567890}'
-        async with eng.relay("m", CHAT, raw, headers=dict([JSON])) as answer:
-            await answer.read()
-        async with eng.relay("m", CHAT, raw, exact=True) as answer:
-            await answer.read()
-            assert answer.usage is None
-        changed, exact = recorded.asked
-        assert json.loads(changed.body)["stream_options"] == {"include_usage": True}
-        assert b'"big":123456789012345678901234567890' in changed.body
-        assert exact.body == raw
-        assert changed.headers["accept-encoding"] == "identity"
-
-
-TEXT = b'data: {"choices":[{"index":0,"delta":{"content":"x"}}]}\n\n'
+async def test_a_late_first_attempt_has_a_hedge() -> None:
+    slow = once(Stall(0))
+    async with scene(slow, profile=AT_ONCE, model={"hedge_after": 1.0}) as s:
+        assert text_of((await read(s.engine))[1]) == said(s)
+        assert s.asked == 2
+        assert trio.current_time() < 2
 
 
 @virtual
-async def test_headers_of_the_connection_stay_here() -> None:
-    recorded = Recorded([TEXT, b"data: [DONE]\n\n"], headers=(("x-a", "1"), ("keep-alive", "5")))
-    async with relaying(recorded) as eng:
-        given = {"Connection": "x-hop", "X-Hop": "1", "Host": "evil", "X-Own": "2", "TE": "gzip"}
-        async with eng.relay("m", CHAT, BODY, headers=given) as answer:
-            assert answer.headers == (("x-a", "1"),)
-            await answer.read()
-        sent = recorded.asked[0].headers
-        assert sent["x-own"] == "2"
-        assert sent["host"] == "main.example.com"
-        assert not {"x-hop", "te"} & sent.keys()
+async def test_tenants_take_turns_and_priorities_go_first() -> None:
+    async with scene(profile=PACED, engine={"max_streams": 1}) as s:
+        order: list[str] = []
+
+        async def one(tenant: str, priority: PriorityName) -> None:
+            async with s.engine.relay("m", CHAT, BODY, tenant=tenant, priority=priority) as answer:
+                order.append(f"{tenant} {priority}")
+                await answer.read()
+
+        async with trio.open_nursery() as nursery:
+            for tenant, priority in TURNS:
+                nursery.start_soon(one, tenant, priority)
+                await wait_all_tasks_blocked()
+        assert order[0] == "a batch"  # nobody else was there
+        assert order[1:3] == ["a interactive", "b interactive"]
+        assert set(order[3:5]) == {"a batch", "b batch"}
+        lines = s.engine.usage_report().lines
+        assert {line.tenant: line.output_tokens for line in lines} == {"a": 40, "b": 20}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "http://evil.example/v1",
-        "//evil.example/v1",
-        "chat/completions",
-        "/v1/../admin",
-        "/v1/%2e%2e/admin",
-        "/v1/%252e%252e/admin",
-        "/a\r\nx: y",
-        "/a b",
-        "/a#b",
-        "/a?b=%0d%0a",
-        "/a\\b",
-        7,
-    ],
+TURNS: tuple[tuple[str, PriorityName], ...] = (
+    ("a", "batch"),
+    ("a", "batch"),
+    ("a", "batch"),
+    ("b", "batch"),
+    ("a", "interactive"),
+    ("b", "interactive"),
 )
-def test_a_path_is_a_path_and_a_query_alone(path: Any) -> None:
-    @virtual
-    async def run() -> None:
-        async with scene() as s:
-            with pytest.raises(RequestError, match="a relay's path is"):
-                async with s.engine.relay("m", path, BODY):
-                    pass
-            assert s.asked == 0
-
-    run()
 
 
 @virtual
-async def test_what_cannot_be_used_is_said_before_anything_is_sent() -> None:
-    async with scene(engine={"max_relayed_bytes": 100}) as s:
-        for options, error in (
-            ({"body": b"x" * 101}, "max_relayed_bytes"),
-            ({"body": 7}, "body must be bytes"),
-            ({"method": "TRACE"}, "method must be one of"),
-            ({"headers": 7}, "headers must be a mapping"),
-            ({"headers": {"x": "a\nb"}}, "control characters"),
-            ({"model": ""}, "a model's name"),
-            ({"model": None}, "a model or an endpoint"),
-        ):
-            given: dict[str, Any] = {"model": "m", "path": CHAT, "body": b"", **options}
-            with pytest.raises(RequestError, match=error):
-                async with s.engine.relay(**given):
-                    pass
-        with pytest.raises(ConfigError, match="there is no endpoint 'other'"):
-            async with s.engine.relay("m", CHAT, b"", endpoint="other"):
-                pass
-        assert s.asked == 0
-
-
-# Answers that do not stream, and paths without a dialect. ---------------------------------------
+async def test_rates_hold_it_back() -> None:
+    async with scene(profile=AT_ONCE, model={"rpm": 60}) as s:
+        began = trio.current_time()
+        for _ in range(61):
+            await read(s.engine)
+        assert trio.current_time() - began >= 0.9
+        assert s.asked == 61
 
 
 @virtual
-async def test_a_whole_answer_is_handed_on_with_its_usage() -> None:
-    async with scene(profile=PACED) as s:
-        async with s.engine.relay("m", "/v1" + CHAT, {**BODY, "stream": False}) as answer:
-            data = json.loads(await answer.read())
-            assert data["choices"][0]["message"]["content"] == said(s)
-            assert answer.usage is not None
-            assert answer.usage.output_tokens == 10
-
-
-@virtual
-async def test_paths_without_a_dialect_pass_under_slots_and_retries() -> None:
-    body = b'{"data":[],"usage":{"prompt_tokens":8,"total_tokens":8}}'
-    recorded = Recorded([body], headers=(JSON,), framing="length")
-    async with relaying(recorded) as eng:
-        for path in ("/v1/embeddings", "/v1/rerank"):
-            async with eng.relay("m", path, {"model": "m", "input": ["a", "b"]}) as answer:
-                assert await answer.read() == body
-                assert answer.usage is not None
-                assert answer.usage.input_tokens == 8
-        async with eng.relay(None, "/v1/models", endpoint="main", method="GET") as answer:
-            assert await answer.read() == body
-        form = b"--x\r\ncontent-disposition: form-data; name=model\r\n\r\nm\r\n--x--"
-        kind = {"content-type": "multipart/form-data; boundary=x"}
-        async with eng.relay("m", "/v1/audio/transcriptions", form, headers=kind) as answer:
-            assert await answer.read() == body
-        targets = [(asked.method, asked.target) for asked in recorded.asked]
-        assert targets == [
-            ("POST", "/v1/embeddings"),
-            ("POST", "/v1/rerank"),
-            ("GET", "/v1/models"),
-            ("POST", "/v1/audio/transcriptions"),
-        ]
-        assert recorded.asked[3].body == form
-        assert recorded.asked[3].headers["content-type"] == kind["content-type"]
-
-
-@virtual
-async def test_binary_answers_are_whole_by_their_length() -> None:
-    sound = bytes(range(256)) * 10
-    recorded = Recorded([sound[:1000], sound[1000:]], headers=(("content-type", "audio/mpeg"),))
-    async with relaying(recorded) as eng:
-        async with eng.relay("m", "/v1/audio/speech", {"model": "m", "input": "Hi"}) as answer:
-            assert await answer.read() == sound
-        recorded.framing = "close"
-        with pytest.raises(TruncatedStreamError, match="neither a length nor a last chunk"):
-            async with eng.relay("m", "/v1/audio/speech", {"model": "m"}) as answer:
-                await answer.read()
-        recorded.framing, recorded.how = "length", How.CUT
-        recorded.pieces = [sound]
-        async with eng.relay("m", "/v1/audio/speech", {"model": "m"}) as answer:
-            assert await answer.read() == sound
-
-
-@virtual
-async def test_an_event_stream_of_an_unknown_path_comes_as_it_comes() -> None:
-    recorded = Recorded([b"data: 1\n\n", b"data: 2\n\n"])
-    async with relaying(recorded) as eng:
-        async with eng.relay("m", "/v1/other", {"model": "m"}) as answer:
-            assert [piece async for piece in answer] == [b"data: 1\n\n", b"data: 2\n\n"]
-        recorded.how = How.CUT
-        with pytest.raises(EngineError):
-            async with eng.relay("m", "/v1/other", {"model": "m"}) as answer:
-                await answer.read()
-
-
-@virtual
-async def test_what_does_not_stream_is_bounded_by_itself_and_in_sum() -> None:
-    recorded = Recorded([b"x" * 60_000] * 4, headers=(("content-type", "audio/mpeg"),))
-    settings = {"max_relayed_bytes": 200_000}
-    async with relaying(recorded, engine=settings) as eng:
-        with pytest.raises(TooLargeError, match="max_relayed_bytes"):
-            async with eng.relay("m", "/v1/audio/speech", {"model": "m"}):
-                pass
-        assert eng.statistics().buffered_bytes == 0
-    settings = {"max_buffered_bytes": 150_000, "buffer_bytes": 1000}
-    async with relaying(recorded, engine=settings) as eng:
-        with pytest.raises(TooLargeError, match="max_buffered_bytes"):
-            async with eng.relay("m", "/v1/audio/speech", {"model": "m"}):
-                pass
-        with pytest.raises(OverloadedError, match="max_buffered_bytes"):
-            async with eng.relay("m", "/v1/files", b"x" * 150_001):
-                pass
-        assert eng.statistics().buffered_bytes == 0
-
-
-@virtual
-async def test_a_slow_reader_holds_the_provider_back() -> None:
-    pieces = [TEXT * 100] * 50
-    recorded = Recorded([*pieces, b"data: [DONE]\n\n"])
-    async with relaying(recorded) as eng:
-        async with eng.relay("m", CHAT, BODY, buffer_bytes=20_000) as answer:
-            await trio.sleep(30)
-            assert eng.statistics().buffered_bytes < 100_000
-            assert await answer.read() == b"".join(recorded.pieces)
-
-
-@virtual
-async def test_a_key_that_a_refusal_quotes_is_not_handed_on() -> None:
-    recorded = Recorded(
-        [b'{"error":{"message":"Incorrect API key provided: sk-secret-1"}}'],
-        headers=(JSON,),
-        framing="length",
-        status=401,
-    )
-    async with relaying(recorded, key=Secret("sk-secret-1")) as eng:
-        async with eng.relay("m", CHAT, BODY) as answer:
-            assert answer.status == 401
-            assert b"sk-secret-1" not in await answer.read()
-            assert isinstance(answer.error, AuthError)
+async def test_with_exact_an_estimate_is_booked() -> None:
+    recorded = Recorded([TEXT, b"data: [DONE]\n\n"])
+    settings = two_endpoints()
+    settings["models"]["m"] |= {"price": PRICE}
+    async with engine_at(recorded, settings) as eng:
+        assert (await read(eng, exact=True))[0] == 200
+        (line,) = eng.usage_report().lines
+        assert line.estimated > 0
+        assert line.reserved == 0
