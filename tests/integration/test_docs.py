@@ -10,11 +10,14 @@ from tests.support.cli import ROOT, run_python
 
 DOCS = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{n}.md" for n in ("asyncio", "sync", "quickstart", "recipes", "sessions")),
+    *(
+        ROOT / "docs" / f"{n}.md"
+        for n in ("asyncio", "sync", "quickstart", "recipes", "sdk", "sessions")
+    ),
 ]
 
 
-ALL = ("README", "asyncio", "sync", "quickstart")
+ALL = ("README", "asyncio", "sync", "quickstart", "sdk")
 """Of the others every third block runs in the test tier, and all of them from the next one on."""
 
 
