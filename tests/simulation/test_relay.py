@@ -10,10 +10,11 @@ from trio.testing import wait_all_tasks_blocked
 from streamnursery import (
     BudgetExceededError,
     EngineError,
+    ProtocolError,
     RequestError,
     Secret,
 )
-from streamnursery.simulator import Cut, InStreamError, Plan, Stall, Status
+from streamnursery.simulator import BadJson, Cut, InStreamError, Plan, Stall, Status
 from streamnursery.simulator.fault import Fault
 from streamnursery.testing import World, cancel_at_every_step
 from streamnursery.values.policy import PriorityName
@@ -76,6 +77,18 @@ async def test_an_error_inside_the_stream_is_handed_on_behind_content() -> None:
                 async for piece in answer:
                     got += piece
         assert b"Broken." in got
+
+
+@virtual
+async def test_what_cannot_be_read_is_not_handed_on() -> None:
+    async with scene(always(BadJson(3))) as s:
+        got = b""
+        with pytest.raises(ProtocolError):
+            async with s.engine.relay("m", CHAT, BODY) as answer:
+                async for piece in answer:
+                    got += piece
+        assert said(s).startswith(text_of(got))
+        assert text_of(got)
 
 
 @virtual

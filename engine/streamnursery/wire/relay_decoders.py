@@ -4,8 +4,9 @@ Each is a `StreamDecoder` whose events have the bytes among them: a `RelayHead` 
 
 Rule 1: nothing is handed on before there is something to keep: the first content, or the end.
         Until then an attempt that fails leaves no trace, and its bytes count as buffered.
-Rule 2: bytes are handed on as they came, in their order, also those of a read that fails behind
-        content: the caller may know better what they say.
+Rule 2: bytes are handed on as they came, in their order, also those in which a provider tells an
+        error behind content. A read that cannot be read as the language is kept back: its reader
+        would stumble over it, and not over the error that follows.
 Rule 3: an answer that does not stream is handed on when it is whole.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 from streamnursery.values.errors import (
     EngineError,
+    ProtocolError,
     ProviderError,
     TooLargeError,
     TruncatedStreamError,
@@ -72,6 +74,8 @@ class RelayedStream:
 
     def feed(self, data: bytes) -> list[Any]:
         events = self._inner.feed(data)
+        if isinstance(self._inner.failure, ProtocolError):
+            return self._beside(b"", events)
         raw = data
         if self._filter is not None:
             raw = self._filter.feed(data)
