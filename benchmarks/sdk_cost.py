@@ -1,8 +1,9 @@
-"""python -m benchmarks.sdk_cost [--rounds 5] [--streams 50] [--save FILE]: what an SDK costs per token.
+"""python -m benchmarks.sdk_cost [--rounds 5] [--streams 50] [--save FILE]: an SDK's CPU per token.
 
-AsyncOpenAI over a client of `streamnursery.sdk` beside the one that it makes for itself, with the same simulated
-provider in a process of its own, in turns. CPU time is that of the whole process, the engine's thread among it,
-from the first request to the end of the last stream, divided by the tokens that the SDK handed out. Needs openai:
+AsyncOpenAI over a client of `streamnursery.sdk` beside the one that it makes for itself, in turns,
+with a simulated provider in a process of its own. CPU time is that of the whole process, the
+engine's thread among it, from the first request to the end of the last stream, divided by the
+tokens that the SDK handed out. Needs openai:
 
     build/contract/sdks/bin/python -m benchmarks.sdk_cost
 
@@ -154,14 +155,14 @@ def table(found: list[tuple[str, float, float]], rounds: int, streams: int) -> s
             f"| {name} | {own:.0f} us | {ours:.0f} us | {ours / own:.2f} |"
             for name, own, ours in found
         ),
+        "",
+        f"CPU time of the client's process per token, medians of {rounds} turns: {streams} streams",
+        f"of {TOKENS} tokens, {PER_SECOND} a second each, from a simulated provider beside it.",
+        f"openai {version('openai')}, httpx2 {version('httpx2')}, Python",
+        f"{platform.python_version()}; `python -m benchmarks.sdk_cost`.",
+        "",
     ]
-    return (
-        "\n".join(lines)
-        + f"\n\nCPU time of the client's process per token, medians of {rounds} turns: {streams} streams of "
-        f"{TOKENS} tokens, {PER_SECOND} a second each, from a simulated provider beside it. openai "
-        f"{version('openai')}, httpx2 {version('httpx2')}, Python {platform.python_version()}; "
-        "`python -m benchmarks.sdk_cost`.\n"
-    )
+    return "\n".join(lines)
 
 
 def main() -> None:
