@@ -160,18 +160,26 @@ def test_500_cancels_leave_nothing() -> None:
                 base_url=url, api_key=KEY, max_retries=0, http_client=sdk.async_client(eng)
             )
 
+            reading = asyncio.Event()
+
             async def one(number: int) -> None:
-                async with await api.chat.completions.create(
+                stream = await api.chat.completions.create(
                     model="gpt-4.1", messages=HI, stream=True
-                ) as stream:
+                )
+                left = number % 7
+                async with stream:
                     async for _ in stream:
-                        await asyncio.sleep(0.001 * (number % 7))
+                        reading.set()
+                        left -= 1
+                        if left <= 0:
+                            tasks[number].cancel()
 
             tasks = [asyncio.create_task(one(number)) for number in range(500)]
-            for task in tasks:
-                await asyncio.sleep(0.001)
+            await reading.wait()
+            for task in tasks[::3]:  # wherever they are
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+            assert all(isinstance(end, asyncio.CancelledError) for end in ended)
             left = await eng.statistics()
             assert (left.streams, left.buffered_bytes) == (0, 0)
             assert left.models["gpt-4.1"].active == 0

@@ -483,6 +483,6 @@ MUTANTS = (
         "sdk/asked.py",
         "        if not name.startswith(_OURS)",
         "        if name",
-        "integration/test_sdk_clients.py",
+        SIM + "test_sdk_clients.py",
     ),
 )
