@@ -1,7 +1,8 @@
 """The HTTP clients that SDKs are given, on real sockets: in every world, with every library."""
 
 import asyncio
-from typing import Any, TYPE_CHECKING
+import gc
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import httpx2
@@ -93,3 +94,34 @@ def test_without_an_engine_it_is_that_of_the_process(monkeypatch: pytest.MonkeyP
         assert asyncio.run(main()).status_code == 200
         with sdk.client() as client:
             assert client.post(f"{provider.url}/chat/completions", **LIVE).status_code == 200
+
+
+def test_an_answer_that_is_dropped_is_left() -> None:
+    with live_provider(factor=1.0) as provider:
+        asyncio.run(dropped_in_aio(provider))
+        dropped_in_a_thread(provider)
+        assert provider.in_progress == 0
+
+
+async def dropped_in_aio(provider: LiveProvider) -> None:
+    async with aio.open_engine(provider.config()) as eng:
+        client = sdk.async_client(eng)
+        asked = client.build_request("POST", f"{provider.url}/chat/completions", **LIVE)
+        answer = await client.send(asked, stream=True)
+        assert answer.status_code == 200
+        del answer, asked
+        gc.collect()
+        while (await eng.statistics()).models["gpt-4.1"].active:
+            pass
+        await client.aclose()
+
+
+def dropped_in_a_thread(provider: LiveProvider) -> None:
+    with sync.open_engine(provider.config()) as eng, sdk.client(eng) as client:
+        asked = client.build_request("POST", f"{provider.url}/chat/completions", **LIVE)
+        answer = client.send(asked, stream=True)
+        assert answer.status_code == 200
+        del answer, asked
+        gc.collect()
+        while eng.statistics().models["gpt-4.1"].active:
+            pass

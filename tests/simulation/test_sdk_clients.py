@@ -1,5 +1,6 @@
 """The HTTP clients that SDKs are given: what is sent for them, and what they get back."""
 
+import gc
 import json
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
@@ -10,6 +11,7 @@ import httpx
 import httpx2
 import pytest
 import trio
+from trio.testing import wait_all_tasks_blocked
 
 import streamnursery as sn
 from streamnursery import ConfigError, Secret, sdk
@@ -275,6 +277,12 @@ async def test_closing_an_answer_or_dropping_it_leaves_the_relay() -> None:
             async with client.stream("POST", URL, json=BODY) as answer:
                 async with aclosing(answer.aiter_raw()) as pieces:
                     assert await anext(pieces) == TEXT
+            assert eng.statistics().models["m"].active == 0
+            dropped = await client.send(client.build_request("POST", URL, json=BODY), stream=True)
+            assert eng.statistics().models["m"].active == 1
+            del dropped
+            gc.collect()
+            await wait_all_tasks_blocked()
             assert eng.statistics().models["m"].active == 0
 
 

@@ -102,3 +102,7 @@ class SyncRelayBlock(AbstractContextManager[SyncRelayedAnswer]):
 
     def __exit__(self, *_: object) -> None:
         self._block.__exit__()
+
+    def abandon(self) -> None:
+        """Leave without waiting; from any thread, idempotent."""
+        self._block.abandon()

@@ -30,6 +30,8 @@ class RelayBlock(AbstractAsyncContextManager[RelayedAnswer]):
         self._handle = handle
         self._asking = asking
         self._buffers = buffers
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._left = False
 
     def refusal(self) -> Refusal | None:
         """The latest answer that said no."""
@@ -66,7 +68,17 @@ class RelayBlock(AbstractAsyncContextManager[RelayedAnswer]):
         return delivery
 
     def leave(self) -> None:
+        self._left = True
         self._block.leave()
+
+    def abandon(self) -> None:
+        """Leave without waiting; from any thread, idempotent."""
+        if self._token is not None:
+            self._token.run_sync_soon(self._leave_once)
+
+    def _leave_once(self) -> None:
+        if not self._left:
+            self.leave()
 
     @trio.lowlevel.enable_ki_protection
     async def __aenter__(self) -> RelayedAnswer:
@@ -75,6 +87,7 @@ class RelayBlock(AbstractAsyncContextManager[RelayedAnswer]):
         except EngineError:
             await trio.lowlevel.checkpoint()
             raise
+        self._token = trio.lowlevel.current_trio_token()
         answer = RelayedAnswer(self._handle(delivery), self.refusal)
         try:
             await answer.begun()
@@ -84,4 +97,5 @@ class RelayBlock(AbstractAsyncContextManager[RelayedAnswer]):
         return answer
 
     async def __aexit__(self, *_: object) -> None:
+        self._left = True
         await self._block.__aexit__()
