@@ -17,6 +17,7 @@ import streamnursery as sn
 from streamnursery import ConfigError, Secret, sdk
 from streamnursery.config import config_from_mapping
 from streamnursery.config.providers import ProviderPreset
+from streamnursery.sdk import asked
 from streamnursery.sdk.asked import asked_of
 from streamnursery.serving.steps import How
 from streamnursery.simulator import Stall, Status
@@ -203,6 +204,17 @@ async def test_headers_for_the_engine_are_taken_and_stripped() -> None:
             assert refused.status_code == 400
     (asked,) = recorded.asked
     assert not [name for name in asked.headers if "streamnursery" in name]
+
+
+@virtual
+async def test_that_an_sdk_retries_by_itself_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    asked._say_once.cache_clear()
+    async with client_at(Recorded(WHOLE)) as client:
+        for count in ("0", "1", "2"):
+            own = {**SDK_KEY, "x-stainless-retry-count": count}
+            assert (await client.post(URL, json=BODY, headers=own)).status_code == 200
+    (said,) = caplog.messages
+    assert "max_retries=0" in said
 
 
 @virtual

@@ -1,6 +1,8 @@
 """What an SDK asks, as a relay."""
 
+import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import attrs
@@ -12,7 +14,10 @@ from streamnursery.values.request import CREDENTIAL_HEADERS
 from streamnursery.values.secret import Secret
 from streamnursery.values.settings import EngineConfig
 
+_log = logging.getLogger("streamnursery")
 _OURS = "x-streamnursery-"
+_RETRIES = "x-stainless-retry-count"
+"""OpenAI's and Anthropic's SDKs number their own attempts in it, from 0."""
 _TENANT, _PRIORITY, _DEADLINE = (f"{_OURS}{name}" for name in ("tenant", "priority", "deadline"))
 DEFAULT = "openai-chat"
 """The dialect of an endpoint that names none."""
@@ -45,6 +50,8 @@ def asked_of(request: Any, body: bytes, config: EngineConfig) -> Asked:
     url = request.url
     target = bytes(url.raw_path).decode("ascii")
     given = {name.lower(): value for name, value in request.headers.items()}
+    if given.get(_RETRIES, "0") != "0":
+        _say_once()
     name, base, language = _server(url, config)
     path = target[len(base) :] or "/"
     headers = {
@@ -62,6 +69,14 @@ def asked_of(request: Any, body: bytes, config: EngineConfig) -> Asked:
         given.get(_TENANT, ""),
         given.get(_PRIORITY),
         _seconds(given.get(_DEADLINE)),
+    )
+
+
+@cache
+def _say_once() -> None:
+    _log.warning(
+        "an SDK has asked again by itself: give it max_retries=0, as the engine has retried what "
+        "may be retried (docs/sdk.md)"
     )
 
 
