@@ -12,7 +12,10 @@ DOCS = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{n}.md"
-        for n in ("asyncio", "sync", "quickstart", "recipes", "sdk", "sessions")
+        for n in (
+            *("asyncio", "sync", "quickstart", "recipes", "sdk", "sessions"),
+            "observability",
+        )
     ),
 ]
 
