@@ -25,7 +25,6 @@ from tests.support.sdks import (
     KEY,
     MODEL,
     SDKS,
-    asked_under_asyncio,
     config,
     said_recordings,
 )
@@ -42,11 +41,18 @@ pytestmark = [
 ]
 
 
+def is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:  # what it is part of
+        return False
+
+
 def asked_of(name: str, what: str, corpora: Path) -> Any:
     """What `tests.support.sdks` says of an SDK, in the interpreter that has it."""
     sdk_ = SDKS[name]
     python = INSTALLED / sdk_.peer / "bin" / "python" if sdk_.peer else Path(sys.executable)
-    if not python.exists() or (not sdk_.peer and find_spec(sdk_.module) is None):
+    if not python.exists() or (not sdk_.peer and not is_installed(sdk_.module)):
         pytest.skip(f"{name} is not installed; `make contract` installs the peers that it can")
     command = [str(python), "-m", "tests.support.sdks", what, name, str(corpora)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -196,7 +202,7 @@ def test_refusals_of_the_engine_raise_the_sdks_own_types(name: str) -> None:
     settings["models"][MODEL]["price"] = {"input": "1", "output": "1"}
     settings["budgets"] = {"daily": "0.000000001 USD"}
     with pytest.raises(module.RateLimitError) as caught:
-        asked_under_asyncio(settings, SDKS[name], "http://127.0.0.1:9/v1")
+        SDKS[name].over(settings, "http://127.0.0.1:9/v1")
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert "budget" in str(caught.value)
 
@@ -204,9 +210,7 @@ def test_refusals_of_the_engine_raise_the_sdks_own_types(name: str) -> None:
 def test_a_server_that_nobody_knows_is_passed_through_with_the_sdks_key() -> None:
     recorded = Recorded([said_recordings()[1]], at_once=True)
     with live(recorded) as origin:
-        text = asked_under_asyncio(
-            config("http://127.0.0.1:9", "openai_chat"), SDKS["openai"], f"{origin}/v1"
-        )
+        text = SDKS["openai"].over(config("http://127.0.0.1:9", "openai_chat"), f"{origin}/v1")
     assert json.loads(text) == {"text": "two words"}
     assert recorded.asked[0].headers["authorization"] == f"Bearer {KEY}"
     assert b"stream_options" not in recorded.asked[0].body
@@ -249,6 +253,6 @@ def test_on_another_endpoint_the_engines_own_key_is_sent() -> None:
         settings = config(one, "openai_chat")
         settings["endpoints"]["other"] = {"url": f"{other}/v1", "key": Secret("sk-other")}
         settings["models"][MODEL]["routes"].append({"endpoint": "other"})
-        asked_under_asyncio(settings, SDKS["openai"], f"{one}/v1")
+        SDKS["openai"].over(settings, f"{one}/v1")
     assert first.asked[0].headers["authorization"] == f"Bearer {KEY}"
     assert second.asked[0].headers["authorization"] == "Bearer sk-other"

@@ -11,13 +11,16 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
+import trio
 
-from streamnursery import Secret, aio, sdk
+import streamnursery as sn
+from streamnursery import Secret, aio, sdk, sync
 from streamnursery.serving.steps import How
 from tests.support.recorded import Recorded, live
 
@@ -27,6 +30,29 @@ MODEL = "m"
 _KEYS = ("authorization", "x-api-key", "x-goog-api-key")
 _BEATS = 5
 """Cuts between two whole answers: a server that only breaks is not asked any more for a while."""
+
+
+@asynccontextmanager
+async def _in_threads(settings: dict[str, Any]) -> AsyncIterator[Any]:
+    """For SDKs that block: there is nothing beside them."""
+    with sync.open_engine(settings) as eng:
+        yield eng
+
+
+@attrs.frozen
+class World:
+    """Where an SDK runs."""
+
+    run: Callable[..., Any]
+    open_engine: Callable[[dict[str, Any]], AbstractAsyncContextManager[Any]]
+    client: Callable[[Any], Any]
+    plain: str = "AsyncClient"
+    """The HTTP library's own."""
+
+
+ASYNCIO = World(asyncio.run, aio.open_engine, sdk.async_client)
+TRIO = World(trio.run, sn.open_engine, sdk.async_client)
+THREADS = World(asyncio.run, _in_threads, sdk.client, "Client")
 
 
 @attrs.frozen
@@ -41,6 +67,16 @@ class SDK:
     """What has to be installed for it."""
     peer: str = ""
     """The environment of `tests/contract/setup` that has it; empty for that of the tests."""
+    world: World = ASYNCIO
+
+    def over(self, settings: dict[str, Any], url: str) -> str:
+        """What it reads over an engine of that configuration."""
+
+        async def main() -> str:
+            async with self.world.open_engine(settings) as eng:
+                return await self.ask(self.world.client(eng), url)
+
+        return str(_run(self.world, main))
 
 
 async def ask_openai(client: Any, url: str) -> str:
@@ -49,6 +85,14 @@ async def ask_openai(client: Any, url: str) -> str:
     async with AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0, http_client=client) as api:
         stream = await api.chat.completions.create(model=MODEL, messages=HI, stream=True)
         return "".join([c.choices[0].delta.content or "" async for c in stream if c.choices])
+
+
+async def ask_openai_in_a_thread(client: Any, url: str) -> str:
+    from openai import OpenAI
+
+    with OpenAI(base_url=url, api_key=KEY, max_retries=0, http_client=client) as api:
+        stream = api.chat.completions.create(model=MODEL, messages=HI, stream=True)
+        return "".join([c.choices[0].delta.content or "" for c in stream if c.choices])
 
 
 async def ask_openai_responses(client: Any, url: str) -> str:
@@ -144,6 +188,8 @@ async def ask_litellm(client: Any, url: str) -> str:
 
 SDKS = {
     "openai": SDK("openai_chat", ask_openai, "openai"),
+    "openai-trio": SDK("openai_chat", ask_openai, "openai", world=TRIO),
+    "openai-threads": SDK("openai_chat", ask_openai_in_a_thread, "openai", world=THREADS),
     "openai-responses": SDK("openai_responses", ask_openai_responses, "openai"),
     "anthropic": SDK("anthropic_messages", ask_anthropic, "anthropic"),
     "google-genai": SDK("google_generate_content", ask_google, "google.genai"),
@@ -219,14 +265,8 @@ def config(origin: str, language: str, **endpoint: Any) -> dict[str, Any]:
     }
 
 
-def asked_under_asyncio(settings: dict[str, Any], sdk_: SDK, url: str) -> str:
-    """What it reads over an engine."""
-
-    async def main() -> str:
-        async with aio.open_engine(settings) as eng:
-            return await sdk_.ask(sdk.async_client(eng), url)
-
-    return asyncio.run(main())
+def _run(world: World, work: Callable[..., Any], *args: Any) -> Any:
+    return world.run(work, *args) if world.run is trio.run else world.run(work(*args))
 
 
 def reads(sdk_: SDK, folder: Path) -> list[dict[str, Any]]:
@@ -238,8 +278,9 @@ def reads(sdk_: SDK, folder: Path) -> list[dict[str, Any]]:
         pieces = [body[i : i + 50] for i in range(0, len(body), 50)]
         recorded = Recorded(pieces, at_once=True)
         with live(recorded) as origin:
-            text = asked_under_asyncio(config(origin, sdk_.language), sdk_, f"{origin}/v1")
-            plain = asyncio.run(sdk_.ask(httpx2.AsyncClient(), f"{origin}/v1"))
+            url = f"{origin}/v1"
+            text = sdk_.over(config(origin, sdk_.language), url)
+            plain = _run(sdk_.world, sdk_.ask, getattr(httpx2, sdk_.world.plain)(), url)
         sent = [
             {
                 "target": asked.target,
@@ -262,14 +303,14 @@ def cuts(sdk_: SDK, folder: Path) -> dict[str, Any]:
     async def main(origin: str, recorded: Recorded, body: bytes) -> None:
         last = len(body.rstrip())  # the blank line behind it proves nothing
         tried.append(last - 1)
-        async with aio.open_engine(config(origin, sdk_.language)) as eng:
+        async with sdk_.world.open_engine(config(origin, sdk_.language)) as eng:
             for at in range(1, last):
                 if at % _BEATS == 1:
                     recorded.pieces, recorded.how = [body], How.KEEP
-                    await sdk_.ask(sdk.async_client(eng), f"{origin}/v1")
+                    await sdk_.ask(sdk_.world.client(eng), f"{origin}/v1")
                 recorded.pieces, recorded.how = [body[:at]], How.CUT
                 try:
-                    await sdk_.ask(sdk.async_client(eng), f"{origin}/v1")
+                    await sdk_.ask(sdk_.world.client(eng), f"{origin}/v1")
                 except Exception as error:  # noqa: BLE001 - each has its own
                     raised[f"{type(error).__module__}.{type(error).__qualname__}"] += 1
                 else:
@@ -278,7 +319,7 @@ def cuts(sdk_: SDK, folder: Path) -> dict[str, Any]:
     for body in recordings(folder, sdk_.language):
         recorded = Recorded([], at_once=True)
         with live(recorded) as origin:
-            asyncio.run(main(origin, recorded, body))
+            _run(sdk_.world, main, origin, recorded, body)
     return {"tried": tried, "silent": silent, "raised": raised}
 
 
