@@ -66,10 +66,10 @@ def async_door(library: ModuleType, eng: Engine | AioEngine | None) -> Any:
         """Relays."""
 
         async def handle_async_request(self, request: Any) -> Any:
-            engine = eng if eng is not None else aio_opening.shared()
             body = await request.aread()
             asked = None
             try:
+                engine = eng if eng is not None else aio_opening.shared()
                 asked = asked_of(request, body, engine.config)
                 block = _relay(engine, asked)
                 answer = await block.__aenter__()
@@ -113,10 +113,10 @@ def door(library: ModuleType, eng: SyncEngine | None) -> Any:
         """Relays."""
 
         def handle_request(self, request: Any) -> Any:
-            engine = eng if eng is not None else sync_opening.shared()
             body = request.read()
             asked = None
             try:
+                engine = eng if eng is not None else sync_opening.shared()
                 asked = asked_of(request, body, engine.config)
                 block = _relay(engine, asked)
                 answer = block.__enter__()
