@@ -17,6 +17,8 @@ _ORDER = (
     "anthropic",
     "engine-google",
     "google",
+    "relayed-openai",
+    "relayed-anthropic",
 )
 _HEAD = f"""\
 # What clients do when the provider misbehaves
@@ -26,7 +28,8 @@ defaults, against one simulated provider. The verdict comes from the provider's 
 what its user cannot see, or waits for longer than {LIMIT:.0f} s. `httpx` is httpx with the dozen
 lines of SSE that people write on top of it. The columns behind it speak other languages,
 Anthropic's Messages and Google's Gemini API: this engine in each, and their own clients. Where a
-language has no `[DONE]`, what takes its place is left out.
+language has no `[DONE]`, what takes its place is left out. `relayed-` is the same SDK with
+`http_client=streamnursery.sdk.client()`.
 
 """
 

@@ -50,6 +50,7 @@ MODULES = (
     "simulator",
     "bench",
     "batch",
+    "sdk",
 )
 
 

@@ -12,13 +12,16 @@ DOCS = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{n}.md"
-        for n in ("asyncio", "sync", "quickstart", "recipes", "sessions", "observability", "faq")
+        for n in (
+            *("asyncio", "sync", "quickstart", "recipes", "sdk", "sessions"),
+            *("observability", "faq"),
+        )
     ),
     *sorted((ROOT / "docs" / "start").glob("*.md")),
 ]
 
 
-ALL = ("README", "asyncio", "sync", "quickstart")
+ALL = ("README", "asyncio", "sync", "quickstart", "sdk")
 """Of the others every third block runs in the test tier, and all of them from the next one on."""
 
 

@@ -463,4 +463,26 @@ MUTANTS = (
         "        pass",
         "integration/test_sync.py",
     ),
+    # What is passed on.
+    _mutant(
+        "a relay hands on the usage that its caller has not asked for",
+        "supervisor/relay.py",
+        "        return asks.usage_filter()",
+        "        return None",
+        PROP + "test_relay_bytes.py",
+    ),
+    _mutant(
+        "a caller's query goes to the endpoint of a fallback too",
+        "supervisor/relay.py",
+        "        at_home = outlet.endpoint.name == self.home",
+        "        at_home = True",
+        SIM + "test_relay.py",
+    ),
+    _mutant(
+        "headers for the engine are sent to the provider",
+        "sdk/asked.py",
+        "        if not name.startswith(_OURS)",
+        "        if name",
+        SIM + "test_sdk_clients.py",
+    ),
 )

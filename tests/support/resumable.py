@@ -1,6 +1,7 @@
 """A provider that keeps its streams, and the dialect of it: SSE with ids, resumed by
 Last-Event-ID. It stands in for what a real dialect with cursors does."""
 
+from collections.abc import Callable
 from math import inf
 
 import attrs
@@ -157,7 +158,13 @@ class KeptResponse:
     def mark_unreusable(self) -> None:
         """The connection is nobody else's."""
 
-    async def drain(self, until: float = inf, *, blank: bool = False) -> None:
+    async def drain(
+        self,
+        until: float = inf,
+        *,
+        blank: bool = False,
+        rest: Callable[[bytes], object] | None = None,
+    ) -> None:
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:

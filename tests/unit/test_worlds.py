@@ -11,6 +11,7 @@ import streamnursery as sn
 from streamnursery import aio, sync
 from streamnursery.bridge.words import World, worded
 from streamnursery.pipeline.broadcast import Reader
+from streamnursery.pipeline.relayed import RelayedAnswer
 from streamnursery.scheduler.run.observers import RecordStream
 from streamnursery.sessions.messages import Receipt
 
@@ -24,12 +25,14 @@ CLASSES = {
 ONLY_IN_SYNC = {
     "Broadcast": (sn.Broadcast, "broadcast.{}Broadcast"),
     "Reader": (Reader, "broadcast.{}Reader"),
+    "RelayedAnswer": (RelayedAnswer, "relay.{}RelayedAnswer"),
 }
 """Of asyncio they are the pipeline's own."""
 FOR_THE_ENGINE = {
     "RecordStream": {"put", "close"},
     "Broadcast": {"enter", "has", "leave", "more", "wake", "checkpoint"},
     "Reader": {"put", "holds_back"},
+    "RelayedAnswer": {"begun"},
 }
 """Public for other rooms, and no verbs."""
 MORE = {"begun", "receive_within", "lock"}

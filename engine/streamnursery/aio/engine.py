@@ -1,12 +1,13 @@
 """The verbs of the engine for coroutines of another event loop."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar, TypeVarTuple
 
 from streamnursery.aio.calls import AioCallBlock
 from streamnursery.aio.many import AioItems, AioManyBlock, settled
 from streamnursery.aio.records import AioRecordsBlock, AioRecordStream
+from streamnursery.aio.relay import AioRelayBlock
 from streamnursery.aio.session import AioSession, AioSessionBlock
 from streamnursery.aio.stream import AioStreamBlock
 from streamnursery.aio.waits import Bridge
@@ -15,7 +16,7 @@ from streamnursery.bridge.deadlines import seconds_left
 from streamnursery.bridge.hosting import AsyncHost
 from streamnursery.bridge.many import CollectHalf
 from streamnursery.bridge.outbox import Mailbox
-from streamnursery.bridge.streams import StreamHalf, opener
+from streamnursery.bridge.streams import RelayHalf, StreamHalf, opener, relay_opener
 from streamnursery.bridge.words import same_words
 from streamnursery.core.limits.bucket import BURST
 from streamnursery.core.routing.route_plan import RoutePlan
@@ -24,13 +25,14 @@ from streamnursery.facade import DrainReport, Engine
 from streamnursery.facade.limits import ConfigSource, Reload
 from streamnursery.pipeline.merge import MergedEvent
 from streamnursery.pipeline.policies import WhenBehind
+from streamnursery.pipeline.relayed import RelayedAnswer
 from streamnursery.scheduler.run.bulk import Requests
 from streamnursery.scheduler.run.calls import CallLease
 from streamnursery.scheduler.run.observers import DropPolicy, check_events
 from streamnursery.values.admission import Explanation
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.policy import Priority, PriorityName
-from streamnursery.values.request import ChatRequest
+from streamnursery.values.request import ChatRequest, RequestHeaders
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import EngineConfig
 from streamnursery.values.snapshot import EngineSnapshot
@@ -101,6 +103,42 @@ class AioEngine:
             await self._bridge.wait_over(host, box, lambda: bool(box.batches), for_over=False)
             raise
         return half.completion()
+
+    @same_words(Engine.relay, "aio")
+    def relay(
+        self,
+        model: str | None,
+        path: str,
+        body: bytes | Mapping[str, object] = b"",
+        *,
+        method: str = "POST",
+        headers: RequestHeaders | None = None,
+        endpoint: str | None = None,
+        exact: bool = False,
+        tenant: str = "",
+        priority: Priority | PriorityName | None = None,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        buffer_bytes: int | None = None,
+    ) -> AbstractAsyncContextManager[RelayedAnswer]:
+        def make_half(host: AsyncHost, box: Mailbox) -> RelayHalf:
+            left = seconds_left(host.now(), deadline, timeout, host.caller_deadline())
+            open_block = relay_opener(
+                model,
+                path,
+                body,
+                method=method,
+                headers=headers,
+                endpoint=endpoint,
+                exact=exact,
+                tenant=tenant,
+                priority=priority,
+                timeout=left,
+                buffer_bytes=buffer_bytes,
+            )
+            return RelayHalf(host, box, open_block)
+
+        return AioRelayBlock(self._bridge, make_half)
 
     @same_words(Engine.settle, "aio")
     async def settle(

@@ -13,10 +13,12 @@ from streamnursery.facade import Engine
 from streamnursery.pipeline.channel import BufferTotal, Channel
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.pipeline.policies import WhenBehind
+from streamnursery.pipeline.relayed import Refusal
 from streamnursery.scheduler.run.dispatcher import StreamBlock
+from streamnursery.scheduler.run.relay_block import RelayBlock
 from streamnursery.values.events import StreamEvent
 
-OpenBlock = Callable[[Engine], StreamBlock]
+OpenBlock = Callable[[Engine], StreamBlock | RelayBlock]
 """Makes a stream's block, in the engine's thread."""
 
 
@@ -26,6 +28,17 @@ def opener(model: Any, prompt: object = None, **options: Any) -> OpenBlock:
     def open_block(engine: Engine) -> StreamBlock:
         block = engine.stream(model, prompt, **options)
         assert isinstance(block, StreamBlock)
+        return block
+
+    return open_block
+
+
+def relay_opener(model: str | None, path: str, body: Any, **options: Any) -> OpenBlock:
+    """Opens what `Engine.relay` does."""
+
+    def open_block(engine: Engine) -> RelayBlock:
+        block = engine.relay(model, path, body, **options)
+        assert isinstance(block, RelayBlock)
         return block
 
     return open_block
@@ -41,7 +54,7 @@ class Half:
         self.host = host
         self._open_block = open_block
         self._context: Context = copy_context()
-        self._block: StreamBlock | None = None
+        self._block: StreamBlock | RelayBlock | None = None
         self.left = False
         """The reader has gone, or need not say so any more."""
         self._thread: EngineThread | None = None
@@ -163,3 +176,14 @@ class StreamHalf(Half):
             self.channel.collect()
             if self._total.held_back or self._thread.crossings.border.report_all:
                 self._thread.crossings.reported(self._total)
+
+
+class RelayHalf(StreamHalf):
+    """Of a relay, whose batches are bytes."""
+
+    def __init__(self, host: Wakes, box: Mailbox, open_block: OpenBlock) -> None:
+        super().__init__(host, box, open_block, "block")
+
+    def refusal(self) -> Refusal | None:
+        """The latest answer that said no; read when the relay has ended."""
+        return self._block.refusal() if isinstance(self._block, RelayBlock) else None

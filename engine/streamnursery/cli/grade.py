@@ -35,6 +35,7 @@ _KNOWN = (
     "anthropic",
     "engine-google",
     "google",
+    *("relayed-openai", "relayed-anthropic"),
 )
 
 

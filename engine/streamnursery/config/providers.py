@@ -13,6 +13,7 @@ from streamnursery.config.credentials import HEADER, KEY, Absent, variable
 from streamnursery.config.kinds import URL, Spot
 from streamnursery.config.layer import Found, Layer
 from streamnursery.config.report import Place, Report
+from streamnursery.values.origin import BaseUrl
 from streamnursery.values.settings import Endpoint
 
 
@@ -146,6 +147,12 @@ def default_model(endpoint: Endpoint) -> str:
     """The model to ask at a provider's own server when none is named; "" for any other server."""
     url = str(endpoint.url)
     return next((preset.default_model for preset in PROVIDERS if preset.url == url), "")
+
+
+def provider_at(url: BaseUrl) -> ProviderPreset | None:
+    """Whose own server that base URL is."""
+    text = str(url)
+    return next((preset for preset in PROVIDERS if preset.url == text), None)
 
 
 def read_providers(written: Layer, spot: Spot, report: Report, *, unasked: bool) -> Layer:

@@ -208,6 +208,7 @@ _KEYS: tuple[Key, ...] = (
     _engine("buffer_events", whole(1), "events"),
     _engine("buffer_bytes", whole(1), "bytes"),
     _engine("max_buffered_bytes", whole(1), "bytes"),
+    _engine("max_relayed_bytes", whole(1), "bytes"),
     _engine("max_idle_connections", whole(0), "connections"),
     _engine("max_added_latency", seconds("off"), "seconds"),
     _engine("max_drain_seconds", seconds(), "seconds"),

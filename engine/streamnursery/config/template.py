@@ -12,6 +12,7 @@ TEMPLATE = """\
 #buffer_events = 1024            # unread events per stream before the provider is held back
 #buffer_bytes = 262144           # unread bytes per stream
 #max_buffered_bytes = 268435456  # unread bytes over all streams
+#max_relayed_bytes = 33554432    # of a relayed request, and of an answer that does not stream
 #max_idle_connections = 100      # kept open per server
 #max_added_latency = "off"       # 0.005 lets a busy engine read less often, and so cheaper
 #max_drain_seconds = 30          # of an answer without a reader, where on_abort is "drain"

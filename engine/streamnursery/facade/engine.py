@@ -24,6 +24,7 @@ from streamnursery.facade.assembly import (
 from streamnursery.facade.choosing import Choosing
 from streamnursery.facade.held_back import HeldBack
 from streamnursery.facade.limits import LimitVerbs
+from streamnursery.facade.relaying import Relaying
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.pipeline.delivery import DrainBounds
 from streamnursery.pipeline.merge import MergedEvents
@@ -67,7 +68,7 @@ class DrainReport:
     """Streams and calls that had to be cancelled."""
 
 
-class Engine(Choosing, LimitVerbs):
+class Engine(Choosing, LimitVerbs, Relaying):
     """Runs streams. Made by `open_engine`; usable inside its block."""
 
     def __init__(self, nursery: trio.Nursery, config: EngineConfig, outside: Outside) -> None:

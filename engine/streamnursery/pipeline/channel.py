@@ -70,6 +70,23 @@ class BufferTotal:
     def full(self) -> bool:
         return self.current_bytes >= self.max_bytes
 
+    def keep(self, nbytes: int) -> bool:
+        """Count bytes that are kept beside the channels; False, and nothing is counted, for more
+        than there is room for by themselves."""
+        if self.partial_bytes + nbytes > self.max_bytes:
+            return False
+        self.partial_bytes += nbytes
+        self.current_bytes += nbytes
+        self.peak_bytes = max(self.peak_bytes, self.current_bytes)
+        return True
+
+    def let_go(self, nbytes: int) -> None:
+        """They are kept no more."""
+        self.partial_bytes -= nbytes
+        self.current_bytes -= nbytes
+        if self.held_back:
+            self.let_in()
+
     def hold_back(self, channel: "Channel[Any]") -> None:
         self.held_back[channel] = None
 

@@ -118,6 +118,11 @@ class Delivery:
 
     def put(self, events: list[StreamEvent], nbytes: int) -> bool:
         """Deliver a batch; False when the sender must stop until the channel has room."""
+        self.note(events, nbytes)
+        return self.channel.put(events, nbytes)
+
+    def note(self, events: list[StreamEvent], nbytes: int) -> None:
+        """Keep what a batch says."""
         self.transcript.add(events)
         if self.draining:
             self._to_drain -= nbytes
@@ -126,7 +131,6 @@ class Delivery:
         if type(last := events[-1]) is Finished:
             self.finished = True
             self.finish_kind = last.kind
-        return self.channel.put(events, nbytes)
 
     def spend(self, usage: Usage | None) -> None:
         """Count the tokens of an attempt that others follow."""

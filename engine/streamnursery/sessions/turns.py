@@ -6,7 +6,7 @@ Rule 2: leaving an answer before its end sends the dialect's cancel for it, and 
 """
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -167,7 +167,13 @@ class TurnResponse:
     def mark_unreusable(self) -> None:
         """As `HttpResponse`: the connection is the session's."""
 
-    async def drain(self, until: float = inf, *, blank: bool = False) -> None:  # noqa: ARG002 - nothing is left to read
+    async def drain(
+        self,
+        until: float = inf,  # noqa: ARG002 - nothing is left to read
+        *,
+        blank: bool = False,  # noqa: ARG002
+        rest: Callable[[bytes], object] | None = None,  # noqa: ARG002
+    ) -> None:
         self.close()
 
     def close(self) -> None:

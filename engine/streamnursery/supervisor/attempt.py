@@ -261,18 +261,19 @@ class Attempt:
         if not self.lost:
             self.delivery.request_id = self.request_id
         self.on_rate_headers(self._news(head, now), now)
-        dialect = self.outlet.dialect
-        if not 200 <= head.status < 300 or not dialect.check_head(head):
+        if not self.asking.accepts(self.outlet, head):
             body = await _error_body(response)
-            error = dialect.error_from_answer(head, body, now=self.wall_time)
+            error = self.outlet.dialect.error_from_answer(head, body, now=self.wall_time)
             asked = self.outlet.endpoint
-            raise wrong_path(
+            error = wrong_path(
                 error, body, model=self.stop.route.model, url=asked.url, endpoint=asked.name
             )
+            self.asking.refused(self.outlet, head, body, error)
+            raise error
 
     async def _receive(self, response: HttpResponse) -> None:
-        sink = self._sink = StreamSink(
-            self.asking.decoder(self.outlet, self.stop),
+        sink = self._sink = self.asking.sink(
+            self.asking.decoder(self.outlet, self.stop, response.head),
             self.delivery,
             self.clock,
             self.meter,
@@ -299,7 +300,7 @@ class Attempt:
         if sink.failure is not None:
             raise sink.failure if told is None else with_headers(sink.failure, told, self.wall_time)
         if sink.claimed and not sink.body_ended:
-            await response.drain(self.delivery.deadline, blank=True)
+            await response.drain(self.delivery.deadline, blank=True, rest=sink.rest)
 
     def _news(self, head: HttpHead, now: float) -> Sequence[RateNews]:
         if not self.outlet.endpoint.learn_rates:

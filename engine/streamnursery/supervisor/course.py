@@ -5,6 +5,7 @@ import attrs
 from streamnursery.core.limits.token_estimate import TokenEstimates
 from streamnursery.core.measure.meter import Meter
 from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan
+from streamnursery.supervisor.resume import Asking
 from streamnursery.values.demand import Demand, Rank
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.usage import Usage
@@ -23,6 +24,8 @@ class Course:
     estimates: TokenEstimates
     raw_tokens: float
     """Of its input, as `core/limits/token_estimate` counts them."""
+    asking: Asking | None = None
+    """How it is asked; None: as the engine's own requests are."""
 
     @property
     def number(self) -> int:

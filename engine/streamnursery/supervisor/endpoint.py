@@ -10,7 +10,7 @@ from streamnursery.supervisor.command_run import run_command
 from streamnursery.supervisor.ports import Transport
 from streamnursery.supervisor.token_command import TokenSource
 from streamnursery.values.http import Header, HttpRequest, Peer, check_header
-from streamnursery.values.request import ChatRequest
+from streamnursery.values.request import CREDENTIAL_HEADERS, ChatRequest
 from streamnursery.values.secret import RenewableSecret, Secret, secret_texts
 from streamnursery.values.settings import Auth, Endpoint
 from streamnursery.wire.dialect import Dialect, Resumption, StreamDecoder
@@ -160,6 +160,28 @@ class Outlet:
             method="GET",
             target=path + self._query,
             headers=tuple(pair for pair in self._headers if pair[0] not in _OF_A_BODY),
+        )
+
+    def relayed(
+        self, method: str, path: str, headers: tuple[Header, ...], body: bytes
+    ) -> HttpRequest:
+        """A request that is passed on: with this endpoint's key, unless `headers`, of which the
+        last of a name counts, hold one that is meant for it."""
+        given = dict(headers)
+        keyed = not CREDENTIAL_HEADERS.isdisjoint(given)
+        own = [
+            (name, value)
+            for name, value in self._headers
+            if name not in given and not (keyed and name in CREDENTIAL_HEADERS)
+        ]
+        if not body:
+            own = [pair for pair in own if pair[0] not in _OF_A_BODY]
+        return HttpRequest(
+            peer=self._peer,
+            method=method,
+            target=self._target(path),
+            headers=(*own, *given.items()),
+            body=body,
         )
 
     def resumption(self, asked: Resumption, extra: tuple[Header, ...] = ()) -> HttpRequest:

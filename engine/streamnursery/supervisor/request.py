@@ -110,7 +110,8 @@ class RequestRun:
 
     def __attrs_post_init__(self) -> None:
         self._outgoing = Outgoing(self.course.plan.max_exchanges)
-        self._continuity = Continuity(self.delivery)
+        given = self.course.asking
+        self._continuity = Continuity(self.delivery, *(() if given is None else (given,)))
         supervisor = self.supervisor
         self._records = RequestRecords(
             supervisor.recorder, self.delivery, self.course, supervisor.outlets

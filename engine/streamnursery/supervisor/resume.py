@@ -18,8 +18,10 @@ from streamnursery.core.recovery.overlap import Overlap
 from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.endpoint import Outlet
+from streamnursery.supervisor.sink import StreamSink
+from streamnursery.values.errors import EngineError
 from streamnursery.values.events import Restarted, Resumed
-from streamnursery.values.http import Header, HttpRequest
+from streamnursery.values.http import Header, HttpHead, HttpRequest
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.usage import Usage
 from streamnursery.wire.continuation import ContinuedStream
@@ -29,6 +31,8 @@ from streamnursery.wire.dialect import Cursor, ResumableDialect, StreamDecoder
 class Asking(Protocol):
     """What is sent in an attempt, and what reads the answer."""
 
+    sink: ClassVar[type[StreamSink]]
+    """What takes the body."""
     hides_beginning: ClassVar[bool]
     """Whether what comes before the first content may be lost with a failed attempt. The rest of
     a stream has no beginning: its first event, whatever it is, belongs to the answer."""
@@ -38,14 +42,32 @@ class Asking(Protocol):
     ) -> HttpRequest:
         """Raises `RequestError` when the request cannot be encoded."""
 
-    def decoder(self, outlet: Outlet, stop: PlannedRoute) -> StreamDecoder: ...
+    def accepts(self, outlet: Outlet, head: HttpHead) -> bool:
+        """Whether an answer with that head may hold what was asked for."""
+
+    def refused(self, outlet: Outlet, head: HttpHead, body: bytes, error: EngineError) -> None:
+        """The answer was something else: `error`, in the provider's words `body`."""
+
+    def decoder(self, outlet: Outlet, stop: PlannedRoute, head: HttpHead) -> StreamDecoder: ...
 
     def mark(self, number: int, delivery: Delivery) -> Restarted | Resumed | None:
         """What attempt `number` puts before its first content, called just before that."""
 
 
+class _Streams:
+    """A request whose answer is a stream for the engine to read."""
+
+    sink: ClassVar[type[StreamSink]] = StreamSink
+
+    def accepts(self, outlet: Outlet, head: HttpHead) -> bool:
+        return 200 <= head.status < 300 and outlet.dialect.check_head(head)
+
+    def refused(self, outlet: Outlet, head: HttpHead, body: bytes, error: EngineError) -> None:
+        pass
+
+
 @attrs.frozen
-class FromTheStart:
+class FromTheStart(_Streams):
     """The request as it was made; with `why`, once more after content was delivered."""
 
     request: ChatRequest
@@ -60,7 +82,7 @@ class FromTheStart:
     ) -> HttpRequest:
         return outlet.http_request(self.request, stop.route.model, extra)
 
-    def decoder(self, outlet: Outlet, stop: PlannedRoute) -> StreamDecoder:  # noqa: ARG002
+    def decoder(self, outlet: Outlet, stop: PlannedRoute, head: HttpHead) -> StreamDecoder:  # noqa: ARG002
         return outlet.bounded(outlet.dialect.decoder(self.request))
 
     def mark(self, number: int, delivery: Delivery) -> Restarted | None:
@@ -71,7 +93,7 @@ class FromTheStart:
 
 
 @attrs.frozen
-class GoOnWith:
+class GoOnWith(_Streams):
     """Go on with `text`, in the way that the route is configured for."""
 
     request: ChatRequest
@@ -85,7 +107,7 @@ class GoOnWith:
     ) -> HttpRequest:
         return outlet.http_request(self._continued(outlet, stop), stop.route.model, extra)
 
-    def decoder(self, outlet: Outlet, stop: PlannedRoute) -> StreamDecoder:
+    def decoder(self, outlet: Outlet, stop: PlannedRoute, head: HttpHead) -> StreamDecoder:  # noqa: ARG002
         inner = outlet.bounded(outlet.dialect.decoder(self._continued(outlet, stop)))
         shown = self._shown(stop)
         return ContinuedStream(inner, Overlap(shown, tail=self.text[len(shown) :]))
@@ -103,7 +125,7 @@ class GoOnWith:
 
 
 @attrs.frozen
-class AfterCursor:
+class AfterCursor(_Streams):
     """The rest of a stream that its provider has kept."""
 
     request: ChatRequest
@@ -122,7 +144,7 @@ class AfterCursor:
         asked = dialect.resume(self.request, outlet.endpoint, stop.route.model, self.cursor)
         return outlet.resumption(asked, extra)
 
-    def decoder(self, outlet: Outlet, stop: PlannedRoute) -> StreamDecoder:  # noqa: ARG002
+    def decoder(self, outlet: Outlet, stop: PlannedRoute, head: HttpHead) -> StreamDecoder:  # noqa: ARG002
         assert isinstance(outlet.dialect, ResumableDialect)
         return outlet.bounded(outlet.dialect.resumed(self.request, self.broken))
 

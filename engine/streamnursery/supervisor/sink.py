@@ -127,8 +127,8 @@ class StreamSink:
     def feed(self, data: bytes) -> bool:
         if self.ended:
             return False
-        if self._finish is not None:
-            return True  # nothing counts any more, until `end`
+        if self._finish is not None:  # nothing counts any more, until `end`
+            return self.rest is None or self.rest(data)
         if self._working:
             self._clock.working(self._time.current_time())
         events = self.decoder.feed(data)
@@ -159,6 +159,11 @@ class StreamSink:
         if self._finish is None:
             self._over(self.decoder.failure)
         return self._finish is not None
+
+    @property
+    def rest(self) -> Callable[[bytes], bool] | None:
+        """Takes what stands behind the answer, where somebody wants it."""
+        return None
 
     def end(self, error: EngineError | None) -> None:
         self.body_ended = error is None

@@ -1,6 +1,6 @@
 """The verbs of the engine for plain threads."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from typing import Any, TypeVar, TypeVarTuple
 
@@ -9,7 +9,7 @@ from streamnursery.bridge.deadlines import seconds_left
 from streamnursery.bridge.hosts import SyncHost
 from streamnursery.bridge.many import CollectHalf
 from streamnursery.bridge.outbox import Mailbox
-from streamnursery.bridge.streams import StreamHalf, opener
+from streamnursery.bridge.streams import RelayHalf, StreamHalf, opener, relay_opener
 from streamnursery.bridge.words import same_words
 from streamnursery.core.limits.bucket import BURST
 from streamnursery.core.routing.route_plan import RoutePlan
@@ -23,13 +23,14 @@ from streamnursery.scheduler.run.observers import DropPolicy, check_events
 from streamnursery.sync.calls import SyncCallBlock
 from streamnursery.sync.many import SyncItems, settled
 from streamnursery.sync.records import SyncRecordsBlock, SyncRecordStream
+from streamnursery.sync.relay import SyncRelayBlock, SyncRelayedAnswer
 from streamnursery.sync.session import SyncSession, SyncSessionBlock
 from streamnursery.sync.stream import SyncStreamBlock
 from streamnursery.sync.waits import SyncBridge
 from streamnursery.values.admission import Explanation
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.policy import Priority, PriorityName
-from streamnursery.values.request import ChatRequest
+from streamnursery.values.request import ChatRequest, RequestHeaders
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import EngineConfig
 from streamnursery.values.snapshot import EngineSnapshot
@@ -100,6 +101,42 @@ class SyncEngine:
             self._bridge.wait_over(host, box, lambda: bool(box.batches), for_over=False)
             raise
         return half.completion()
+
+    @same_words(Engine.relay, "sync")
+    def relay(
+        self,
+        model: str | None,
+        path: str,
+        body: bytes | Mapping[str, object] = b"",
+        *,
+        method: str = "POST",
+        headers: RequestHeaders | None = None,
+        endpoint: str | None = None,
+        exact: bool = False,
+        tenant: str = "",
+        priority: Priority | PriorityName | None = None,
+        deadline: float | None = None,
+        timeout: float | None = None,
+        buffer_bytes: int | None = None,
+    ) -> AbstractContextManager[SyncRelayedAnswer]:
+        def make_half(host: SyncHost, box: Mailbox) -> RelayHalf:
+            left = seconds_left(host.now(), deadline, timeout)
+            open_block = relay_opener(
+                model,
+                path,
+                body,
+                method=method,
+                headers=headers,
+                endpoint=endpoint,
+                exact=exact,
+                tenant=tenant,
+                priority=priority,
+                timeout=left,
+                buffer_bytes=buffer_bytes,
+            )
+            return RelayHalf(host, box, open_block)
+
+        return SyncRelayBlock(self._bridge, make_half)
 
     @same_words(Engine.settle, "sync")
     def settle(

@@ -156,6 +156,11 @@ class SyncStreamBlock(AbstractContextManager[SyncTokenStream]):
             if outbox.drop(box):
                 self._bridge.report(box)
 
+    def abandon(self) -> None:
+        """Leave without waiting; from any thread, idempotent."""
+        if self._half is not None:
+            self._bridge.tell(self._half.leave)
+
     def sse(self) -> Iterator[bytes]:
         """The events as Server-Sent Events, for a response such as Django's
         `StreamingHttpResponse(eng.stream("m", "Hi").sse(), content_type="text/event-stream")`.

@@ -34,6 +34,8 @@ CLIENTS = (
     "anthropic",
     "engine-google",
     "google",
+    "relayed-openai",
+    "relayed-anthropic",
 )
 """Those that `client_command` knows."""
 _LANGUAGES = {
@@ -41,7 +43,9 @@ _LANGUAGES = {
     "engine-google": ("gemini", "/v1beta"),
 }
 """This engine in other languages: their dialects, and the paths of their URLs."""
-_PACKAGES = {"google": "google.genai"}
+_RELAYED = {"relayed-openai": "openai", "relayed-anthropic": "anthropic"}
+"""SDKs that are given a client of `streamnursery.sdk`."""
+_PACKAGES = {"google": "google.genai", **_RELAYED}
 """Of clients that are called otherwise."""
 _MODEL = "graded"
 _PROMPT = "Tell me about streams."
@@ -174,6 +178,8 @@ def client_command(client: str, python: str = sys.executable) -> tuple[str, ...]
         return ("node", str(folder / "openai_node.cjs"))
     if client in _LANGUAGES:
         return (python, str(folder / "engine_client.py"), *_LANGUAGES[client])
+    if client in _RELAYED:
+        return (python, str(folder / f"{_RELAYED[client]}_client.py"), "relayed")
     return (python, str(folder / f"{client}_client.py"))
 
 

@@ -273,18 +273,24 @@ class Http1Exchange:
         self._message.skip_body()
         self._release()
 
-    async def drain(self, until: float = inf, *, blank: bool = False) -> None:
+    async def drain(
+        self,
+        until: float = inf,
+        *,
+        blank: bool = False,
+        rest: Callable[[bytes], object] | None = None,
+    ) -> None:
         """As `HttpResponse`; shielded."""
         if self._live:
-            rest = DrainSink(self.mark_unreusable if blank else None)
-            self._sink, self._paused = rest, False
+            sink = DrainSink(self.mark_unreusable if blank else None, rest)
+            self._sink, self._paused = sink, False
             if self._reading is None:
                 self._read()
             self._go_on()
-            if not rest.ended.is_set():
+            if not sink.ended.is_set():
                 until = min(until, trio.current_time() + DRAIN_SECONDS)
                 with trio.move_on_at(until, shield=True):
-                    await rest.ended.wait()
+                    await sink.ended.wait()
         self.close()
 
     def mark_unreusable(self) -> None:
@@ -299,10 +305,15 @@ class Http1Exchange:
 
 
 class DrainSink:
-    """Takes what nobody wants, up to a bound."""
+    """Takes what stands behind an answer, up to a bound."""
 
-    def __init__(self, mark_unreusable: Callable[[], None] | None = None) -> None:
-        """`mark_unreusable` is called when more comes than blank lines."""
+    def __init__(
+        self,
+        mark_unreusable: Callable[[], None] | None = None,
+        rest: Callable[[bytes], object] | None = None,
+    ) -> None:
+        """`mark_unreusable` is called when more comes than blank lines, `rest` with all of it."""
+        self._rest = rest
         self._mark_unreusable = mark_unreusable
         self.ended = trio.Event()
         self._left = DRAIN_BYTES
@@ -311,6 +322,8 @@ class DrainSink:
         self._left -= len(data)
         if self._mark_unreusable is not None and data.strip():
             self._mark_unreusable()
+        if self._rest is not None:
+            self._rest(data)
         if self._left < 0:
             self.ended.set()
         return self._left >= 0

@@ -1,5 +1,6 @@
 """What passes between a transport and whoever sends requests through it."""
 
+from collections.abc import Callable
 from enum import Enum, auto
 from math import inf
 from typing import Protocol
@@ -111,10 +112,17 @@ class HttpResponse(Protocol):
         """What came was more than the answer: its connection is not used again. While the answer
         has a stream of its own on a shared connection, nothing happens."""
 
-    async def drain(self, until: float = inf, *, blank: bool = False) -> None:
+    async def drain(
+        self,
+        until: float = inf,
+        *,
+        blank: bool = False,
+        rest: Callable[[bytes], object] | None = None,
+    ) -> None:
         """Read what is left, at most 64 KiB or 50 ms and not beyond `until` on trio's clock, so
         that the connection can be reused; then as `close`. The sink gets nothing more. With `blank`
-        more than blank lines make the connection unusable for another request."""
+        more than blank lines make the connection unusable for another request. `rest` is called
+        with each piece of it."""
 
     def close(self) -> None:
         """Synchronous and idempotent. The connection goes back to the pool if the message has

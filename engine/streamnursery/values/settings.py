@@ -256,6 +256,8 @@ class EngineConfig:
     """Unread bytes per stream, counted as received, before the provider is held back."""
     max_buffered_bytes: int = attrs.field(default=256 * 1024 * 1024, validator=_buffer_validator)
     """Unread bytes over all streams."""
+    max_relayed_bytes: int = attrs.field(default=32 * 1024 * 1024, validator=_buffer_validator)
+    """Bytes of a relayed request's body, and of a relayed answer that does not stream."""
     sessions: SessionSettings = attrs.field(
         factory=SessionSettings, validator=instance_of(SessionSettings)
     )

@@ -16,6 +16,7 @@ from streamnursery.values.http import Header, HttpHead
 from streamnursery.values.policy import AssistantPrefix
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import Auth, Endpoint
+from streamnursery.wire.usage_filter import UsageFilter
 
 API = 1
 """The version of `Dialect`. A change that breaks dialects made for it raises it."""
@@ -171,6 +172,20 @@ class ResumableDialect(Protocol):
     def resumed(self, request: ChatRequest, broken: StreamDecoder) -> StreamDecoder:
         """The decoder for that rest: `broken`, which has read up to the cursor, or a new one that
         knows what stands only at the beginning of a stream. May be asked for more than once."""
+
+
+@runtime_checkable
+class AsksForUsage(Protocol):
+    """What a dialect says besides whose servers tell usage only to who asks: for a relay, which
+    asks where the caller has not, and hands on everything but the answer to that."""
+
+    def usage_fields(
+        self, fields: Mapping[str, object], endpoint: Endpoint
+    ) -> Mapping[str, object] | None:
+        """What to change in a request's body; None where it asks, or must not be made to."""
+
+    def usage_filter(self) -> UsageFilter:
+        """What takes that answer out of one stream."""
 
 
 # The same language on a WebSocket that is kept. ------------------------------------------------

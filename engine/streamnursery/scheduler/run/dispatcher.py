@@ -102,10 +102,12 @@ class Dispatcher:
         supervisor: Supervisor | None = None,
         buffers: BufferTotal | None = None,
         when_behind: WhenBehind = "block",
+        kind: type[Delivery] = Delivery,
     ) -> "StreamBlock":
         """A running stream for the length of a block.
 
-        A session's streams have a `supervisor` and `buffers` of their own.
+        A session's streams have a `supervisor` and `buffers` of their own, a relay's another
+        `kind` of delivery.
         """
         total = buffers or self._buffers
         run = (supervisor or self._supervisor).run
@@ -121,7 +123,7 @@ class Dispatcher:
 
         def begin(make: ChannelMaker | None) -> Delivery:
             around = trio.current_effective_deadline()
-            delivery = Delivery(
+            delivery = kind(
                 request,
                 (make or own_channel)(buffer_events, buffer_bytes, total),
                 deadline=min(deadline, around),

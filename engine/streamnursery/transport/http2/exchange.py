@@ -7,6 +7,7 @@ Rule 2: bytes are given back to the peer when the sink has taken them and wants 
 Rule 3: a sink that raises in `feed` loses its own stream.
 """
 
+from collections.abc import Callable
 from math import inf
 from typing import Protocol
 
@@ -188,16 +189,22 @@ class Http2Exchange:
             self._stream.complete = True
         self._connection.cancel(self._stream)
 
-    async def drain(self, until: float = inf, *, blank: bool = False) -> None:  # noqa: ARG002
+    async def drain(
+        self,
+        until: float = inf,
+        *,
+        blank: bool = False,  # noqa: ARG002
+        rest: Callable[[bytes], object] | None = None,
+    ) -> None:
         """As `HttpResponse`; shielded. A stream that ends by itself needs no reset."""
         if not self._stream.ended:
-            rest = DrainSink()
-            self._sink = rest
+            sink = DrainSink(rest=rest)
+            self._sink = sink
             self._go_on()
-            if not rest.ended.is_set():
+            if not sink.ended.is_set():
                 until = min(until, trio.current_time() + DRAIN_SECONDS)
                 with trio.move_on_at(until, shield=True):
-                    await rest.ended.wait()
+                    await sink.ended.wait()
         self.close()
 
     def close(self) -> None:

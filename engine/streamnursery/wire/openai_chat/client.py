@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from streamnursery.values.errors import RequestError
@@ -9,11 +11,13 @@ from streamnursery.wire.continuation import with_prefix
 from streamnursery.wire.dialect import API, EndpointOption
 from streamnursery.wire.error_answers import error_from_answer
 from streamnursery.wire.json_body import encode_body
+from streamnursery.wire.json_text import read_json
 from streamnursery.wire.openai_chat.chunk import MAX_CHOICES
 from streamnursery.wire.openai_chat.messages import sent_messages, with_short_ids
 from streamnursery.wire.openai_chat.stream import OpenAIChatStream
 from streamnursery.wire.openai_responses.session import OpenAIResponsesSession
 from streamnursery.wire.sse_stream import SSE_HEADERS, may_stream
+from streamnursery.wire.usage_filter import UsageFilter
 
 if TYPE_CHECKING:
     from streamnursery.values.errors import EngineError
@@ -124,11 +128,33 @@ class OpenAIChat:
             logprobs=bool(request.extra.get("logprobs")),
         )
 
+    def usage_fields(
+        self, fields: Mapping[str, object], endpoint: Endpoint
+    ) -> Mapping[str, object] | None:
+        options = fields.get("stream_options") or {}
+        if not INCLUDE_USAGE.of(endpoint) or not isinstance(options, Mapping):
+            return None
+        if options.get("include_usage"):
+            return None
+        return {"stream_options": {**options, "include_usage": True}}
+
+    def usage_filter(self) -> UsageFilter:
+        return UsageFilter(_is_usage_alone, _NO_CHOICES)
+
     def continued(self, request: ChatRequest, how: AssistantPrefix, text: str) -> ChatRequest:
         return with_prefix(request, how, text)
 
     def error_from_answer(self, head: HttpHead, body: bytes, *, now: float) -> EngineError:
         return error_from_answer(head, body, now=now)
+
+
+_NO_CHOICES = re.compile(rb'"choices"\s*:\s*\[\s*\]')
+
+
+def _is_usage_alone(data: bytes) -> bool:
+    """Whether a chunk is the one that `include_usage` adds: usage, and no choices."""
+    chunk = read_json(data)
+    return isinstance(chunk, dict) and not chunk.get("choices") and bool(chunk.get("usage"))
 
 
 def _encode(request: ChatRequest, endpoint: Endpoint, model: str, dialect: str) -> bytes | str:
