@@ -27,6 +27,7 @@ from streamnursery.pipeline.delivery import Delivery
 from streamnursery.scheduler.run.observers import Observer
 from streamnursery.simulator import PROFILES, Host, Link, Plan, Profile, Provider, SimNetwork
 from streamnursery.simulator.exchange import EPOCH
+from streamnursery.testing.as_code import as_code
 from streamnursery.testing.checks import check_history
 from streamnursery.testing.consumers import ConsumerRecord, RecordedStream
 from streamnursery.testing.disturbance import Disturbance, disturbed
@@ -42,6 +43,7 @@ from streamnursery.testing.scheduling import pinned
 from streamnursery.testing.sim_disk import SimDisk
 from streamnursery.testing.trace import Trace
 from streamnursery.testing.watch import EngineWatch
+from streamnursery.testing.world_http import WorldHttp
 from streamnursery.transport.network import Network
 from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.http import HttpVersion
@@ -131,7 +133,8 @@ class World:
         """Where and how often the engines were disturbed."""
         version = "" if http == "auto" else f", http={http!r}"
         disturbed = ", buggify=True" if buggify else ""
-        self.replay_line = f"World({seed}{version}{disturbed}).run(main)"
+        planned = f", plan={as_code(plan)}" if plan else ""
+        self.replay_line = f"World({seed}{planned}{version}{disturbed}).run(main)"
         """Shown with every failure."""
         self._sites: dict[str, _Site] = {}
         self._lasts = lasts
@@ -143,6 +146,8 @@ class World:
         self._real: tuple[set[threading.Thread], Mapping[str, str]] = (set(), {})
         """Threads and open files that were there before."""
         self.add_provider("sim", plan=plan, link=link, http=http)
+        self.http = WorldHttp(self, str(self._sites["sim"].url), http)
+        """For clients that are not this engine."""
 
     @property
     def provider(self) -> Provider:
@@ -333,6 +338,7 @@ class World:
         hosts = {site.host: site.place for site in self._sites.values()}
         network = self._sim_network = SimNetwork(nursery, hosts, tick=self._tick)
         self._network = network if self._around is None else self._around(network)
+        self.http.begin(nursery)
         nursery.start_soon(self._stop_at_the_end)
 
     async def _stop_at_the_end(self) -> None:
@@ -344,6 +350,7 @@ class World:
 
     async def _finish(self) -> None:
         network = _opened(self._sim_network)
+        self.http.end()
         if network.open_connections:
             msg = f"{network.open_connections} connections were left open, and no engine is"
             raise AssertionError(msg)
@@ -351,9 +358,11 @@ class World:
         check_history(self)
 
     def _explain(self, error: BaseException) -> None:
-        if not isinstance(error, trio.Cancelled | KeyboardInterrupt | GeneratorExit):
-            error.add_note(f"replay: {self.replay_line}")
-            error.add_note("\n".join(["the last of its trace:", *self.trace.lines(_LAST_LINES)]))
+        if isinstance(error, trio.Cancelled | KeyboardInterrupt | GeneratorExit):
+            return
+        error.add_note(f"replay: {self.replay_line}")
+        if lines := self.trace.lines(_LAST_LINES):
+            error.add_note("\n".join(["the last of its trace:", *lines]))
 
 
 @asynccontextmanager
