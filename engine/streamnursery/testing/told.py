@@ -15,6 +15,7 @@ from streamnursery.simulator import (
 )
 from streamnursery.simulator.fault import Fault
 from streamnursery.simulator.log import RequestRecord
+from streamnursery.testing.as_code import as_code
 
 Told: TypeAlias = "str | BaseException | None"
 """The text of an answer, or what the client raised."""
@@ -33,16 +34,16 @@ def text_problem(told: Told, records: Sequence[RequestRecord]) -> str | None:
     if isinstance(told, BaseException):
         return _needless(told, records)
     if not isinstance(told, str):
-        return f"it returned {told!r:.{_SHOWN}}, which is no text, and raised nothing"
+        return f"it returned {_shown(told)}, which is no text, and raised nothing"
     answers = [record for record in records if record.reply is not None]
     if any(_same(told, record) for record in answers):
         return None
     if not records:
-        return f"it said a text and asked nothing: {told!r:.{_SHOWN}}"
+        return f"it said a text and asked nothing: {_shown(told)}"
     return "\n".join([
         _guess(told, answers),
-        f"meant: {answers[-1].intended() if answers else '(no answer)'!r:.{_SHOWN}}",
-        f"said:  {told!r:.{_SHOWN}}",
+        f"meant: {_shown(answers[-1].intended()) if answers else 'no answer'}",
+        f"said:  {_shown(told)}",
         *(f"request {record.number}: {_ending(record)}" for record in records[-5:]),
     ])
 
@@ -52,9 +53,9 @@ def _needless(error: BaseException, records: Sequence[RequestRecord]) -> str | N
     if not records or not all(map(_answered_well, records)):
         return None
     meant = records[-1].intended()
-    said = f"{type(error).__name__}: {error}"
-    lines = ["it failed where nothing was wrong", f"meant: {meant!r:.{_SHOWN}}"]
-    return "\n".join([*lines, f"said:  {said:.{_SHOWN}}", f"request: {_ending(records[-1])}"])
+    said = f"{type(error).__name__}: {str(error)[:_SHOWN]}"
+    lines = ["it failed where nothing was wrong", f"meant: {_shown(meant)}"]
+    return "\n".join([*lines, f"said:  {said}", f"request: {_ending(records[-1])}"])
 
 
 def _answered_well(record: RequestRecord) -> bool:
@@ -88,6 +89,20 @@ def _guess(told: str, answers: Sequence[RequestRecord]) -> str:
     return "a text that no provider meant"
 
 
+def _shown(value: object) -> str:
+    """Its beginning and its end, where it is long."""
+    shown = repr(value)
+    if len(shown) <= _SHOWN:
+        return shown
+    half = _SHOWN // 2
+    return f"{shown[:half]} ... {shown[-half:]} ({len(shown):,} characters)"
+
+
 def _ending(record: RequestRecord) -> str:
-    script = ", ".join(fault.name for fault in record.script) or "no fault"
-    return f"{script}; {record.sent_tokens} tokens sent; ended {record.ending or 'not yet'!r}"
+    """The trace of one request, as the provider saw it."""
+    script = ", ".join(as_code(fault) for fault in record.script) or "no fault"
+    end = "not ended"
+    if record.ended_at is not None:
+        end = f"ended {record.ending!r} after {record.ended_at - record.received_at:.3f} s"
+    sent = f"{record.sent_tokens} tokens, {record.sent_bytes} bytes sent"
+    return f"{script}; status {record.status}; {sent}; {end}"
