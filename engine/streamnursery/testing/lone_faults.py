@@ -55,7 +55,7 @@ from streamnursery.simulator import (
     When,
     WindowStall,
 )
-from streamnursery.simulator.fault import Fault
+from streamnursery.simulator.fault import Fault, NetworkFault
 from streamnursery.values.http import HttpVersion
 
 HARD_TEXT = 'naïve 🌊 東京\u2028one "quoted" \\ line\nand\u0085 another: data: x'
@@ -153,6 +153,13 @@ LONE: tuple[LoneFault, ...] = (
     *(LoneFault(script, first_only=True) for script in _FIRST_ONLY),
     *map(LoneFault, _SCRIPTS[8:]),
 )
+
+
+def lone_plans() -> list[Plan]:
+    """A plan for each kind of fault, alone, that a loopback server can show to a client of
+    HTTP/1.1: `pytest.mark.parametrize("plan", lone_plans())`."""
+    shown = (one for one in LONE if one.http == "auto")
+    return [one.plan for one in shown if not isinstance(one.script[-1], NetworkFault)]
 
 
 def every_position() -> Iterator[LoneFault]:

@@ -1,7 +1,7 @@
 """What a client said, against what the provider meant."""
 
 from collections.abc import Sequence
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from streamnursery.simulator import (
     BadUtf8,
@@ -20,6 +20,7 @@ from streamnursery.testing.as_code import as_code
 Told: TypeAlias = "str | BaseException | None"
 """The text of an answer, or what the client raised."""
 
+PROMPT: Final = "Tell me about streams."
 _SHOWN = 300
 _HARMLESS = (CloseDelimited, Comments, Crlf, NoUsage, Reasoning, Respond, Split)
 """Under these an answer is whole, and whoever reads the standards finds it."""

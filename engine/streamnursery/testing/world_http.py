@@ -16,7 +16,7 @@ import trio
 
 from streamnursery.simulator.fault import NetworkFault
 from streamnursery.testing.as_code import as_code
-from streamnursery.testing.told import Told, text_problem
+from streamnursery.testing.told import PROMPT, Told, text_problem
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.http import StreamNurseryTransport, transport_over
 from streamnursery.transport.network import Network
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from streamnursery.simulator import Provider
     from streamnursery.values.http import HttpVersion
 
-PROMPT: Final = "Tell me about streams."
 WITHIN: Final = 3600.0
 """Seconds of virtual time in which a client must have an answer or an error."""
 FLOOD: Final = 8 * 1024 * 1024
