@@ -14,7 +14,7 @@
 `streamnursery.aio` is the same for asyncio, `streamnursery.sync` for plain threads.
 
 Public are the names here and those of the modules `aio`, `sync`, `errors`, `events`, `records`,
-`settings`, `plugins`, `testing`, `simulator`, `bench` and `batch`. Nothing else is.
+`settings`, `plugins`, `testing`, `simulator`, `telemetry`, `bench` and `batch`. Nothing else is.
 """
 
 from importlib import import_module
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from streamnursery import settings as settings
     from streamnursery import simulator as simulator
     from streamnursery import sync as sync
+    from streamnursery import telemetry as telemetry
     from streamnursery import testing as testing
     from streamnursery._public import *
 
@@ -46,6 +47,7 @@ _MODULES = frozenset({
     "settings",
     "simulator",
     "sync",
+    "telemetry",
     "testing",
 })
 

@@ -61,7 +61,6 @@ from streamnursery.values.events import (
     UsageReport,
 )
 from streamnursery.values.money import Money
-from streamnursery.values.origin import BaseUrl
 from streamnursery.values.partial import (
     Choice,
     Partial,
@@ -91,7 +90,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AdmissionError",
     "AuthError",
-    "BaseUrl",
     "Broadcast",
     "BudgetExceededError",
     "CallbackError",

@@ -6,7 +6,7 @@ No prompt, answer or key is in a record, so none can be in a log line.
 import json
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -23,7 +23,9 @@ from streamnursery.values.lifecycle import (
     Resent,
     Retrying,
     RouteChanged,
+    SessionRecord,
     StreamEnded,
+    StreamStarted,
 )
 from streamnursery.values.money import dollars
 from streamnursery.values.spending import BudgetStanding
@@ -42,22 +44,42 @@ _LEVELS: dict[type[LifecycleRecord], int] = {
 }
 
 
-def log_observer(logger: logging.Logger | None = None) -> Callable[[LifecycleRecord], None]:
+_MOST_TRACES: Final = 100_000
+"""Requests whose trace is remembered; those beyond are logged without."""
+
+
+def log_observer(
+    logger: logging.Logger | None = None, *, trace_id: Callable[[], str | None] | None = None
+) -> Callable[[LifecycleRecord], None]:
     """An observer for `open_engine(observers=[log_observer()])`; the default logger is
     "streamnursery".
 
     Retries, route changes, budget alerts and what sessions lose are warnings, ends of streams
     info, failed ones warnings, the rest debug. Every line carries the record's fields as
-    `extra={"streamnursery": {...}}`.
+    `extra={"streamnursery": {...}}`. `trace_id` is asked in the caller's context when a request
+    begins, and stands in all its lines: `streamnursery.telemetry.current_trace_id` for one.
     """
     target = logger or logging.getLogger("streamnursery")
+    traces: dict[int, str] = {}
 
     def observe(record: LifecycleRecord) -> None:
+        if trace_id is not None and type(record) is StreamStarted and len(traces) < _MOST_TRACES:
+            found = trace_id()
+            if found is not None:
+                traces[record.request] = found
+        log(record)
+        if type(record) is StreamEnded:
+            traces.pop(record.request, None)
+
+    def log(record: LifecycleRecord) -> None:
         level = _LEVELS.get(type(record), logging.DEBUG)
         if isinstance(record, StreamEnded) and record.outcome == "failed":
             level = logging.WARNING
         if target.isEnabledFor(level):
             fields = record_fields(record)
+            trace = None if isinstance(record, SessionRecord) else traces.get(record.request)
+            if trace is not None:
+                fields["trace_id"] = trace
             what = " ".join(f"{k}={v}" for k, v in fields.items() if k != "event")
             target.log(level, "%s %s", fields["event"], what, extra={"streamnursery": fields})
 

@@ -35,6 +35,7 @@ from streamnursery.values.lifecycle import (
     Retrying,
     RouteChanged,
     StreamEnded,
+    StreamStarted,
 )
 from streamnursery.values.session import (
     SendOutcome,
@@ -87,5 +88,6 @@ __all__ = [
     "SessionStatistics",
     "SpendingReport",
     "StreamEnded",
+    "StreamStarted",
     "Timings",
 ]

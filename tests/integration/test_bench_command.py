@@ -4,8 +4,10 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -45,6 +47,32 @@ def test_workers_share_the_load_and_a_check_that_fails_is_the_exit_code(tmp_path
     assert report["targets"][0]["levels"][0]["all"]["ok"] == 6
     assert report["checks"][0]["kept"] is False
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 6
+
+
+def test_the_engine_of_a_phase_answers_prometheus(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        ran = run(tmp_path, *("bench", *QUICK, "--no-calibration", "--metrics-port", port))
+        assert ran.code == 1
+        assert f"metrics cannot be served at 127.0.0.1:{port}" in ran.err
+        assert "Traceback" not in ran.err
+    wide = ("--duration", "60", "--concurrency", "1", "-q", "--no-calibration")
+    command = [sys.executable, "-m", "streamnursery", "bench", "-m", "sim/fast", *wide]
+    begun = subprocess.Popen([*command, "--metrics-port", port], cwd=tmp_path)
+    with guarded(begun) as process:
+        text = ""
+        while "streamnursery_requests_started_total" not in text:
+            assert process.poll() is None
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+                    text = answer.read().decode()
+            except OSError:
+                os.sched_yield()
+        process.send_signal(signal.SIGINT)
+    ran = run(tmp_path, *("bench", *QUICK, "--metrics-port", "0", "--workers", "2"))
+    assert "--metrics-port takes one process" in ran.err
 
 
 def test_a_target_that_is_not_there_is_all_errors(tmp_path: Path) -> None:

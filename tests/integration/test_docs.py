@@ -10,7 +10,10 @@ from tests.support.cli import ROOT, run_python
 
 DOCS = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{n}.md" for n in ("asyncio", "sync", "quickstart", "recipes", "sessions")),
+    *(
+        ROOT / "docs" / f"{n}.md"
+        for n in ("asyncio", "sync", "quickstart", "recipes", "sessions", "observability")
+    ),
 ]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from contextvars import ContextVar
 
 import pytest
 import trio
@@ -9,6 +10,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from streamnursery.logs import JsonFormatter, log_observer, record_fields
 from streamnursery.scheduler.run.observers import ObserverBlocked, ObserverFailed, Observers
+from streamnursery.simulator import Status
 from streamnursery.values.errors import AttemptRecord, AttemptState, ServerError
 from streamnursery.values.lifecycle import (
     Admitted,
@@ -17,6 +19,7 @@ from streamnursery.values.lifecycle import (
     Retrying,
     StreamEnded,
 )
+from tests.support.scene import ask, once, scene, virtual
 
 
 def admitted(number: int) -> Admitted:
@@ -141,3 +144,36 @@ def test_a_plain_line_and_its_exception_are_json_too() -> None:
     shown = json.loads(JsonFormatter().format(line))
     assert shown["message"] == "a b"
     assert "ValueError: x" in shown["exception"]
+
+
+@virtual
+async def test_a_line_has_the_trace_of_its_caller(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    trace: ContextVar[str | None] = ContextVar("trace", default=None)
+    async with scene(once(Status(503)), observers=[log_observer(trace_id=trace.get)]) as s:
+
+        async def job(name: str | None) -> None:
+            trace.set(name)
+            await s.engine.complete("m", "hello")
+
+        async with trio.open_nursery() as nursery:
+            for name in ("a" * 32, "b" * 32, None):
+                nursery.start_soon(job, name)
+    fields = [vars(record)["streamnursery"] for record in caplog.records if record.args]
+    ended = {f["request"]: f.get("trace_id") for f in fields if f["event"] == "StreamEnded"}
+    assert sorted(ended.values(), key=str) == [None, "a" * 32, "b" * 32]
+    for line in fields:
+        if line["event"] in ("Retrying", "FirstToken", "AttemptStarted"):
+            assert line.get("trace_id") == ended[line["request"]]
+
+
+@virtual
+async def test_the_line_of_a_request_says_what_it_took(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    async with scene(observers=[log_observer()]) as s:
+        await ask(s.engine, tenant="acme")
+    (line,) = [vars(r)["streamnursery"] for r in caplog.records if r.levelno == logging.INFO]
+    assert (line["event"], line["outcome"], line["attempts"]) == ("StreamEnded", "complete", 1)
+    assert line["seconds"] == pytest.approx(1.9, abs=0.01)
+    assert line["ttft"] == pytest.approx(1.0, abs=0.01)
+    assert (line["input_tokens"], line["output_tokens"]) == (4, 10)

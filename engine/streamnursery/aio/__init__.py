@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 __all__ = [
     "AdmissionError",
     "AuthError",
-    "BaseUrl",
     "Broadcast",
     "BudgetExceededError",
     "CallbackError",

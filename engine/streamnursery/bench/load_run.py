@@ -2,6 +2,7 @@
 
 import datetime
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import attrs
@@ -15,6 +16,7 @@ from streamnursery.bench.samples import Sample, Tally
 from streamnursery.bench.shapes import Shape
 from streamnursery.core.measure.histogram import Histogram
 from streamnursery.facade import Engine, open_engine
+from streamnursery.telemetry.endpoint import serve_metrics
 from streamnursery.transport.network import Network
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ class RunMonitor:
         """Target, level and what there was of a phase that was cancelled."""
         self.samples: Callable[[str, str, int, Sample], None] | None = None
         """Called with target, level, repetition and each request that counts."""
+        self.metrics_port: int | None = None
+        """Where the engine of each phase answers Prometheus while it runs."""
 
 
 async def measure_load(
@@ -76,7 +80,11 @@ async def measure_load(
     lag = Histogram()
     costs = Costs(target.config, datetime.datetime.now(datetime.UTC).date())
     seed = options.seed * 1_000 + repetition
-    async with open_engine(target.config, seed=seed, network=network) as eng:
+    async with AsyncExitStack() as stack:
+        opened = open_engine(target.config, seed=seed, network=network)
+        eng = await stack.enter_async_context(opened)
+        if watch.metrics_port is not None:
+            await stack.enter_async_context(serve_metrics(eng, port=watch.metrics_port))
         running = Running(eng, phase, target.workload, seed, on_sample, costs)
         watch.running = running
         cpu, wall = time.process_time(), trio.current_time()

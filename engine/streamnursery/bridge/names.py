@@ -3,7 +3,6 @@
 from streamnursery._public import (
     AdmissionError,
     AuthError,
-    BaseUrl,
     BudgetExceededError,
     CallbackError,
     ChatRequest,
@@ -61,7 +60,6 @@ from streamnursery._public import (
 __all__ = [
     "AdmissionError",
     "AuthError",
-    "BaseUrl",
     "BudgetExceededError",
     "CallbackError",
     "ChatRequest",

@@ -8,7 +8,7 @@ from contextvars import Context, copy_context
 from streamnursery.bridge.channel import Wakes
 from streamnursery.bridge.outbox import MOST, Mailbox, Unread
 from streamnursery.scheduler.run.observers import DropPolicy, Observer, RecordStream
-from streamnursery.values.lifecycle import LifecycleRecord
+from streamnursery.values.lifecycle import LifecycleRecord, StreamStarted
 
 
 class ForeignRecords(RecordStream):
@@ -42,7 +42,7 @@ class LoopObserver:
         self._observer = observer
         self._call_soon: Callable[[Callable[[], None]], None]
         self._lock = threading.Lock()
-        self._records: deque[LifecycleRecord] = deque()
+        self._records: deque[tuple[LifecycleRecord, Context]] = deque()
         self._armed = False
         self._error: Exception | None = None
         self._context: Context = copy_context()
@@ -55,8 +55,10 @@ class LoopObserver:
     def __call__(self, record: LifecycleRecord) -> None:
         if self._error is not None:
             raise self._error
+        # The first record of a request is emitted in its caller's context, and heard there.
+        context = copy_context() if type(record) is StreamStarted else self._context
         with self._lock:
-            self._records.append(record)
+            self._records.append((record, context))
             armed, self._armed = self._armed, True
         if not armed:
             self._call_soon(self._tell)
@@ -65,14 +67,14 @@ class LoopObserver:
         with self._lock:
             found = [self._records.popleft() for _ in range(min(MOST, len(self._records)))]
             self._armed = more = bool(self._records)
-        for record in found:
+        for record, context in found:
             if self._error is None:
-                self._call(record)
+                self._call(record, context)
         if more:
             self._call_soon(self._tell)
 
-    def _call(self, record: LifecycleRecord) -> None:
+    def _call(self, record: LifecycleRecord, context: Context) -> None:
         try:
-            self._context.run(self._observer, record)
+            context.run(self._observer, record)
         except Exception as error:  # noqa: BLE001 - the caller's code, whatever it raises
             self._error = error

@@ -84,6 +84,12 @@ def _add_verdict(group: Any) -> None:
     add("--jsonl", metavar="FILE", help="write a line for each request")
     add("--html", metavar="FILE", help="write a report that needs nothing else")
     add("--compare", nargs=2, metavar="FILE", help="two saved results, side by side")
+    add(
+        "--metrics-port",
+        type=whole(0, 65535),
+        metavar="N",
+        help="answer Prometheus on this machine at /metrics",
+    )
     add("--no-calibration", action="store_true", help="do not measure the client itself")
     add("-q", "--quiet", action="store_true", help="errors alone on stderr")
 
@@ -159,6 +165,7 @@ def _measure(
     if simulator is not None:
         words += ["--sim-url", simulator]
     with Lines(args.jsonl) as lines:
+        watch.metrics_port = args.metrics_port
         watch.samples = lines.write if args.jsonl else None
         work = Work(args, targets, shapes, options, words, watch)
         interrupted = run_trio(work.run)

@@ -114,6 +114,9 @@ def options(args: argparse.Namespace) -> Options:
     if args.adaptive and not args.slo:
         why = "the highest load that keeps what?"
         raise CliError("--adaptive needs an SLO", why, '--slo "ttft.p99<1s,errors<1%"')
+    if args.metrics_port is not None and args.workers > 1:
+        why = "each process has an engine, and one port serves one engine"
+        raise CliError("--metrics-port takes one process", why, "leave --workers out")
     return Options(
         seconds=seconds,
         count=args.requests if args.requests is not None else 20 if args.preset else None,

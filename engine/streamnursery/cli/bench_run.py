@@ -22,6 +22,7 @@ from streamnursery.bench.session import (
 from streamnursery.bench.shapes import Concurrency, Constant, Poisson, Shape
 from streamnursery.cli.bench_screen import Screen, screen_for
 from streamnursery.cli.exits import CliError, Exit
+from streamnursery.values.errors import ConfigError
 
 _EVERY = 0.25
 """Seconds between two looks."""
@@ -88,7 +89,7 @@ class Work:
         failed: list[str] = []
         try:
             await self._run()
-        except* BenchError as group:
+        except* (BenchError, ConfigError) as group:
             failed = [str(error) for error in leaves(group)]
         if failed:
             raise CliError("the benchmark could not go on", failed[0], code=Exit.SOME_FAILED)

@@ -238,6 +238,7 @@ _KEYS: tuple[Key, ...] = (
     *_rates("endpoints"),
     _endpoint("learn_rates", FLAG),
     _endpoint("max_event_bytes", whole(1), "bytes"),
+    _endpoint("propagate", FLAG),
     _endpoint("assistant_prefix", choice(*get_args(AssistantPrefix))),
     Key("models.*.routes", ROUTES),
     Key("models.*.max_streams", whole(0, word="adaptive"), "streams"),

@@ -72,6 +72,7 @@ TEMPLATE = """\
 #burst = 0.1                     # the part of a minute's limit that may be used at once
 #learn_rates = true              # obey x-ratelimit-* and anthropic-ratelimit-* of the answers
 #max_event_bytes = 16777216      # of one event of an answer; an image may stand in one
+#propagate = false               # send it the traceparent of each attempt
 #max_streams = 20                # at this endpoint, over all models; without it no limit of its own
 #assistant_prefix = "off"        # "message", "flag", "continue" or "user-turn": can go on with
 

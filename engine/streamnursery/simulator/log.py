@@ -16,6 +16,7 @@ HEADERS = (
     "anthropic-version",
     "content-type",
     "idempotency-key",
+    "traceparent",
     "user-agent",
     "x-stainless-retry-count",
     "x-request-id",

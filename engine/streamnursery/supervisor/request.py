@@ -56,6 +56,7 @@ from streamnursery.supervisor.request_records import RequestRecords
 from streamnursery.supervisor.routes import Routes, closed_error
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import AdmissionError, EngineError, RateLimitedError, StorageError
+from streamnursery.values.http import Header
 from streamnursery.values.request import asks_for_reasoning
 
 Unanswered: TypeAlias = Attempt | Closed
@@ -74,6 +75,9 @@ class Supervisor:
     recorder: Recorder
     wall: Callable[[], float]
     dice: random.Random
+    trace_headers: Callable[[int, int, str], tuple[Header, ...]] | None = None
+    """Headers for an attempt of a request, by their numbers and its route; for endpoints that say
+    `propagate`."""
     routes: Routes = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -362,9 +366,20 @@ class RequestRun:
             allowance=booking.allowance,
             outgoing=self._outgoing,
             on_resent=booking.resent,
-            headers=self._headers.of(stop.route, fresh=hedge),
+            headers=self._extra_headers(stop, booking.number, hedge=hedge),
             hedge=hedge,
         )
+
+    def _extra_headers(
+        self, stop: PlannedRoute, attempt: int, *, hedge: bool
+    ) -> tuple[Header, ...]:
+        headers, supervisor = self._headers.of(stop.route, fresh=hedge), self.supervisor
+        if (
+            supervisor.trace_headers is None
+            or not supervisor.outlets[stop.endpoint].endpoint.propagate
+        ):
+            return headers
+        return (*headers, *supervisor.trace_headers(self.course.number, attempt, str(stop.route)))
 
     async def _take(self, step: TryAgain | NextRoute) -> None:
         supervisor, course = self.supervisor, self.course

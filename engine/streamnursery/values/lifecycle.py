@@ -23,6 +23,14 @@ class LifecycleRecord:
 
 
 @attrs.frozen
+class StreamStarted(LifecycleRecord):
+    """A request was accepted: the first record of every request that has a `StreamEnded`. It is
+    emitted in the caller's own context (`contextvars`), also from another event loop."""
+
+    tenant: str
+
+
+@attrs.frozen
 class Admitted(LifecycleRecord):
     """An attempt has its slots."""
 
@@ -127,6 +135,13 @@ class StreamEnded(LifecycleRecord):
     """The error's, where there is one."""
     attempts: int
     content_events: int
+    seconds: float = 0.0
+    """Since the entry of `stream()`."""
+    ttft: float | None = None
+    """Seconds to the first token; None where there was none."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    """Of all attempts, as reported; None where they are not known."""
 
 
 @attrs.frozen
@@ -207,7 +222,8 @@ class BudgetAlert(LifecycleRecord):
 
 
 Record: TypeAlias = (
-    Admitted
+    StreamStarted
+    | Admitted
     | NotAdmitted
     | AttemptStarted
     | FirstToken

@@ -100,6 +100,8 @@ class Endpoint:
     """Obey what the answers' own headers say is left of the provider's limits."""
     max_event_bytes: int = attrs.field(default=16 * 1024 * 1024, validator=count_validator)
     """The longest line and the longest event of an answer; an image may stand in one."""
+    propagate: bool = False
+    """Send it the `traceparent` of each attempt (W3C Trace Context), where tracing is on."""
     assistant_prefix: AssistantPrefix = "off"
     """How its models are asked to go on with an answer that broke off."""
 

@@ -144,6 +144,12 @@ class Transcript:
             parts = self._parts[index] = _Parts()
         return parts
 
+    @property
+    def finish_reasons(self) -> tuple[str, ...]:
+        """Of the choices that have ended, in the provider's own words."""
+        parts = (self._parts[index] for index in sorted(self._parts))
+        return tuple(part.reason for part in parts if part.reason is not None)
+
     def choices(self) -> tuple[Choice, ...]:
         """The choices in order of their index, with what each has so far."""
         return tuple(_choice(i, parts) for i, parts in sorted(self._parts.items()))

@@ -42,7 +42,7 @@ from streamnursery.values.errors import (
     StreamCancelledError,
 )
 from streamnursery.values.events import StreamEvent
-from streamnursery.values.lifecycle import StreamEnded
+from streamnursery.values.lifecycle import StreamEnded, StreamStarted
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.snapshot import StreamSnapshot
 
@@ -82,6 +82,10 @@ class Dispatcher:
     def live(self) -> tuple[Delivery, ...]:
         """Deliveries whose task has not ended."""
         return tuple(self._live)
+
+    def find(self, number: int) -> Delivery | None:
+        """The live delivery with this request's number; the latest are looked at first."""
+        return next((d for d in reversed(self._live) if d.number == number), None)
 
     def snapshot(self, now: float) -> Sequence[StreamSnapshot]:
         """The live streams, the oldest first."""
@@ -129,6 +133,9 @@ class Dispatcher:
                 callers_scope=around < deadline,
             )
             self._start(run, delivery, course)
+            if self._recorder.listening:
+                about = (delivery.started_at, course.number, course.model)
+                self._recorder.emit(StreamStarted(*about, request.tenant))
             return delivery
 
         return StreamBlock(self, begin)
@@ -341,6 +348,7 @@ def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:
             meter.failed += 1
             meter.errors[category or "engine_error"] += 1
     if recorder.listening:
+        usage = delivery.usage
         recorder.emit(
             StreamEnded(
                 delivery.ended_at or 0.0,
@@ -350,5 +358,9 @@ def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:
                 category=category,
                 attempts=len(delivery.attempts),
                 content_events=delivery.content_events,
+                seconds=timings.duration or 0.0,
+                ttft=timings.time_to_first_token,
+                input_tokens=usage.input_tokens if usage is not None else None,
+                output_tokens=usage.output_tokens if usage is not None else None,
             )
         )

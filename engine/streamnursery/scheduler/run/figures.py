@@ -44,12 +44,12 @@ def engine_statistics(
     buffers.refresh()
     total = admission.total
     whole: Load = (total.taken, admission.queued, None, total.max_slots, total.peak)
-    taken = {name: (keep(meter), _load(admission, name)) for name, meter in meters.items()}
+    taken = {name: (keep(meter), load_of(admission, name)) for name, meter in meters.items()}
     return EngineStatistics(
         total=cache(lambda: total_statistics([kept for kept, _ in taken.values()], whole)),
         models=LazyMapping(taken, lambda taken: model_statistics(*taken)),
         routes=route_statistics(gates, now),
-        connections=_connections(transports),
+        connections=connection_statistics(transports),
         streams=streams,
         buffered_bytes=buffers.current_bytes,
         uptime=now - opened_at,
@@ -60,7 +60,7 @@ def engine_statistics(
     )
 
 
-def _load(admission: Admission, model: str) -> Load:
+def load_of(admission: Admission, model: str) -> Load:
     slots = admission.slots(model)
     queued = admission.queued_for(model) if admission.queued else 0
     limit = admission.limit_of(model) if queued else None
@@ -86,7 +86,7 @@ def _route(view: GateView) -> RouteStatistics:
     )
 
 
-def _connections(transports: Sequence[HttpTransport]) -> ConnectionStatistics:
+def connection_statistics(transports: Sequence[HttpTransport]) -> ConnectionStatistics:
     pools = [transport.statistics() for transport in transports]
     return ConnectionStatistics(
         idle=sum(pool.idle for pool in pools),

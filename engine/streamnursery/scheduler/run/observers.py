@@ -102,6 +102,12 @@ class Observers:
         self._functions.append(function)
         self.listening = True
 
+    def remove(self, function: Observer) -> None:
+        """Call `function` no more, if it still is called."""
+        if function in self._functions:
+            self._functions.remove(function)
+            self.listening = bool(self._functions or self._streams)
+
     def emit(self, record: Record) -> None:
         if self.listening:
             self._tell(record)
