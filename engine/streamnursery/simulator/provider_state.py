@@ -1,13 +1,17 @@
 """What a simulated provider knows and counts."""
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from random import Random
+from typing import TYPE_CHECKING
 
 import attrs
 
+from streamnursery.simulator.batches import Batches
 from streamnursery.simulator.fault import NetworkFault
+from streamnursery.simulator.files import Files
 from streamnursery.simulator.limits import RateLimits
 from streamnursery.simulator.log import ProviderLog
 from streamnursery.simulator.plan import Plan
@@ -18,8 +22,11 @@ from streamnursery.simulator.responses import Memory
 from streamnursery.simulator.script import RateLimit, Script
 from streamnursery.wire.openai_chat.server import ApiError
 
+if TYPE_CHECKING:
+    from streamnursery.simulator.exchange import Exchange
 
-class PublicProvider:
+
+class PublicProvider(ABC):
     """What a program may see and change of a provider."""
 
     def __init__(
@@ -41,6 +48,19 @@ class PublicProvider:
         """Messages that came over WebSockets, oldest first."""
         self._started_at: float | None = None
 
+    @abstractmethod
+    def begin(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        now: float,
+        *,
+        version: str = "1.1",
+        keep_alive: bool = True,
+    ) -> "Exchange":
+        """Take up a request whose head has arrived; header names are lower case."""
+
     def elapsed(self, now: float) -> float:
         """Seconds since the first call of this, which is made when a server takes it up."""
         if self._started_at is None:
@@ -54,6 +74,8 @@ class ProviderState:
     def __init__(self, provider: PublicProvider, fresh: bool) -> None:
         self.provider = provider
         self.responses = Memory()
+        self.files = Files()
+        self.batches = Batches(self.files)
         self.in_progress: dict[str, int] = {}
         """Requests by model."""
         self._fresh = fresh
