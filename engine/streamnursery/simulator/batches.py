@@ -14,7 +14,7 @@ import attrs
 import msgspec
 
 from streamnursery.serving.steps import End, How, Send, Step
-from streamnursery.simulator.files import Files, KeptFile
+from streamnursery.simulator.files import KeptFile, UploadedFiles
 from streamnursery.wire.openai_chat.server import ApiError, json_object
 
 BEGINS: Final = 1.0
@@ -92,7 +92,7 @@ class KeptBatch:
 class Batches:
     """The batches of one provider."""
 
-    def __init__(self, files: Files) -> None:
+    def __init__(self, files: UploadedFiles) -> None:
         self._files = files
         self._kept: dict[str, KeptBatch] = {}
 

@@ -40,7 +40,7 @@ class KeptFile:
         }
 
 
-class Files:
+class UploadedFiles:
     """What was uploaded, and what batches have made."""
 
     def __init__(self) -> None:
@@ -76,7 +76,7 @@ class Files:
 
 
 def answered(
-    files: Files, method: str, rest: str, headers: Mapping[str, str], body: bytes, unix: int
+    files: UploadedFiles, method: str, rest: str, headers: Mapping[str, str], body: bytes, unix: int
 ) -> tuple[bytes, tuple[str, str]]:
     """The body of an answer, and its content type. It may raise `ApiError`."""
     name, _, verb = rest.partition("/")
@@ -102,7 +102,7 @@ def _json(value: object) -> tuple[bytes, tuple[str, str]]:
     return msgspec.json.encode(value), JSON
 
 
-def _uploaded(files: Files, content_type: str, body: bytes, unix: int) -> KeptFile:
+def _uploaded(files: UploadedFiles, content_type: str, body: bytes, unix: int) -> KeptFile:
     parts = form_data(content_type, body)
     purpose = parts.get("purpose", ("", b""))[1].decode(errors="replace")
     if not purpose:

@@ -2,18 +2,19 @@
 
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from random import Random
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import attrs
 
+from streamnursery.serving.steps import Step
 from streamnursery.simulator.batches import Batches
 from streamnursery.simulator.fault import NetworkFault
-from streamnursery.simulator.files import Files
+from streamnursery.simulator.files import UploadedFiles
 from streamnursery.simulator.limits import RateLimits
-from streamnursery.simulator.log import ProviderLog
+from streamnursery.simulator.log import ProviderLog, RequestRecord
 from streamnursery.simulator.plan import Plan
 from streamnursery.simulator.profiles import Profile
 from streamnursery.simulator.question import Question
@@ -22,8 +23,15 @@ from streamnursery.simulator.responses import Memory
 from streamnursery.simulator.script import RateLimit, Script
 from streamnursery.wire.openai_chat.server import ApiError
 
-if TYPE_CHECKING:
-    from streamnursery.simulator.exchange import Exchange
+
+class BegunExchange(Protocol):
+    """What an API that asks its own provider needs of an `Exchange`."""
+
+    record: RequestRecord
+
+    def answer(self, body: bytes, now: float) -> Iterator[Step]: ...
+    def sent(self, nbytes: int, tokens: int, now: float) -> None: ...
+    def ended(self, note: str, now: float) -> None: ...
 
 
 class PublicProvider(ABC):
@@ -58,7 +66,7 @@ class PublicProvider(ABC):
         *,
         version: str = "1.1",
         keep_alive: bool = True,
-    ) -> "Exchange":
+    ) -> "BegunExchange":
         """Take up a request whose head has arrived; header names are lower case."""
 
     def elapsed(self, now: float) -> float:
@@ -74,7 +82,7 @@ class ProviderState:
     def __init__(self, provider: PublicProvider, fresh: bool) -> None:
         self.provider = provider
         self.responses = Memory()
-        self.files = Files()
+        self.files = UploadedFiles()
         self.batches = Batches(self.files)
         self.in_progress: dict[str, int] = {}
         """Requests by model."""

@@ -29,7 +29,7 @@ class AskingFailedError(Exception):
         self.after = after
 
 
-class Answer:
+class AnswerRead:
     """What was read of one answer."""
 
     def __init__(self, leave: int) -> None:
@@ -60,7 +60,7 @@ class Answer:
         return self.left
 
 
-def ask(answer: Answer) -> None:
+def ask(answer: AnswerRead) -> None:
     """One try."""
     url = urlsplit(os.environ["OPENAI_BASE_URL"])
     connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=SILENCE)
@@ -91,7 +91,7 @@ def _check_head(response: http.client.HTTPResponse) -> None:
         raise AskingFailedError("no stream of events")
 
 
-def _read(response: http.client.HTTPResponse, answer: Answer) -> None:
+def _read(response: http.client.HTTPResponse, answer: AnswerRead) -> None:
     kept, heard = b"", time.monotonic()
     while data := response.read1(65536):
         *lines, kept = _LINE_END.split(kept + data)
@@ -115,7 +115,7 @@ def main() -> None:
     leave = int(os.environ.get("GRADE_LEAVE_AFTER") or 0)
     found: dict[str, object] = {"outcome": "error", "error": "AskingFailedError", "typed": True}
     for left in reversed(range(TRIES)):
-        answer = Answer(leave)
+        answer = AnswerRead(leave)
         try:
             ask(answer)
             found = {"outcome": "left" if answer.left else "complete"}
