@@ -11,7 +11,7 @@ MEASURED = "2026-12-01"
 _HEAD = f"""\
 # What clients do when the provider misbehaves
 
-Made by `make grade` over the loopback on {MEASURED}, three times, with equal verdicts: every client
+Made by `make grade` over the loopback on {MEASURED}, twice, with equal verdicts: every client
 as its own documentation shows it, with its own defaults, against one simulated provider. A client
 is graded after three plain answers; a verdict compares the provider's log with what the client
 says, and the time of a case runs from its first request. In CAPITALS: what its user cannot see, or

@@ -85,6 +85,8 @@ def test_texts_are_judged_by_what_the_provider_meant() -> None:
     assert judge_text(half + "\ufffd" + meant[len(half) + 1 :], log) is Verdict.MARKED
     error = {"outcome": "error", "typed": True}
     assert verdict_of({**error, "text": half}, log, 0) is Verdict.TYPED_ERROR
+    with_a_hole = f"{meant[:4]}\ufffd{meant[9:]}"
+    assert verdict_of({**error, "text": with_a_hole}, log, 0) is Verdict.TYPED_ERROR
     assert verdict_of({**error, "text": "something else"}, log, 0) is Verdict.WRONG
 
 

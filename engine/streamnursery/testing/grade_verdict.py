@@ -2,15 +2,18 @@
 
 Rule 1: no request, no verdict: a client that did not ask has shown nothing.
 Rule 2: a text counts as the answer if it is, character for character, what the provider meant.
-Rule 3: an error counts if what was said before it is the beginning of an answer; leaving counts if
-        something had been read, and the provider noticed.
+Rule 3: an error counts if what was said before it is a few pieces of an answer, in order; leaving
+        counts if something had been read, and the provider noticed.
 """
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
-from typing import Any
+from math import inf
+from typing import Any, Final
 
 from streamnursery.simulator.log import RequestRecord
+
+_FEW: Final = 3
 
 
 class Verdict(Enum):
@@ -55,7 +58,7 @@ def verdict_of(
         case "left":
             return _left(text, log, leaked)
         case "error":
-            if not _is_beginning(text, log):
+            if not _comes_from(text, log):
                 return Verdict.WRONG
             return Verdict.TYPED_ERROR if said.get("typed") else Verdict.RAW_ERROR
         case "complete":
@@ -81,6 +84,27 @@ def _left(text: str, log: Sequence[RequestRecord], leaked: int) -> Verdict:
         return Verdict.WRONG
     noticed = all(record.ending == "client gone" for record in log if record.sent_tokens)
     return Verdict.STOPPED if noticed and not leaked else Verdict.LEFT_RUNNING
+
+
+def _comes_from(text: str, log: Sequence[RequestRecord]) -> bool:
+    """Whether it is a few pieces of an answer in their order, marks of unreadable characters aside:
+    a client that leaves out what it could not read, and says so, hides nothing."""
+    said = text.replace("\ufffd", "")
+    return any(_pieces(said, record.intended()) <= _FEW for record in log)
+
+
+def _pieces(part: str, whole: str) -> float:
+    """Of how many pieces of `whole`, in order and as long as can be, `part` is made."""
+    count = 0
+    while part:
+        longest = min(len(part), len(whole))
+        size = next((n for n in range(longest, 0, -1) if part[:n] in whole), 0)
+        if not size:
+            return inf
+        whole = whole[whole.index(part[:size]) + size :]
+        part = part[size:]
+        count += 1
+    return count
 
 
 def _is_beginning(text: str, log: Sequence[RequestRecord]) -> bool:

@@ -28,6 +28,9 @@ def main() -> None:
         assert curl.stdout is not None
         try:
             for line in curl.stdout:
+                if line == "data: [DONE]\n":
+                    curl.terminate()
+                    break
                 if not line.startswith("data: {"):
                     continue
                 choices = json.loads(line[6:]).get("choices")
@@ -40,7 +43,7 @@ def main() -> None:
                     curl.terminate()
                     break
             code = curl.wait()
-            if code and found["outcome"] != "left":
+            if code > 0 and found["outcome"] != "left":
                 found = {"outcome": "error", "error": f"curl: exit code {code}", "typed": True}
         except ValueError as error:
             curl.kill()

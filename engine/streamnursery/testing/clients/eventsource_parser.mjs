@@ -6,7 +6,7 @@ const [{createParser}, version] = await load("eventsource-parser");
 async function ask() {
   const leave = Number(process.env.GRADE_LEAVE_AFTER) || Infinity;
   const aborting = new AbortController();
-  let text = "", pieces = 0, done = false;
+  let text = "", pieces = 0, done = false, left = false;
   const parser = createParser({
     onEvent(event) {
       if (event.data === "[DONE]") {
@@ -40,14 +40,16 @@ async function ask() {
       parser.feed(decoder.decode(data, {stream: true}));
       if (done) break;
       if (pieces >= leave) {
+        left = true;
         aborting.abort();
-        return {outcome: "left", text};
+        break;
       }
     }
   } catch (error) {
+    if (left) return {outcome: "left", text};
     return {outcome: "error", error: error.name, typed: false, text};
   }
-  return {outcome: "complete", text};
+  return {outcome: left ? "left" : "complete", text};
 }
 
 await report({"eventsource-parser": version}, ask);
