@@ -127,6 +127,16 @@ def test_a_client_that_does_not_end_is_found_on_a_socket() -> None:
     left.set()
 
 
+def test_a_client_without_the_key_is_found_and_not_taken_for_one_that_fails_well() -> None:
+    def without_a_key(url: str, prompt: str) -> str:
+        config = {"endpoints": {"it": {"url": url, "key": sn.Secret("another")}}}
+        with sn.open_engine(config) as eng:
+            return eng.complete("fast", prompt).text
+
+    with live_provider() as provider, pytest.raises(AssertionError, match="its key was wrong"):
+        provider.confront(without_a_key)
+
+
 def test_a_text_without_a_request_is_found() -> None:
     with live_provider() as provider, pytest.raises(AssertionError, match="asked nothing"):
         provider.confront(lambda url, prompt: url + prompt)

@@ -32,6 +32,9 @@ def text_problem(told: Told, records: Sequence[RequestRecord]) -> str | None:
     Half a character that the provider sent may be told as U+FFFD. `records` are the requests that
     the client made; if none of them met a fault that does harm, an error is a finding as well.
     """
+    refused = next((r for r in records if r.credential in ("wrong", "missing")), None)
+    if refused is not None:
+        return f"its key was {refused.credential}: nothing was tried of what the plan does"
     if isinstance(told, BaseException):
         return _needless(told, records)
     if not isinstance(told, str):
