@@ -4,32 +4,26 @@ import json
 import sys
 from pathlib import Path
 
-from streamnursery.testing.grade import CaseResult, Grades, Verdict
-from streamnursery.testing.grade_menu import LIMIT, Want
+from streamnursery.testing.grade import CLIENTS, CaseResult, Grades, Verdict
+from streamnursery.testing.grade_menu import LIMIT, Group, Want
 
-_ORDER = (
-    "engine",
-    "openai",
-    "openai-node",
-    "litellm",
-    "httpx",
-    "engine-anthropic",
-    "anthropic",
-    "engine-google",
-    "google",
-    "relayed-openai",
-    "relayed-anthropic",
-)
+MEASURED = "2026-12-01"
 _HEAD = f"""\
 # What clients do when the provider misbehaves
 
-Made by `make grade` over the loopback: every client as its own documentation shows it, with its own
-defaults, against one simulated provider. The verdict comes from the provider's log. In CAPITALS:
-what its user cannot see, or waits for longer than {LIMIT:.0f} s. `httpx` is httpx with the dozen
-lines of SSE that people write on top of it. The columns behind it speak other languages,
-Anthropic's Messages and Google's Gemini API: this engine in each, and their own clients. Where a
-language has no `[DONE]`, what takes its place is left out. `relayed-` is the same SDK with
-`http_client=streamnursery.sdk.client()`.
+Made by `make grade` over the loopback on {MEASURED}, twice, with equal verdicts: every client
+as its own documentation shows it, with its own defaults, against one simulated provider. A client
+is graded after three plain answers; a verdict compares the provider's log with what the client
+says, and the time of a case runs from its first request. In CAPITALS: what its user cannot see, or
+waits for longer than {LIMIT:.0f} s.
+
+`floor` asks once, reads nothing and says that it failed: what it scores is no merit. `ceiling` is
+a client of 120 lines on Python's standard library, written for this table: no case asks for this
+engine.
+`httpx` is httpx with the dozen lines of SSE that people write on top of it, `curl` likewise. The
+last columns speak other languages, Anthropic's Messages and Google's Gemini API: this engine in
+each, and their own clients. Where a language has no `[DONE]`, what takes its place is left out.
+`relayed-` is the same SDK with `http_client=streamnursery.sdk.client()`.
 
 """
 
@@ -43,10 +37,11 @@ def grades(folder: Path) -> Grades:
             "leaked": one["leaked"],
             "want": Want(one["want"]),
             "verdict": Verdict(one["verdict"]),
+            "group": Group(one.get("group", "truth")),
         })
         for one in (finding for part in saved for finding in part.get("findings", ()))
     ]
-    found.sort(key=lambda finding: _ORDER.index(finding.client))
+    found.sort(key=lambda finding: CLIENTS.index(finding.client))
     versions = {client: said for part in saved for client, said in part.get("versions", {}).items()}
     return Grades(tuple(found), versions)
 

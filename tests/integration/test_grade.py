@@ -9,12 +9,23 @@ import subprocess
 import sys
 from pathlib import Path
 
+import attrs
 import pytest
+import trio
 
+from streamnursery.cli.grade import _KNOWN as KNOWN_TO_THE_COMMAND
 from streamnursery.simulator import Plan, Profile, Provider
-from streamnursery.testing.grade import CaseResult, Grades, Verdict, client_command, grade
-from streamnursery.testing.grade import _judge_text as judge_text
-from streamnursery.testing.grade_menu import MENU, Want
+from streamnursery.simulator.log import RequestRecord
+from streamnursery.testing.grade import (
+    CLIENTS,
+    CaseResult,
+    Grades,
+    Verdict,
+    client_command,
+    grade,
+)
+from streamnursery.testing.grade_menu import MENU, Group, Want
+from streamnursery.testing.grade_verdict import judge_text, verdict_of
 from tests.support.cli import run
 from tests.support.guard import GUARD, guarded
 
@@ -66,22 +77,110 @@ def test_texts_are_judged_by_what_the_provider_meant() -> None:
     assert list(exchange.answer(json.dumps(body).encode(), 0.0))
     meant = provider.log[0].intended()
     half = meant[: len(meant) // 2]
-    assert judge_text(meant, provider) is Verdict.CORRECT
-    assert judge_text(half, provider) is Verdict.TRUNCATED
-    assert judge_text(half + meant, provider) is Verdict.DUPLICATED
-    assert judge_text("something else", provider) is Verdict.WRONG
-    assert judge_text(half + "\ufffd" + meant[len(half) + 1 :], provider) is Verdict.MARKED
+    log = provider.log
+    assert judge_text(meant, log) is Verdict.CORRECT
+    assert judge_text(half, log) is Verdict.TRUNCATED
+    assert judge_text(half + meant, log) is Verdict.DUPLICATED
+    assert judge_text("something else", log) is Verdict.WRONG
+    assert judge_text(half + "\ufffd" + meant[len(half) + 1 :], log) is Verdict.MARKED
+    error = {"outcome": "error", "typed": True}
+    assert verdict_of({**error, "text": half}, log, 0) is Verdict.TYPED_ERROR
+    with_a_hole = f"{meant[:4]}\ufffd{meant[9:]}"
+    assert verdict_of({**error, "text": with_a_hole}, log, 0) is Verdict.TYPED_ERROR
+    assert verdict_of({**error, "text": "something else"}, log, 0) is Verdict.WRONG
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"outcome": "error", "typed": True},
+        {"outcome": "complete", "text": "anything"},
+        {"outcome": "left", "text": "a"},
+        {"outcome": "crash"},
+        None,
+    ],
+)
+def test_without_a_request_there_is_no_verdict(said: dict[str, object] | None) -> None:
+    assert verdict_of(said, [], 0) is Verdict.DID_NOT_ASK
+    finding = CaseResult("a", "one", Want.ERROR, Verdict.DID_NOT_ASK, 0, 0.1)
+    assert not finding.good
+
+
+def test_leaving_counts_if_something_was_read_and_the_provider_noticed() -> None:
+    record = RequestRecord("id", 1, 0.0, "POST", "/v1/chat/completions", sent_tokens=3)
+    left = {"outcome": "left", "text": ""}
+    assert verdict_of(left, [record], 0) is Verdict.WRONG
+    record.ending = "client gone"
+    assert verdict_of(left, [record], 0) is Verdict.WRONG
+
+
+async def test_the_floor_and_the_ceiling_are_where_they_belong() -> None:
+    """The ceiling is a client of the standard library: no case asks for this engine."""
+    menu = [case for case in MENU if case.name in QUICK]
+    commands = {name: client_command(name) for name in ("floor", "ceiling")}
+    grades = await grade(commands, menu=menu)
+    assert grades.not_started == {}
+    assert grades.score("ceiling") == (len(menu), len(menu))
+    assert grades.score("floor") == (2, len(menu))
+
+
+async def test_its_clock_starts_with_the_first_request(tmp_path: Path) -> None:
+    """A client that is slow to begin is not one that hangs: it may take longer than a case."""
+    slow = tmp_path / "slow.py"
+    ceiling = client_command("ceiling")[1]
+    slow.write_text(
+        f"import runpy, time\ntime.sleep(1.5)\nrunpy.run_path({ceiling!r}, run_name='__main__')\n"
+    )
+    (plain,) = [case for case in MENU if case.name == "nothing special"]
+    menu = [attrs.evolve(plain, limit=1.2)]
+    (finding,) = (await grade({"slow": [sys.executable, str(slow)]}, menu=menu)).findings
+    assert finding.verdict is Verdict.CORRECT
+    late = await grade({"slow": [sys.executable, str(slow)]}, menu=menu, starting=0.1)
+    assert late.findings == ()
+    assert late.not_started == {"slow": "plain answer 1 of 3: it sent no request within 0.1 s"}
+
+
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [
+        ("false", "it sent no request (exit code 1)"),
+        ("true", "it sent no request"),
+        ("no-such-program-anywhere", "it sent no request (no-such-program-anywhere: No such file"),
+    ],
+)
+def test_a_command_that_does_not_start_gets_no_marks(
+    tmp_path: Path, command: str, why: str
+) -> None:
+    ran = run(tmp_path, "grade", "--client", f"command {command}", "-q")
+    assert ran.code == 2
+    assert f"{command} did not start: plain answer 1 of 3: {why}" in ran.err
+    assert ran.out == ""
+
+
+def test_who_did_not_start_stands_in_the_json_beside_those_that_did(tmp_path: Path) -> None:
+    words = ("--client", "command false", "--client", "ceiling", "--only", "nothing special")
+    ran = run(tmp_path, "grade", *words, "--json", "-q")
+    assert ran.code == 2
+    found = json.loads(ran.out)
+    assert list(found["did_not_start"]) == ["false"]
+    assert found["scores"] == {"ceiling": [1, 1]}
+
+
+def test_the_command_knows_the_same_clients_as_the_library() -> None:
+    assert KNOWN_TO_THE_COMMAND == CLIENTS
 
 
 def test_a_table_has_a_row_for_each_case_and_the_scores() -> None:
     findings = (
         CaseResult("a", "one", Want.ANSWER, Verdict.CORRECT, 1, 0.1),
-        CaseResult("a", "two", Want.ERROR, Verdict.HANG, 3, 75.0),
+        CaseResult("a", "two", Want.ERROR, Verdict.HANG, 3, 75.0, group=Group.PATIENCE),
         CaseResult("b", "one", Want.ANSWER, Verdict.CORRECT, 1, 0.1, leaked=1),
     )
     table = Grades(findings).as_markdown().splitlines()
     assert table[0] == "| case | a | b |"
-    assert table[3] == "| two | HANG, 3 requests | - |"
+    assert table[2] == "| truth: | 1 of 1 | 0 of 1 |"
+    assert table[4] == "| patience: | 0 of 1 | 0 of 0 |"
+    assert table[5] == "| two | HANG, 3 requests | - |"
     assert table[-1] == "| done well | 1 of 2 | 0 of 1 |"
 
 
@@ -109,16 +208,17 @@ def test_the_command_prints_its_findings(tmp_path: Path) -> None:
     assert (ran.code, ran.err) == (0, "")
     found = json.loads(ran.out)
     assert found["scores"] == {"engine": [1, 1]}
+    assert found["did_not_start"] == {}
     assert found["versions"]["engine"]["python"] == platform.python_version()
     assert found["versions"]["engine"]["streamnursery"]
 
 
 async def test_a_client_says_its_versions_or_none(tmp_path: Path) -> None:
     menu = [case for case in MENU if case.name == "nothing special"]
-    for said, kept in (('{"a": 1}', {"a": "1"}), ('"many"', {}), ("null", {})):
+    whole = await trio.Path(client_command("ceiling")[1]).read_text()
+    for said, kept in (({"a": 1}, {"a": "1"}), ("many", {}), (None, {})):
         program = tmp_path / "client.py"
-        line = f'{{"outcome": "complete", "text": "", "versions": {said}}}'
-        program.write_text(f"print({line!r})\n")
+        program.write_text(whole.replace('{"python": platform.python_version()}', repr(said)))
         seen: list[CaseResult] = []
         commands = {"own": [sys.executable, str(program)]}
         grades = await grade(commands, menu=menu, on_finding=seen.append)

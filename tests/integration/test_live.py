@@ -7,7 +7,7 @@ import pytest
 
 import streamnursery.aio as an
 import streamnursery.sync as sn
-from streamnursery.simulator import Plan, Profile, Stall, Status
+from streamnursery.simulator import Cut, Plan, Profile, Reset, Stall, Status
 from streamnursery.testing.live import LiveProvider, live_provider
 from tests.support.bridged import run
 
@@ -80,3 +80,63 @@ def test_a_question_of_a_loop_does_not_end_the_provider() -> None:
             assert await asyncio.to_thread(lambda: provider.log) == ()
 
         run(main)
+
+
+def engine_client(url: str, prompt: str) -> str:
+    config = {"endpoints": {"it": {"url": url, "key": sn.Secret("sk-live")}}}
+    with sn.open_engine(config) as eng:
+        return eng.complete("fast", prompt).text
+
+
+async def asyncio_client(url: str, prompt: str) -> str:
+    config = {"endpoints": {"it": {"url": url, "key": sn.Secret("sk-live")}}}
+    async with an.open_engine(config) as eng:
+        return (await eng.complete("fast", prompt)).text
+
+
+def keeps_a_part(url: str, prompt: str) -> str:
+    try:
+        return engine_client(url, prompt)
+    except sn.EngineError as error:
+        return error.partial.text if error.partial else ""
+
+
+@pytest.mark.parametrize("plan", [Plan(), Plan.always(Cut(3, how="end")), Plan.always(Reset(3))])
+def test_a_client_on_threads_or_asyncio_is_confronted(plan: Plan) -> None:
+    with live_provider(plan) as provider:
+        provider.confront(engine_client)
+        provider.confront(lambda url, prompt: asyncio.run(asyncio_client(url, prompt)))
+
+
+def test_a_client_that_calls_a_part_the_whole_is_found_on_a_socket() -> None:
+    with live_provider(Plan.always(Cut(3, how="end"))) as provider:
+        with pytest.raises(AssertionError, match="a part of an answer, said to be the whole"):
+            provider.confront(keeps_a_part)
+
+
+def test_a_client_that_does_not_end_is_found_on_a_socket() -> None:
+    left = threading.Event()
+
+    def waits(url: str, prompt: str) -> str:
+        left.wait()
+        return f"{url} {prompt}"
+
+    with live_provider() as provider:
+        with pytest.raises(AssertionError, match=r"neither an answer nor an error after 0\.05 s"):
+            provider.confront(waits, within=0.05)
+    left.set()
+
+
+def test_a_client_without_the_key_is_found_and_not_taken_for_one_that_fails_well() -> None:
+    def without_a_key(url: str, prompt: str) -> str:
+        config = {"endpoints": {"it": {"url": url, "key": sn.Secret("another")}}}
+        with sn.open_engine(config) as eng:
+            return eng.complete("fast", prompt).text
+
+    with live_provider() as provider, pytest.raises(AssertionError, match="its key was wrong"):
+        provider.confront(without_a_key)
+
+
+def test_a_text_without_a_request_is_found() -> None:
+    with live_provider() as provider, pytest.raises(AssertionError, match="asked nothing"):
+        provider.confront(lambda url, prompt: url + prompt)

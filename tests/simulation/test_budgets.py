@@ -29,7 +29,7 @@ from streamnursery.simulator import (
 )
 from streamnursery.testing import assert_quiescent
 from streamnursery.testing.money import money_problems
-from streamnursery.testing.world import Wall
+from streamnursery.testing.sites import Wall
 from streamnursery.values.lifecycle import BudgetAlert
 from streamnursery.values.money import Money
 from tests.support.scene import once, virtual

@@ -10,7 +10,7 @@ from streamnursery.cli.exits import CliError, Exit
 from streamnursery.cli.parser import PROGRAM, Verbs, add_verb, whole
 
 if TYPE_CHECKING:
-    from streamnursery.testing.grade import CaseResult
+    from streamnursery.testing.grade import CaseResult, Grades
 
 _EXAMPLE = """\
 streamnursery grade                                       this engine
@@ -23,18 +23,13 @@ your own client:
   the text of the answer and exits with 0, or fails with another code; or it prints a line of JSON:
   {"outcome": "complete", "text": "..."} or {"outcome": "error", "error": "Name", "typed": true},
   stops reading after GRADE_LEAVE_AFTER pieces where that is set ({"outcome": "left"}), and runs on
-  until its stdin ends.
+  until its stdin ends. It is graded after three plain answers; without them it "did not start",
+  and the exit code is 2. The time of a case runs from the client's first request.
 """
 _KNOWN = (
-    "engine",
-    "openai",
-    "openai-node",
-    "litellm",
-    "httpx",
-    "engine-anthropic",
-    "anthropic",
-    "engine-google",
-    "google",
+    *("floor", "ceiling", "engine", "openai", "openai-node", "litellm", "pydantic-ai"),
+    *("langchain", "vercel-ai", "httpx", "httpx-sse", "eventsource-parser", "curl"),
+    *("engine-anthropic", "anthropic", "engine-google", "google"),
     *("relayed-openai", "relayed-anthropic"),
 )
 
@@ -68,9 +63,8 @@ def add(verbs: Verbs) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Confront every client with every case."""
-    from streamnursery.cli.console import data, note
+    from streamnursery.cli.console import note
     from streamnursery.cli.signals import run_trio
-    from streamnursery.cli.tables import fitted
     from streamnursery.testing.grade import Grades, grade
     from streamnursery.testing.grade_menu import MENU
 
@@ -100,12 +94,24 @@ def run(args: argparse.Namespace) -> int:
     if interrupted:
         note(f"it was interrupted: {len(findings)} of {len(menu) * len(commands)} cases were tried")
     found = grades[0] if grades else Grades(tuple(findings))
+    code = _tell(found, args)
+    return interrupted or code
+
+
+def _tell(found: "Grades", args: argparse.Namespace) -> int:
+    """Print what was found, and the exit code that says it."""
+    from streamnursery.cli.console import data, note
+    from streamnursery.cli.tables import fitted
+
+    for client, why in found.not_started.items():
+        note(f"{client} did not start: {why}")
     if args.json:
         data(json.dumps(found.as_json()))
-    else:
+    elif found.findings:
         data(found.as_markdown() if args.markdown else fitted(found.rows()))
-    good = all(finding.good for finding in found.findings)
-    return interrupted or (Exit.OK if good else Exit.SOME_FAILED)
+    if found.not_started:
+        return Exit.USAGE
+    return Exit.OK if all(finding.good for finding in found.findings) else Exit.SOME_FAILED
 
 
 def _commands(args: argparse.Namespace) -> dict[str, list[str]]:
@@ -129,6 +135,8 @@ def _check_program(client: str, program: str) -> None:
 
     from streamnursery.testing.grade import is_installed
 
+    if shutil.which(program) is None and client not in _KNOWN:
+        return  # it will not start, and says so
     known = client in _KNOWN
     if shutil.which(program) is None:
         msg = f"{program} cannot be run"
@@ -136,7 +144,7 @@ def _check_program(client: str, program: str) -> None:
         raise CliError(msg, "there is no such program", step)
     if known and not is_installed(client, program):
         msg = f"the client {client} is not installed"
-        step = "NODE_PATH=..." if client == "openai-node" else f"{PROGRAM} grade --python PATH"
+        step = "NODE_PATH=..." if program == "node" else f"{PROGRAM} grade --python PATH"
         raise CliError(msg, f"{program} does not find its package", step)
 
 

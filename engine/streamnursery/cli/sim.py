@@ -88,6 +88,7 @@ def add(verbs: Verbs) -> None:
         action="store_true",
         help="offer HTTP/2; without --tls to clients with prior knowledge",
     )
+    add("--page", action="store_true", help="show requests at / beyond this machine too")
     add("--json", action="store_true", help="print one object with the url")
     # How the demo's own simulator ends when its parent does, however that ends.
     add("--until-eof", action="store_true", help=argparse.SUPPRESS)
@@ -136,6 +137,7 @@ async def _serve(
                     port=args.port,
                     tls=tls,
                     http2=args.http2,
+                    page=args.page or _is_loopback(args.host),
                 )
             except OSError as error:
                 raise _cannot_listen(args, error) from None
@@ -196,7 +198,9 @@ def _introduce(
     models = ", ".join(provider.models)
     speed = "" if args.speed == 1 else f", {args.speed:g} times as fast"
     note(f"simulated provider{speed}; models: {models}")
-    if not server.host.startswith("127.") and server.host != "::1":
+    if args.page or _is_loopback(args.host):
+        note(f"its requests: {server.url.removesuffix('v1')}")
+    if not _is_loopback(server.host):
         note("anybody who can reach this machine can use it")
     if ca_file is not None:
         note(f"certificate authority: {ca_file} (until this ends)")
@@ -204,6 +208,15 @@ def _introduce(
     note(f"\n{_SNIPPET.format(url=server.url)}")
     if is_terminal(sys.stdin):
         note("Ctrl-C stops it")
+
+
+def _is_loopback(host: str) -> bool:
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 async def _eof() -> None:

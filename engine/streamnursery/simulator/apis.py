@@ -9,7 +9,8 @@ import attrs
 import msgspec
 
 from streamnursery.serving.steps import JSON, Step, whole
-from streamnursery.simulator import chat, generate, messages, responses
+from streamnursery.simulator import chat, embeddings, files, generate, messages, responses
+from streamnursery.simulator.batches import taken
 from streamnursery.simulator.chat import AnswerSpec
 from streamnursery.simulator.exchange import EPOCH, Api, Exchange, Renderer
 from streamnursery.simulator.question import question_from, understood
@@ -129,6 +130,29 @@ def _resumed(exchange: Exchange, kept: Kept, after: str) -> Iterator[Step]:
     return exchange.streamed(steps, exchange.headers(), -inf)
 
 
+def _files(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterator[Step]:
+    record = exchange.record
+    unix = EPOCH + int(exchange.provider.elapsed(now))
+    made = files.answered(exchange.state.files, record.method, rest, record.headers, body, unix)
+    return files.steps_of(made, exchange.headers())
+
+
+def _batches(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterator[Step]:
+    record, provider = exchange.record, exchange.provider
+
+    def ask(path: str, line: bytes) -> tuple[int, str, object]:
+        inner = provider.begin("POST", path, [("content-type", "application/json")], now)
+        inner.record.credential = record.credential
+        status, answer, ending = taken(inner.answer(line, now))
+        inner.sent(0, 0, now)  # so the log has its status
+        inner.ended(ending, now)
+        return status, inner.record.id, answer
+
+    unix = EPOCH + provider.elapsed(now)
+    made = exchange.state.batches.answered(record.method, rest, body, unix, ask)
+    return whole(200, msgspec.json.encode(made), exchange.headers(JSON))
+
+
 DEPLOYED = "/chat/completions"
 GENERATE = (":generateContent", ":streamGenerateContent")
 """Google's client asks at /v1 where it is told another server."""
@@ -138,6 +162,9 @@ APIS = (
     Api("/v1/messages", _messages, error_body=error_body, own_headers=_anthropic_headers),
     Api("/openai/deployments", _azure, deep=True, ends=DEPLOYED),
     Api("/v1beta/models", _generate, deep=True, error_body=google_error),
+    Api("/v1/embeddings", embeddings.answer),
+    Api("/v1/files", _files, deep=True),
+    Api("/v1/batches", _batches, deep=True),
     Api("/v1/realtime", upgrades=True),
     Api("/v1/models", _generate, deep=True, ends=GENERATE, error_body=google_error),
     Api("/v1/models", _models, deep=True),

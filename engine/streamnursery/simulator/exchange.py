@@ -306,6 +306,22 @@ class Exchange:
         headers = self._named([*self.headers(), *limits], now)
         return self._in_place(headers) or self._said(sheet, voice(sheet), headers)
 
+    def plain(
+        self, model: str, script: Script, body: bytes, now: float, *, tokens: int
+    ) -> Iterator[Step]:
+        """JSON that is no completion, with the faults that can strike it."""
+        record, provider = self.record, self.provider
+        elapsed = provider.elapsed(now)
+        planned = provider.plan.for_request(record.number, elapsed, provider.dice, model)
+        record.script = (*record.script, *planned, *script)
+        record.model = model
+        delay = first(record.script, Delay) or Delay()
+        at = now + (delay.first_token or delay.first_byte or 0.0)
+        headers = self.headers()
+        return self._in_place(headers) or at_once(
+            record.script, body, headers, at=at, tokens=tokens
+        )
+
     def _sheet(
         self, question: Question, reply: Reply, profile: Profile, at_once: int, now: float
     ) -> AnswerSpec:

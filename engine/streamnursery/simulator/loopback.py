@@ -9,6 +9,8 @@ in a black hole nothing is ever read. `ResolveFail` has no place here.
 """
 
 import ssl
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -18,7 +20,11 @@ from streamnursery.serving.service import Service, ServiceStatistics
 from streamnursery.serving.stream import ServerStream
 from streamnursery.simulator import network_faults
 from streamnursery.simulator.handler import ProviderHandler
+from streamnursery.simulator.page import PageHandler
 from streamnursery.simulator.provider import Provider
+
+if TYPE_CHECKING:
+    from streamnursery.serving.call import Handler
 
 
 class LoopbackServer:
@@ -63,6 +69,7 @@ async def serve_loopback(
     idle: float = 75.0,
     request_time: float = 120.0,
     body_bytes: int = 256 * 1024 * 1024,
+    page: bool = False,
 ) -> LoopbackServer:
     """Listen at `host` and `port` (0: a free one) and serve `provider` in `nursery`.
 
@@ -70,20 +77,25 @@ async def serve_loopback(
     `tick` is by how many seconds paced tokens may be late, so that those of many streams go
     out together; `idle` after how many seconds a silent connection is closed. `request_time` is
     how many seconds a request and its body may take to arrive (408 after it), `body_bytes` how
-    large the bodies of all requests in progress may be together (503 beyond it).
+    large the bodies of all requests in progress may be together (503 beyond it). `page` shows the
+    last requests at `/`; on the loopback to browsers that ask by a name of this machine.
 
     Raises:
         OSError: the address cannot be bound.
     """
     bounds = Bounds(bodies=body_bytes, idle=idle, request=request_time)
     service = Service(nursery, bounds, tick=tick, http2=http2)
-    handler = ProviderHandler(provider)
+    sock = await listen(host, port)
+    handler: Handler = ProviderHandler(provider)
+    if page:
+        loopback = ip_address(sock.getsockname()[0]).is_loopback
+        handler = PageHandler(provider, handler, loopback=loopback)
 
     def accept(stream: ServerStream) -> None:
         faults = provider._state.connection_faults(trio.current_time())
         network_faults.accept(service, stream, handler, faults, tls)
 
-    listener = Listener(await listen(host, port), accept)
+    listener = Listener(sock, accept)
     provider.elapsed(trio.current_time())
     nursery.start_soon(listener.run)
     return LoopbackServer(listener, service, tls is not None)

@@ -6,17 +6,17 @@ from math import inf
 
 import trio
 
+from streamnursery.serving.call import Handler
 from streamnursery.serving.service import Service
 from streamnursery.serving.stream import READ, ServerStream, receive
 from streamnursery.simulator.fault import NetworkFault
-from streamnursery.simulator.handler import ProviderHandler
 from streamnursery.simulator.script import BlackHole, CloseIdle, RefuseConnect, SlowTls
 
 
 def accept(
     service: Service,
     stream: ServerStream,
-    handler: ProviderHandler,
+    handler: Handler,
     faults: tuple[NetworkFault, ...],
     tls: ssl.SSLContext | None,
 ) -> None:

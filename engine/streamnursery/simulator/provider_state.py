@@ -1,15 +1,20 @@
 """What a simulated provider knows and counts."""
 
+from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from random import Random
+from typing import Protocol
 
 import attrs
 
+from streamnursery.serving.steps import Step
+from streamnursery.simulator.batches import Batches
 from streamnursery.simulator.fault import NetworkFault
+from streamnursery.simulator.files import UploadedFiles
 from streamnursery.simulator.limits import RateLimits
-from streamnursery.simulator.log import ProviderLog
+from streamnursery.simulator.log import ProviderLog, RequestRecord
 from streamnursery.simulator.plan import Plan
 from streamnursery.simulator.profiles import Profile
 from streamnursery.simulator.question import Question
@@ -19,7 +24,17 @@ from streamnursery.simulator.script import RateLimit, Script
 from streamnursery.wire.openai_chat.server import ApiError
 
 
-class PublicProvider:
+class BegunExchange(Protocol):
+    """What an API that asks its own provider needs of an `Exchange`."""
+
+    record: RequestRecord
+
+    def answer(self, body: bytes, now: float) -> Iterator[Step]: ...
+    def sent(self, nbytes: int, tokens: int, now: float) -> None: ...
+    def ended(self, note: str, now: float) -> None: ...
+
+
+class PublicProvider(ABC):
     """What a program may see and change of a provider."""
 
     def __init__(
@@ -41,6 +56,19 @@ class PublicProvider:
         """Messages that came over WebSockets, oldest first."""
         self._started_at: float | None = None
 
+    @abstractmethod
+    def begin(
+        self,
+        method: str,
+        target: str,
+        headers: Sequence[tuple[str, str]],
+        now: float,
+        *,
+        version: str = "1.1",
+        keep_alive: bool = True,
+    ) -> "BegunExchange":
+        """Take up a request whose head has arrived; header names are lower case."""
+
     def elapsed(self, now: float) -> float:
         """Seconds since the first call of this, which is made when a server takes it up."""
         if self._started_at is None:
@@ -54,6 +82,8 @@ class ProviderState:
     def __init__(self, provider: PublicProvider, fresh: bool) -> None:
         self.provider = provider
         self.responses = Memory()
+        self.files = UploadedFiles()
+        self.batches = Batches(self.files)
         self.in_progress: dict[str, int] = {}
         """Requests by model."""
         self._fresh = fresh

@@ -6,11 +6,12 @@ Rule 2: tokens are the deltas that are sent, and usage counts them; a tool call'
         each fragment of its arguments are one each.
 Rule 3: a last message that is the assistant's is gone on with: what is said after it is the rest
         of what the same model would have said, or another one's words.
-Rule 4: choices speak in turn, one token each; within a choice reasoning comes first.
+Rule 4: where JSON is asked for, it is said: what the schema describes, or an object of one's own.
+Rule 5: choices speak in turn, one token each; within a choice reasoning comes first.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from hashlib import blake2b
 from itertools import zip_longest
 from random import Random
@@ -19,6 +20,7 @@ from typing import Any
 import attrs
 import msgspec
 
+from streamnursery.simulator.json_values import json_text
 from streamnursery.simulator.question import MAX_OUTPUT, Question
 from streamnursery.simulator.script import CallTool, Reasoning, Refuse, Respond, Restate, Script
 from streamnursery.wire.openai_chat.server import Part
@@ -165,7 +167,10 @@ def _choice(
         finish = "length" if cut else "tool_calls"
         return ReplyChoice(finish, reasoning=reasoning, reasoning_field=field, calls=calls)
     answer = next((fault for fault in script if isinstance(fault, Respond)), Respond())
-    words = _answer(answer, lengths, dice, most + len(question.prefix.split()))
+    if question.json_schema is not None and answer.text is None:
+        words = _in_words(json_text(question.json_schema, dice, WORDS))
+    else:
+        words = _answer(answer, lengths, dice, most + len(question.prefix.split()))
     if question.prefix:
         words = _after(question.prefix, words, script)
     finish = "length" if len(words) > most else answer.finish
@@ -254,34 +259,7 @@ def _call(fault: CallTool, question: Question, dice: Random) -> ReplyToolCall:
     name = fault.function or next(iter(known), "function")
     arguments = fault.arguments
     if arguments is None:
-        arguments = _arguments(known.get(name, {}).get("parameters"), dice)
+        arguments = json_text(known.get(name, {}).get("parameters"), dice, WORDS)
     pieces = range(0, len(arguments), fault.fragment)
     fragments = tuple(arguments[at : at + fault.fragment] for at in pieces)
     return ReplyToolCall(f"call_{dice.getrandbits(64):016x}", name, fragments)
-
-
-def _arguments(schema: object, dice: Random) -> str:
-    """A JSON object with something of the right type for each property."""
-    properties = schema.get("properties") if isinstance(schema, dict) else None
-    if not isinstance(properties, dict):
-        return "{}"
-    values = {name: _value(kind, dice) for name, kind in properties.items()}
-    return msgspec.json.encode(values).decode()
-
-
-def _value(schema: object, dice: Random) -> object:
-    if not isinstance(schema, Mapping):
-        return None
-    options = schema.get("enum")
-    if isinstance(options, list) and options:
-        return options[0]
-    made: Mapping[object, object] = {
-        "integer": dice.randint(1, 9),
-        "number": dice.randint(1, 9) / 2,
-        "boolean": True,
-        "array": [],
-        "object": {},
-        "null": None,
-    }
-    kind = schema.get("type")
-    return made.get(kind, dice.choice(WORDS)) if isinstance(kind, str) else dice.choice(WORDS)

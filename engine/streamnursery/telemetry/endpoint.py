@@ -22,6 +22,7 @@ from streamnursery.serving.bounds import Bounds
 from streamnursery.serving.call import Call, Unlogged
 from streamnursery.serving.head import RequestHead
 from streamnursery.serving.listener import Listener, listen
+from streamnursery.serving.local_names import is_local
 from streamnursery.serving.service import Service
 from streamnursery.telemetry.engines import AnyEngine, thread_of
 from streamnursery.telemetry.prometheus import CONTENT_TYPE, scrape
@@ -172,7 +173,7 @@ class _MetricsHandler:
         if head.method not in ("GET", "HEAD"):
             return 405, "Ask with GET."
         host = dict(head.headers).get("host", "")
-        if self._loopback and not _is_local(host):
+        if self._loopback and not is_local(host):
             return 403, "Ask by a name of this machine: localhost or 127.0.0.1."
         return None
 
@@ -196,14 +197,3 @@ class _Scrape(Unlogged):
             await call.reply(500, [_TEXT], b"The metrics could not be made; see the log.\n")
             return
         await call.reply(200, [("content-type", CONTENT_TYPE)], text)
-
-
-def _is_local(authority: str) -> bool:
-    host = authority.rpartition(":")[0] if not authority.endswith("]") else authority
-    host = (host or authority).strip("[]").lower()
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False

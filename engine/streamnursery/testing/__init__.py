@@ -29,7 +29,8 @@ from streamnursery.testing.world import World, simulated_world
 
 if TYPE_CHECKING:
     from streamnursery.testing.machines import WorldMachine, in_world
-    from streamnursery.testing.strategies import fault_scripts, plans, simulate
+    from streamnursery.testing.simulation import simulate
+    from streamnursery.testing.strategies import fault_scripts, plans
 
 __all__ = [
     "World",
@@ -52,7 +53,7 @@ __all__ = [
     "wait_quiescent",
 ]
 
-_LATER = {"WorldMachine": "machines", "in_world": "machines"}
+_LATER = {"WorldMachine": "machines", "in_world": "machines", "simulate": "simulation"}
 
 
 def __getattr__(name: str) -> object:

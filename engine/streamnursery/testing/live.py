@@ -14,20 +14,27 @@ import random
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from queue import SimpleQueue
-from typing import Any, Final, TypeVar
+from queue import Empty, SimpleQueue
+from typing import Any, Final, TypeAlias, TypeVar
 
 import trio
 from trio.testing import MockClock
 
 from streamnursery.simulator import PROFILES, Plan, Profile, Provider, serve_loopback
 from streamnursery.simulator.log import RequestRecord
+from streamnursery.testing.as_code import as_code
+from streamnursery.testing.told import PROMPT, Told, text_problem
 from streamnursery.values.secret import Secret
 
 T = TypeVar("T")
 
 FACTOR: Final = 100.0
+CLIENT_WITHIN: Final = 30.0
+"""Seconds in which a client must have an answer or an error."""
 _KEY: Final = "sk-live"
+
+Client: TypeAlias = Callable[[str, str], str]
+"""From a base URL and a prompt to the text of the answer; it raises if it has none."""
 
 
 class LiveProvider:
@@ -72,6 +79,35 @@ class LiveProvider:
     def in_progress(self) -> int:
         """Requests whose answers have not ended."""
         return sum(record.ended_at is None for record in self.log)
+
+    def confront(
+        self, client: Client, *, prompt: str = PROMPT, within: float = CLIENT_WITHIN
+    ) -> None:
+        """Ask `client` once, in a thread of its own, and compare what it says with what the
+        provider meant. `within` is in real seconds. Of an asyncio client pass
+        `lambda url, prompt: asyncio.run(ask(url, prompt))`.
+
+        Raises:
+            AssertionError: it said another text than the provider meant, or a part of it, or failed
+                where nothing was wrong; or it did not end in time, and its thread is left behind.
+        """
+        seen = len(self.log)
+        answers: SimpleQueue[Told] = SimpleQueue()
+
+        def ask() -> None:
+            try:
+                answers.put(client(self.url, prompt))
+            except Exception as error:  # noqa: BLE001 - any error is an honest answer to a fault
+                answers.put(error)
+
+        threading.Thread(target=ask, name="client under test", daemon=True).start()
+        try:
+            problem = text_problem(answers.get(timeout=within), self.log[seen:])
+        except Empty:
+            problem = f"it had neither an answer nor an error after {within:g} s"
+        if problem is not None:
+            msg = f"{problem}\nplan: {as_code(self.plan)}"
+            raise AssertionError(msg)
 
     def start(self) -> None:
         """Serve. `live_provider` does it.

@@ -1,7 +1,8 @@
 """Nothing is left: the check after every ending."""
 
 import os
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -101,3 +102,12 @@ def open_files() -> dict[str, str]:
             except OSError:
                 continue  # the one that listed the folder
     return found
+
+
+def assert_nothing_real(threads: set[threading.Thread], files: Mapping[str, str]) -> None:
+    """A virtual clock cannot wait for what is real: it would jump over it."""
+    new = [thread.name for thread in threading.enumerate() if thread not in threads]
+    opened = [name for fd, name in open_files().items() if files.get(fd) != name]
+    if new or opened:
+        msg = f"a simulated world has no threads and opens no files; there were {new + opened}"
+        raise AssertionError(msg)

@@ -1,4 +1,4 @@
-"""Hypothesis strategies for everything that meets an engine, and `@simulate`.
+"""Hypothesis strategies for everything that meets an engine.
 
     @simulate(traffic=traffic())
     async def test_nothing_is_lost(world, traffic):
@@ -8,12 +8,8 @@ What they make is small, and it shrinks towards the ordinary: a generous deadlin
 limit, no fault. What is left of a failing example is what it takes to fail.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
 from itertools import pairwise
-from typing import Any
 
-from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streamnursery.simulator import (
@@ -64,15 +60,12 @@ from streamnursery.simulator.fault import Fault, NetworkFault
 from streamnursery.simulator.script import GARBAGE, Script
 from streamnursery.simulator.script_http2 import ERROR_CODES
 from streamnursery.testing.load import MODELS, Arrival, LimitChange, Traffic
-from streamnursery.testing.world import World
-from streamnursery.values.http import HttpVersion
+from streamnursery.testing.simulation import mark_plans
 from streamnursery.values.http2 import Http2Settings
 from streamnursery.values.policy import Patience, Priority, Retries
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import EngineConfig
 
-_VERSIONS: tuple[HttpVersion, ...] = ("auto", "h2c")
-seeds = st.integers(0, 2**32 - 1)
 _places = st.integers(0, 12)
 _seconds = st.sampled_from((0.0, 0.01, 1.0, 30.0, 90.0))
 _WORDS = st.text("abc é\u2028東🌊", min_size=1, max_size=12)
@@ -161,11 +154,13 @@ def fault_scripts(max_size: int = 3) -> st.SearchStrategy[Script]:
 
 
 def plans(max_rules: int = 6) -> st.SearchStrategy[Plan]:
-    """What one provider does to its requests and connections, by their numbers."""
+    """What one provider does to its requests and connections, by their numbers. In `@simulate`
+    each kind of fault comes alone first."""
     numbers = st.lists(st.integers(1, 12), min_size=1, max_size=4, unique=True)
     when = st.just(When()) | st.builds(When, requests=numbers) | st.builds(When, until=_seconds)
     script = st.lists(faults(), min_size=1, max_size=2).map(tuple)
-    return st.builds(Plan, st.lists(st.builds(Rule, script, when), max_size=max_rules).map(tuple))
+    rules = st.lists(st.builds(Rule, script, when), max_size=max_rules).map(tuple)
+    return mark_plans(st.builds(Plan, rules))
 
 
 def arrivals() -> st.SearchStrategy[Arrival]:
@@ -212,39 +207,3 @@ def chunkings(data: bytes, max_cuts: int = 20) -> st.SearchStrategy[list[bytes]]
         return [data[a:b] for a, b in pairwise(edges)]
 
     return cuts.map(cut)
-
-
-def simulate(
-    **strategies: st.SearchStrategy[Any],
-) -> Callable[[Callable[..., Awaitable[object]]], Callable[[], None]]:
-    """Run `async def test(world, **drawn)` once per example, each in a world of its own.
-
-    The seed of the world, and with it the schedule and all dice, is drawn like the arguments, and
-    so is the version of HTTP that its first provider is spoken to with;
-    so are the seeds of every other random generator. Combine it with `settings` as you would
-    `given`; put it below other decorators. Hypothesis's deadline, 200 ms of real time, is off:
-    settings of your own should say `deadline=None` as well.
-    """
-
-    def decorate(function: Callable[..., Awaitable[object]]) -> Callable[[], None]:
-        @given(
-            dice=st.random_module(),
-            seed=seeds,
-            http=st.sampled_from(_VERSIONS),
-            drawn=st.fixed_dictionaries(strategies),
-        )
-        def test(
-            dice: object,  # noqa: ARG001
-            seed: int,
-            http: HttpVersion,
-            drawn: Mapping[str, Any],
-        ) -> None:
-            World(seed, http=http).run(partial(function, **drawn))
-
-        # What `settings` leaves behind, without the mark that forbids other settings above it.
-        test._hypothesis_internal_use_settings = settings(deadline=None)  # type: ignore[attr-defined]
-        for name in ("__name__", "__qualname__", "__doc__", "__module__"):
-            setattr(test, name, getattr(function, name))
-        return test
-
-    return decorate

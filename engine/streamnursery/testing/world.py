@@ -26,7 +26,8 @@ from streamnursery.facade import Engine, open_engine
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.scheduler.run.observers import Observer
 from streamnursery.simulator import PROFILES, Host, Link, Plan, Profile, Provider, SimNetwork
-from streamnursery.simulator.exchange import EPOCH
+from streamnursery.testing.as_code import as_code
+from streamnursery.testing.byte_streams import Ending, Server, WorldStream, connect
 from streamnursery.testing.checks import check_history
 from streamnursery.testing.consumers import ConsumerRecord, RecordedStream
 from streamnursery.testing.disturbance import Disturbance, disturbed
@@ -37,15 +38,16 @@ from streamnursery.testing.disturbed import (
 )
 from streamnursery.testing.history import history_problems
 from streamnursery.testing.own_network import OwnNetwork
-from streamnursery.testing.quiescence import open_files
+from streamnursery.testing.quiescence import assert_nothing_real, open_files
 from streamnursery.testing.scheduling import pinned
 from streamnursery.testing.sim_disk import SimDisk
+from streamnursery.testing.sites import Site, Wall
 from streamnursery.testing.trace import Trace
 from streamnursery.testing.watch import EngineWatch
+from streamnursery.testing.world_http import WorldHttp
 from streamnursery.transport.network import Network
 from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.http import HttpVersion
-from streamnursery.values.origin import BaseUrl
 from streamnursery.values.secret import Secret
 from streamnursery.values.settings import Endpoint, EngineConfig
 from streamnursery.wire.dialect import Dialect
@@ -60,35 +62,6 @@ Ts = TypeVarTuple("Ts")
 
 LASTS = 7 * 86_400.0
 _LAST_LINES = 12
-
-
-class Wall:
-    """Unix time in a world. It runs with the virtual clock, and may jump."""
-
-    def __init__(self, start: float = float(EPOCH)) -> None:
-        self._offset = start
-
-    def __call__(self) -> float:
-        return self._offset + trio.current_time()
-
-    def jump(self, seconds: float) -> None:
-        """Set the clock forward, or back with a negative number; trio's own clock goes on."""
-        self._offset += seconds
-
-
-@attrs.frozen
-class _Site:
-    host: str
-    place: Host
-    key: Secret | None
-    http: HttpVersion
-    dialect: str = ""
-
-    @property
-    def url(self) -> BaseUrl:
-        """Under which its dialect's paths lie."""
-        version = "v1beta" if self.dialect == "gemini" else "v1"
-        return BaseUrl.parse(f"http://{self.host}/{version}")
 
 
 class World:
@@ -131,18 +104,23 @@ class World:
         """Where and how often the engines were disturbed."""
         version = "" if http == "auto" else f", http={http!r}"
         disturbed = ", buggify=True" if buggify else ""
-        self.replay_line = f"World({seed}{version}{disturbed}).run(main)"
+        planned = f", plan={as_code(plan)}" if plan else ""
+        self.replay_line = f"World({seed}{planned}{version}{disturbed}).run(main)"
         """Shown with every failure."""
-        self._sites: dict[str, _Site] = {}
+        self._sites: dict[str, Site] = {}
         self._lasts = lasts
         self._around = around
         self._tick = tick
         self._sim_network: SimNetwork | None = None
         self._network: Network | None = None
+        self._nursery: trio.Nursery | None = None
+        self._wires: list[WorldStream] = []
         self._watches: list[EngineWatch] = []
         self._real: tuple[set[threading.Thread], Mapping[str, str]] = (set(), {})
         """Threads and open files that were there before."""
         self.add_provider("sim", plan=plan, link=link, http=http)
+        self.http = WorldHttp(self, str(self._sites["sim"].url), http)
+        """For clients that are not this engine."""
 
     @property
     def provider(self) -> Provider:
@@ -186,7 +164,7 @@ class World:
         )
         self.providers[name] = provider
         place = Host(provider, tuple(addresses), link=link or Link())
-        site = self._sites[name] = _Site(host or f"{name}.test", place, key, http, dialect)
+        site = self._sites[name] = Site(host or f"{name}.test", place, key, http, dialect)
         if self._sim_network is not None:
             self._sim_network.add(site.host, place)
         return provider
@@ -261,6 +239,28 @@ class World:
         watch.streams.append(stream.record)
         return stream
 
+    async def connect(
+        self,
+        server: Server,
+        *,
+        link: Link | None = None,
+        back: Link | None = None,
+        cut: int | None = None,
+        how: Ending = "end",
+    ) -> WorldStream:
+        """The client's end of a byte stream whose other end `server` is given, for protocols of
+        your own; `server` runs in this world. `link` leads to the server, `back` from it; after
+        `cut` bytes from the server the connection ends as `how` says ("end", "reset").
+
+        Raises:
+            RuntimeError: the world is not open.
+        """
+        await trio.lowlevel.checkpoint()
+        nursery = _opened(self._nursery)
+        wire = connect(nursery, server, link=link, back=back, cut=cut, how=how)
+        self._wires.append(wire)
+        return wire
+
     def note(self, text: str) -> None:
         """Put a line of your own into the trace."""
         self.trace.add((trio.current_time(), text))
@@ -322,7 +322,7 @@ class World:
                     yield self
                     await self._finish()
                     nursery.cancel_scope.cancel()
-            _assert_nothing_real(*self._real)
+            assert_nothing_real(*self._real)
         except BaseException as error:
             self._explain(error)
             raise
@@ -333,27 +333,33 @@ class World:
         hosts = {site.host: site.place for site in self._sites.values()}
         network = self._sim_network = SimNetwork(nursery, hosts, tick=self._tick)
         self._network = network if self._around is None else self._around(network)
+        self.http.begin(nursery)
+        self._nursery = nursery
         nursery.start_soon(self._stop_at_the_end)
 
     async def _stop_at_the_end(self) -> None:
         await trio.sleep(self._lasts)
-        _assert_nothing_real(*self._real)
+        assert_nothing_real(*self._real)
         waiting = [f"{s} for {s.stream.waiting_for()}" for s in self.streams if not s.over]
         msg = f"the world stands still: nothing ended it within {self._lasts:g} s of its own time"
         raise AssertionError("; ".join([msg, *waiting[:20]]))
 
     async def _finish(self) -> None:
         network = _opened(self._sim_network)
-        if network.open_connections:
-            msg = f"{network.open_connections} connections were left open, and no engine is"
+        self.http.end()
+        left = network.open_connections + sum(not wire.closed for wire in self._wires)
+        if left:
+            msg = f"{left} connections were left open, and no engine is"
             raise AssertionError(msg)
         await network.stop()
         check_history(self)
 
     def _explain(self, error: BaseException) -> None:
-        if not isinstance(error, trio.Cancelled | KeyboardInterrupt | GeneratorExit):
-            error.add_note(f"replay: {self.replay_line}")
-            error.add_note("\n".join(["the last of its trace:", *self.trace.lines(_LAST_LINES)]))
+        if isinstance(error, trio.Cancelled | KeyboardInterrupt | GeneratorExit):
+            return
+        error.add_note(f"replay: {self.replay_line}")
+        if lines := self.trace.lines(_LAST_LINES):
+            error.add_note("\n".join(["the last of its trace:", *lines]))
 
 
 @asynccontextmanager
@@ -375,15 +381,6 @@ async def simulated_world(
     with pinned(seed):
         async with world.opened():
             yield world
-
-
-def _assert_nothing_real(threads: set[threading.Thread], files: Mapping[str, str]) -> None:
-    """A virtual clock cannot wait for what is real: it would jump over it."""
-    new = [thread.name for thread in threading.enumerate() if thread not in threads]
-    opened = [name for fd, name in open_files().items() if files.get(fd) != name]
-    if new or opened:
-        msg = f"a simulated world has no threads and opens no files; there were {new + opened}"
-        raise AssertionError(msg)
 
 
 def _opened(network: N | None) -> N:

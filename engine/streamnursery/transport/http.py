@@ -103,6 +103,11 @@ async def open_transport(
                 nursery.cancel_scope.cancel()
 
 
+def transport_over(inner: HttpTransport, *, http: HttpVersion = "auto") -> "StreamNurseryTransport":
+    """httpx's face of a transport that somebody else opens and closes."""
+    return StreamNurseryTransport(inner, _Alike("", "", "", "", False, http))
+
+
 def _require_trio() -> None:
     try:
         trio.lowlevel.current_task()

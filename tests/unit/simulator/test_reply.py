@@ -138,7 +138,9 @@ def test_a_forced_tool_is_called_with_arguments_of_its_types(choice: object) -> 
     assert (call.function, said.finish) == ("weather", "tool_calls")
     assert list(arguments) == ["city", "days", "unit", "exact", "odd"]
     assert isinstance(arguments["city"], str) and isinstance(arguments["days"], int)
-    assert (arguments["unit"], arguments["exact"], arguments["odd"]) == ("C", True, None)
+    assert arguments["unit"] in ("C", "F")
+    assert isinstance(arguments["exact"], bool)
+    assert arguments["odd"] is None
 
 
 @pytest.mark.parametrize("choice", [None, "auto", "none"])

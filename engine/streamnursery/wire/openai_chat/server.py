@@ -15,6 +15,11 @@ import msgspec
 MAX_CHOICES = 128
 Part: TypeAlias = Literal["content", "refusal", "reasoning_content", "reasoning", "tool_calls"]
 """The fields of a delta that hold output."""
+ANY_OBJECT: Mapping[str, Any] = {
+    "type": "object",
+    "properties": {"answer": {"type": "string", "minLength": 40}, "score": {"type": "integer"}},
+}
+"""What is said where a JSON object is asked for, and nobody says of which form."""
 _encode = msgspec.json.encode
 
 
@@ -56,6 +61,8 @@ class ChatQuestion:
     seed: int | None = None
     tools: Sequence[Mapping[str, Any]] = attrs.field(default=(), repr=False)
     tool_choice: object = None
+    json_schema: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    """Of the answer, where JSON is asked for; `ANY_OBJECT` where any object will do."""
     background: bool = False
     """Responses API: made to its end whether or not the client stays."""
     seals: bool = False
@@ -95,7 +102,28 @@ def question_from(body: Mapping[str, Any]) -> ChatQuestion:
         seed=_get(body, "seed", int, None),
         tools=_objects(body, "tools"),
         tool_choice=body.get("tool_choice"),
+        json_schema=json_schema(body.get("response_format"), "response_format"),
     )
+
+
+def json_schema(asked: object, param: str) -> Mapping[str, Any] | None:
+    """The schema of the answer that a `response_format` asks for; None for text.
+
+    Raises:
+        ApiError: with status 400.
+    """
+    kind = asked.get("type") if isinstance(asked, dict) else None
+    if asked is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return ANY_OBJECT
+    # The Responses API has the schema beside its name, the chat API one level below.
+    given = asked.get("json_schema", asked) if isinstance(asked, dict) else None
+    schema = given.get("schema") if isinstance(given, dict) else None
+    if kind != "json_schema" or not isinstance(schema, dict):
+        what = "'text', 'json_object', or 'json_schema' with a schema"
+        raise ApiError(400, f"Invalid value for '{param}': expected type {what}.", param=param)
+    return schema
 
 
 def _get(body: Mapping[str, Any], name: str, kind: type, default: Any) -> Any:

@@ -10,7 +10,13 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
-from streamnursery.wire.openai_chat.server import ApiError, ChatQuestion, Part, question_from
+from streamnursery.wire.openai_chat.server import (
+    ApiError,
+    ChatQuestion,
+    Part,
+    json_schema,
+    question_from,
+)
 
 Messages: TypeAlias = Sequence[Mapping[str, Any]]
 _encode = msgspec.json.encode
@@ -60,8 +66,11 @@ def question_of_response(
         "tools": [_tool(tool) for tool in body.get("tools") or () if isinstance(tool, dict)],
         "tool_choice": choice,
     }
+    text = body.get("text")
+    wanted = text.get("format") if isinstance(text, dict) else None
     return attrs.evolve(
         question_from(chat),
+        json_schema=json_schema(wanted, "text.format"),
         include_usage=True,
         background=body.get("background") is True,
         store=body.get("store") is not False,
