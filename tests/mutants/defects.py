@@ -427,6 +427,21 @@ MUTANTS = (
         "pass",
         CORE + "test_meter.py",
     ),
+    # What an embedder asks for.
+    _mutant(
+        "an answer's cost leaves out what may be charged for an attempt without one",
+        "scheduler/money/bill.py",
+        "uncertain=Money(bid.worst if doubtful else 0)",
+        "uncertain=Money(0)",
+        SIM + "test_cost.py",
+    ),
+    _mutant(
+        "the error of a stream that was cut short does not know its last attempt",
+        "pipeline/delivery.py",
+        "            self.error.attempts = tuple(self.attempts)\n        if",
+        "            pass\n        if",
+        SIM + "test_cost.py",
+    ),
     # The border to other threads.
     _mutant(
         "a reader in another thread is not woken",

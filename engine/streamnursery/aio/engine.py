@@ -29,6 +29,7 @@ from streamnursery.scheduler.run.calls import CallLease
 from streamnursery.scheduler.run.observers import DropPolicy, check_events
 from streamnursery.values.admission import Explanation
 from streamnursery.values.completion import Completion, Outcome
+from streamnursery.values.cost import Estimate
 from streamnursery.values.policy import Priority, PriorityName
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.session import SessionSettings
@@ -193,6 +194,12 @@ class AioEngine:
     @same_words(Engine.plan, "aio")
     async def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> RoutePlan:
         return await self._bridge.ask(lambda engine: engine.plan(model, prompt, **fields))
+
+    @same_words(Engine.estimate, "aio")
+    async def estimate(
+        self, model: str | ChatRequest, prompt: object = None, **fields: Any
+    ) -> Estimate:
+        return await self._bridge.ask(lambda engine: engine.estimate(model, prompt, **fields))
 
     @same_words(Engine.explain, "aio")
     async def explain(

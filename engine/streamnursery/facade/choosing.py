@@ -1,5 +1,6 @@
 """The verbs of money and of the choice among models; `Engine` has them."""
 
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -7,6 +8,7 @@ import trio
 
 from streamnursery.core.routing.route_plan import RoutePlan
 from streamnursery.core.routing.router import STRATEGIES, Decision
+from streamnursery.values.cost import Estimate
 from streamnursery.values.errors import RequestError
 from streamnursery.values.lifecycle import ModelChosen
 from streamnursery.values.request import ChatRequest, make_request
@@ -51,6 +53,23 @@ class Choosing:
         if isinstance(model, ChatRequest):
             return self._catalogue.plan(make_request(model, **fields))
         return self._catalogue.plan(make_request(model, prompt, **fields))
+
+    def estimate(self, model: str | ChatRequest, prompt: object = None, **fields: Any) -> Estimate:
+        """What a request is expected to take and to cost at each of its routes; nothing is sent.
+
+        The input is counted as for limits per minute: from the text, corrected by what the
+        providers of this model have reported so far.
+
+        Raises:
+            RequestError, ConfigError: as `stream`.
+        """
+        request, _ = self._requested(model, prompt, fields)
+        course = self._catalogue.course(request, (0, 0), self._catalogue.plan(request))
+        demands = [(course.demand(stop, inf), stop.route) for stop in course.plan.stops]
+        routes = [self._spending.estimate(request, *demand) for demand in demands]
+        first = demands[0][0]
+        most = self._catalogue.meter(first.model).most_output(request)
+        return Estimate(first.input_tokens, most, tuple(routes))
 
     def _requested(
         self, model: str | ChatRequest | TaskProfile, prompt: object, fields: dict[str, Any]

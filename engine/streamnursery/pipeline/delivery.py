@@ -176,6 +176,9 @@ class Delivery:
     def end(self) -> None:
         """The stream's task has ended."""
         self.over = True
+        if self.error is not None and len(self.error.attempts) < len(self.attempts):
+            # Of a stream that was cut short, the attempt under way ends after its outcome.
+            self.error.attempts = tuple(self.attempts)
         if self._leaving is not None:
             trio.lowlevel.reschedule(self._leaving)
             self._leaving = None

@@ -28,6 +28,7 @@ from streamnursery.sync.stream import SyncStreamBlock
 from streamnursery.sync.waits import SyncBridge
 from streamnursery.values.admission import Explanation
 from streamnursery.values.completion import Completion, Outcome
+from streamnursery.values.cost import Estimate
 from streamnursery.values.policy import Priority, PriorityName
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.session import SessionSettings
@@ -192,6 +193,10 @@ class SyncEngine:
     @same_words(Engine.plan, "sync")
     def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> RoutePlan:
         return self._bridge.ask(lambda engine: engine.plan(model, prompt, **fields))
+
+    @same_words(Engine.estimate, "sync")
+    def estimate(self, model: str | ChatRequest, prompt: object = None, **fields: Any) -> Estimate:
+        return self._bridge.ask(lambda engine: engine.estimate(model, prompt, **fields))
 
     @same_words(Engine.explain, "sync")
     def explain(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> Explanation:

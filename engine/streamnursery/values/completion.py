@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
+from streamnursery.values.cost import BY_HAND, Cost, total_cost
 from streamnursery.values.returned import assistant_message
 
 if TYPE_CHECKING:
@@ -53,6 +54,11 @@ class Completion:
         return assistant_message(self.choices[index], self.dialect)
 
     @property
+    def cost(self) -> Cost:
+        """What all attempts cost together; worked out when it is read."""
+        return total_cost(self.attempts) if self.attempts else BY_HAND
+
+    @property
     def text(self) -> str:
         return self.choices[0].text if self.choices else ""
 
@@ -82,3 +88,10 @@ class Outcome:
     @property
     def ok(self) -> bool:
         return self.completion is not None
+
+    @property
+    def cost(self) -> Cost:
+        """What the request cost, also where it failed; worked out when it is read."""
+        if self.completion is not None:
+            return self.completion.cost
+        return total_cost(self.error.attempts if self.error is not None else ())

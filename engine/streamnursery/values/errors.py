@@ -36,6 +36,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
 
+from streamnursery.values.cost import BY_HAND, Cost, CostSource
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -129,6 +131,13 @@ class AttemptRecord:
     """HTTP requests that left for it: more than one where the first ones were not looked at."""
     connections: int = 0
     """Connections that were begun for it."""
+    bill: CostSource | None = attrs.field(default=None, eq=False, repr=False)
+    """What `cost` is worked out from."""
+
+    @property
+    def cost(self) -> Cost:
+        """What it cost, as `usage_report()` has it; worked out when it is read."""
+        return BY_HAND if self.bill is None else self.bill.cost(self)
 
 
 class ConfigError(EngineError):

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import attrs
 
+from streamnursery.values.money import NO_MONEY, Money
 from streamnursery.values.session import HeartbeatStatistics
 
 
@@ -131,6 +132,8 @@ class ModelStatistics:
     output_tokens: int = 0
     """As reported by usage, else content events."""
     input_tokens: int = 0
+    cost: Money = NO_MONEY
+    """Of the attempts that are settled, where the model has a price; see `usage_report()`."""
     tokens_per_second: float | None = None
     """Output tokens by the seconds spent streaming them, per stream."""
     errors: Mapping[str, int] = attrs.field(factory=dict)
