@@ -18,6 +18,7 @@ from streamnursery.values.prices import (
     TokenRates,
 )
 from streamnursery.values.rates import Rates
+from streamnursery.values.request_defaults import RequestDefaults
 from streamnursery.values.secret import Secret
 from streamnursery.values.session import (
     EndpointHeartbeat,
@@ -51,6 +52,7 @@ __all__ = [
     "Priority",
     "Rates",
     "Reconnect",
+    "RequestDefaults",
     "Retries",
     "Route",
     "Secret",

@@ -429,6 +429,13 @@ MUTANTS = (
     ),
     # What an embedder asks for.
     _mutant(
+        "a default goes before what the request says",
+        "values/request_defaults.py",
+        "is not None and getattr(request, name) is None",
+        "is not None",
+        SIM + "test_request_defaults.py",
+    ),
+    _mutant(
         "an answer's cost leaves out what may be charged for an attempt without one",
         "scheduler/money/bill.py",
         "uncertain=Money(bid.worst if doubtful else 0)",

@@ -57,7 +57,7 @@ class AioEngine:
     @same_words(Engine.stream, "aio")
     def stream(
         self,
-        model: str | ChatRequest | TaskProfile,
+        model: str | ChatRequest | TaskProfile | None = None,
         prompt: object = None,
         *,
         deadline: float | None = None,
@@ -86,7 +86,10 @@ class AioEngine:
 
     @same_words(Engine.complete, "aio")
     async def complete(
-        self, model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: object = None,
+        **options: Any,
     ) -> Completion:
         host = self._bridge.hosts.current()
         deadline, timeout = options.pop("deadline", None), options.pop("timeout", None)
@@ -197,7 +200,7 @@ class AioEngine:
 
     @same_words(Engine.estimate, "aio")
     async def estimate(
-        self, model: str | ChatRequest, prompt: object = None, **fields: Any
+        self, model: str | ChatRequest | None = None, prompt: object = None, **fields: Any
     ) -> Estimate:
         return await self._bridge.ask(lambda engine: engine.estimate(model, prompt, **fields))
 

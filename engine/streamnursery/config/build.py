@@ -18,6 +18,7 @@ from streamnursery.values.budgets import Budget, Budgets
 from streamnursery.values.http2 import Http2Settings
 from streamnursery.values.policy import Adaptive, Patience, Retries
 from streamnursery.values.rates import Rates
+from streamnursery.values.request_defaults import RequestDefaults
 from streamnursery.values.routing_rules import DEFAULT_RULES
 from streamnursery.values.session import (
     EndpointHeartbeat,
@@ -227,6 +228,8 @@ def build(layer: Layer, written: Layer, dialects: Dialects) -> EngineConfig:
     endpoints = {name: _endpoint(name, groups, dialects) for name in layer.named("endpoints")}
     return EngineConfig(
         **engine,
+        default_model=groups.get(("defaults",), {}).get("model", ""),
+        request=_request(groups.get(("defaults",), {})),
         patience=_default_patience(groups),
         retries=_default_retries(groups),
         endpoints=endpoints,
@@ -308,6 +311,12 @@ def _rates(fields: dict[str, Any]) -> Rates:
     return Rates(**{n: fields.pop(n) for n in attrs.fields_dict(Rates) if n in fields})
 
 
+def _request(fields: dict[str, Any]) -> RequestDefaults:
+    """The fields of requests among the settings of a table; they are taken out of it."""
+    names = attrs.fields_dict(RequestDefaults)
+    return RequestDefaults(**{name: fields.pop(name) for name in names if name in fields})
+
+
 def _model(name: str, groups: Groups) -> ModelSettings:
     fields = groups.get(("models", name), {})
     patience = groups.get(("models", name, "patience"))
@@ -317,6 +326,7 @@ def _model(name: str, groups: Groups) -> ModelSettings:
         patience=attrs.evolve(_default_patience(groups), **patience) if patience else None,
         retries=attrs.evolve(_default_retries(groups), **retries) if retries else None,
         rates=_rates(fields),
+        request=_request(fields),
         adaptive=Adaptive(**groups.get(("models", name, "adaptive"), {})),
         **fields,
     )

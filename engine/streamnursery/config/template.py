@@ -39,6 +39,12 @@ TEMPLATE = """\
 #patience.pace_window = 30
 #retries = { attempts = 5, base = 1, cap = 30, retry_after_cap = 120 }
 #on_abort = "cancel"             # "drain": read on in the background, for the true usage
+#model = ""                      # of a request that names none
+#temperature = 0.7               # these five: of requests that do not state them
+#max_tokens = 1000
+#top_p = 1
+#reasoning_effort = "low"
+#extra = { top_k = 40 }          # further fields of the body
 #on_interrupt = "fail"           # or "restart", "continue", "resume", or several in order
 
 # OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, DEEPSEEK_API_KEY and OPENROUTER_API_KEY
@@ -112,6 +118,11 @@ TEMPLATE = """\
 #tools = true
 #ttft = 0.9                      # seconds to the first token, until enough were measured
 #balance = "primary"             # "p2c": the less loaded of two of its routes goes first
+#temperature = 0
+#max_tokens = 500
+#top_p = 0.9
+#reasoning_effort = "high"
+#extra = { service_tier = "flex" }
 
 #[models."gpt-4.1-mini"]
 #routes = [{ endpoint = "main" }]

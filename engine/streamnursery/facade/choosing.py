@@ -54,7 +54,9 @@ class Choosing:
             return self._catalogue.plan(make_request(model, **fields))
         return self._catalogue.plan(make_request(model, prompt, **fields))
 
-    def estimate(self, model: str | ChatRequest, prompt: object = None, **fields: Any) -> Estimate:
+    def estimate(
+        self, model: str | ChatRequest | None = None, prompt: object = None, **fields: Any
+    ) -> Estimate:
         """What a request is expected to take and to cost at each of its routes; nothing is sent.
 
         The input is counted as for limits per minute: from the text, corrected by what the
@@ -72,16 +74,18 @@ class Choosing:
         return Estimate(first.input_tokens, most, tuple(routes))
 
     def _requested(
-        self, model: str | ChatRequest | TaskProfile, prompt: object, fields: dict[str, Any]
+        self, model: str | ChatRequest | TaskProfile | None, prompt: object, fields: dict[str, Any]
     ) -> tuple[ChatRequest, Decision | None]:
         """The request, and how its model was chosen if it was."""
+        if model is None:
+            model = self._catalogue.default_model()
         if isinstance(model, TaskProfile):
             if prompt is not None:
                 raise RequestError("a TaskProfile has its messages; give no prompt beside it")
             return self._decided(model, fields)
         request = make_request(model, prompt, **fields)
         if request.model != AUTO or AUTO in self._choice.config.models:
-            return request, None
+            return self._catalogue.with_defaults(request), None
         return self._decided(TaskProfile(request.messages), {}, request)
 
     def _decided(
@@ -92,7 +96,8 @@ class Choosing:
             raise RequestError(msg)
         asked = task.request(**fields) if request is None else request
         decision = self._choice.decide(task, asked)
-        return attrs.evolve(asked, model=decision.model), decision
+        request = attrs.evolve(asked, model=decision.model)
+        return self._catalogue.with_defaults(request), decision
 
     def _tell(self, decision: Decision | None, course: "Course") -> None:
         if decision is not None:

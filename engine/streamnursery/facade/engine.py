@@ -121,7 +121,7 @@ class Engine(Choosing, LimitVerbs):
 
     def stream(
         self,
-        model: str | ChatRequest | TaskProfile,
+        model: str | ChatRequest | TaskProfile | None = None,
         prompt: object = None,
         *,
         deadline: float | None = None,
@@ -134,7 +134,8 @@ class Engine(Choosing, LimitVerbs):
     ) -> AbstractAsyncContextManager[TokenStream]:
         """Stream one answer: `async with eng.stream("gpt-4.1", "Hi") as stream:`.
 
-        `prompt` is text or a sequence of messages; `fields` are those of `ChatRequest`. A
+        `prompt` is text or a sequence of messages; `fields` are those of `ChatRequest`. Without a
+        model it is that of `defaults.model`. A
         `TaskProfile`, or the model "auto", leaves the choice of the model to the engine.
         `deadline` is absolute on trio's clock, `timeout` the same from now in seconds; the
         earlier of them and the caller's own deadline counts, to the last event delivered.
@@ -171,7 +172,10 @@ class Engine(Choosing, LimitVerbs):
         )
 
     async def complete(
-        self, model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: object = None,
+        **options: Any,
     ) -> Completion:
         """The whole answer; takes what `stream` takes.
 

@@ -122,6 +122,7 @@ class LimitVerbs:
             request = make_request(model, **fields)
         else:
             request = make_request(model, prompt, **fields)
+        request = self._catalogue.with_defaults(request)
         priority = Priority.INTERACTIVE if request.priority is None else request.priority
         course = self._catalogue.course(request, (priority, 0))
         now, routes = trio.current_time(), self._supervisor.routes

@@ -56,7 +56,7 @@ class SyncEngine:
     @same_words(Engine.stream, "sync")
     def stream(
         self,
-        model: str | ChatRequest | TaskProfile,
+        model: str | ChatRequest | TaskProfile | None = None,
         prompt: object = None,
         *,
         deadline: float | None = None,
@@ -85,7 +85,10 @@ class SyncEngine:
 
     @same_words(Engine.complete, "sync")
     def complete(
-        self, model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: object = None,
+        **options: Any,
     ) -> Completion:
         host = self._bridge.host()
         deadline, timeout = options.pop("deadline", None), options.pop("timeout", None)
@@ -195,7 +198,9 @@ class SyncEngine:
         return self._bridge.ask(lambda engine: engine.plan(model, prompt, **fields))
 
     @same_words(Engine.estimate, "sync")
-    def estimate(self, model: str | ChatRequest, prompt: object = None, **fields: Any) -> Estimate:
+    def estimate(
+        self, model: str | ChatRequest | None = None, prompt: object = None, **fields: Any
+    ) -> Estimate:
         return self._bridge.ask(lambda engine: engine.estimate(model, prompt, **fields))
 
     @same_words(Engine.explain, "sync")

@@ -119,7 +119,7 @@ def shared() -> SyncEngine:
 
 
 def complete(
-    model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
+    model: str | ChatRequest | TaskProfile | None = None, prompt: object = None, **options: Any
 ) -> Completion:
     """The whole answer, by the `shared` engine; takes what `stream` takes.
 
@@ -130,7 +130,7 @@ def complete(
 
 
 def stream(
-    model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
+    model: str | ChatRequest | TaskProfile | None = None, prompt: object = None, **options: Any
 ) -> SyncStreamBlock:
     """Stream one answer, by the `shared` engine: as `Engine.stream`."""
     return shared().stream(model, prompt, **options)

@@ -25,6 +25,7 @@ from streamnursery.values.policy import (
 )
 from streamnursery.values.prices import Price
 from streamnursery.values.rates import Rates
+from streamnursery.values.request_defaults import NO_DEFAULTS, RequestDefaults
 from streamnursery.values.routing_rules import DEFAULT_RULES, RoutingRule
 from streamnursery.values.secret import RenewableSecret, Secret
 from streamnursery.values.session import EndpointHeartbeat, SessionSettings
@@ -185,6 +186,10 @@ class ModelSettings:
     """Seconds to the first token, believed until there are enough measurements."""
     balance: Balance = "primary"
     """How a request finds its first route."""
+    request: RequestDefaults = attrs.field(
+        default=NO_DEFAULTS, validator=instance_of(RequestDefaults)
+    )
+    """Fields of requests for it that do not state them."""
 
     @max_streams.validator
     def _check_max_streams(self, field: "attrs.Attribute[Any]", value: object) -> None:
@@ -237,6 +242,12 @@ class EngineConfig:
     """How long an attempt without a reader is read on, where `on_abort` is "drain"."""
     max_drain_bytes: int = attrs.field(default=1024 * 1024, validator=_buffer_validator)
     """And how much of it."""
+    request: RequestDefaults = attrs.field(
+        default=NO_DEFAULTS, validator=instance_of(RequestDefaults)
+    )
+    """Fields of requests that neither state them nor have them from their model."""
+    default_model: str = ""
+    """The model of a request that names none; empty: it must."""
     endpoints: Mapping[str, Endpoint] = attrs.field(factory=dict)
     models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
     default_endpoint: str | None = None

@@ -11,9 +11,10 @@ from streamnursery.core.routing.provider_names import provider_route
 from streamnursery.core.routing.route_plan import RoutePlan, is_usual, plan
 from streamnursery.scheduler.run.balancer import Balancer
 from streamnursery.supervisor.course import Course
-from streamnursery.values.errors import ConfigError
+from streamnursery.values.errors import ConfigError, RequestError
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.request_defaults import NO_DEFAULTS
 from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings, Route
 
 SIMULATED = "sim/"
@@ -42,6 +43,30 @@ class Catalogue:
         self.config = attrs.evolve(config, endpoints=endpoints)
         self.balancer.apply_config(config.models)
         self._plans: dict[str, RoutePlan] = {}
+        self._defaults = {
+            name: model.request.over(config.request) for name, model in config.models.items()
+        }
+        self._any_defaults = any(
+            d != NO_DEFAULTS for d in (config.request, *self._defaults.values())
+        )
+
+    def with_defaults(self, request: ChatRequest) -> ChatRequest:
+        """`request` with what the configuration says where it says nothing. They are those of the
+        model that it asks for, wherever it goes then: a request is one and the same at each of its
+        routes."""
+        if not self._any_defaults:
+            return request
+        return self._defaults.get(self.name(request.model), self.config.request).filled(request)
+
+    def default_model(self) -> str:
+        """The model of a request that names none.
+
+        Raises:
+            RequestError: there is none.
+        """
+        if not self.config.default_model:
+            raise RequestError("no model is named, and `defaults.model` is not set; do one of them")
+        return self.config.default_model
 
     @property
     def meters(self) -> dict[str, Meter]:
