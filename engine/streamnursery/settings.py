@@ -1,9 +1,10 @@
-"""A configuration as values, and what its fields are made of."""
+"""A configuration as values, what its fields are made of, and calls of your own as values."""
 
 from streamnursery.values.budgets import (
     Budget,
     Budgets,
 )
+from streamnursery.values.call_options import Call
 from streamnursery.values.http2 import Http2Settings
 from streamnursery.values.money import Money
 from streamnursery.values.origin import BaseUrl
@@ -39,6 +40,7 @@ __all__ = [
     "BaseUrl",
     "Budget",
     "Budgets",
+    "Call",
     "Endpoint",
     "EndpointHeartbeat",
     "EngineConfig",

@@ -449,6 +449,20 @@ MUTANTS = (
         "            pass\n        if",
         SIM + "test_cost.py",
     ),
+    _mutant(
+        "a call that will be tried again counts as failed",
+        "facade/own_calls.py",
+        "        return tries.wait is not None",
+        "        return False",
+        SIM + "test_own_calls.py",
+    ),
+    _mutant(
+        "an own call is tried again whatever it raised",
+        "scheduler/run/own_calls.py",
+        " or not isinstance(error, self.call.retry_on)",
+        "",
+        SIM + "test_own_calls.py",
+    ),
     # The border to other threads.
     _mutant(
         "a reader in another thread is not woken",

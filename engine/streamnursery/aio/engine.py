@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from streamnursery.aio.calls import AioCallBlock
 from streamnursery.aio.many import AioItems, AioManyBlock, settled
@@ -24,10 +24,12 @@ from streamnursery.facade import DrainReport, Engine
 from streamnursery.facade.limits import ConfigSource, Reload
 from streamnursery.pipeline.merge import MergedEvent
 from streamnursery.pipeline.policies import WhenBehind
-from streamnursery.scheduler.run.bulk import Requests
+from streamnursery.scheduler.run.bulk import ChatRequests, Requests
 from streamnursery.scheduler.run.calls import CallLease
 from streamnursery.scheduler.run.observers import DropPolicy, check_events
+from streamnursery.scheduler.run.own_calls import reporting
 from streamnursery.values.admission import Explanation
+from streamnursery.values.call_options import LeaseOptions
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.cost import Estimate
 from streamnursery.values.policy import Priority, PriorityName
@@ -120,7 +122,7 @@ class AioEngine:
 
     @same_words(Engine.merge, "aio")
     def merge(
-        self, requests: Requests, *, max_in_flight: int | None = None
+        self, requests: ChatRequests, *, max_in_flight: int | None = None
     ) -> AbstractAsyncContextManager[AioItems[MergedEvent]]:
         return AioManyBlock(self._bridge, requests, max_in_flight, merge=True)
 
@@ -163,9 +165,16 @@ class AioEngine:
         return AioCallBlock(self._bridge, open_lease)
 
     @same_words(Engine.run, "aio")
-    async def run(self, model: str, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
-        async with self.lease(model):
-            return await async_fn(*args)
+    async def run(
+        self,
+        model: str,
+        async_fn: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
+        **options: Unpack[LeaseOptions],
+    ) -> T:
+        async with self.lease(model, **options) as lease:
+            with reporting(lease):
+                return await async_fn(*args)
 
     @same_words(Engine.events, "aio")
     def events(

@@ -102,6 +102,9 @@ class _AsyncioTask:
     def __init__(self, task: asyncio.Task[None]) -> None:
         self._task = task
 
+    def cancel(self) -> None:
+        self._task.cancel()
+
     async def stop(self, seconds: float) -> None:
         self._task.cancel()
         await asyncio.wait({self._task}, timeout=seconds)

@@ -51,6 +51,9 @@ class AsyncHost(Protocol):
 class Spawned(Protocol):
     """A task of a host."""
 
+    def cancel(self) -> None:
+        """From the host's own thread."""
+
     async def stop(self, seconds: float) -> None:
         """Cancel it, and wait for its end, but no longer."""
 

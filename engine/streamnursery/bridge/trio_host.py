@@ -98,6 +98,9 @@ class _TrioTask:
         finally:
             self._over.set()
 
+    def cancel(self) -> None:
+        self._scope.cancel()
+
     async def stop(self, seconds: float) -> None:
         self._scope.cancel()
         await self.wait(seconds)

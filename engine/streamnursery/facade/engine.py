@@ -3,12 +3,11 @@
 Start reading at `Engine.stream`; the work is done in `scheduler` and `supervisor`.
 """
 
-from collections.abc import Awaitable, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
 )
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any
 
 import attrs
 import trio
@@ -24,13 +23,14 @@ from streamnursery.facade.assembly import (
 from streamnursery.facade.choosing import Choosing
 from streamnursery.facade.held_back import HeldBack
 from streamnursery.facade.limits import LimitVerbs
+from streamnursery.facade.own_calls import OwnCalls
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.pipeline.delivery import DrainBounds
 from streamnursery.pipeline.merge import MergedEvents
 from streamnursery.pipeline.policies import POLICIES, WhenBehind
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.run import bulk
-from streamnursery.scheduler.run.calls import CallLease, Calls, call_deadline, check_tokens
+from streamnursery.scheduler.run.calls import Calls, call_deadline
 from streamnursery.scheduler.run.catalogue import SIMULATOR, SIMULATOR_ENDPOINT, Catalogue
 from streamnursery.scheduler.run.dispatcher import Dispatcher
 from streamnursery.scheduler.run.figures import engine_statistics
@@ -40,10 +40,9 @@ from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.connect import Connector
 from streamnursery.values.completion import Completion, Outcome
-from streamnursery.values.demand import Demand
 from streamnursery.values.errors import ConfigError, EngineError, RequestError
 from streamnursery.values.policy import Priority, PriorityName
-from streamnursery.values.request import ChatRequest, as_priority
+from streamnursery.values.request import ChatRequest
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import Endpoint, EngineConfig
 from streamnursery.values.statistics import EngineStatistics
@@ -51,10 +50,9 @@ from streamnursery.values.task import TaskProfile
 from streamnursery.wire.dialect import Dialect
 
 if TYPE_CHECKING:
-    from streamnursery.sessions import Session, Sessions
+    from collections.abc import Awaitable, Callable
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
+    from streamnursery.sessions import Session, Sessions
 
 
 @attrs.frozen
@@ -67,7 +65,7 @@ class DrainReport:
     """Streams and calls that had to be cancelled."""
 
 
-class Engine(Choosing, LimitVerbs):
+class Engine(Choosing, LimitVerbs, OwnCalls):
     """Runs streams. Made by `open_engine`; usable inside its block."""
 
     def __init__(self, nursery: trio.Nursery, config: EngineConfig, outside: Outside) -> None:
@@ -193,12 +191,10 @@ class Engine(Choosing, LimitVerbs):
     async def settle(
         self, requests: bulk.Requests, *, max_in_flight: int | None = None
     ) -> list[Outcome]:
-        """Run all `requests`, failures included; outcomes in the order of the source."""
-        return await bulk.settle(
-            self._held_back.completing(self.complete, max_in_flight),
-            requests,
-            self._in_flight(max_in_flight),
-        )
+        """Run all `requests`, failures included; outcomes in the order of the source. They are
+        `ChatRequest` values, and `Call`s of your own functions."""
+        answers = self._held_back.completing(self._answers, max_in_flight)
+        return await bulk.settle(answers, requests, self._in_flight(max_in_flight))
 
     def as_completed(
         self, requests: bulk.Requests, *, max_in_flight: int | None = None
@@ -206,13 +202,14 @@ class Engine(Choosing, LimitVerbs):
         """Outcomes as they finish, from a source of any length that is pulled on demand.
 
         At most `max_in_flight` requests (by default the global limit) have been taken from the
-        source and not yet been handed out.
+        source and not yet been handed out. They are `ChatRequest` values, and `Call`s of your own
+        functions.
         """
-        complete = self._held_back.completing(self.complete, max_in_flight)
-        return bulk.as_completed(complete, requests, self._in_flight(max_in_flight))
+        answers = self._held_back.completing(self._answers, max_in_flight)
+        return bulk.as_completed(answers, requests, self._in_flight(max_in_flight))
 
     def merge(
-        self, requests: bulk.Requests, *, max_in_flight: int | None = None
+        self, requests: bulk.ChatRequests, *, max_in_flight: int | None = None
     ) -> AbstractAsyncContextManager[MergedEvents]:
         """`(index, event)` of many streams at once; each ends with `Finished` or `Failed`."""
         stream = self._held_back.streaming(self.stream, max_in_flight)
@@ -241,50 +238,6 @@ class Engine(Choosing, LimitVerbs):
         if self._sessions is None:
             self._sessions = self._make_sessions()
         return self._sessions.open(endpoint, path=path, settings=settings, heartbeat=heartbeat)
-
-    def lease(
-        self,
-        model: str,
-        *,
-        priority: Priority | PriorityName = Priority.INTERACTIVE,
-        deadline: float | None = None,
-        timeout: float | None = None,
-        tenant: str = "",
-        input_tokens: int = 0,
-        output_tokens: int = 0,
-    ) -> AbstractAsyncContextManager[CallLease]:
-        """Slots of `model` for a call of your own, for the length of the block.
-
-        The deadline bounds the wait for the slots. Calls obey the same limits, count in the same
-        statistics and are waited for by the same drain as streams. `input_tokens` and
-        `output_tokens` are what you expect, for limits per minute; `report` says what it was.
-
-        Raises:
-            AdmissionError: on entry, when the slots cannot be had.
-        """
-        if not isinstance(model, str) or not model.strip():
-            raise RequestError("lease needs a model's name; any name will do for your own calls")
-        name = self._catalogue.name(model)
-        check_tokens(input_tokens, output_tokens)
-        demand = Demand(
-            name,
-            rank=self._admission.next_rank(as_priority(priority)),
-            deadline=call_deadline(deadline, timeout),
-            tenant=tenant,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-        )
-        return self._calls.lease(demand, self._catalogue.meter(name))
-
-    async def run(self, model: str, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
-        """Call your own async function under the limits of `model`; its errors are yours."""
-        try:
-            block = self.lease(model)
-        except EngineError:
-            await trio.lowlevel.checkpoint()
-            raise
-        async with block:
-            return await async_fn(*args)
 
     def statistics(self) -> EngineStatistics:
         """A snapshot of what the engine holds and has measured."""

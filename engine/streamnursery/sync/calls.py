@@ -47,6 +47,12 @@ class SyncCallBlock(AbstractContextManager[CallLease]):
         if error is None and self._half.error is not None:
             raise self._half.error
 
+    def stop_waiting(self) -> None:
+        """From another thread: the slots are not wanted any more."""
+        if hasattr(self, "_half") and not self._half.model:
+            half = self._half
+            self._bridge.tell(lambda: None if half.model else half.release(None, None))
+
     def _leave(self, error: BaseException | None) -> None:
         usage = None if self._call is None else self._call.usage
         half = self._half

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from streamnursery.bridge import figures
 from streamnursery.bridge.deadlines import seconds_left
@@ -18,8 +18,10 @@ from streamnursery.facade import DrainReport, Engine
 from streamnursery.facade.limits import ConfigSource, Reload
 from streamnursery.pipeline.merge import MergedEvent
 from streamnursery.pipeline.policies import WhenBehind
+from streamnursery.scheduler.run.bulk import Work
 from streamnursery.scheduler.run.calls import CallLease
 from streamnursery.scheduler.run.observers import DropPolicy, check_events
+from streamnursery.scheduler.run.own_calls import reporting
 from streamnursery.sync.calls import SyncCallBlock
 from streamnursery.sync.many import SyncItems, settled
 from streamnursery.sync.records import SyncRecordsBlock, SyncRecordStream
@@ -27,6 +29,7 @@ from streamnursery.sync.session import SyncSession, SyncSessionBlock
 from streamnursery.sync.stream import SyncStreamBlock
 from streamnursery.sync.waits import SyncBridge
 from streamnursery.values.admission import Explanation
+from streamnursery.values.call_options import LeaseOptions
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.cost import Estimate
 from streamnursery.values.policy import Priority, PriorityName
@@ -107,13 +110,13 @@ class SyncEngine:
 
     @same_words(Engine.settle, "sync")
     def settle(
-        self, requests: Iterable[ChatRequest], *, max_in_flight: int | None = None
+        self, requests: Iterable[ChatRequest] | Iterable[Work], *, max_in_flight: int | None = None
     ) -> list[Outcome]:
         return settled(self._bridge, requests, max_in_flight)
 
     @same_words(Engine.as_completed, "sync")
     def as_completed(
-        self, requests: Iterable[ChatRequest], *, max_in_flight: int | None = None
+        self, requests: Iterable[ChatRequest] | Iterable[Work], *, max_in_flight: int | None = None
     ) -> SyncItems[Outcome]:
         return SyncItems(self._bridge, requests, max_in_flight, merge=False)
 
@@ -162,8 +165,14 @@ class SyncEngine:
         return SyncCallBlock(self._bridge, open_lease)
 
     @same_words(Engine.run, "sync")
-    def run(self, model: str, fn: Callable[[*Ts], T], *args: *Ts) -> T:
-        with self.lease(model):
+    def run(
+        self,
+        model: str,
+        fn: Callable[[*Ts], T],
+        *args: *Ts,
+        **options: Unpack[LeaseOptions],
+    ) -> T:
+        with self.lease(model, **options) as lease, reporting(lease):
             return fn(*args)
 
     @same_words(Engine.events, "sync")

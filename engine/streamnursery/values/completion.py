@@ -10,6 +10,7 @@ from streamnursery.values.cost import BY_HAND, Cost, total_cost
 from streamnursery.values.returned import assistant_message
 
 if TYPE_CHECKING:
+    from streamnursery.values.call_options import Call
     from streamnursery.values.errors import AttemptRecord, EngineError
     from streamnursery.values.events import FinishKind
     from streamnursery.values.partial import Choice, ToolCall
@@ -81,17 +82,25 @@ class Outcome:
 
     index: int
     """Its place in the source, from 0."""
-    request: ChatRequest
+    request: ChatRequest | Call
+    """As the source gave it."""
     completion: Completion | None = None
     error: EngineError | None = None
+    value: Any = None
+    """What the function of a `Call` returned."""
+    call_cost: Cost | None = attrs.field(default=None, repr=False)
+    """Of a `Call`."""
 
     @property
     def ok(self) -> bool:
-        return self.completion is not None
+        return self.error is None and (self.completion is not None or self.call_cost is not None)
 
     @property
     def cost(self) -> Cost:
-        """What the request cost, also where it failed; worked out when it is read."""
+        """What the request cost, also where it failed; worked out when it is read. That of a
+        `Call` is the price of the tokens that its tries reported; budgets do not count it."""
+        if self.call_cost is not None:
+            return self.call_cost
         if self.completion is not None:
             return self.completion.cost
         return total_cost(self.error.attempts if self.error is not None else ())

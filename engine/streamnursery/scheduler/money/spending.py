@@ -20,12 +20,12 @@ from streamnursery.core.money.pricing import cost, worst_usage
 from streamnursery.core.money.settlement import AttemptEnd, Expected, settlement
 from streamnursery.core.money.totals import Totals
 from streamnursery.scheduler.money.alerts import BudgetAlerts
-from streamnursery.scheduler.money.bill import Bid, Bill, price_date
+from streamnursery.scheduler.money.bill import Bid, Bill, no_price, price_date
 from streamnursery.scheduler.money.budget_queue import BudgetQueue
 from streamnursery.scheduler.money.ledger_store import LedgerStore
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.values.budgets import Budgets
-from streamnursery.values.cost import RouteEstimate
+from streamnursery.values.cost import Cost, RouteEstimate
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import BudgetExceededError
 from streamnursery.values.money import Money
@@ -122,6 +122,13 @@ class Spending:
         high = cost(price, worst_usage(price, spent + spent // _CAUTION, most))
         low = min(cost(price, least), high)
         return RouteEstimate(str(route), Money(low), Money(high), price_date(price), price.source)
+
+    def call_cost(self, model: str, usage: Usage) -> Cost:
+        """What a call of the caller's own cost, which used so much of `model`; in no budget."""
+        price = self._price_of(model, None, date.fromisoformat(self.ledger.day(self.wall())))
+        if price is None:
+            return Cost(None, no_price(model))
+        return Cost(Money(cost(price, usage)), price_date=price_date(price), source=price.source)
 
     def cheaper(self, request: ChatRequest, choices: Sequence[tuple[Demand, Route]]) -> int | None:
         """Which of `choices` to take in the place of the first, whose soft budget is nearly spent:
