@@ -463,6 +463,27 @@ MUTANTS = (
         "",
         SIM + "test_own_calls.py",
     ),
+    _mutant(
+        "a schema lets objects have fields that nobody asked for",
+        "values/structured.py",
+        '                schema.setdefault("additionalProperties", False)',
+        "                pass",
+        SIM + "test_structured.py",
+    ),
+    _mutant(
+        "an answer that is no such value does not say where",
+        "values/structured.py",
+        "    error.text, error.where = text, where",
+        '    error.text, error.where = text, ""',
+        SIM + "test_structured.py",
+    ),
+    _mutant(
+        "a keyword of requests is forgotten for type checkers",
+        "values/request_fields.py",
+        "    seed: int | None\n",
+        "",
+        SIM + "test_structured.py",
+    ),
     # The border to other threads.
     _mutant(
         "a reader in another thread is not woken",

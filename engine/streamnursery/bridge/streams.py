@@ -12,15 +12,15 @@ from streamnursery.bridge.thread import EngineThread
 from streamnursery.facade import Engine
 from streamnursery.pipeline.channel import BufferTotal, Channel
 from streamnursery.pipeline.delivery import Delivery
-from streamnursery.pipeline.policies import WhenBehind
 from streamnursery.scheduler.run.dispatcher import StreamBlock
 from streamnursery.values.events import StreamEvent
+from streamnursery.values.policy import WhenBehind
 
 OpenBlock = Callable[[Engine], StreamBlock]
 """Makes a stream's block, in the engine's thread."""
 
 
-def opener(model: Any, prompt: object = None, **options: Any) -> OpenBlock:
+def opener(model: Any, prompt: Any = None, **options: Any) -> OpenBlock:
     """Opens what `Engine.stream` does."""
 
     def open_block(engine: Engine) -> StreamBlock:

@@ -1,7 +1,7 @@
 """The verbs of money and of the choice among models; `Engine` has them."""
 
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import attrs
 import trio
@@ -12,6 +12,7 @@ from streamnursery.values.cost import Estimate
 from streamnursery.values.errors import RequestError
 from streamnursery.values.lifecycle import ModelChosen
 from streamnursery.values.request import ChatRequest, make_request
+from streamnursery.values.request_fields import Prompt, RequestFields
 from streamnursery.values.spending import SpendingReport
 from streamnursery.values.task import AUTO, TaskProfile
 
@@ -36,7 +37,7 @@ class Choosing:
         stands, with what other processes on the same ledger have spent of it."""
         return self._spending.report()
 
-    def choose(self, task: TaskProfile, **fields: Any) -> Decision:
+    def choose(self, task: TaskProfile, **fields: Unpack[RequestFields]) -> Decision:
         """The model that `stream(task)` would go to now, with the reasons; nothing is sent.
 
         Raises:
@@ -44,7 +45,9 @@ class Choosing:
         """
         return self._decided(task, fields)[1]
 
-    def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> RoutePlan:
+    def plan(
+        self, model: str | ChatRequest, prompt: Prompt = "", **fields: Unpack[RequestFields]
+    ) -> RoutePlan:
         """Where a request may go, in order; print it. Nothing is sent.
 
         Raises:
@@ -55,7 +58,10 @@ class Choosing:
         return self._catalogue.plan(make_request(model, prompt, **fields))
 
     def estimate(
-        self, model: str | ChatRequest | None = None, prompt: object = None, **fields: Any
+        self,
+        model: str | ChatRequest | None = None,
+        prompt: Prompt | None = None,
+        **fields: Unpack[RequestFields],
     ) -> Estimate:
         """What a request is expected to take and to cost at each of its routes; nothing is sent.
 
@@ -74,7 +80,7 @@ class Choosing:
         return Estimate(first.input_tokens, most, tuple(routes))
 
     def _requested(
-        self, model: str | ChatRequest | TaskProfile | None, prompt: object, fields: dict[str, Any]
+        self, model: str | ChatRequest | TaskProfile | None, prompt: object, fields: Any
     ) -> tuple[ChatRequest, Decision | None]:
         """The request, and how its model was chosen if it was."""
         if model is None:
@@ -89,7 +95,7 @@ class Choosing:
         return self._decided(TaskProfile(request.messages), {}, request)
 
     def _decided(
-        self, task: TaskProfile, fields: dict[str, Any], request: ChatRequest | None = None
+        self, task: TaskProfile, fields: Any, request: ChatRequest | None = None
     ) -> tuple[ChatRequest, Decision]:
         if task.strategy is not None and task.strategy not in STRATEGIES:
             msg = f"strategy must be one of {', '.join(STRATEGIES)}, not {task.strategy!r}"

@@ -7,7 +7,7 @@ from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
 )
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import attrs
 import trio
@@ -27,7 +27,7 @@ from streamnursery.facade.own_calls import OwnCalls
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.pipeline.delivery import DrainBounds
 from streamnursery.pipeline.merge import MergedEvents
-from streamnursery.pipeline.policies import POLICIES, WhenBehind
+from streamnursery.pipeline.policies import POLICIES
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.run import bulk
 from streamnursery.scheduler.run.calls import Calls, call_deadline
@@ -41,8 +41,14 @@ from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.connect import Connector
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.errors import ConfigError, EngineError, RequestError
-from streamnursery.values.policy import Priority, PriorityName
+from streamnursery.values.policy import Priority, PriorityName, WhenBehind
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.request_fields import (
+    CallOptions,
+    Prompt,
+    StreamFields,
+    UntypedOptions,
+)
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import Endpoint, EngineConfig
 from streamnursery.values.statistics import EngineStatistics
@@ -53,6 +59,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from streamnursery.sessions import Session, Sessions
+
+P = TypeVar("P")
 
 
 @attrs.frozen
@@ -120,7 +128,7 @@ class Engine(Choosing, LimitVerbs, OwnCalls):
     def stream(
         self,
         model: str | ChatRequest | TaskProfile | None = None,
-        prompt: object = None,
+        prompt: Prompt | None = None,
         *,
         deadline: float | None = None,
         timeout: float | None = None,
@@ -128,7 +136,7 @@ class Engine(Choosing, LimitVerbs, OwnCalls):
         buffer_events: int | None = None,
         buffer_bytes: int | None = None,
         when_behind: WhenBehind = "block",
-        **fields: Any,
+        **fields: Unpack[StreamFields],
     ) -> AbstractAsyncContextManager[TokenStream]:
         """Stream one answer: `async with eng.stream("gpt-4.1", "Hi") as stream:`.
 
@@ -152,9 +160,10 @@ class Engine(Choosing, LimitVerbs, OwnCalls):
         if when_behind not in POLICIES:
             msg = f"when_behind must be one of {', '.join(POLICIES)}, not {when_behind!r}"
             raise RequestError(msg)
+        own: dict[str, Any] = {**fields}
         if priority is not None:
-            fields["priority"] = priority
-        request, decision = self._requested(model, prompt, fields)
+            own["priority"] = priority
+        request, decision = self._requested(model, prompt, own)
         self._admission.check_open()
         rank = self._admission.next_rank(request.priority or Priority.INTERACTIVE)
         course = self._catalogue.course(request, rank)
@@ -169,12 +178,30 @@ class Engine(Choosing, LimitVerbs, OwnCalls):
             when_behind=when_behind,
         )
 
+    @overload
     async def complete(
         self,
         model: str | ChatRequest | TaskProfile | None = None,
-        prompt: object = None,
-        **options: Any,
-    ) -> Completion:
+        prompt: Prompt | None = None,
+        *,
+        response_format: type[P],
+        **options: Unpack[UntypedOptions],
+    ) -> Completion[P]: ...
+
+    @overload
+    async def complete(
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Completion: ...
+
+    async def complete(
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Completion[Any]:
         """The whole answer; takes what `stream` takes.
 
         Raises:

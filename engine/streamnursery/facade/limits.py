@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import inf
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import attrs
 import trio
@@ -26,6 +26,7 @@ from streamnursery.values.errors import RequestError
 from streamnursery.values.policy import Priority
 from streamnursery.values.rates import Rates
 from streamnursery.values.request import ChatRequest, make_request
+from streamnursery.values.request_fields import Prompt, RequestFields
 from streamnursery.values.settings import EngineConfig
 from streamnursery.values.snapshot import EngineSnapshot
 from streamnursery.wire.registry import Dialects
@@ -110,7 +111,9 @@ class LimitVerbs:
             raise RequestError(str(error)) from None
         self._admission.set_rates(rates, model=model, endpoint=endpoint)
 
-    def explain(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> Explanation:
+    def explain(
+        self, model: str | ChatRequest, prompt: Prompt = "", **fields: Unpack[RequestFields]
+    ) -> Explanation:
         """Which limit a request would wait for now, and how long at least; print it.
 
         Nothing is sent. It speaks of the first route of the request's plan that is open.

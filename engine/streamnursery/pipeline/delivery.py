@@ -9,6 +9,7 @@ Rule 3: content put here is committed, read or not.
 
 from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
 import attrs
 import trio
@@ -213,7 +214,7 @@ class Delivery:
             content_events=self.content_events,
         )
 
-    def completion(self) -> Completion:
+    def completion(self) -> Completion[Any]:
         """The whole answer; only once `finished`."""
         return Completion(
             choices=self.transcript.choices(),
@@ -226,6 +227,7 @@ class Delivery:
             attempts=tuple(self.attempts),
             finish_kind=self.finish_kind,
             dialect=self.dialect,
+            response_format=self.request.response_format,
         )
 
     def _whole_usage(self) -> Usage:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple, Unpack, overload
 
 from streamnursery.bridge import figures
 from streamnursery.bridge.deadlines import seconds_left
@@ -17,7 +17,6 @@ from streamnursery.core.routing.router import Decision
 from streamnursery.facade import DrainReport, Engine
 from streamnursery.facade.limits import ConfigSource, Reload
 from streamnursery.pipeline.merge import MergedEvent
-from streamnursery.pipeline.policies import WhenBehind
 from streamnursery.scheduler.run.bulk import Work
 from streamnursery.scheduler.run.calls import CallLease
 from streamnursery.scheduler.run.observers import DropPolicy, check_events
@@ -32,8 +31,15 @@ from streamnursery.values.admission import Explanation
 from streamnursery.values.call_options import LeaseOptions
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.cost import Estimate
-from streamnursery.values.policy import Priority, PriorityName
+from streamnursery.values.policy import Priority, PriorityName, WhenBehind
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.request_fields import (
+    CallOptions,
+    Prompt,
+    RequestFields,
+    StreamFields,
+    UntypedOptions,
+)
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import EngineConfig
 from streamnursery.values.snapshot import EngineSnapshot
@@ -41,6 +47,7 @@ from streamnursery.values.spending import SpendingReport
 from streamnursery.values.statistics import EngineStatistics
 from streamnursery.values.task import TaskProfile
 
+P = TypeVar("P")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -60,7 +67,7 @@ class SyncEngine:
     def stream(
         self,
         model: str | ChatRequest | TaskProfile | None = None,
-        prompt: object = None,
+        prompt: Prompt | None = None,
         *,
         deadline: float | None = None,
         timeout: float | None = None,
@@ -68,7 +75,7 @@ class SyncEngine:
         buffer_events: int | None = None,
         buffer_bytes: int | None = None,
         when_behind: WhenBehind = "block",
-        **fields: Any,
+        **fields: Unpack[StreamFields],
     ) -> SyncStreamBlock:
         def make_half(host: SyncHost, box: Mailbox) -> StreamHalf:
             left = seconds_left(host.now(), deadline, timeout)
@@ -86,13 +93,31 @@ class SyncEngine:
 
         return SyncStreamBlock(self._bridge, make_half)
 
+    @overload
+    def complete(
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        *,
+        response_format: type[P],
+        **options: Unpack[UntypedOptions],
+    ) -> Completion[P]: ...
+
+    @overload
+    def complete(
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Completion: ...
+
     @same_words(Engine.complete, "sync")
     def complete(
         self,
         model: str | ChatRequest | TaskProfile | None = None,
-        prompt: object = None,
-        **options: Any,
-    ) -> Completion:
+        prompt: Prompt | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Completion[Any]:
         host = self._bridge.host()
         deadline, timeout = options.pop("deadline", None), options.pop("timeout", None)
         left = seconds_left(host.now(), deadline, timeout)
@@ -199,21 +224,28 @@ class SyncEngine:
         return self._bridge.ask(Engine.usage_report)
 
     @same_words(Engine.choose, "sync")
-    def choose(self, task: TaskProfile, **fields: Any) -> Decision:
+    def choose(self, task: TaskProfile, **fields: Unpack[RequestFields]) -> Decision:
         return self._bridge.ask(lambda engine: engine.choose(task, **fields))
 
     @same_words(Engine.plan, "sync")
-    def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> RoutePlan:
+    def plan(
+        self, model: str | ChatRequest, prompt: Prompt = "", **fields: Unpack[RequestFields]
+    ) -> RoutePlan:
         return self._bridge.ask(lambda engine: engine.plan(model, prompt, **fields))
 
     @same_words(Engine.estimate, "sync")
     def estimate(
-        self, model: str | ChatRequest | None = None, prompt: object = None, **fields: Any
+        self,
+        model: str | ChatRequest | None = None,
+        prompt: Prompt | None = None,
+        **fields: Unpack[RequestFields],
     ) -> Estimate:
         return self._bridge.ask(lambda engine: engine.estimate(model, prompt, **fields))
 
     @same_words(Engine.explain, "sync")
-    def explain(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> Explanation:
+    def explain(
+        self, model: str | ChatRequest, prompt: Prompt = "", **fields: Unpack[RequestFields]
+    ) -> Explanation:
         return self._bridge.ask(lambda engine: engine.explain(model, prompt, **fields))
 
     @same_words(Engine.set_limits, "sync")

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import attrs
 
 from streamnursery.values.cost import BY_HAND, Cost, total_cost
 from streamnursery.values.returned import assistant_message
+from streamnursery.values.structured import parsed
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import TypeVar
+
     from streamnursery.values.call_options import Call
     from streamnursery.values.errors import AttemptRecord, EngineError
     from streamnursery.values.events import FinishKind
@@ -18,9 +23,16 @@ if TYPE_CHECKING:
     from streamnursery.values.timings import Timings
     from streamnursery.values.usage import Usage
 
+    Parsed = TypeVar("Parsed", default=Any)
+    """Of `response_format`; Any where none was named."""
+else:
+    from typing import TypeVar
+
+    Parsed = TypeVar("Parsed")
+
 
 @attrs.frozen
-class Completion:
+class Completion(Generic[Parsed]):
     """A whole answer with the evidence that it is whole."""
 
     choices: tuple[Choice, ...]
@@ -40,6 +52,22 @@ class Completion:
     """Why choice 0 ended, in the same words for every provider."""
     dialect: str | None = None
     """That of the endpoint that answered."""
+    response_format: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    """As the request had it."""
+
+    @property
+    def parsed(self) -> Parsed:
+        """The text of choice 0 as a value of the class that `response_format` named; where it was
+        a schema or "json_object", as JSON has it. Worked out when it is read. A schema itself is
+        not checked here: that is the provider's promise.
+
+        Raises:
+            StructuredOutputError: it is none, with `.text` and `.where`.
+        """
+        choice = self.choices[0] if self.choices else None
+        refusal = choice.refusal if choice is not None else ""
+        value: Parsed = parsed(self.response_format, self.text, refusal, self.finish_kind)
+        return value
 
     def message(self, index: int = 0) -> dict[str, Any]:
         """The assistant's message to append to `messages` for the next turn, in the OpenAI shape

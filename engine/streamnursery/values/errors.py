@@ -12,7 +12,8 @@ EngineError(category, retryable, retry_after, endpoint, model, request_id, statu
 │                                            FirstTokenTimeoutError, IdleTimeoutError,
 │                                            TotalTimeoutError, DeadlineError
 ├── ProtocolError        parse_error         MalformedChunkError, UnexpectedContentError,
-│                                            TooLargeError, RedirectRefusedError
+│                                            StructuredOutputError, TooLargeError,
+│                                            RedirectRefusedError
 ├── ProviderError                            RateLimitedError rate_limit_error,
 │                                            QuotaError quota_error,
 │                                            AuthError authentication_error,
@@ -275,6 +276,17 @@ class MalformedChunkError(ProtocolError):
 
 class UnexpectedContentError(ProtocolError):
     """A success answer that is no event stream: HTML, JSON, encoded or empty."""
+
+
+class StructuredOutputError(ProtocolError):
+    """A whole answer that is no value of the `response_format` that was asked for. Raised by
+    `completion.parsed`; the message quotes at most 80 characters of the text."""
+
+    retryable_by_default = False
+    text: str = ""
+    """The answer's text, all of it."""
+    where: str = ""
+    """`$.people[0].age`, or `byte 17` of what is no JSON; empty where the model refused."""
 
 
 class TooLargeError(ProtocolError):

@@ -24,7 +24,7 @@ import trio
 from streamnursery.core import buggify
 from streamnursery.pipeline.channel import BufferTotal, Channel
 from streamnursery.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
-from streamnursery.pipeline.policies import STREAM_EVENTS, WhenBehind, make_channel
+from streamnursery.pipeline.policies import STREAM_EVENTS, make_channel
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.scheduler.run.snapshot import stream_snapshots
@@ -43,6 +43,7 @@ from streamnursery.values.errors import (
 )
 from streamnursery.values.events import StreamEvent
 from streamnursery.values.lifecycle import StreamEnded
+from streamnursery.values.policy import WhenBehind
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.snapshot import StreamSnapshot
 
