@@ -484,6 +484,20 @@ MUTANTS = (
         "",
         SIM + "test_structured.py",
     ),
+    _mutant(
+        "the slots of an own stream go back while its iterator is still closing",
+        "scheduler/run/own_streams.py",
+        "[one for one in self._stream.pulled if one.closing]",
+        "[]",
+        SIM + "test_own_streams.py",
+    ),
+    _mutant(
+        "an own iterator is read on though nobody has room",
+        "scheduler/run/own_streams.py",
+        "                    await self._room.wait()",
+        "                    await trio.lowlevel.checkpoint()",
+        SIM + "test_own_streams.py",
+    ),
     # The border to other threads.
     _mutant(
         "a reader in another thread is not woken",

@@ -1,11 +1,13 @@
 """The verbs of the engine for coroutines of another event loop."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterable, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple, Unpack, overload
 
 from streamnursery.aio.calls import AioCallBlock
 from streamnursery.aio.many import AioItems, AioManyBlock, settled
+from streamnursery.aio.own_streams import AioPuller
 from streamnursery.aio.records import AioRecordsBlock, AioRecordStream
 from streamnursery.aio.session import AioSession, AioSessionBlock
 from streamnursery.aio.stream import AioStreamBlock
@@ -15,6 +17,7 @@ from streamnursery.bridge.deadlines import seconds_left
 from streamnursery.bridge.hosting import AsyncHost
 from streamnursery.bridge.many import CollectHalf
 from streamnursery.bridge.outbox import Mailbox
+from streamnursery.bridge.own_streams import HostItems
 from streamnursery.bridge.streams import StreamHalf, opener
 from streamnursery.bridge.words import same_words
 from streamnursery.core.limits.bucket import BURST
@@ -25,8 +28,10 @@ from streamnursery.facade.limits import ConfigSource, Reload
 from streamnursery.pipeline.merge import MergedEvent
 from streamnursery.scheduler.run.bulk import ChatRequests, Requests
 from streamnursery.scheduler.run.calls import CallLease
+from streamnursery.scheduler.run.dispatcher import StreamBlock
 from streamnursery.scheduler.run.observers import DropPolicy, check_events
 from streamnursery.scheduler.run.own_calls import reporting
+from streamnursery.scheduler.run.own_streams import OwnItem
 from streamnursery.values.admission import Explanation
 from streamnursery.values.call_options import LeaseOptions
 from streamnursery.values.completion import Completion, Outcome
@@ -200,6 +205,35 @@ class AioEngine:
         async with self.lease(model, **options) as lease:
             with reporting(lease):
                 return await async_fn(*args)
+
+    @same_words(Engine.stream_from, "aio")
+    def stream_from(
+        self,
+        model: str,
+        make: Callable[[*Ts], AsyncIterable[OwnItem]],
+        *args: *Ts,
+        prompt: Prompt | None = None,
+        retry_on: type[Exception] | tuple[type[Exception], ...] = (),
+        **options: Unpack[UntypedOptions],
+    ) -> AioStreamBlock:
+        rest: dict[str, Any] = {**options, "prompt": prompt, "retry_on": retry_on}
+        deadline, timeout = rest.pop("deadline", None), rest.pop("timeout", None)
+
+        def make_half(host: AsyncHost, box: Mailbox) -> StreamHalf:
+            left = seconds_left(host.now(), deadline, timeout, host.caller_deadline())
+
+            def pulled() -> HostItems:
+                puller = AioPuller(self._bridge, host, partial(make, *args))
+                return HostItems(self._bridge.thread, puller)
+
+            def open_block(engine: Engine) -> StreamBlock:
+                block = engine.stream_from(model, pulled, timeout=left, **rest)
+                assert isinstance(block, StreamBlock)
+                return block
+
+            return StreamHalf(host, box, open_block, rest.get("when_behind", "block"))
+
+        return AioStreamBlock(self._bridge, make_half)
 
     @same_words(Engine.events, "aio")
     def events(

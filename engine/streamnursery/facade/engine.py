@@ -20,14 +20,15 @@ from streamnursery.facade.assembly import (
     outlet_of,
     spending_of,
 )
+from streamnursery.facade.bounds import buffer_bound, check_policy
 from streamnursery.facade.choosing import Choosing
 from streamnursery.facade.held_back import HeldBack
 from streamnursery.facade.limits import LimitVerbs
 from streamnursery.facade.own_calls import OwnCalls
+from streamnursery.facade.own_streams import OwnStreams
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.pipeline.delivery import DrainBounds
 from streamnursery.pipeline.merge import MergedEvents
-from streamnursery.pipeline.policies import POLICIES
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.run import bulk
 from streamnursery.scheduler.run.calls import Calls, call_deadline
@@ -40,7 +41,7 @@ from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.connect import Connector
 from streamnursery.values.completion import Completion, Outcome
-from streamnursery.values.errors import ConfigError, EngineError, RequestError
+from streamnursery.values.errors import ConfigError, EngineError
 from streamnursery.values.policy import Priority, PriorityName, WhenBehind
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.request_fields import (
@@ -73,7 +74,7 @@ class DrainReport:
     """Streams and calls that had to be cancelled."""
 
 
-class Engine(Choosing, LimitVerbs, OwnCalls):
+class Engine(Choosing, LimitVerbs, OwnCalls, OwnStreams):
     """Runs streams. Made by `open_engine`; usable inside its block."""
 
     def __init__(self, nursery: trio.Nursery, config: EngineConfig, outside: Outside) -> None:
@@ -157,9 +158,7 @@ class Engine(Choosing, LimitVerbs, OwnCalls):
             RequestError, ConfigError: the request or its model cannot be used.
             EngineClosedError: the engine is closed or draining.
         """
-        if when_behind not in POLICIES:
-            msg = f"when_behind must be one of {', '.join(POLICIES)}, not {when_behind!r}"
-            raise RequestError(msg)
+        check_policy(when_behind)
         own: dict[str, Any] = {**fields}
         if priority is not None:
             own["priority"] = priority
@@ -173,8 +172,8 @@ class Engine(Choosing, LimitVerbs, OwnCalls):
             request,
             course,
             deadline=call_deadline(deadline, timeout),
-            buffer_events=_bound("buffer_events", buffer_events, self._config.buffer_events),
-            buffer_bytes=_bound("buffer_bytes", buffer_bytes, self._config.buffer_bytes),
+            buffer_events=buffer_bound("buffer_events", buffer_events, self._config.buffer_events),
+            buffer_bytes=buffer_bound("buffer_bytes", buffer_bytes, self._config.buffer_bytes),
             when_behind=when_behind,
         )
 
@@ -367,12 +366,3 @@ class Engine(Choosing, LimitVerbs, OwnCalls):
         self._observers.close()
         for transport in self._transports:
             transport.close()
-
-
-def _bound(name: str, value: int | None, default: int) -> int:
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        msg = f"{name} must be a whole number >= 1, not {value!r}"
-        raise RequestError(msg)
-    return value

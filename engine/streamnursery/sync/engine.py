@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
+from functools import partial
 from typing import Any, TypeVar, TypeVarTuple, Unpack, overload
 
 from streamnursery.bridge import figures
@@ -9,6 +10,7 @@ from streamnursery.bridge.deadlines import seconds_left
 from streamnursery.bridge.hosts import SyncHost
 from streamnursery.bridge.many import CollectHalf
 from streamnursery.bridge.outbox import Mailbox
+from streamnursery.bridge.own_streams import HostItems
 from streamnursery.bridge.streams import StreamHalf, opener
 from streamnursery.bridge.words import same_words
 from streamnursery.core.limits.bucket import BURST
@@ -19,10 +21,13 @@ from streamnursery.facade.limits import ConfigSource, Reload
 from streamnursery.pipeline.merge import MergedEvent
 from streamnursery.scheduler.run.bulk import Work
 from streamnursery.scheduler.run.calls import CallLease
+from streamnursery.scheduler.run.dispatcher import StreamBlock
 from streamnursery.scheduler.run.observers import DropPolicy, check_events
 from streamnursery.scheduler.run.own_calls import reporting
+from streamnursery.scheduler.run.own_streams import OwnItem
 from streamnursery.sync.calls import SyncCallBlock
 from streamnursery.sync.many import SyncItems, settled
+from streamnursery.sync.own_streams import SyncPuller
 from streamnursery.sync.records import SyncRecordsBlock, SyncRecordStream
 from streamnursery.sync.session import SyncSession, SyncSessionBlock
 from streamnursery.sync.stream import SyncStreamBlock
@@ -199,6 +204,35 @@ class SyncEngine:
     ) -> T:
         with self.lease(model, **options) as lease, reporting(lease):
             return fn(*args)
+
+    @same_words(Engine.stream_from, "sync")
+    def stream_from(
+        self,
+        model: str,
+        make: Callable[[*Ts], Iterable[OwnItem]],
+        *args: *Ts,
+        prompt: Prompt | None = None,
+        retry_on: type[Exception] | tuple[type[Exception], ...] = (),
+        **options: Unpack[UntypedOptions],
+    ) -> SyncStreamBlock:
+        rest: dict[str, Any] = {**options, "prompt": prompt, "retry_on": retry_on}
+        deadline, timeout = rest.pop("deadline", None), rest.pop("timeout", None)
+
+        def make_half(host: SyncHost, box: Mailbox) -> StreamHalf:
+            left = seconds_left(host.now(), deadline, timeout)
+
+            def pulled() -> HostItems:
+                puller = SyncPuller(self._bridge, host, partial(make, *args))
+                return HostItems(self._bridge.thread, puller)
+
+            def open_block(engine: Engine) -> StreamBlock:
+                block = engine.stream_from(model, pulled, timeout=left, **rest)
+                assert isinstance(block, StreamBlock)
+                return block
+
+            return StreamHalf(host, box, open_block, rest.get("when_behind", "block"))
+
+        return SyncStreamBlock(self._bridge, make_half)
 
     @same_words(Engine.events, "sync")
     def events(

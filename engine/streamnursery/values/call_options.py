@@ -31,6 +31,19 @@ running_call: ContextVar[Reporting | None] = ContextVar("running_call", default=
 """Of the task or thread that runs an own call."""
 
 
+def exception_kinds(name: str, value: object) -> tuple[type[Exception], ...]:
+    """A class of exceptions, or a tuple of them.
+
+    Raises:
+        RequestError: it is neither.
+    """
+    kinds = value if isinstance(value, tuple) else (value,)
+    if any(not isinstance(kind, type) or not issubclass(kind, Exception) for kind in kinds):
+        msg = f"{name} must be a class of exceptions or a tuple of them, not {value!r:.80}"
+        raise RequestError(msg)
+    return kinds
+
+
 @attrs.frozen(init=False, eq=False)
 class Call:
     """A call of your own among the requests of `settle` and `as_completed`.
@@ -63,14 +76,9 @@ class Call:
         output_tokens: int = 0,
         retry_on: type[Exception] | tuple[type[Exception], ...] = (),
     ) -> None:
-        kinds = (retry_on,) if isinstance(retry_on, type) else tuple(retry_on)
+        kinds = exception_kinds("retry_on", retry_on)
         if not callable(async_fn):
             msg = f"Call needs a model and a function, not {async_fn!r:.80}; call it with its args"
-            raise RequestError(msg)
-        if any(not isinstance(kind, type) or not issubclass(kind, Exception) for kind in kinds):
-            msg = (
-                f"retry_on must be a class of exceptions, or a tuple of them, not {retry_on!r:.80}"
-            )
             raise RequestError(msg)
         self.__attrs_init__(
             model, async_fn, args, priority, tenant, input_tokens, output_tokens, kinds

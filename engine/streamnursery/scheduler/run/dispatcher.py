@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
 
 import trio
 
@@ -52,6 +52,12 @@ Runner: TypeAlias = Callable[[Delivery, Course], Awaitable[None]]
 ChannelMaker: TypeAlias = Callable[[int, int, BufferTotal], Channel[StreamEvent]]
 """A channel from the most events and bytes that it may hold, and the bound over all channels."""
 Begin: TypeAlias = Callable[[ChannelMaker | None], Delivery]
+
+
+class Runs(Protocol):
+    """A `Supervisor`, or what stands for one."""
+
+    def run(self, delivery: Delivery, course: Course) -> Awaitable[None]: ...
 
 
 class Dispatcher:
@@ -96,13 +102,14 @@ class Dispatcher:
         deadline: float,
         buffer_events: int,
         buffer_bytes: int,
-        supervisor: Supervisor | None = None,
+        supervisor: Runs | None = None,
         buffers: BufferTotal | None = None,
         when_behind: WhenBehind = "block",
     ) -> "StreamBlock":
         """A running stream for the length of a block.
 
-        A session's streams have a `supervisor` and `buffers` of their own.
+        A session's streams have a `supervisor` and `buffers` of their own, the caller's own
+        streams a `supervisor`.
         """
         total = buffers or self._buffers
         run = (supervisor or self._supervisor).run
