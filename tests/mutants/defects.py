@@ -498,6 +498,20 @@ MUTANTS = (
         "                    await trio.lowlevel.checkpoint()",
         SIM + "test_own_streams.py",
     ),
+    _mutant(
+        "a task that only inherited a context counts as inside of its block",
+        "scheduler/admission/nesting.py",
+        "            return nursery in task.child_nurseries[holding.nurseries :]",
+        "            return True",
+        SIM + "test_nested_leases.py",
+    ),
+    _mutant(
+        "nested leases of two tasks wait for each other for ever",
+        "scheduler/admission/nesting.py",
+        "pinned = {lease for held in stuck.values() for lease in held}",
+        "pinned = set(stuck[newest])",
+        SIM + "test_nested_leases.py",
+    ),
     # The border to other threads.
     _mutant(
         "a reader in another thread is not woken",

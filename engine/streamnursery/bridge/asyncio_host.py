@@ -51,6 +51,9 @@ class AsyncioHost:
     def caller_deadline(self) -> float:
         return inf  # `asyncio.timeout` ends a task by cancelling it, and says no date
 
+    def task(self) -> object:
+        return asyncio.current_task()
+
     async def checkpoint(self) -> None:
         await asyncio.sleep(0)
 

@@ -24,6 +24,9 @@ class AsyncHost(Protocol):
     def caller_deadline(self) -> float:
         """Of the scopes around the caller, on the same clock."""
 
+    def task(self) -> object:
+        """The one that calls."""
+
     async def checkpoint(self) -> None: ...
 
     def event(self) -> "LoopEvent":

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from streamnursery.bridge.channel import Wakes
+from streamnursery.bridge.channel import Asks
 from streamnursery.bridge.many import CollectHalf, MergeHalf, OneOfMany, Watch
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.own_calls import OwnCall
@@ -26,7 +26,7 @@ class InFlight:
 
     def __init__(
         self,
-        host: Wakes,
+        host: Asks,
         post: Callable[[OneOfMany], None],
         *,
         merge: bool,

@@ -5,13 +5,14 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
-from streamnursery.bridge.channel import ForeignChannel, Wakes
+from streamnursery.bridge.channel import Asks, ForeignChannel
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.pulled import PulledChannel, foreign_channel
 from streamnursery.bridge.thread import EngineThread
 from streamnursery.facade import Engine
 from streamnursery.pipeline.channel import BufferTotal, Channel
 from streamnursery.pipeline.delivery import Delivery
+from streamnursery.scheduler.admission.nesting import asker, holdings
 from streamnursery.scheduler.run.dispatcher import StreamBlock
 from streamnursery.values.events import StreamEvent
 from streamnursery.values.policy import WhenBehind
@@ -34,13 +35,15 @@ def opener(model: Any, prompt: Any = None, **options: Any) -> OpenBlock:
 class Half:
     """A request that is begun by one call and left by another."""
 
-    def __init__(self, host: Wakes, box: Mailbox, open_block: OpenBlock) -> None:
+    def __init__(self, host: Asks, box: Mailbox, open_block: OpenBlock) -> None:
         self.box = box
         self.delivery: Delivery | None = None
         """Once begun."""
         self.host = host
         self._open_block = open_block
         self._context: Context = copy_context()
+        if holdings.get():
+            self._context.run(asker.set, host.task())
         self._block: StreamBlock | None = None
         self.left = False
         """The reader has gone, or need not say so any more."""
@@ -115,7 +118,7 @@ class StreamHalf(Half):
     """Of a stream with a box of its own. An empty batch says that it has begun."""
 
     def __init__(
-        self, host: Wakes, box: Mailbox, open_block: OpenBlock, when_behind: WhenBehind
+        self, host: Asks, box: Mailbox, open_block: OpenBlock, when_behind: WhenBehind
     ) -> None:
         super().__init__(host, box, open_block)
         self.channel: ForeignChannel | PulledChannel | None = None

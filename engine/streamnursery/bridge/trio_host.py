@@ -44,6 +44,9 @@ class TrioHost:
     def caller_deadline(self) -> float:
         return trio.current_effective_deadline()
 
+    def task(self) -> object:
+        return trio.lowlevel.current_task()
+
     async def checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()
 

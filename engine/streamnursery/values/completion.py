@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic
 import attrs
 
 from streamnursery.values.cost import BY_HAND, Cost, total_cost
+from streamnursery.values.one_line import cut, line
 from streamnursery.values.returned import assistant_message
 from streamnursery.values.structured import parsed
 
@@ -31,7 +32,7 @@ else:
     Parsed = TypeVar("Parsed")
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Completion(Generic[Parsed]):
     """A whole answer with the evidence that it is whole."""
 
@@ -69,6 +70,21 @@ class Completion(Generic[Parsed]):
         value: Parsed = parsed(self.response_format, self.text, refusal, self.finish_kind)
         return value
 
+    def __repr__(self) -> str:
+        calls = len(self.tool_calls)
+        usage, cost = self.usage, self.cost
+        return line(
+            "Completion",
+            [
+                repr(cut(self.text, 40)),
+                f"{calls} tool calls" if calls else "",
+                self.finish_kind,
+                "" if usage is None else f"{usage.input_tokens} + {usage.output_tokens} tokens",
+                "" if cost.money is None else str(cost.money),
+                self.route,
+            ],
+        )
+
     def message(self, index: int = 0) -> dict[str, Any]:
         """The assistant's message to append to `messages` for the next turn, in the OpenAI shape
         and JSON throughout.
@@ -104,7 +120,7 @@ class Completion(Generic[Parsed]):
         return self.choices[0].finish_reason if self.choices else None
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class Outcome:
     """What became of one request of many."""
 
@@ -118,6 +134,14 @@ class Outcome:
     """What the function of a `Call` returned."""
     call_cost: Cost | None = attrs.field(default=None, repr=False)
     """Of a `Call`."""
+
+    def __repr__(self) -> str:
+        if self.error is not None:
+            said = repr(self.error)
+        else:
+            text = repr(self.value) if self.completion is None else repr(self.completion.text)
+            said = cut(text, 60)
+        return line("Outcome", [f"{self.index} {'ok' if self.ok else 'failed'}", said])
 
     @property
     def ok(self) -> bool:

@@ -3,9 +3,9 @@
 EngineError(category, retryable, retry_after, endpoint, model, request_id, status, partial,
             committed, attempts)
 ├── ConfigError, RequestError                (request_error: the caller's fault)
-├── AdmissionError       admission_error     OverloadedError, QueueDeadlineError,
-│                                            TooManyTokensError, BudgetExceededError,
-│                                            EngineClosedError
+├── AdmissionError       admission_error     OverloadedError, NestedLeaseError,
+│                                            QueueDeadlineError, TooManyTokensError,
+│                                            BudgetExceededError, EngineClosedError
 ├── NetworkError         network_error       ConnectError (DescriptorsExhaustedError),
 │                                            TlsError, ConnectionLostError
 ├── PatienceError        timeout_error       ConnectTimeoutError, FirstByteTimeoutError,
@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import attrs
 
 from streamnursery.values.cost import BY_HAND, Cost, CostSource
+from streamnursery.values.one_line import error_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,6 +87,9 @@ class EngineError(Exception):
         self.committed = False
         """True once content was put into the stream's channel."""
         self.attempts: Sequence[AttemptRecord] = ()
+
+    def __repr__(self) -> str:
+        return error_line(type(self).__name__, self.status, self.endpoint, str(self))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # The state comes apart from the arguments: an error stands in its own attempts.
@@ -166,14 +170,12 @@ class AdmissionError(EngineError):
     category = "admission_error"
 
 
-MANY_AT_ONCE = (
-    "give many requests to eng.as_completed() or eng.settle(), which take from their source only "
-    "as many as may run at once, or raise engine.max_queued"
-)
-
-
 class OverloadedError(AdmissionError):
     """The queue is full."""
+
+
+class NestedLeaseError(AdmissionError):
+    """A lease, or a stream, inside of a block that holds what it needs: it would wait for ever."""
 
 
 class QueueDeadlineError(AdmissionError):

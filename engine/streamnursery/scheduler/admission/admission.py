@@ -15,19 +15,18 @@ import trio
 from streamnursery.core.limits.learned_rates import LearnedRates
 from streamnursery.core.limits.rate_buckets import RateBuckets
 from streamnursery.scheduler.admission.explain import explain, limit_snapshots
-from streamnursery.scheduler.admission.lane import Blocked, Lane, LaneLimit, LaneTable
+from streamnursery.scheduler.admission.lane import Lane, LaneLimit, LaneTable
 from streamnursery.scheduler.admission.lease import Lease
+from streamnursery.scheduler.admission.nesting import Nesting
 from streamnursery.scheduler.admission.queue import AdmissionQueue, QueuedDemand
+from streamnursery.scheduler.admission.refusals import queue_full, tenant_full, too_large
 from streamnursery.scheduler.admission.slots import Slots
 from streamnursery.values.admission import AdmissionOutcome, Explanation
 from streamnursery.values.demand import Demand, Rank
 from streamnursery.values.errors import (
-    MANY_AT_ONCE,
     AdmissionError,
     EngineClosedError,
-    OverloadedError,
     QueueDeadlineError,
-    TooManyTokensError,
 )
 from streamnursery.values.policy import Adaptive, Priority
 from streamnursery.values.rates import Rates
@@ -69,6 +68,7 @@ class Admission:
         self.on_refused: Callable[[Demand, AdmissionOutcome, float], None] = _nobody
         """Told of every demand that was not dispatched, with the seconds it waited."""
         self._queue = AdmissionQueue(self.total, self._take, lambda name: self.tenant(name).weight)
+        self._nesting = Nesting(self.total)
         self._sequence = 0
         self._closed: str | None = None
         self._bug: BaseException | None = None
@@ -126,6 +126,7 @@ class Admission:
 
         Raises:
             OverloadedError: `max_queued` requests wait already.
+            NestedLeaseError: it would wait for ever.
             TooManyTokensError: the demand alone is above a limit per minute.
             QueueDeadlineError: the demand's deadline passed first, or must pass.
             EngineClosedError: the engine was closed while this waited.
@@ -210,7 +211,7 @@ class Admission:
         limit.rates.change(rates, trio.current_time())
         for waiter in tuple(self._queue.waiters):
             if waiter.lease is None and limit in waiter.path.limits:
-                refusal = _too_large(waiter.path, waiter.demand)
+                refusal = too_large(waiter.path, waiter.demand)
                 if refusal is not None:
                     self._queue.refuse(waiter, refusal)
         self._queue.wake(limit)
@@ -304,19 +305,11 @@ class Admission:
     def _check_queueing(self, demand: Demand, lane: Lane) -> None:
         """Refuse at once who cannot wait, or would wait in vain."""
         if self._queue.length >= self.max_queued:
-            msg = (
-                f"{self._queue.length} requests wait already, the limit is max_queued = "
-                f"{self.max_queued}; {MANY_AT_ONCE}"
-            )
-            raise OverloadedError(msg)
+            raise queue_full(self._queue.length, self.max_queued)
         most = self.tenant(demand.tenant).max_queued
         if most is not None and self._queue.waiting_of(demand.tenant) >= most:
-            msg = (
-                f"{most} requests of tenant {demand.tenant!r} wait already, which is its "
-                f"max_queued; send fewer at once, or raise it"
-            )
-            raise OverloadedError(msg)
-        refusal = _too_large(lane, demand)
+            raise tenant_full(demand.tenant, most)
+        refusal = too_large(lane, demand)
         if refusal is not None:
             raise refusal
         now = trio.current_time()
@@ -340,6 +333,11 @@ class Admission:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         waiter = QueuedDemand.of(demand, lane)
+        nested = self._nesting.enter(waiter)
+        if nested is not None:
+            self.refused(demand, AdmissionOutcome.REJECTED_CAPACITY, 0.0)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise nested
         try:
             await self._queue.wait(waiter)
             return self._outcome(waiter)
@@ -348,6 +346,8 @@ class Admission:
                 waiter.lease.release()
             self._evicted(waiter, error)
             raise
+        finally:
+            self._nesting.leave(waiter)
 
     def _outcome(self, waiter: QueuedDemand) -> Lease:
         if waiter.lease is not None:
@@ -376,16 +376,3 @@ class Admission:
 
 def _nobody(_demand: Demand, _outcome: AdmissionOutcome, _waited: float) -> None:
     """Nobody listens."""
-
-
-def _too_large(lane: Lane, demand: Demand) -> TooManyTokensError | None:
-    """Why `demand` can never pass, however long it waits."""
-    for limit in lane.limits:
-        shortage = limit.rates.impossible(demand)
-        if shortage is not None:
-            msg = (
-                f"the request alone needs {shortage.units} of {Blocked(limit, shortage)}; "
-                f"ask for fewer max_tokens, shorten the prompt, or raise the limit"
-            )
-            return TooManyTokensError(msg)
-    return None

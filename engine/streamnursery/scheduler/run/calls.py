@@ -13,6 +13,7 @@ import trio
 
 from streamnursery.core.measure.meter import Meter
 from streamnursery.scheduler.admission.admission import Admission
+from streamnursery.scheduler.admission.nesting import Holding, hold, let_go
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import EngineError, RequestError, StreamCancelledError
 from streamnursery.values.usage import Usage
@@ -95,7 +96,8 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
         self._demand = demand
         self._scope = trio.CancelScope()
         self._call = CallLease(demand.model)
-        self._lease: Lease | None = None
+        self.lease: Lease | None = None
+        self._holding: Holding | None = None
         self._started_at = 0.0
 
     @trio.lowlevel.enable_ki_protection
@@ -116,18 +118,21 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
         self._started_at = trio.current_time()
         self._scope.__enter__()
         try:
-            self._lease = await self._calls.admission.acquire(self._demand)
+            self.lease = await self._calls.admission.acquire(self._demand)
         except BaseException as error:
             self._end(error)
             raise
         self._meter.queue_time.add(trio.current_time() - self._started_at)
+        self._holding = hold(trio.lowlevel.current_task(), lambda: self.lease)
         return self._call
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        assert self._lease is not None
-        self._lease.settle(self._call.usage)
-        self._lease.release()
+        assert self.lease is not None
+        assert self._holding is not None
+        let_go(self._holding)
+        self.lease.settle(self._call.usage)
+        self.lease.release()
         self._meter.input_tokens += self._call.input_tokens
         self._meter.output_tokens += self._call.output_tokens
         if self._book is not None:

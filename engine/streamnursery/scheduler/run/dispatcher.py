@@ -15,6 +15,7 @@ Rule 5: Ctrl-C never strikes inside our own steps: it reaches the main task inst
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
@@ -27,6 +28,7 @@ from streamnursery.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
 from streamnursery.pipeline.policies import STREAM_EVENTS, make_channel
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.admission.admission import Admission
+from streamnursery.scheduler.admission.nesting import asker, holdings
 from streamnursery.scheduler.run.snapshot import stream_snapshots
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.ports import Recorder
@@ -173,7 +175,15 @@ class Dispatcher:
         course.meter.requests += 1
         self._live[delivery] = course
         self._open[delivery] = None
-        self._nursery.start_soon(self._run, run, delivery, course, name=f"stream {course.model}")
+        start = partial(self._nursery.start_soon, self._run, run, delivery, course)
+        name = f"stream {course.model}"
+        if holdings.get():
+            context = copy_context()
+            if asker.get() is None:
+                context.run(asker.set, trio.lowlevel.current_task())
+            context.run(start, name=name)
+        else:
+            start(name=name)
 
     def leave(self, delivery: Delivery) -> None:
         """The consumer has gone: what still runs of the stream ends now."""
