@@ -14,6 +14,7 @@ SAYS = {
     "fan_out.py": r"199 whole, 1 failed",
     "hostile_provider.py": r"falls silent: IdleTimeoutError, .*\n[^$]*is only odd: whole",
     "own_function.py": r"21 vectors, at most 3 calls at once",
+    "tools.py": r"answer: \w.*\nroles: user assistant tool assistant\nsun over \w+",
 }
 
 

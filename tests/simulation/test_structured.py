@@ -205,6 +205,19 @@ def values(body: Any) -> list[Any]:
     return [body, *(found for one in below for found in values(one))]
 
 
+def test_the_arguments_of_a_tool_call_are_parsed_on_demand() -> None:
+    call = sn.ToolCall(0, "c", "look", '{"name": "Oslo", "people": 7}')
+    assert call.parse() == {"name": "Oslo", "people": 7}
+    assert call.parse(City) == City("Oslo", 7)
+    assert sn.ToolCall(0, "c", "look", "").parse() == {}
+    for text, where in (('{"name": ', "byte 9"), ("[1]", "$")):
+        with pytest.raises(sn.errors.StructuredOutputError) as caught:
+            sn.ToolCall(0, "c", "look", text).parse()
+        assert caught.value.where == where
+    with pytest.raises(sn.RequestError, match="cannot be int"):
+        call.parse(int)
+
+
 def test_pydantic_models_make_their_own_schema_and_read_their_own_text() -> None:
     pydantic = pytest.importorskip("pydantic")
     kind = pydantic.create_model("Town", name=(str, ...), people=(int, ...))

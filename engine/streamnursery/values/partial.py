@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 import attrs
+
+from streamnursery.values.structured import parsed_arguments
 
 if TYPE_CHECKING:
     from streamnursery.values.opaque import OpaquePart
     from streamnursery.values.usage import Usage
 
+T = TypeVar("T")
+
 
 @attrs.frozen
 class ToolCall:
-    """A tool call the model asked for. The engine neither parses nor runs it."""
+    """A tool call the model asked for. The engine does not run it."""
 
     index: int
     id: str | None
@@ -21,6 +25,22 @@ class ToolCall:
     arguments: str
     opaque: tuple[OpaquePart, ...] = ()
     """What the provider said of it besides, in order: the next request has to repeat it."""
+
+    @overload
+    def parse(self) -> dict[str, Any]: ...
+
+    @overload
+    def parse(self, kind: type[T]) -> T: ...
+
+    def parse(self, kind: type[Any] | None = None) -> Any:
+        """The arguments: as JSON has them, or as a value of a class as `response_format` takes it.
+        No arguments at all are an empty object.
+
+        Raises:
+            StructuredOutputError: they are none, with `.text` and `.where`.
+            RequestError: `kind` is no such class.
+        """
+        return parsed_arguments(kind, self.arguments or "{}")
 
     if not TYPE_CHECKING:
 

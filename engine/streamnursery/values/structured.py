@@ -71,7 +71,7 @@ def _typed(kind: type[Any]) -> TypedFormat:
     return found
 
 
-def _is_pydantic(kind: type[Any]) -> bool:
+def _is_pydantic(kind: Any) -> bool:
     return hasattr(kind, "model_json_schema") and hasattr(kind, "model_validate_json")
 
 
@@ -122,20 +122,36 @@ def parsed(asked: Mapping[str, Any] | None, text: str, refusal: str, finish: str
         StructuredOutputError: it is none; with the text, and where it failed.
     """
     kind = getattr(asked, "kind", None)
+    what = "JSON" if kind is None else kind.__name__
     if not text and refusal:
-        raise _failed(kind, text, "", f"the model refused: {refusal:.{_SHOWN}}")
+        raise _failed(what, text, "", f"the model refused: {refusal:.{_SHOWN}}")
+    return _read(Any if kind is None else kind, what, text, finish)
+
+
+def _read(kind: Any, what: str, text: str, finish: str) -> Any:
     try:
-        if kind is not None and _is_pydantic(kind):
+        if _is_pydantic(kind):
             return kind.model_validate_json(text)
-        return msgspec.json.decode(text, type=Any if kind is None else kind)
+        return msgspec.json.decode(text, type=kind)
     except msgspec.ValidationError as error:
         reason, _, where = str(error).partition(" - at ")
-        raise _failed(kind, text, where.strip("`") or "$", reason) from error
+        raise _failed(what, text, where.strip("`") or "$", reason) from error
     except msgspec.DecodeError as error:
         cut = f", and the answer was cut short ({finish})" if finish == "length" else ""
-        raise _failed(kind, text, _place(error, text), f"{error}{cut}") from error
+        raise _failed(what, text, _place(error, text), f"{error}{cut}") from error
     except ValueError as error:  # pydantic's own is one
-        raise _failed(kind, text, *_pydantic_flaw(error)) from error
+        raise _failed(what, text, *_pydantic_flaw(error)) from error
+
+
+def parsed_arguments(kind: type[Any] | None, text: str) -> Any:
+    """The arguments of a tool call as a value of `kind`, or as a JSON object.
+
+    Raises:
+        StructuredOutputError, RequestError: as `parsed` and `as_response_format`.
+    """
+    if kind is None:
+        return _read(dict[str, Any], "JSON object", text, "")
+    return parsed(as_response_format(kind), text, "", "")
 
 
 def _place(error: msgspec.DecodeError, text: str) -> str:
@@ -152,8 +168,7 @@ def _pydantic_flaw(error: Any) -> tuple[str, str]:
     return "$" + "".join(steps), first["msg"]
 
 
-def _failed(kind: type[Any] | None, text: str, where: str, why: str) -> StructuredOutputError:
-    what = "JSON" if kind is None else kind.__name__
+def _failed(what: str, text: str, where: str, why: str) -> StructuredOutputError:
     place = f" at {where}" if where else ""
     shown = text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
     error = StructuredOutputError(f"the answer is no {what}{place}: {why:.200}; it is {shown!r}")
