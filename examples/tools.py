@@ -25,7 +25,7 @@ async def run(eng: sn.Engine, messages: list[dict[str, object]]) -> str:
         answer = await eng.complete(model, messages, tools=TOOLS)
         messages.append(answer.message())
         calls = [
-            Call("weather", partial(weather, **call.parse()), retry_on=OSError)
+            Call("weather", partial(weather, **answer.parse(call)), retry_on=OSError)
             for call in answer.tool_calls
         ]
         outcomes = await eng.settle(calls)

@@ -512,6 +512,20 @@ MUTANTS = (
         "pinned = set(stuck[newest])",
         SIM + "test_nested_leases.py",
     ),
+    _mutant(
+        "a key that was refused goes first again at once",
+        "scheduler/run/keyring.py",
+        "            self._rests[name] = record.at + REST",
+        "            pass",
+        SIM + "test_keys.py",
+    ),
+    _mutant(
+        "a budget of an endpoint holds for its first key alone",
+        "values/keys.py",
+        '    return _KEY.sub("", endpoint)',
+        "    return endpoint",
+        SIM + "test_keys.py",
+    ),
     # The border to other threads.
     _mutant(
         "a reader in another thread is not woken",

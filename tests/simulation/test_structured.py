@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import streamnursery as sn
+from streamnursery.records import Timings
 from streamnursery.simulator import Respond
 from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 from streamnursery.values.request_fields import CallOptions, RequestFields, SessionOptions
@@ -206,16 +207,17 @@ def values(body: Any) -> list[Any]:
 
 
 def test_the_arguments_of_a_tool_call_are_parsed_on_demand() -> None:
+    answer = sn.Completion((), None, Timings(0.0), "r", None, None, None)
     call = sn.ToolCall(0, "c", "look", '{"name": "Oslo", "people": 7}')
-    assert call.parse() == {"name": "Oslo", "people": 7}
-    assert call.parse(City) == City("Oslo", 7)
-    assert sn.ToolCall(0, "c", "look", "").parse() == {}
+    assert answer.parse(call) == {"name": "Oslo", "people": 7}
+    assert answer.parse(call, City) == City("Oslo", 7)
+    assert answer.parse(sn.ToolCall(0, "c", "look", "")) == {}
     for text, where in (('{"name": ', "byte 9"), ("[1]", "$")):
         with pytest.raises(sn.errors.StructuredOutputError) as caught:
-            sn.ToolCall(0, "c", "look", text).parse()
+            answer.parse(sn.ToolCall(0, "c", "look", text))
         assert caught.value.where == where
     with pytest.raises(sn.RequestError, match="cannot be int"):
-        call.parse(int)
+        answer.parse(call, int)
 
 
 def test_pydantic_models_make_their_own_schema_and_read_their_own_text() -> None:

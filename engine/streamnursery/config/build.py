@@ -49,6 +49,7 @@ def check(layer: Layer, dialects: Dialects, report: Report) -> None:
         _check_http(name, layer, report)
         _check_certificate(name, layer, report)
         _check_token(name, layer, report)
+        _check_keys(name, layer, report)
         _check_options(name, layer, dialects, report)
     _check_buffers(layer, groups, report)
     for place in (("defaults",), *(("models", name) for name in layer.named("models"))):
@@ -100,6 +101,16 @@ def _check_token(name: str, layer: Layer, report: Report) -> None:
     if command is not None and ("endpoints", name, "key") in layer.values:
         what = "prints the endpoint's key, and `key` names another one; leave one of them out"
         report.add(command.origin, ("endpoints", name, "token_command"), what)
+
+
+def _check_keys(name: str, layer: Layer, report: Report) -> None:
+    """One of three says who asks."""
+    keys = layer.values.get(("endpoints", name, "keys"))
+    for other in ("key", "token_command"):
+        found = layer.values.get(("endpoints", name, other))
+        if keys is not None and found is not None and not found.origin.startswith("env "):
+            what = f"names the endpoint's keys, and `{other}` another one; leave one of them out"
+            report.add(keys.origin, ("endpoints", name, "keys"), what)
 
 
 def _check_options(name: str, layer: Layer, dialects: Dialects, report: Report) -> None:
@@ -289,6 +300,11 @@ def _endpoint(name: str, groups: Groups, dialects: Dialects) -> Endpoint:
     fields = {"dialect": PRIMARY_DIALECT, **groups.get(("endpoints", name), {})}
     options = {option: fields.pop(option) for option in dialects.options() if option in fields}
     headers = groups.get(("endpoints", name, "headers"), {})
+    keys = fields.pop("keys", None)
+    if isinstance(keys, tuple):
+        fields["key"], fields["more_keys"] = keys[0], keys[1:]
+    elif keys is not None:
+        fields["key"] = keys
     absent = [v for v in (*fields.values(), *headers.values()) if isinstance(v, Absent)]
     return Endpoint(
         name=name,

@@ -5,7 +5,7 @@ from typing import TypeAlias, get_args
 
 import attrs
 
-from streamnursery.config.credentials import HEADER, KEY, PROXY
+from streamnursery.config.credentials import HEADER, KEY, KEY_LIST, PROXY
 from streamnursery.config.kinds import (
     COMMAND,
     FLAG,
@@ -234,6 +234,7 @@ _KEYS: tuple[Key, ...] = (
     *_request("defaults"),
     Key("endpoints.*.url", URL),
     Key("endpoints.*.key", KEY),
+    Key("endpoints.*.keys", KEY_LIST),
     Key("endpoints.*.token_command", COMMAND),
     Key("endpoints.*.auth", choice(*get_args(Auth))),
     Key("endpoints.*.headers.*", HEADER),

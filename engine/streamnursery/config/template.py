@@ -88,6 +88,10 @@ TEMPLATE = """\
 #default_max_tokens = "4096"     # of an answer whose request states none
 #thinking = "budget"             # of reasoning_effort; "adaptive" for models after 4.5
 
+#[endpoints.pool]
+#url = "https://api.example.com/v1"
+#keys = [{ env = "POOL_KEY_1" }, { env = "POOL_KEY_2" }]  # instead of a key; least used first
+
 #[endpoints.vertex]
 #url = "https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION/publishers/google"
 #dialect = "gemini"

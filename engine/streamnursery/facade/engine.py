@@ -42,6 +42,7 @@ from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.connect import Connector
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.errors import ConfigError, EngineError
+from streamnursery.values.keys import with_keys
 from streamnursery.values.policy import Priority, PriorityName, WhenBehind
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.request_fields import (
@@ -78,7 +79,7 @@ class Engine(Choosing, LimitVerbs, OwnCalls, OwnStreams):
     """Runs streams. Made by `open_engine`; usable inside its block."""
 
     def __init__(self, nursery: trio.Nursery, config: EngineConfig, outside: Outside) -> None:
-        self._config = config
+        self._config = config = with_keys(config)
         self._outside = outside
         self._nursery = nursery
         self._opened_at = trio.current_time()
@@ -105,7 +106,7 @@ class Engine(Choosing, LimitVerbs, OwnCalls, OwnStreams):
             outside.dice,
         )
         self._choice = choice_of(config, outside, self._catalogue, self._spending, self._supervisor)
-        self._hear_loads()
+        self._hear()
         self._dispatcher = Dispatcher(
             nursery,
             self._supervisor,

@@ -23,11 +23,12 @@ from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.values.admission import Explanation
 from streamnursery.values.errors import RequestError
+from streamnursery.values.keys import with_keys
 from streamnursery.values.policy import Priority
 from streamnursery.values.rates import Rates
 from streamnursery.values.request import ChatRequest, make_request
 from streamnursery.values.request_fields import Prompt, RequestFields
-from streamnursery.values.settings import EngineConfig
+from streamnursery.values.settings import EngineConfig, Route
 from streamnursery.values.snapshot import EngineSnapshot
 from streamnursery.wire.registry import Dialects
 
@@ -66,6 +67,7 @@ class LimitVerbs:
     _catalogue: Catalogue
     _dispatcher: Dispatcher
     _hears_loads = False
+    _hears_keys = False
     _observers: Observers
     _outside: Outside
     _opened_at: float
@@ -137,11 +139,20 @@ class LimitVerbs:
         limit = f"route {stop.route} to open again ({closed})"
         return attrs.evolve(explanation, limit=limit, earliest=closed.opens_at - now)
 
-    def _hear_loads(self) -> None:
-        """Once there is something to balance."""
+    def _hear(self) -> None:
+        """Listen to records, once there is something to balance or a choice of keys."""
+        keyring = self._catalogue.keyring
+        if keyring and not self._hears_keys:
+            keyring.used = lambda name: self._admission.lanes.endpoint(name).slots.taken
+            keyring.closed = self._is_closed
+            self._observers.add(keyring.observe)
+            self._hears_keys = True
         if self._catalogue.balancer and not self._hears_loads:
             self._observers.add(self._catalogue.balancer.observe)
             self._hears_loads = True
+
+    def _is_closed(self, route: Route) -> bool:
+        return self._supervisor.routes.gate(route).peek(trio.current_time()) is not None
 
     def snapshot(self) -> EngineSnapshot:
         """Each live stream with what it does and waits for, and every limit with what it holds."""
@@ -165,7 +176,7 @@ class LimitVerbs:
         Raises:
             ConfigError: with every mistake at once; nothing has been changed then.
         """
-        new = settings_of(config, self._outside.dialects)
+        new = with_keys(settings_of(config, self._outside.dialects))
         outlets = {
             name: outlet_of(endpoint, self._outside.dialects, self._transports[0])
             for name, endpoint in new.endpoints.items()
@@ -176,7 +187,7 @@ class LimitVerbs:
         self._outlets.update(outlets)
         self._config = new
         self._catalogue.apply_config(new)
-        self._hear_loads()
+        self._hear()
         self._choice = attrs.evolve(self._choice, config=new)
         apply_limits(self._admission, new)
         return report

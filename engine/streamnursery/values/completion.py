@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any, Generic, overload
 
 import attrs
 
 from streamnursery.values.cost import BY_HAND, Cost, total_cost
 from streamnursery.values.one_line import cut, line
 from streamnursery.values.returned import assistant_message
-from streamnursery.values.structured import parsed
+from streamnursery.values.structured import parsed, parsed_arguments
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     Parsed = TypeVar("Parsed", default=Any)
     """Of `response_format`; Any where none was named."""
+    T = TypeVar("T")
 else:
     from typing import TypeVar
 
@@ -69,6 +70,22 @@ class Completion(Generic[Parsed]):
         refusal = choice.refusal if choice is not None else ""
         value: Parsed = parsed(self.response_format, self.text, refusal, self.finish_kind)
         return value
+
+    @overload
+    def parse(self, call: ToolCall) -> dict[str, Any]: ...
+
+    @overload
+    def parse(self, call: ToolCall, kind: type[T]) -> T: ...
+
+    def parse(self, call: ToolCall, kind: type[Any] | None = None) -> Any:
+        """The arguments of a tool call: as JSON has them, or as a value of a class that
+        `response_format` takes. No arguments at all are an empty object.
+
+        Raises:
+            StructuredOutputError: they are none, with `.text` and `.where`.
+            RequestError: `kind` is no such class.
+        """
+        return parsed_arguments(kind, call.arguments or "{}", self.finish_kind)
 
     def __repr__(self) -> str:
         calls = len(self.tool_calls)

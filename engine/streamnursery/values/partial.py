@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, NoReturn
 
 import attrs
-
-from streamnursery.values.structured import parsed_arguments
 
 if TYPE_CHECKING:
     from streamnursery.values.opaque import OpaquePart
     from streamnursery.values.usage import Usage
 
-T = TypeVar("T")
-
 
 @attrs.frozen
 class ToolCall:
-    """A tool call the model asked for. The engine does not run it."""
+    """A tool call the model asked for. `Completion.parse` reads its
+    arguments; the engine does not run it."""
 
     index: int
     id: str | None
@@ -25,22 +22,6 @@ class ToolCall:
     arguments: str
     opaque: tuple[OpaquePart, ...] = ()
     """What the provider said of it besides, in order: the next request has to repeat it."""
-
-    @overload
-    def parse(self) -> dict[str, Any]: ...
-
-    @overload
-    def parse(self, kind: type[T]) -> T: ...
-
-    def parse(self, kind: type[Any] | None = None) -> Any:
-        """The arguments: as JSON has them, or as a value of a class as `response_format` takes it.
-        No arguments at all are an empty object.
-
-        Raises:
-            StructuredOutputError: they are none, with `.text` and `.where`.
-            RequestError: `kind` is no such class.
-        """
-        return parsed_arguments(kind, self.arguments or "{}")
 
     if not TYPE_CHECKING:
 

@@ -68,6 +68,8 @@ class Endpoint:
     name: str = attrs.field(validator=matches_re(r"[^\s/]+"))
     url: BaseUrl
     key: Secret | None = None
+    more_keys: tuple[Secret, ...] = ()
+    """Further ones; each has the endpoint's limits for itself."""
     missing_key: str = ""
     """Why a credential that was asked for is absent; a request to this endpoint is refused with
     it. Empty when nothing is missing, also where no key was asked for."""
@@ -107,7 +109,7 @@ class Endpoint:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Its key, and the headers that are credentials."""
-        held = (self.key, *self.headers.values())
+        held = (self.key, *self.more_keys, *self.headers.values())
         return tuple(value for value in held if isinstance(value, Secret))
 
     @property

@@ -143,15 +143,15 @@ def _read(kind: Any, what: str, text: str, finish: str) -> Any:
         raise _failed(what, text, *_pydantic_flaw(error)) from error
 
 
-def parsed_arguments(kind: type[Any] | None, text: str) -> Any:
+def parsed_arguments(kind: type[Any] | None, text: str, finish: str) -> Any:
     """The arguments of a tool call as a value of `kind`, or as a JSON object.
 
     Raises:
         StructuredOutputError, RequestError: as `parsed` and `as_response_format`.
     """
     if kind is None:
-        return _read(dict[str, Any], "JSON object", text, "")
-    return parsed(as_response_format(kind), text, "", "")
+        return _read(dict[str, Any], "JSON object", text, finish)
+    return parsed(as_response_format(kind), text, "", finish)
 
 
 def _place(error: msgspec.DecodeError, text: str) -> str:

@@ -28,6 +28,7 @@ from streamnursery.values.budgets import Budgets
 from streamnursery.values.cost import Cost, RouteEstimate
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import BudgetExceededError
+from streamnursery.values.keys import base_name
 from streamnursery.values.money import Money
 from streamnursery.values.prices import Price
 from streamnursery.values.request import ChatRequest
@@ -90,7 +91,7 @@ class Spending:
         Raises:
             BudgetExceededError: nobody knows, and a limit applies.
         """
-        payer = Payer(demand.model, demand.tenant, route.endpoint)
+        payer = Payer(demand.model, demand.tenant, base_name(route.endpoint))
         day = date.fromisoformat(self.ledger.day(self.wall()))
         price = self._price_of(demand.model, route, day)
         if (

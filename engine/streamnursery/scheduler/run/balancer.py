@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 import trio
 
 from streamnursery.core.routing.peak_ewma import PeakEwma, pick_of_two
+from streamnursery.values.keys import base_name
 from streamnursery.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken, LifecycleRecord
 from streamnursery.values.settings import ModelSettings, Route
 
@@ -45,9 +46,12 @@ class Balancer:
 
     def observe(self, record: LifecycleRecord) -> None:
         """An observer of the engine's own."""
-        if isinstance(record, AttemptStarted) and record.route in self.loads:
-            self.loads[record.route].pending += 1
-            self._waiting[record.request, record.attempt] = (record.route, record.at)
+        if isinstance(record, AttemptStarted):
+            endpoint, _, model = record.route.partition("/")
+            route = f"{base_name(endpoint)}/{model}"
+            if route in self.loads:
+                self.loads[route].pending += 1
+                self._waiting[record.request, record.attempt] = (route, record.at)
         elif isinstance(record, FirstToken):
             self._answered(record.request, record.attempt, record.at)
         elif isinstance(record, AttemptEnded):
