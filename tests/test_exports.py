@@ -28,7 +28,7 @@ MODULES = (
 )
 FACES = ("streamnursery", *(f"streamnursery.{name}" for name in MODULES))
 MOST_AT_THE_TOP = 75
-MOST = 257
+MOST = 258
 
 
 def faces() -> list[ModuleType]:

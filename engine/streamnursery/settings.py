@@ -34,7 +34,7 @@ from streamnursery.values.settings import (
     ModelSettings,
     Route,
 )
-from streamnursery.values.tenant import Tenant
+from streamnursery.values.tenant import Group, Tenant
 
 __all__ = [
     "BaseUrl",
@@ -44,6 +44,7 @@ __all__ = [
     "Endpoint",
     "EndpointHeartbeat",
     "EngineConfig",
+    "Group",
     "Heartbeat",
     "Http2Settings",
     "ModelSettings",

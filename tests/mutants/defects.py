@@ -526,6 +526,20 @@ MUTANTS = (
         "    return endpoint",
         SIM + "test_keys.py",
     ),
+    _mutant(
+        "a model is in the first of its groups alone",
+        "scheduler/admission/lane.py",
+        "limits += [limit for group, limit in self._groups.values() if group.has(model)]",
+        "limits += [limit for group, limit in self._groups.values() if group.has(model)][:1]",
+        SIM + "test_groups.py",
+    ),
+    _mutant(
+        "requests of a tenant with limits of its own wait in the lane of the others",
+        "scheduler/admission/lane.py",
+        "tenant if tenant in self._tenants else None",
+        "None",
+        SIM + "test_groups.py",
+    ),
     # The border to other threads.
     _mutant(
         "a reader in another thread is not woken",

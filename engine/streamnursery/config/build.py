@@ -34,7 +34,7 @@ from streamnursery.values.settings import (
     ProviderNames,
     Route,
 )
-from streamnursery.values.tenant import Tenant
+from streamnursery.values.tenant import Group, Tenant
 from streamnursery.wire.registry import DEFAULT as PRIMARY_DIALECT
 from streamnursery.wire.registry import Dialects
 
@@ -51,6 +51,8 @@ def check(layer: Layer, dialects: Dialects, report: Report) -> None:
         _check_token(name, layer, report)
         _check_keys(name, layer, report)
         _check_options(name, layer, dialects, report)
+    for name in layer.named("groups"):
+        _check_group(name, layer, report)
     _check_buffers(layer, groups, report)
     for place in (("defaults",), *(("models", name) for name in layer.named("models"))):
         _check_retries(place, layer, groups, report)
@@ -255,7 +257,8 @@ def build(layer: Layer, written: Layer, dialects: Dialects) -> EngineConfig:
         routing_rules=groups.get(("routing",), {}).get("rules", DEFAULT_RULES),
         http2=Http2Settings(**groups.get(("http2",), {})),
         sessions=_sessions(groups),
-        tenants={n: Tenant(**groups.get(("tenants", n), {})) for n in layer.named("tenants")},
+        tenants={name: _tenant(name, groups) for name in layer.named("tenants")},
+        groups={name: _group(name, groups) for name in layer.named("groups")},
     )
 
 
@@ -316,6 +319,23 @@ def _endpoint(name: str, groups: Groups, dialects: Dialects) -> Endpoint:
         rates=_rates(fields),
         **_present(fields),
     )
+
+
+def _tenant(name: str, groups: Groups) -> Tenant:
+    fields = groups.get(("tenants", name), {})
+    return Tenant(rates=_rates(fields), **fields)
+
+
+def _group(name: str, groups: Groups) -> Group:
+    fields = groups.get(("groups", name), {})
+    return Group(rates=_rates(fields), **{"models": (), **fields})
+
+
+def _check_group(name: str, layer: Layer, report: Report) -> None:
+    """A group of no models limits nothing."""
+    place = ("groups", name, "models")
+    if place not in layer.values and place not in layer.broken:
+        report.add(layer.names[place[:2]], place, 'is missing; write models = ["gpt-4.1*"]')
 
 
 def _present(fields: dict[str, Any]) -> dict[str, Any]:

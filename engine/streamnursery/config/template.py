@@ -134,6 +134,21 @@ TEMPLATE = """\
 #[tenants.acme]                  # on whose behalf: tenant= of a request
 #weight = 1                      # its share of what is scarce, against those of others
 #max_queued = 100
+#max_streams = 8                 # over all models
+#rpm = 600
+#tpm = 200000
+#input_tpm = 150000
+#output_tpm = 50000
+#burst = 0.1
+
+#[groups.expensive]              # limits that several models share
+#models = ["gpt-4.1*", "claude-*"]  # names, or patterns; a model may be in several groups
+#max_streams = 8                 # of all of them together
+#rpm = 600
+#tpm = 200000
+#input_tpm = 150000
+#output_tpm = 50000
+#burst = 0.1
 
 #[budgets]                       # in US dollars; without any limit nothing is refused
 #daily = "100"

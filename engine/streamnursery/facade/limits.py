@@ -39,6 +39,7 @@ _AT_OPENING = (
     "max_idle_connections",
     "trust_env",
     "budgets",
+    "groups",
     "sessions",
     "http2",
     "max_added_latency",

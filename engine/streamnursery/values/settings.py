@@ -29,7 +29,7 @@ from streamnursery.values.request_defaults import NO_DEFAULTS, RequestDefaults
 from streamnursery.values.routing_rules import DEFAULT_RULES, RoutingRule
 from streamnursery.values.secret import RenewableSecret, Secret
 from streamnursery.values.session import EndpointHeartbeat, SessionSettings
-from streamnursery.values.tenant import Tenant
+from streamnursery.values.tenant import Group, Tenant
 
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
 Balance = Literal["primary", "p2c"]
@@ -228,6 +228,8 @@ class EngineConfig:
     """The same for each tenant that states none; None: as many as the engine lets wait."""
     tenants: Mapping[str, Tenant] = attrs.field(factory=dict)
     """Weights and bounds of those on whose behalf requests are made; others have weight 1."""
+    groups: Mapping[str, Group] = attrs.field(factory=dict)
+    """Limits that several models share."""
     default_max_streams: int = attrs.field(
         default=attrs.Factory(lambda self: self.max_streams, takes_self=True),
         validator=count_validator,

@@ -31,7 +31,7 @@ from streamnursery.values.errors import (
 from streamnursery.values.policy import Adaptive, Priority
 from streamnursery.values.rates import Rates
 from streamnursery.values.snapshot import LimitSnapshot
-from streamnursery.values.tenant import Tenant
+from streamnursery.values.tenant import Group, Tenant
 
 
 class Admission:
@@ -50,6 +50,7 @@ class Admission:
         tenants: Mapping[str, Tenant] | None = None,
         default_tenant: Tenant | None = None,
         adaptive: Mapping[str, Adaptive] | None = None,
+        groups: Mapping[str, Group] | None = None,
     ) -> None:
         self.total = Slots(max_streams)
         self.max_queued = max_queued
@@ -60,6 +61,8 @@ class Admission:
             model_rates=model_rates or {},
             endpoint_rates=endpoint_rates or {},
             adaptive=adaptive or {},
+            groups=groups or {},
+            tenants=tenants or {},
         )
         self.tenants = dict(tenants or {})
         self.default_tenant = default_tenant or Tenant()
@@ -111,7 +114,7 @@ class Admission:
         """
         if self._queue.closed:
             self.check_open()
-        lane = self.lanes.lane(demand.model, demand.endpoint)
+        lane = self.lanes.lane(demand.model, demand.endpoint, demand.tenant)
         if self.total.taken >= self.total.limit or (
             self._queue.length and self._queue.waiting(lane)
         ):
@@ -174,7 +177,8 @@ class Admission:
     def limited(self, lease: Lease) -> None:
         """For a lease whose route gave its first 429: from now on its slots follow it."""
         holders = self.slots(lease.demand.model).holders()
-        there = [one for one in holders if isinstance(one, Lease) and one.lane is lease.lane]
+        route = lease.lane.route
+        there = [one for one in holders if isinstance(one, Lease) and one.lane.route is route]
         self.lanes.begin_to_adapt(lease.lane, there, self.total.limit)
 
     def max_streams_now(self, model: str) -> int | None:
@@ -185,8 +189,7 @@ class Admission:
         """The model's slots; where they follow the provider, those of its routes together."""
         if not self.lanes.adaptive(model):
             return self.slots(model).max_slots
-        routes = [lane.route for lane in self.lanes.of_model(model) if lane.route is not None]
-        return sum(route.slots.max_slots for route in routes)
+        return sum(route.slots.max_slots for route in self.lanes.routes_of(model))
 
     def set_limit(
         self, max_streams: int, *, model: str | None = None, endpoint: str | None = None
@@ -194,19 +197,26 @@ class Admission:
         """Change the slots of a model or an endpoint, or the global ones, under load."""
         if model is None and endpoint is None:
             self.total.max_slots = max_streams
-        else:
-            limit = self.limit(model, endpoint)
-            limit.slots.max_slots = max_streams
-            if model is not None:
-                self.lanes.state(model)
-            self._queue.wake(limit)
+            self._queue.hand_out()
+            return
+        if model is not None:
+            self.lanes.state(model)
+        self.change_slots(self.limit(model, endpoint), max_streams)
+
+    def change_slots(self, limit: LaneLimit, max_streams: int) -> None:
+        """The same for any limit."""
+        limit.slots.max_slots = max_streams
+        self._queue.wake(limit)
         self._queue.hand_out()
 
     def set_rates(
         self, rates: Rates, *, model: str | None = None, endpoint: str | None = None
     ) -> None:
         """Change the limits per minute of a model or an endpoint under load."""
-        limit = self.limit(model, endpoint)
+        self.change_rates(self.limit(model, endpoint), rates)
+
+    def change_rates(self, limit: LaneLimit, rates: Rates) -> None:
+        """The same for any limit that is not learned."""
         assert isinstance(limit.rates, RateBuckets)
         limit.rates.change(rates, trio.current_time())
         for waiter in tuple(self._queue.waiters):
@@ -256,7 +266,7 @@ class Admission:
 
     def explain(self, demand: Demand) -> Explanation:
         """What `demand` waits for, or a new request like it would wait for."""
-        lane = self.lanes.lane(demand.model, demand.endpoint)
+        lane = self.lanes.lane(demand.model, demand.endpoint, demand.tenant)
         return explain(demand, lane, self._queue, self.total)
 
     def binding_limit(self, demand: Demand) -> str:
@@ -278,7 +288,8 @@ class Admission:
     def remains(self) -> dict[str, int]:
         """What an admission at rest would not hold, slots and waiters apart."""
         lanes = self.lanes.used
-        underway = [lane.route.rates for lane in lanes if lane.route is not None]
+        routes = {lane.route for lane in lanes if lane.route is not None}
+        underway = [route.rates for route in routes]
         return {
             "lanes that wait for a date": self._queue.dates,
             "claims on limits per minute": sum(lane.claims for lane in lanes),
@@ -322,7 +333,7 @@ class Admission:
             raise QueueDeadlineError(msg)
 
     async def _wait_turn(self, demand: Demand) -> Lease:
-        lane = self.lanes.lane(demand.model, demand.endpoint)
+        lane = self.lanes.lane(demand.model, demand.endpoint, demand.tenant)
         try:
             self._check_queueing(demand, lane)
         except AdmissionError as error:
