@@ -540,6 +540,20 @@ MUTANTS = (
         "None",
         SIM + "test_groups.py",
     ),
+    _mutant(
+        "a replica that has seen the prompt is as good as any other",
+        "core/routing/prefix_affinity.py",
+        "(-known.get(one, 0), loads[one])",
+        "(0, loads[one])",
+        SIM + "test_prefix_balance.py",
+    ),
+    _mutant(
+        "a popular prompt crowds one replica",
+        "core/routing/prefix_affinity.py",
+        "[one for one in replicas if loads[one] + 1 <= most]",
+        "[]",
+        SIM + "test_prefix_balance.py",
+    ),
     # The border to other threads.
     _mutant(
         "a reader in another thread is not woken",

@@ -90,6 +90,9 @@ class ChatRequest:
 
     tenant: str = ""
     """On whose behalf: tenants share what is scarce, and have budgets. Not sent."""
+    affinity: str = ""
+    """With `balance = "prefix"`: requests of one key go to one route as long as its load allows;
+    empty: the prompt's own beginning decides. Not sent."""
     priority: Priority | None = attrs.field(default=None, converter=_as_priority)
     """A `Priority`, or "interactive" or "batch"; None takes INTERACTIVE."""
     patience: Patience | None = None
@@ -267,6 +270,8 @@ def _unsent_problems(request: ChatRequest) -> list[str]:
             problems.append(f"{name} must be a {kind.__name__}{choice}, not {_shown(value)}")
     if not isinstance(request.tenant, str) or len(request.tenant) > MAX_TENANT:
         problems.append(f"tenant must be a name of at most {MAX_TENANT} characters")
+    if not isinstance(request.affinity, str):
+        problems.append(f"affinity must be text, not {_shown(request.affinity)}")
     return problems
 
 

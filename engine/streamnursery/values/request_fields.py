@@ -38,6 +38,7 @@ class UntypedFields(TypedDict, total=False):
     extra: Mapping[str, Any]
     headers: RequestHeaders
     tenant: str
+    affinity: str
     patience: Patience | None
     retries: Retries | None
     on_interrupt: OnInterrupt | Sequence[OnInterrupt] | None

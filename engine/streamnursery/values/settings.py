@@ -32,7 +32,7 @@ from streamnursery.values.session import EndpointHeartbeat, SessionSettings
 from streamnursery.values.tenant import Group, Tenant
 
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
-Balance = Literal["primary", "p2c"]
+Balance = Literal["primary", "p2c", "prefix"]
 
 
 def count_validator(_: object, field: "attrs.Attribute[int]", value: object) -> None:

@@ -5,12 +5,13 @@ all holders of what it waits for are such blocks, nobody will ever give anything
 
 Rule 1: only what cannot end counts. A block holds its slots until its own task, and the tasks of
         nurseries that were opened inside of it, have gone on; tasks elsewhere prove nothing. What
-        waits for a date, a running stream, and a wait that ends earlier by a deadline, all end.
+        waits for a date, a running stream, and a wait with a deadline all end.
 Rule 2: the newest wait is refused; with its block the others go on.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
+from math import inf
 from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
@@ -89,7 +90,7 @@ class Nesting:
 
     def enter(self, waiter: "QueuedDemand") -> NestedLeaseError | None:
         """`waiter` is about to wait; why it must not. To be called in its own task."""
-        held = held_around()
+        held = held_around() if waiter.demand.deadline == inf else ()
         if not held or (asker.get() is not None and _is_cut_short(waiter)):
             return None
         self._waits[waiter] = held
@@ -105,12 +106,7 @@ class Nesting:
 
     def _never(self, newest: "QueuedDemand") -> str | None:
         """What `newest` will never get, if that is so."""
-        until = newest.demand.deadline
-        stuck = {
-            waiter: held
-            for waiter, held in self._waits.items()
-            if waiter.lease is None and waiter.demand.deadline >= until
-        }
+        stuck = {waiter: held for waiter, held in self._waits.items() if waiter.lease is None}
         while newest in stuck:
             pinned = {lease for held in stuck.values() for lease in held}
             ends = [waiter for waiter in stuck if self._full(waiter, pinned) is None]

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 
@@ -114,7 +115,8 @@ class Catalogue:
             or not is_usual(request)
             or request.model not in self.config.models
         ):
-            return plan(request, self.config, routes=self._ordered, name=self.name)
+            ordered = partial(self._ordered, request=request)
+            return plan(request, self.config, routes=ordered, name=self.name)
         made = self._plans.get(request.model)
         if made is None:
             made = self._plans[request.model] = self.plan(request)
@@ -124,10 +126,10 @@ class Catalogue:
         """Every route that may be tried, in order."""
         return plan(request, self.config, routes=self.routes, name=self.name)
 
-    def _ordered(self, model: str) -> tuple[Route, ...]:
+    def _ordered(self, model: str, request: ChatRequest) -> tuple[Route, ...]:
         routes = self._written(model)
         usable = self._usable(routes)
-        ordered = self.balancer.order(model, usable)
+        ordered = self.balancer.order(model, usable, request)
         if ordered == usable:
             return self.keyring.spread(routes)
         others = (route for route in routes if route not in usable)
