@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from streamnursery.testing.grade import CLIENTS, CaseResult, Grades, Verdict
-from streamnursery.testing.grade_menu import LIMIT, Group, Want
+from streamnursery.testing.grade_menu import LIMIT, CaseGroup, Want
 
 MEASURED = "2026-12-01"
 _HEAD = f"""\
@@ -37,7 +37,7 @@ def grades(folder: Path) -> Grades:
             "leaked": one["leaked"],
             "want": Want(one["want"]),
             "verdict": Verdict(one["verdict"]),
-            "group": Group(one.get("group", "truth")),
+            "group": CaseGroup(one.get("group", "truth")),
         })
         for one in (finding for part in saved for finding in part.get("findings", ()))
     ]

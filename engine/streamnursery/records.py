@@ -11,6 +11,11 @@ from streamnursery.values.admission import (
     AdmissionOutcome,
     Explanation,
 )
+from streamnursery.values.cost import (
+    Cost,
+    Estimate,
+    RouteEstimate,
+)
 from streamnursery.values.errors import (
     AttemptRecord,
     AttemptState,
@@ -62,10 +67,12 @@ __all__ = [
     "ChannelStatistics",
     "CircuitChanged",
     "ConnectionLost",
+    "Cost",
     "DrainReport",
     "EndpointBeat",
     "EngineSnapshot",
     "EngineStatistics",
+    "Estimate",
     "Explanation",
     "FirstToken",
     "Hedged",
@@ -83,6 +90,7 @@ __all__ = [
     "Resent",
     "Retrying",
     "RouteChanged",
+    "RouteEstimate",
     "SendOutcome",
     "SessionState",
     "SessionStatistics",

@@ -1,9 +1,10 @@
-"""A configuration as values, and what its fields are made of."""
+"""A configuration as values, what its fields are made of, and calls of your own as values."""
 
 from streamnursery.values.budgets import (
     Budget,
     Budgets,
 )
+from streamnursery.values.call_options import Call
 from streamnursery.values.http2 import Http2Settings
 from streamnursery.values.money import Money
 from streamnursery.values.origin import BaseUrl
@@ -18,6 +19,7 @@ from streamnursery.values.prices import (
     TokenRates,
 )
 from streamnursery.values.rates import Rates
+from streamnursery.values.request_defaults import RequestDefaults
 from streamnursery.values.secret import Secret
 from streamnursery.values.session import (
     EndpointHeartbeat,
@@ -32,15 +34,17 @@ from streamnursery.values.settings import (
     ModelSettings,
     Route,
 )
-from streamnursery.values.tenant import Tenant
+from streamnursery.values.tenant import Group, Tenant
 
 __all__ = [
     "BaseUrl",
     "Budget",
     "Budgets",
+    "Call",
     "Endpoint",
     "EndpointHeartbeat",
     "EngineConfig",
+    "Group",
     "Heartbeat",
     "Http2Settings",
     "ModelSettings",
@@ -51,6 +55,7 @@ __all__ = [
     "Priority",
     "Rates",
     "Reconnect",
+    "RequestDefaults",
     "Retries",
     "Route",
     "Secret",

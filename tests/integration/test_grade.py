@@ -24,7 +24,7 @@ from streamnursery.testing.grade import (
     client_command,
     grade,
 )
-from streamnursery.testing.grade_menu import MENU, Group, Want
+from streamnursery.testing.grade_menu import MENU, CaseGroup, Want
 from streamnursery.testing.grade_verdict import judge_text, verdict_of
 from tests.support.cli import run
 from tests.support.guard import GUARD, guarded
@@ -173,7 +173,7 @@ def test_the_command_knows_the_same_clients_as_the_library() -> None:
 def test_a_table_has_a_row_for_each_case_and_the_scores() -> None:
     findings = (
         CaseResult("a", "one", Want.ANSWER, Verdict.CORRECT, 1, 0.1),
-        CaseResult("a", "two", Want.ERROR, Verdict.HANG, 3, 75.0, group=Group.PATIENCE),
+        CaseResult("a", "two", Want.ERROR, Verdict.HANG, 3, 75.0, group=CaseGroup.PATIENCE),
         CaseResult("b", "one", Want.ANSWER, Verdict.CORRECT, 1, 0.1, leaked=1),
     )
     table = Grades(findings).as_markdown().splitlines()

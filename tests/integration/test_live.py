@@ -11,6 +11,8 @@ from streamnursery.simulator import Cut, Plan, Profile, Reset, Stall, Status
 from streamnursery.testing.live import LiveProvider, live_provider
 from tests.support.bridged import run
 
+TESTED_BOUND = 0.05
+
 
 def test_a_program_in_threads_is_served_and_seen() -> None:
     with live_provider() as provider, sn.open_engine(provider.config()) as eng:
@@ -123,7 +125,7 @@ def test_a_client_that_does_not_end_is_found_on_a_socket() -> None:
 
     with live_provider() as provider:
         with pytest.raises(AssertionError, match=r"neither an answer nor an error after 0\.05 s"):
-            provider.confront(waits, within=0.05)
+            provider.confront(waits, within=TESTED_BOUND)
     left.set()
 
 

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from streamnursery.pipeline.channel import BufferTotal, Channel
-from streamnursery.pipeline.policies import POLICIES, ItemRules, WhenBehind, make_channel
+from streamnursery.pipeline.policies import POLICIES, ItemRules, make_channel
+from streamnursery.values.policy import WhenBehind
 
 Item = tuple[str, tuple[int, ...]]
 """A kind and the numbers in it; those of kind "a" and "b" may be joined or dropped."""

@@ -10,13 +10,14 @@ from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 from streamnursery.testing.quiescence import remains
 from streamnursery.values.errors import AttemptState
 from streamnursery.values.lifecycle import AttemptEnded
+from streamnursery.values.policy import OnAbort
 from tests.support.scene import always, once, scene, virtual
 
 POINTS = {"test": 15, "proof": 50, "soak": None}
 
 
 @pytest.mark.parametrize("how", ["cancel", "drain"])
-def test_leaving_ends_the_attempt_or_reads_it_on(how: str) -> None:
+def test_leaving_ends_the_attempt_or_reads_it_on(how: OnAbort) -> None:
     @virtual
     async def check() -> None:
         records: list[object] = []

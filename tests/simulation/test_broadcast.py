@@ -11,6 +11,7 @@ from streamnursery import EngineError, Finished, RequestError, TextDelta
 from streamnursery.pipeline.broadcast import Reader
 from streamnursery.simulator import Cut, Plan, Profile, Reset, Respond, Rule, When
 from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
+from streamnursery.values.policy import OnAbort
 from tests.conftest import TIER
 from tests.support.scene import AT_ONCE, always, scene, virtual
 
@@ -119,7 +120,7 @@ async def test_every_reader_gets_the_same_error_behind_the_events_before_it() ->
 
 
 @pytest.mark.parametrize("how", ["cancel", "drain"])
-def test_the_last_reader_that_leaves_leaves_the_stream(how: str) -> None:
+def test_the_last_reader_that_leaves_leaves_the_stream(how: OnAbort) -> None:
     @virtual
     async def check() -> None:
         async with scene() as s:

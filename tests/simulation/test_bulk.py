@@ -34,6 +34,10 @@ class Server:
         self.running = 0
         self.peak = 0
 
+    @property
+    def answer(self) -> bulk.Answer:
+        return bulk.answering(self.complete)
+
     async def complete(self, request: ChatRequest) -> Completion:
         number = int(request.model[1:])
         self.running += 1
@@ -77,7 +81,7 @@ def test_settle_gives_every_outcome_in_the_order_of_the_source(
     server = Server(delays, broken)
 
     async def main() -> None:
-        outcomes = await bulk.settle(server.complete, map(request, range(count)), at_once)
+        outcomes = await bulk.settle(server.answer, map(request, range(count)), at_once)
         assert [o.index for o in outcomes] == list(range(count))
         assert [o.request.model for o in outcomes] == [f"m{i}" for i in range(count)]
         for outcome in outcomes:
@@ -91,7 +95,7 @@ def test_settle_gives_every_outcome_in_the_order_of_the_source(
 async def test_a_slow_consumer_holds_back_the_source(autojump_clock: MockClock) -> None:
     source = Source(100)
     server = Server([0.1])
-    async with bulk.as_completed(server.complete, source, 4) as outcomes:
+    async with bulk.as_completed(server.answer, source, 4) as outcomes:
         await trio.sleep(10)
         assert source.taken <= 5
         seen = 0
@@ -107,7 +111,7 @@ async def test_a_slow_consumer_holds_back_the_source(autojump_clock: MockClock) 
 
 async def test_outcomes_come_as_they_finish(autojump_clock: MockClock) -> None:
     server = Server([3.0, 1.0, 2.0])
-    async with bulk.as_completed(server.complete, map(request, range(3)), 3) as outcomes:
+    async with bulk.as_completed(server.answer, map(request, range(3)), 3) as outcomes:
         assert [outcome.index async for outcome in outcomes] == [1, 2, 0]
 
 
@@ -116,7 +120,7 @@ async def test_the_consumers_error_leaves_bare_and_cancels_the_rest(
 ) -> None:
     server = Server([100.0])
     with pytest.raises(ValueError, match="mine") as caught:
-        async with bulk.as_completed(server.complete, Source(10), 3):
+        async with bulk.as_completed(server.answer, Source(10), 3):
             await wait_all_tasks_blocked()
             assert server.running == 3
             raise ValueError("mine")
@@ -132,7 +136,7 @@ async def test_the_sources_error_leaves_the_block_bare(autojump_clock: MockClock
 
     server = Server([1.0])
     with pytest.raises(KeyError, match="source"):
-        await bulk.settle(server.complete, broken_source(), 2)
+        await bulk.settle(server.answer, broken_source(), 2)
     assert server.running == 0
 
 
@@ -148,7 +152,7 @@ async def test_an_async_source_is_pulled_and_closed(autojump_clock: MockClock) -
             closed.set()
 
     async with aclosing(source()) as requests:  # type: ignore[type-var]
-        async with bulk.as_completed(Server([0.1]).complete, requests, 2) as outcomes:
+        async with bulk.as_completed(Server([0.1]).answer, requests, 2) as outcomes:
             async for _ in outcomes:
                 break
         assert closed.is_set()
@@ -156,7 +160,7 @@ async def test_an_async_source_is_pulled_and_closed(autojump_clock: MockClock) -
 
 async def test_what_is_no_request_is_an_outcome_of_its_own(autojump_clock: MockClock) -> None:
     source = [request(0), "hello", request(2)]
-    outcomes = await bulk.settle(Server([0.1]).complete, source, 2)  # type: ignore[arg-type]
+    outcomes = await bulk.settle(Server([0.1]).answer, source, 2)  # type: ignore[arg-type]
     assert [o.ok for o in outcomes] == [True, False, True]
     assert isinstance(outcomes[1].error, RequestError)
 
@@ -164,9 +168,9 @@ async def test_what_is_no_request_is_an_outcome_of_its_own(autojump_clock: MockC
 @pytest.mark.parametrize("bad", [0, -1])
 async def test_nothing_in_flight_is_refused(bad: int) -> None:
     with pytest.raises(RequestError, match="max_in_flight must be 1 or more"):
-        await bulk.settle(Server([0.0]).complete, [], bad)
+        await bulk.settle(Server([0.0]).answer, [], bad)
 
 
 async def test_a_string_is_no_source() -> None:
     with pytest.raises(RequestError, match="iterable of ChatRequest"):
-        await bulk.settle(Server([0.0]).complete, "prompt", 1)  # type: ignore[arg-type]
+        await bulk.settle(Server([0.0]).answer, "prompt", 1)  # type: ignore[arg-type]

@@ -98,7 +98,7 @@ def test_a_million_are_no_more_than_a_thousand(tier: str) -> None:
                     await trio.sleep(0.1)
                 return ANSWER
 
-            async with bulk.as_completed(call, source, IN_FLIGHT) as outcomes:
+            async with bulk.as_completed(bulk.answering(call), source, IN_FLIGHT) as outcomes:
                 async for outcome in outcomes:
                     assert outcome.completion is ANSWER
                     watch.one()

@@ -36,7 +36,7 @@ BLOCKS = [case for table in TABLES for case in table.blocks]
 
 NOT_EXPORTED = {"bench.calibrate", "bench.measure_load", "testing.SimDisk.run"}
 """Held to the same rule, though only our own code calls them."""
-LIKE_A_NURSERY = {"Engine.stream", "Session.stream"}
+LIKE_A_NURSERY = {"Engine.stream", "Engine.stream_from", "Session.stream"}
 """Entering starts a task and is no checkpoint: it would cost a short stream a task step of ten."""
 LIKE_A_LOCK = {"Engine.lease"}
 """Leaving gives back what is held and is no checkpoint: it would cost a grant 5 % of its calls."""

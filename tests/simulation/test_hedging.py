@@ -1,7 +1,7 @@
 """A second attempt beside a slow first one: who owns the stream, and what becomes of the other."""
 
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 import attrs
 import pytest
@@ -17,6 +17,7 @@ from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 from streamnursery.testing.sweeps import fail_at_every_io
 from streamnursery.values.errors import AttemptRecord, AttemptState
 from streamnursery.values.lifecycle import AttemptEnded, Hedged
+from streamnursery.values.policy import OnInterrupt
 from streamnursery.values.settings import EngineConfig, ModelSettings, Route
 from tests.conftest import TIER
 from tests.support.scene import AT_ONCE, PACED, always, ask, once, scene, virtual
@@ -176,7 +177,7 @@ async def test_the_95th_percentile_is_waited_for_until_enough_is_known() -> None
 
 @pytest.mark.parametrize("bad", [0, -1, "p99", True, float("inf"), float("nan")])
 @virtual
-async def test_a_hedge_that_cannot_be_is_refused(bad: object) -> None:
+async def test_a_hedge_that_cannot_be_is_refused(bad: Any) -> None:
     async with scene() as s:
         with pytest.raises(RequestError, match="hedge_after"):
             s.engine.stream("m", "hello", hedge_after=bad)
@@ -246,7 +247,7 @@ def test_in_any_order_of_events_there_is_one_owner_and_one_outcome(
     seed: int,
     first: tuple[float, tuple[Fault, ...]],
     second: tuple[float, tuple[Fault, ...]],
-    ladder: str,
+    ladder: OnInterrupt,
 ) -> None:
     """Delays are such that both may answer, or end, in the same instant. What was handed out is
     compared with the providers' logs when the world is left."""

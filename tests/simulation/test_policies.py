@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from streamnursery import RequestError, TextDelta
 from streamnursery.pipeline.channel import BufferTotal, Channel
-from streamnursery.pipeline.policies import POLICIES, STREAM_EVENTS, WhenBehind, make_channel
+from streamnursery.pipeline.policies import POLICIES, STREAM_EVENTS, make_channel
 from streamnursery.simulator import Profile
 from streamnursery.values.events import (
     CONTENT,
@@ -18,6 +18,7 @@ from streamnursery.values.events import (
     StreamEvent,
     ToolCallDelta,
 )
+from streamnursery.values.policy import WhenBehind
 from tests.support.scene import scene, virtual
 
 LONG = Profile(ttft_mean=0.1, ttft_p95=0.1, tokens_per_second=100, output_tokens=(100, 100))

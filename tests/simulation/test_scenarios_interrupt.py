@@ -1,7 +1,7 @@
 """Scenarios B2 to B4: a stream breaks in the middle, and what the caller asked for happens."""
 
 from collections.abc import Sequence
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 
@@ -238,7 +238,7 @@ async def test_b3_without_usage_the_delivered_tokens_are_an_estimate() -> None:
 
 @pytest.mark.parametrize("bad", ["again", "", ["fail", "restart"], ["restart", "restart"], []])
 @virtual
-async def test_a_ladder_that_cannot_be_walked_is_refused(bad: object) -> None:
+async def test_a_ladder_that_cannot_be_walked_is_refused(bad: Any) -> None:
     async with scene() as s:
         with pytest.raises(RequestError, match="on_interrupt"):
             s.engine.stream("m", "hello", on_interrupt=bad)

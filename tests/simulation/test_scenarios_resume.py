@@ -116,7 +116,7 @@ async def test_b4_text_reads_through_the_mark() -> None:
         async with s.engine.stream("m", "hello", on_interrupt="resume") as stream:
             assert "".join([t async for t in stream.text()]) == "".join(WORDS)
             with pytest.raises(RequestError):
-                s.engine.stream("m", "hello", on_interrupt="resumed")
+                s.engine.stream("m", "hello", on_interrupt="resumed")  # type: ignore[arg-type]
 
 
 @virtual

@@ -16,7 +16,7 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import CloseConnection, Ping, Pong, TextMessage
 
 from streamnursery.serving.bounds import Bounds
-from streamnursery.serving.call import Call, Unlogged
+from streamnursery.serving.call import ServerCall, Unlogged
 from streamnursery.serving.head import ClientGoneError
 from streamnursery.serving.service import Service
 from streamnursery.simulator.pipe import PipeConnection, pipe
@@ -25,7 +25,7 @@ from tests.support.tls import server_context
 
 PLAIN = [("content-type", "text/plain")]
 KIB = 1024
-Serve = Callable[[Call], Awaitable[None]]
+Serve = Callable[[ServerCall], Awaitable[None]]
 
 
 class Answers(Unlogged):
@@ -35,7 +35,7 @@ class Answers(Unlogged):
         self._serve = serve
         self._endings = endings
 
-    async def serve(self, call: Call) -> None:
+    async def serve(self, call: ServerCall) -> None:
         await self._serve(call)
 
     def ended(self, note: str, now: float) -> None:
@@ -50,7 +50,7 @@ class Site:
         self.endings: list[str] = []
         self._serve = serve
 
-    def begin(self, call: Call) -> Answers:
+    def begin(self, call: ServerCall) -> Answers:
         return Answers(self._serve, self.endings)
 
     def connect(self) -> PipeConnection:
@@ -73,7 +73,7 @@ async def serving(serve: Serve, bounds: Bounds | None = None) -> AsyncIterator[S
         assert (left.current_connections, left.current_body_bytes, left.paced_answers) == (0, 0, 0)
 
 
-async def echo(call: Call) -> None:
+async def echo(call: ServerCall) -> None:
     await call.reply(200, PLAIN, await call.body())
 
 
@@ -136,7 +136,7 @@ async def test_a_request_without_room_for_its_body_gets_a_503(autojump_clock: Mo
 async def test_a_body_in_pieces_of_a_byte_takes_no_more_than_is_counted(
     autojump_clock: MockClock,
 ) -> None:
-    async def count(call: Call) -> None:
+    async def count(call: ServerCall) -> None:
         tracemalloc.start()
         try:
             await call.body()
@@ -153,7 +153,7 @@ async def test_a_body_in_pieces_of_a_byte_takes_no_more_than_is_counted(
 
 
 async def test_a_body_is_held_until_its_answer_is_over(autojump_clock: MockClock) -> None:
-    async def slow(call: Call) -> None:
+    async def slow(call: ServerCall) -> None:
         await call.body()
         await trio.sleep(5)
         await call.reply(200, PLAIN, b"ok")
@@ -203,7 +203,7 @@ async def test_the_clock_of_a_request_starts_with_its_first_byte(
 
 
 async def test_a_slow_answer_is_not_a_slow_request(autojump_clock: MockClock) -> None:
-    async def slow(call: Call) -> None:
+    async def slow(call: ServerCall) -> None:
         await call.body()
         await trio.sleep(1000)
         await call.reply(200, PLAIN, b"ok")
@@ -270,7 +270,7 @@ async def test_an_ambiguous_request_is_refused_and_what_follows_it_is_not_served
 ) -> None:
     served: list[str] = []
 
-    async def note(call: Call) -> None:
+    async def note(call: ServerCall) -> None:
         await call.body()
         served.append(call.head.target)
         await call.reply(200, PLAIN, b"ok")
@@ -286,7 +286,7 @@ async def test_an_ambiguous_request_is_refused_and_what_follows_it_is_not_served
 
 
 async def test_a_body_comes_in_pieces_and_goes_back_in_pieces(autojump_clock: MockClock) -> None:
-    async def upper(call: Call) -> None:
+    async def upper(call: ServerCall) -> None:
         taken = []
         while piece := await call.receive_some():
             taken.append(piece.upper())
@@ -308,7 +308,7 @@ async def test_a_body_comes_in_pieces_and_goes_back_in_pieces(autojump_clock: Mo
 async def test_a_client_that_does_not_read_holds_its_pieces_back(autojump_clock: MockClock) -> None:
     made = 0
 
-    async def endless(call: Call) -> None:
+    async def endless(call: ServerCall) -> None:
         async def pieces() -> AsyncIterator[bytes]:
             nonlocal made
             while True:
@@ -331,7 +331,7 @@ async def test_a_handler_that_waits_learns_that_its_client_has_left(
 ) -> None:
     gone: list[float] = []
 
-    async def waiting(call: Call) -> None:
+    async def waiting(call: ServerCall) -> None:
         await call.body()
         try:
             async with call.watching():
@@ -351,7 +351,7 @@ async def test_a_handler_that_waits_learns_that_its_client_has_left(
 
 
 async def test_a_client_that_stays_is_served_after_the_wait(autojump_clock: MockClock) -> None:
-    async def waiting(call: Call) -> None:
+    async def waiting(call: ServerCall) -> None:
         body = await call.body()
         async with call.watching():
             await trio.sleep(1000)
@@ -366,7 +366,7 @@ async def test_a_client_that_stays_is_served_after_the_wait(autojump_clock: Mock
 
 
 async def test_a_body_that_was_not_taken_ends_the_connection(autojump_clock: MockClock) -> None:
-    async def deny(call: Call) -> None:
+    async def deny(call: ServerCall) -> None:
         await call.reply(401, PLAIN, b"no key")
 
     async with serving(deny) as site:
@@ -375,7 +375,7 @@ async def test_a_body_that_was_not_taken_ends_the_connection(autojump_clock: Moc
 
 
 async def test_an_error_of_a_piece_breaks_the_answer_off(autojump_clock: MockClock) -> None:
-    async def failing(call: Call) -> None:
+    async def failing(call: ServerCall) -> None:
         async def pieces() -> AsyncIterator[bytes]:
             yield b"half"
             raise ClientGoneError
@@ -430,7 +430,7 @@ class Client2:
 async def test_over_http2_the_same_handler_takes_and_gives_pieces(
     autojump_clock: MockClock,
 ) -> None:
-    async def upper(call: Call) -> None:
+    async def upper(call: ServerCall) -> None:
         body = await call.body()
 
         async def pieces() -> AsyncIterator[bytes]:
@@ -454,7 +454,7 @@ async def test_over_http2_the_same_handler_takes_and_gives_pieces(
 async def test_over_http2_a_body_that_is_not_taken_is_held_back_by_its_window(
     autojump_clock: MockClock,
 ) -> None:
-    async def sleeping(call: Call) -> None:
+    async def sleeping(call: ServerCall) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(trio.sleep, 100)
 
@@ -497,7 +497,7 @@ UPGRADE = (
 )
 
 
-async def talking(call: Call, *, times: int = 1) -> None:
+async def talking(call: ServerCall, *, times: int = 1) -> None:
     socket = await call.websocket()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(socket.write)

@@ -7,7 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from streamnursery.serving.bounds import Bounds
-from streamnursery.serving.call import Call
+from streamnursery.serving.call import ServerCall
 from tests.simulation.test_serving import KIB, echo, serving
 from tests.support.simulator import http, read_to_end
 
@@ -62,7 +62,7 @@ async def test_idle_connections_end_when_their_time_is_up(
 async def test_a_server_that_is_cancelled_leaves_no_connection_answer_or_body(
     autojump_clock: MockClock,
 ) -> None:
-    async def slow(call: Call) -> None:
+    async def slow(call: ServerCall) -> None:
         await call.body()
         await trio.sleep_forever()
 

@@ -1,6 +1,7 @@
 """What binds, what runs, and changing it under load."""
 
 from contextlib import AsyncExitStack
+from typing import Any
 
 import pytest
 import trio
@@ -11,7 +12,7 @@ from streamnursery.simulator import RateLimit
 from tests.support.scene import PACED, always, once, scene, virtual
 
 
-async def read(eng: Engine, model: str = "m", **options: object) -> None:
+async def read(eng: Engine, model: str = "m", **options: Any) -> None:
     await eng.complete(model, "x", **options)
 
 

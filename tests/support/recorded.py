@@ -11,7 +11,7 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from streamnursery import Engine, open_engine
-from streamnursery.serving.call import Call, Unlogged
+from streamnursery.serving.call import ServerCall, Unlogged
 from streamnursery.serving.listener import Listener, listen
 from streamnursery.serving.service import Service
 from streamnursery.serving.steps import End, How, Send, Step, chunked, close_delimited, head
@@ -50,7 +50,7 @@ class Recorded:
     at_once: bool = False
     """Pieces follow each other without a pause."""
 
-    def begin(self, call: Call) -> "Replay":
+    def begin(self, call: ServerCall) -> "Replay":
         return Replay(self, call.head.method, call.head.target, dict(call.head.headers))
 
     def steps(self) -> Iterator[Step]:
@@ -85,7 +85,7 @@ class Replay(Unlogged):
         self._recorded = recorded
         self._asked = method, target, headers
 
-    async def serve(self, call: Call) -> None:
+    async def serve(self, call: ServerCall) -> None:
         body = await call.body()
         self._recorded.asked.append(Asked(*self._asked, body))
         if self._recorded.refuses:

@@ -7,6 +7,7 @@ from streamnursery.aio.waits import Bridge
 from streamnursery.bridge.hosting import AsyncHost, Interruption
 from streamnursery.bridge.leases import LeaseHalf, OpenLease
 from streamnursery.bridge.outbox import Mailbox
+from streamnursery.scheduler.admission.nesting import Holding, let_go
 from streamnursery.scheduler.run.calls import CallLease
 from streamnursery.values.errors import RequestError
 
@@ -21,6 +22,7 @@ class AioCallBlock(AbstractAsyncContextManager[CallLease]):
         self._half: LeaseHalf
         self._interruption: Interruption
         self._call: CallLease
+        self._holding: Holding
 
     async def __aenter__(self) -> CallLease:
         open_lease, self._open_lease = self._open_lease, None
@@ -28,7 +30,7 @@ class AioCallBlock(AbstractAsyncContextManager[CallLease]):
             raise RequestError("a lease's block can be entered once; call lease() again")
         self._host = host = self._bridge.hosts.current()
         box = Mailbox()
-        half = self._half = LeaseHalf(host, box, open_lease(host), self._fire)
+        half = self._half = LeaseHalf(host, box, open_lease(host), self._fire, host.task())
         self._bridge.thread.post(half)
         try:
             if host.outbox.park(box):
@@ -41,9 +43,11 @@ class AioCallBlock(AbstractAsyncContextManager[CallLease]):
             raise half.error
         self._interruption = host.interruption()
         self._call = CallLease(half.model)
+        self._holding = half.hold()
         return self._call
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> bool:
+        let_go(self._holding)
         interrupted = self._interruption.ended(error)
         await self._leave(error)
         if interrupted and self._half.error is not None:

@@ -1,11 +1,13 @@
 """The verbs of the engine for coroutines of another event loop."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, TypeVar, TypeVarTuple
+from functools import partial
+from typing import Any, TypeVar, TypeVarTuple, Unpack, overload
 
 from streamnursery.aio.calls import AioCallBlock
 from streamnursery.aio.many import AioItems, AioManyBlock, settled
+from streamnursery.aio.own_streams import AioPuller
 from streamnursery.aio.records import AioRecordsBlock, AioRecordStream
 from streamnursery.aio.relay import AioRelayBlock
 from streamnursery.aio.session import AioSession, AioSessionBlock
@@ -16,6 +18,7 @@ from streamnursery.bridge.deadlines import seconds_left
 from streamnursery.bridge.hosting import AsyncHost
 from streamnursery.bridge.many import CollectHalf
 from streamnursery.bridge.outbox import Mailbox
+from streamnursery.bridge.own_streams import HostItems
 from streamnursery.bridge.streams import RelayHalf, StreamHalf, opener, relay_opener
 from streamnursery.bridge.words import same_words
 from streamnursery.core.limits.bucket import BURST
@@ -24,15 +27,26 @@ from streamnursery.core.routing.router import Decision
 from streamnursery.facade import DrainReport, Engine
 from streamnursery.facade.limits import ConfigSource, Reload
 from streamnursery.pipeline.merge import MergedEvent
-from streamnursery.pipeline.policies import WhenBehind
 from streamnursery.pipeline.relayed import RelayedAnswer
-from streamnursery.scheduler.run.bulk import Requests
+from streamnursery.scheduler.run.bulk import ChatRequests, Requests
 from streamnursery.scheduler.run.calls import CallLease
+from streamnursery.scheduler.run.dispatcher import StreamBlock
 from streamnursery.scheduler.run.observers import DropPolicy, check_events
+from streamnursery.scheduler.run.own_calls import reporting
+from streamnursery.scheduler.run.own_streams import OwnItem
 from streamnursery.values.admission import Explanation
+from streamnursery.values.call_options import LeaseOptions
 from streamnursery.values.completion import Completion, Outcome
-from streamnursery.values.policy import Priority, PriorityName
+from streamnursery.values.cost import Estimate
+from streamnursery.values.policy import Priority, PriorityName, WhenBehind
 from streamnursery.values.request import ChatRequest, RequestHeaders
+from streamnursery.values.request_fields import (
+    CallOptions,
+    Prompt,
+    RequestFields,
+    StreamFields,
+    UntypedOptions,
+)
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import EngineConfig
 from streamnursery.values.snapshot import EngineSnapshot
@@ -40,6 +54,7 @@ from streamnursery.values.spending import SpendingReport
 from streamnursery.values.statistics import EngineStatistics
 from streamnursery.values.task import TaskProfile
 
+P = TypeVar("P")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -58,8 +73,8 @@ class AioEngine:
     @same_words(Engine.stream, "aio")
     def stream(
         self,
-        model: str | ChatRequest | TaskProfile,
-        prompt: object = None,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
         *,
         deadline: float | None = None,
         timeout: float | None = None,
@@ -67,7 +82,7 @@ class AioEngine:
         buffer_events: int | None = None,
         buffer_bytes: int | None = None,
         when_behind: WhenBehind = "block",
-        **fields: Any,
+        **fields: Unpack[StreamFields],
     ) -> AioStreamBlock:
         def make_half(host: AsyncHost, box: Mailbox) -> StreamHalf:
             left = seconds_left(host.now(), deadline, timeout, host.caller_deadline())
@@ -85,10 +100,31 @@ class AioEngine:
 
         return AioStreamBlock(self._bridge, make_half)
 
+    @overload
+    async def complete(
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        *,
+        response_format: type[P],
+        **options: Unpack[UntypedOptions],
+    ) -> Completion[P]: ...
+
+    @overload
+    async def complete(
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Completion: ...
+
     @same_words(Engine.complete, "aio")
     async def complete(
-        self, model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
-    ) -> Completion:
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Completion[Any]:
         host = self._bridge.hosts.current()
         deadline, timeout = options.pop("deadline", None), options.pop("timeout", None)
         left = seconds_left(host.now(), deadline, timeout, host.caller_deadline())
@@ -154,7 +190,7 @@ class AioEngine:
 
     @same_words(Engine.merge, "aio")
     def merge(
-        self, requests: Requests, *, max_in_flight: int | None = None
+        self, requests: ChatRequests, *, max_in_flight: int | None = None
     ) -> AbstractAsyncContextManager[AioItems[MergedEvent]]:
         return AioManyBlock(self._bridge, requests, max_in_flight, merge=True)
 
@@ -197,9 +233,45 @@ class AioEngine:
         return AioCallBlock(self._bridge, open_lease)
 
     @same_words(Engine.run, "aio")
-    async def run(self, model: str, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
-        async with self.lease(model):
-            return await async_fn(*args)
+    async def run(
+        self,
+        model: str,
+        async_fn: Callable[[*Ts], Awaitable[T]],
+        *args: *Ts,
+        **options: Unpack[LeaseOptions],
+    ) -> T:
+        async with self.lease(model, **options) as lease:
+            with reporting(lease):
+                return await async_fn(*args)
+
+    @same_words(Engine.stream_from, "aio")
+    def stream_from(
+        self,
+        model: str,
+        make: Callable[[*Ts], AsyncIterable[OwnItem]],
+        *args: *Ts,
+        prompt: Prompt | None = None,
+        retry_on: type[Exception] | tuple[type[Exception], ...] = (),
+        **options: Unpack[UntypedOptions],
+    ) -> AioStreamBlock:
+        rest: dict[str, Any] = {**options, "prompt": prompt, "retry_on": retry_on}
+        deadline, timeout = rest.pop("deadline", None), rest.pop("timeout", None)
+
+        def make_half(host: AsyncHost, box: Mailbox) -> StreamHalf:
+            left = seconds_left(host.now(), deadline, timeout, host.caller_deadline())
+
+            def pulled() -> HostItems:
+                puller = AioPuller(self._bridge, host, partial(make, *args))
+                return HostItems(self._bridge.thread, puller)
+
+            def open_block(engine: Engine) -> StreamBlock:
+                block = engine.stream_from(model, pulled, timeout=left, **rest)
+                assert isinstance(block, StreamBlock)
+                return block
+
+            return StreamHalf(host, box, open_block, rest.get("when_behind", "block"))
+
+        return AioStreamBlock(self._bridge, make_half)
 
     @same_words(Engine.events, "aio")
     def events(
@@ -225,16 +297,27 @@ class AioEngine:
         return await self._bridge.ask(Engine.usage_report)
 
     @same_words(Engine.choose, "aio")
-    async def choose(self, task: TaskProfile, **fields: Any) -> Decision:
+    async def choose(self, task: TaskProfile, **fields: Unpack[RequestFields]) -> Decision:
         return await self._bridge.ask(lambda engine: engine.choose(task, **fields))
 
     @same_words(Engine.plan, "aio")
-    async def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> RoutePlan:
+    async def plan(
+        self, model: str | ChatRequest, prompt: Prompt = "", **fields: Unpack[RequestFields]
+    ) -> RoutePlan:
         return await self._bridge.ask(lambda engine: engine.plan(model, prompt, **fields))
+
+    @same_words(Engine.estimate, "aio")
+    async def estimate(
+        self,
+        model: str | ChatRequest | None = None,
+        prompt: Prompt | None = None,
+        **fields: Unpack[RequestFields],
+    ) -> Estimate:
+        return await self._bridge.ask(lambda engine: engine.estimate(model, prompt, **fields))
 
     @same_words(Engine.explain, "aio")
     async def explain(
-        self, model: str | ChatRequest, prompt: object = "", **fields: Any
+        self, model: str | ChatRequest, prompt: Prompt = "", **fields: Unpack[RequestFields]
     ) -> Explanation:
         return await self._bridge.ask(lambda engine: engine.explain(model, prompt, **fields))
 

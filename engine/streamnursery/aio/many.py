@@ -2,23 +2,33 @@
 
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import attrs
 
+from streamnursery.aio.calls import AioCallBlock
 from streamnursery.aio.waits import Bridge
 from streamnursery.bridge.asks import Ask
 from streamnursery.bridge.hosting import AsyncHost, Spawned
 from streamnursery.bridge.many import OneOfMany, items_of
 from streamnursery.bridge.outbox import Mailbox
+from streamnursery.bridge.own_calls import OwnCall
 from streamnursery.bridge.sources import InFlight, checked_bound, iterator_of
 from streamnursery.pipeline.merge import MergedEvent
 from streamnursery.scheduler.run.bulk import Requests
+from streamnursery.scheduler.run.calls import CallLease
+from streamnursery.scheduler.run.own_calls import CallTries, answer
 from streamnursery.values.completion import Outcome
-from streamnursery.values.errors import EngineClosedError, RequestError
+from streamnursery.values.errors import (
+    EngineClosedError,
+    EngineError,
+    RequestError,
+    StreamCancelledError,
+)
 
 if TYPE_CHECKING:
-    from streamnursery.values.request import ChatRequest
+    from streamnursery.scheduler.run.bulk import Work
 
 T = TypeVar("T")
 
@@ -62,7 +72,7 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
         self._merge = merge
         self._host: AsyncHost | None = None
         self._flight: InFlight | None = None
-        self._async_source: AsyncIterator[ChatRequest] | None = None
+        self._async_source: AsyncIterator[Work] | None = None
         self._source: Any = None
         self._feeder: Spawned | None = None
         self._room = Mailbox()
@@ -82,6 +92,7 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
             merge=self._merge,
             max_in_flight=checked_bound(bound),
             asked=self._asked,
+            run_call=self._run_call,
         )
         if isinstance(self._requests, AsyncIterable):
             self._source = self._async_source = aiter(self._requests)
@@ -176,6 +187,26 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
             flight.pull(self._source)
         elif flight.room and self._room.notify is not None:
             self._room.notify()
+
+    def _run_call(self, own: OwnCall) -> None:
+        host, _ = self._in_block()
+        own.stop = host.spawn(partial(self._answer, host, own)).cancel
+
+    async def _answer(self, host: AsyncHost, own: OwnCall) -> None:
+        """A call to its end, in a task of its own."""
+        own.started = True
+        try:
+            own.value = await answer(own.tries, self._try, partial(host.wait, Mailbox()))
+        except EngineError as error:
+            own.error = error
+        except BaseException:  # its task was cancelled
+            own.error = StreamCancelledError("the task of the call was cancelled")
+            raise
+        finally:
+            own.tell_over()
+
+    def _try(self, tries: CallTries) -> AbstractAsyncContextManager[CallLease]:
+        return AioCallBlock(self._bridge, lambda _: lambda engine: engine._try(tries))
 
     def _post(self, half: OneOfMany) -> None:
         try:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import msgspec
 
@@ -24,6 +24,8 @@ from streamnursery.sessions.messages import Receipt
 from streamnursery.sessions.session import Session
 from streamnursery.sessions.typed import TypedEvents
 from streamnursery.values.errors import EngineError, RequestError
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.request_fields import Prompt, SessionOptions
 from streamnursery.values.session import (
     SendOutcome,
     SessionSettings,
@@ -150,15 +152,21 @@ class AioSession:
 
     @same_words(Session.stream, "aio")
     def stream(
-        self, model: Any, prompt: object = None, *, lane: str | None = None, **options: Any
+        self,
+        model: str | ChatRequest,
+        prompt: Prompt | None = None,
+        *,
+        lane: str | None = None,
+        **options: Unpack[SessionOptions],
     ) -> AioStreamBlock:
         deadline, timeout = options.pop("deadline", None), options.pop("timeout", None)
+        rest: Any = options
 
         def make_half(host: AsyncHost, box: Mailbox) -> StreamHalf:
             left = seconds_left(host.now(), deadline, timeout, host.caller_deadline())
 
             def open_block(_: Engine) -> StreamBlock:
-                found = self._session.stream(model, prompt, lane=lane, timeout=left, **options)
+                found = self._session.stream(model, prompt, lane=lane, timeout=left, **rest)
                 assert isinstance(found, StreamBlock)
                 return found
 

@@ -8,7 +8,7 @@ in the same order for the same row.
 
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, Unpack
 
 import attrs
 import msgspec
@@ -23,6 +23,7 @@ from streamnursery.batch.output import id_hash, lines_of
 from streamnursery.facade import Engine
 from streamnursery.values.errors import RequestError
 from streamnursery.values.request import ChatRequest, make_request
+from streamnursery.values.request_fields import Prompt, RequestFields
 
 
 class _CallMark(msgspec.Struct):
@@ -75,7 +76,10 @@ class TaskRow:
         self._busy = False
 
     async def complete(
-        self, model: str | ChatRequest | None = None, prompt: object = None, **fields: Any
+        self,
+        model: str | ChatRequest | None = None,
+        prompt: Prompt | None = None,
+        **fields: Unpack[RequestFields],
     ) -> TaskAnswer:
         """As `Engine.complete`; without arguments the row's own request. The answer is on the disk
         when this returns.

@@ -51,6 +51,9 @@ class AsyncioHost:
     def caller_deadline(self) -> float:
         return inf  # `asyncio.timeout` ends a task by cancelling it, and says no date
 
+    def task(self) -> object:
+        return asyncio.current_task()
+
     async def checkpoint(self) -> None:
         await asyncio.sleep(0)
 
@@ -101,6 +104,9 @@ class AsyncioHost:
 class _AsyncioTask:
     def __init__(self, task: asyncio.Task[None]) -> None:
         self._task = task
+
+    def cancel(self) -> None:
+        self._task.cancel()
 
     async def stop(self, seconds: float) -> None:
         self._task.cancel()

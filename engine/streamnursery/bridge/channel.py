@@ -25,6 +25,13 @@ class Wakes(Protocol):
         """Have it sweep soon; from any thread, and never raises."""
 
 
+class Asks(Wakes, Protocol):
+    """A host that opens streams."""
+
+    def task(self) -> object:
+        """Which of its tasks calls; from the host."""
+
+
 class Collected(Protocol):
     """A channel as its engine's `Crossings` see it."""
 

@@ -24,6 +24,9 @@ class AsyncHost(Protocol):
     def caller_deadline(self) -> float:
         """Of the scopes around the caller, on the same clock."""
 
+    def task(self) -> object:
+        """The one that calls."""
+
     async def checkpoint(self) -> None: ...
 
     def event(self) -> "LoopEvent":
@@ -50,6 +53,9 @@ class AsyncHost(Protocol):
 
 class Spawned(Protocol):
     """A task of a host."""
+
+    def cancel(self) -> None:
+        """From the host's own thread."""
 
     async def stop(self, seconds: float) -> None:
         """Cancel it, and wait for its end, but no longer."""

@@ -5,6 +5,7 @@ mailbox. Which one an `async` call waits in is decided per wait, by sniffio.
 """
 
 import asyncio
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -33,6 +34,10 @@ class SyncHost:
 
     def now(self) -> float:
         return time.monotonic()
+
+    def task(self) -> object:
+        """The thread that calls."""
+        return threading.current_thread()
 
     def wait(self, box: Mailbox, *, for_over: bool = False, seconds: float | None = None) -> None:
         """Until there is news of `box`, or for so long; it may come back without. Ctrl-C ends it

@@ -7,6 +7,7 @@ what runs in the block may still be using what they stand for.
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from contextvars import Context, copy_context
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -14,8 +15,12 @@ from streamnursery.bridge.channel import Wakes
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.thread import EngineThread
 from streamnursery.facade import Engine
+from streamnursery.scheduler.admission.nesting import Holding, asker, hold, holdings
 from streamnursery.scheduler.run.calls import CallLease
 from streamnursery.values.usage import Usage
+
+if TYPE_CHECKING:
+    from streamnursery.scheduler.admission.lease import Lease
 
 OpenLease = Callable[[Engine], AbstractAsyncContextManager[CallLease]]
 
@@ -25,9 +30,15 @@ class LeaseHalf:
     went back."""
 
     def __init__(
-        self, host: Wakes, box: Mailbox, open_lease: OpenLease, interrupt: Callable[[], None]
+        self,
+        host: Wakes,
+        box: Mailbox,
+        open_lease: OpenLease,
+        interrupt: Callable[[], None],
+        owner: object,
     ) -> None:
-        """`interrupt` is called in the engine's thread when `cancel_all` ends the call."""
+        """`interrupt` is called in the engine's thread when `cancel_all` ends the call. `owner` is
+        the task or thread that has the block."""
         self.box = box
         self.model = ""
         """Once the slots are there."""
@@ -37,6 +48,10 @@ class LeaseHalf:
         self._open_lease = open_lease
         self._interrupt = interrupt
         self._context: Context = copy_context()
+        self._owner = owner
+        if holdings.get():
+            self._context.run(asker.set, owner)
+        self._lease: Lease | None = None
         self._scope = trio.CancelScope()
         self._released = trio.Event()
         self._usage: Usage | None = None
@@ -48,6 +63,10 @@ class LeaseHalf:
     def fail(self, error: BaseException) -> None:
         self.error = error
         self._finish()
+
+    def hold(self) -> Holding:
+        """The host is in its block; called there."""
+        return hold(self._owner, lambda: self._lease)
 
     def release(self, usage: Usage | None, error: BaseException | None) -> None:
         """The block has ended; in the engine's thread. Before the slots are there it stops
@@ -66,7 +85,9 @@ class LeaseHalf:
         thread.closers[self._released.set] = None
         try:
             with self._scope:
-                async with self._open_lease(thread.engine) as call:
+                block = self._open_lease(thread.engine)
+                async with block as call:
+                    self._lease = getattr(block, "lease", None)
                     self.model = call.model
                     if self.host.outbox.tell(self.box, []):
                         self.host.wake()

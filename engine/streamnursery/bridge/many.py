@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 
-from streamnursery.bridge.channel import ForeignChannel, Wakes
+from streamnursery.bridge.channel import Asks, ForeignChannel
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.streams import Half, OpenBlock
 from streamnursery.bridge.thread import EngineThread
@@ -44,7 +44,7 @@ class OneOfMany(Half):
 
     def __init__(
         self,
-        host: Wakes,
+        host: Asks,
         box: Mailbox,
         open_block: OpenBlock,
         number: int = 0,

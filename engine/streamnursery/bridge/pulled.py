@@ -11,9 +11,9 @@ from streamnursery.pipeline.policies import (
     STREAM_EVENTS,
     CoalescingChannel,
     DroppingChannel,
-    WhenBehind,
 )
 from streamnursery.values.events import StreamEvent
+from streamnursery.values.policy import WhenBehind
 
 
 class PulledChannel(Channel[StreamEvent]):

@@ -9,10 +9,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from streamnursery.bridge.channel import Wakes
+from streamnursery.bridge.channel import Asks
 from streamnursery.bridge.many import CollectHalf, MergeHalf, OneOfMany, Watch
 from streamnursery.bridge.outbox import Mailbox
+from streamnursery.bridge.own_calls import OwnCall
 from streamnursery.bridge.streams import opener
+from streamnursery.scheduler.run.bulk import Work, not_a_request
+from streamnursery.values.call_options import Call
 from streamnursery.values.completion import Outcome
 from streamnursery.values.errors import EngineError, RequestError
 from streamnursery.values.request import ChatRequest
@@ -23,16 +26,18 @@ class InFlight:
 
     def __init__(
         self,
-        host: Wakes,
+        host: Asks,
         post: Callable[[OneOfMany], None],
         *,
         merge: bool,
         max_in_flight: int,
         asked: int | None,
+        run_call: Callable[[OwnCall], None],
     ) -> None:
+        """`run_call` has the host run a call, which says by itself that it is over."""
         self.box = Mailbox(report=self._report)
         self.items: deque[Any] = deque()
-        self.running: dict[OneOfMany, ChatRequest] = {}
+        self.running: dict[OneOfMany | OwnCall, Work] = {}
         self.room = max_in_flight
         self.exhausted = False
         """The source has nothing more."""
@@ -40,12 +45,13 @@ class InFlight:
         """Of the source, or a bug: raised to the consumer behind what is there."""
         self._host = host
         self._post = post
+        self._run_call = run_call
         self._kind: type[OneOfMany] = MergeHalf if merge else CollectHalf
         self._watch = Watch(asked)
         self._merging: dict[MergeHalf, None] = {}
         self._count = 0
 
-    def pull(self, source: Iterator[ChatRequest]) -> None:
+    def pull(self, source: Iterator[Work]) -> None:
         """Take requests from `source` while there is room."""
         while self.room and not self.exhausted and self.error is None:
             try:
@@ -57,7 +63,14 @@ class InFlight:
             else:
                 self.begin(request)
 
-    def begin(self, request: ChatRequest) -> None:
+    def begin(self, request: Work) -> None:
+        if isinstance(request, Call) and self._kind is CollectHalf:
+            own = OwnCall(self._host, self.box, self._count, request)
+            self._count += 1
+            self.room -= 1
+            self.running[own] = request
+            self._run_call(own)
+            return
         half = self._kind(self._host, self.box, opener(request), self._count, self._watch)
         if isinstance(half, MergeHalf):
             half.merging = self._merging
@@ -67,24 +80,26 @@ class InFlight:
         if isinstance(request, ChatRequest):
             self._post(half)
         else:
-            msg = f"the source must yield ChatRequest values, not {type(request).__name__}"
-            half.fail(RequestError(msg))
+            half.fail(not_a_request(request, calls=self._kind is CollectHalf))
 
     def absorb(self, items: list[Any]) -> None:
         """What the box has brought."""
         for item in items:
-            if not isinstance(item, OneOfMany):
+            if not isinstance(item, OneOfMany | OwnCall):
                 self.items.append(item)
                 continue
             request = self.running.pop(item)
-            if isinstance(item, CollectHalf):
+            if isinstance(item, OwnCall):
+                self.error = self.error or item.bug
+                self.items.append(item.outcome())
+            elif isinstance(item, CollectHalf):
                 self._add_outcome(item, request)
             else:
                 self.room += 1
                 if item.error is not None and not isinstance(item.error, EngineError):
                     self.error = self.error or item.error
 
-    def _add_outcome(self, half: CollectHalf, request: ChatRequest) -> None:
+    def _add_outcome(self, half: CollectHalf, request: Work) -> None:
         try:
             outcome = Outcome(half.number, request, completion=half.completion())
         except EngineError as error:
@@ -107,10 +122,12 @@ class InFlight:
         return self.exhausted and not self.running
 
     def leaving(self) -> Callable[[], None]:
-        """What ends all that runs now, to be called in the engine's thread. Nothing more is
-        begun."""
+        """What ends all that runs now, to be called in the engine's thread; own calls are ended
+        at once. Nothing more is begun."""
         self.exhausted = True
-        halves = tuple(self.running)
+        halves = [half for half in self.running if isinstance(half, OneOfMany)]
+        for own in [own for own in self.running if isinstance(own, OwnCall)]:
+            own.cancel()
 
         def leave() -> None:
             for half in halves:
@@ -124,7 +141,7 @@ class InFlight:
             half.report()
 
 
-def iterator_of(requests: object) -> Iterator[ChatRequest]:
+def iterator_of(requests: object) -> Iterator[Work]:
     """Of a source that is no async one.
 
     Raises:
@@ -133,7 +150,7 @@ def iterator_of(requests: object) -> Iterator[ChatRequest]:
     try:
         if isinstance(requests, str | bytes):
             raise TypeError
-        found: Iterator[ChatRequest] = iter(requests)  # type: ignore[call-overload]
+        found: Iterator[Work] = iter(requests)  # type: ignore[call-overload]
     except TypeError:
         msg = f"requests must be an iterable of ChatRequest, not {type(requests).__name__}"
         raise RequestError(msg) from None

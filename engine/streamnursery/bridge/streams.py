@@ -5,24 +5,25 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any
 
-from streamnursery.bridge.channel import ForeignChannel, Wakes
+from streamnursery.bridge.channel import Asks, ForeignChannel
 from streamnursery.bridge.outbox import Mailbox
 from streamnursery.bridge.pulled import PulledChannel, foreign_channel
 from streamnursery.bridge.thread import EngineThread
 from streamnursery.facade import Engine
 from streamnursery.pipeline.channel import BufferTotal, Channel
 from streamnursery.pipeline.delivery import Delivery
-from streamnursery.pipeline.policies import WhenBehind
 from streamnursery.pipeline.relayed import Refusal
+from streamnursery.scheduler.admission.nesting import asker, holdings
 from streamnursery.scheduler.run.dispatcher import StreamBlock
 from streamnursery.scheduler.run.relay_block import RelayBlock
 from streamnursery.values.events import StreamEvent
+from streamnursery.values.policy import WhenBehind
 
 OpenBlock = Callable[[Engine], StreamBlock | RelayBlock]
 """Makes a stream's block, in the engine's thread."""
 
 
-def opener(model: Any, prompt: object = None, **options: Any) -> OpenBlock:
+def opener(model: Any, prompt: Any = None, **options: Any) -> OpenBlock:
     """Opens what `Engine.stream` does."""
 
     def open_block(engine: Engine) -> StreamBlock:
@@ -47,13 +48,15 @@ def relay_opener(model: str | None, path: str, body: Any, **options: Any) -> Ope
 class Half:
     """A request that is begun by one call and left by another."""
 
-    def __init__(self, host: Wakes, box: Mailbox, open_block: OpenBlock) -> None:
+    def __init__(self, host: Asks, box: Mailbox, open_block: OpenBlock) -> None:
         self.box = box
         self.delivery: Delivery | None = None
         """Once begun."""
         self.host = host
         self._open_block = open_block
         self._context: Context = copy_context()
+        if holdings.get():
+            self._context.run(asker.set, host.task())
         self._block: StreamBlock | RelayBlock | None = None
         self.left = False
         """The reader has gone, or need not say so any more."""
@@ -128,7 +131,7 @@ class StreamHalf(Half):
     """Of a stream with a box of its own. An empty batch says that it has begun."""
 
     def __init__(
-        self, host: Wakes, box: Mailbox, open_block: OpenBlock, when_behind: WhenBehind
+        self, host: Asks, box: Mailbox, open_block: OpenBlock, when_behind: WhenBehind
     ) -> None:
         super().__init__(host, box, open_block)
         self.channel: ForeignChannel | PulledChannel | None = None
@@ -181,7 +184,7 @@ class StreamHalf(Half):
 class RelayHalf(StreamHalf):
     """Of a relay, whose batches are bytes."""
 
-    def __init__(self, host: Wakes, box: Mailbox, open_block: OpenBlock) -> None:
+    def __init__(self, host: Asks, box: Mailbox, open_block: OpenBlock) -> None:
         super().__init__(host, box, open_block, "block")
 
     def refusal(self) -> Refusal | None:

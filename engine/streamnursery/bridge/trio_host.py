@@ -44,6 +44,9 @@ class TrioHost:
     def caller_deadline(self) -> float:
         return trio.current_effective_deadline()
 
+    def task(self) -> object:
+        return trio.lowlevel.current_task()
+
     async def checkpoint(self) -> None:
         await trio.lowlevel.checkpoint()
 
@@ -97,6 +100,9 @@ class _TrioTask:
                 await self._async_fn()
         finally:
             self._over.set()
+
+    def cancel(self) -> None:
+        self._scope.cancel()
 
     async def stop(self, seconds: float) -> None:
         self._scope.cancel()

@@ -17,6 +17,7 @@ from streamnursery.bridge.words import same_words
 from streamnursery.facade import Engine
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.pipeline.stream import StreamStatistics, TokenStream
+from streamnursery.values.cost import Cost, total_cost
 from streamnursery.values.errors import AttemptRecord, EngineClosedError, EngineError
 from streamnursery.values.partial import Partial
 from streamnursery.values.request import ChatRequest
@@ -67,6 +68,11 @@ class StreamView:
     @same_words(TokenStream.last_content_at)
     def last_content_at(self) -> float | None:
         return self._delivery.last_token_at
+
+    @property
+    @same_words(TokenStream.cost)
+    def cost(self) -> Cost:
+        return total_cost(self._looked_at(lambda delivery: tuple(delivery.attempts)))
 
     @property
     @same_words(TokenStream.usage)

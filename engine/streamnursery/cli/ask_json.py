@@ -13,8 +13,10 @@ import trio
 from streamnursery.cli.ask_screen import Answer
 from streamnursery.cli.console import Output
 from streamnursery.cli.exits import exit_code
+from streamnursery.values.cost import Cost
 from streamnursery.values.errors import EngineError
 from streamnursery.values.events import StreamEvent
+from streamnursery.values.money import dollars
 from streamnursery.values.timings import Timings
 from streamnursery.values.usage import Usage
 
@@ -76,6 +78,7 @@ def answer_object(answer: Answer) -> dict[str, Any]:
         "refusal": (whole.choices[0].refusal or None) if whole and whole.choices else None,
         "tool_calls": [attrs.asdict(call) for call in (whole or partial).tool_calls],
         "usage": usage_object(usage) if usage else None,
+        "cost": cost_object(whole.cost if whole else stream.cost) if stream else None,
         "timings": timings_object(stream.timings) if stream else None,
         "route": whole.route if whole else stream.route if stream else None,
         "response_model": whole.model if whole else None,
@@ -113,6 +116,18 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     """Token counts; null is "not known"."""
     names = ("input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "total_tokens")
     return {name: getattr(usage, name) for name in names}
+
+
+def cost_object(cost: Cost) -> dict[str, Any]:
+    """Dollars as decimal text; `usd` is null where the cost is not known, with the reason."""
+    return {
+        "usd": None if cost.money is None else dollars(cost.money),
+        "reason": cost.reason or None,
+        "price_date": None if cost.price_date is None else cost.price_date.isoformat(),
+        "source": cost.source or None,
+        "estimated": cost.estimated,
+        "uncertain_usd": dollars(cost.uncertain),
+    }
 
 
 def timings_object(timings: Timings) -> dict[str, Any]:

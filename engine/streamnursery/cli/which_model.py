@@ -29,6 +29,8 @@ def chosen_models(asked: list[str] | None, loaded: "LoadedConfig") -> list[str]:
 
 def _default(loaded: "LoadedConfig") -> str:
     config = loaded.config
+    if config.default_model:
+        return config.default_model
     for model in config.models:
         return model
     name = config.default_endpoint

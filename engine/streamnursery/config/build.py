@@ -18,6 +18,7 @@ from streamnursery.values.budgets import Budget, Budgets
 from streamnursery.values.http2 import Http2Settings
 from streamnursery.values.policy import Adaptive, Patience, Retries
 from streamnursery.values.rates import Rates
+from streamnursery.values.request_defaults import RequestDefaults
 from streamnursery.values.routing_rules import DEFAULT_RULES
 from streamnursery.values.session import (
     EndpointHeartbeat,
@@ -33,7 +34,7 @@ from streamnursery.values.settings import (
     ProviderNames,
     Route,
 )
-from streamnursery.values.tenant import Tenant
+from streamnursery.values.tenant import Group, Tenant
 from streamnursery.wire.registry import DEFAULT as PRIMARY_DIALECT
 from streamnursery.wire.registry import Dialects
 
@@ -48,7 +49,10 @@ def check(layer: Layer, dialects: Dialects, report: Report) -> None:
         _check_http(name, layer, report)
         _check_certificate(name, layer, report)
         _check_token(name, layer, report)
+        _check_keys(name, layer, report)
         _check_options(name, layer, dialects, report)
+    for name in layer.named("groups"):
+        _check_group(name, layer, report)
     _check_buffers(layer, groups, report)
     for place in (("defaults",), *(("models", name) for name in layer.named("models"))):
         _check_retries(place, layer, groups, report)
@@ -99,6 +103,16 @@ def _check_token(name: str, layer: Layer, report: Report) -> None:
     if command is not None and ("endpoints", name, "key") in layer.values:
         what = "prints the endpoint's key, and `key` names another one; leave one of them out"
         report.add(command.origin, ("endpoints", name, "token_command"), what)
+
+
+def _check_keys(name: str, layer: Layer, report: Report) -> None:
+    """One of three says who asks."""
+    keys = layer.values.get(("endpoints", name, "keys"))
+    for other in ("key", "token_command"):
+        found = layer.values.get(("endpoints", name, other))
+        if keys is not None and found is not None and not found.origin.startswith("env "):
+            what = f"names the endpoint's keys, and `{other}` another one; leave one of them out"
+            report.add(keys.origin, ("endpoints", name, "keys"), what)
 
 
 def _check_options(name: str, layer: Layer, dialects: Dialects, report: Report) -> None:
@@ -227,6 +241,8 @@ def build(layer: Layer, written: Layer, dialects: Dialects) -> EngineConfig:
     endpoints = {name: _endpoint(name, groups, dialects) for name in layer.named("endpoints")}
     return EngineConfig(
         **engine,
+        default_model=groups.get(("defaults",), {}).get("model", ""),
+        request=_request(groups.get(("defaults",), {})),
         patience=_default_patience(groups),
         retries=_default_retries(groups),
         endpoints=endpoints,
@@ -241,7 +257,8 @@ def build(layer: Layer, written: Layer, dialects: Dialects) -> EngineConfig:
         routing_rules=groups.get(("routing",), {}).get("rules", DEFAULT_RULES),
         http2=Http2Settings(**groups.get(("http2",), {})),
         sessions=_sessions(groups),
-        tenants={n: Tenant(**groups.get(("tenants", n), {})) for n in layer.named("tenants")},
+        tenants={name: _tenant(name, groups) for name in layer.named("tenants")},
+        groups={name: _group(name, groups) for name in layer.named("groups")},
     )
 
 
@@ -286,6 +303,11 @@ def _endpoint(name: str, groups: Groups, dialects: Dialects) -> Endpoint:
     fields = {"dialect": PRIMARY_DIALECT, **groups.get(("endpoints", name), {})}
     options = {option: fields.pop(option) for option in dialects.options() if option in fields}
     headers = groups.get(("endpoints", name, "headers"), {})
+    keys = fields.pop("keys", None)
+    if isinstance(keys, tuple):
+        fields["key"], fields["more_keys"] = keys[0], keys[1:]
+    elif keys is not None:
+        fields["key"] = keys
     absent = [v for v in (*fields.values(), *headers.values()) if isinstance(v, Absent)]
     return Endpoint(
         name=name,
@@ -299,6 +321,23 @@ def _endpoint(name: str, groups: Groups, dialects: Dialects) -> Endpoint:
     )
 
 
+def _tenant(name: str, groups: Groups) -> Tenant:
+    fields = groups.get(("tenants", name), {})
+    return Tenant(rates=_rates(fields), **fields)
+
+
+def _group(name: str, groups: Groups) -> Group:
+    fields = groups.get(("groups", name), {})
+    return Group(rates=_rates(fields), **{"models": (), **fields})
+
+
+def _check_group(name: str, layer: Layer, report: Report) -> None:
+    """A group of no models limits nothing."""
+    place = ("groups", name, "models")
+    if place not in layer.values and place not in layer.broken:
+        report.add(layer.names[place[:2]], place, 'is missing; write models = ["gpt-4.1*"]')
+
+
 def _present(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if not isinstance(value, Absent)}
 
@@ -306,6 +345,12 @@ def _present(fields: dict[str, Any]) -> dict[str, Any]:
 def _rates(fields: dict[str, Any]) -> Rates:
     """The limits per minute among the settings of a table; they are taken out of it."""
     return Rates(**{n: fields.pop(n) for n in attrs.fields_dict(Rates) if n in fields})
+
+
+def _request(fields: dict[str, Any]) -> RequestDefaults:
+    """The fields of requests among the settings of a table; they are taken out of it."""
+    names = attrs.fields_dict(RequestDefaults)
+    return RequestDefaults(**{name: fields.pop(name) for name in names if name in fields})
 
 
 def _model(name: str, groups: Groups) -> ModelSettings:
@@ -317,6 +362,7 @@ def _model(name: str, groups: Groups) -> ModelSettings:
         patience=attrs.evolve(_default_patience(groups), **patience) if patience else None,
         retries=attrs.evolve(_default_retries(groups), **retries) if retries else None,
         rates=_rates(fields),
+        request=_request(fields),
         adaptive=Adaptive(**groups.get(("models", name, "adaptive"), {})),
         **fields,
     )

@@ -9,7 +9,7 @@ Rule 3: no message repeats what stands where a credential or its place should st
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
@@ -119,6 +119,23 @@ def _key(raw: object, spot: Spot) -> Secret | Absent:
 
 
 KEY = Kind("credential", _key, secret=True)
+
+
+def _keys(raw: object, spot: Spot) -> tuple[Secret, ...] | Absent:
+    """Those that are there; absent only where none is."""
+    if not isinstance(raw, Sequence) or isinstance(raw, str) or not raw:
+        form = '[{ env = "NAME" }, { file = "path" }]'
+        msg = f"must be a list such as {form}, not {described(raw)}"
+        raise MisfitError(msg)
+    found = [_key(one, spot) for one in raw]
+    keys = [key for key in found if isinstance(key, Secret)]
+    if len({key.reveal() for key in keys}) < len(keys):
+        raise MisfitError("names one key twice; leave one of them out")
+    absent = [one for one in found if isinstance(one, Absent)]
+    return tuple(keys) if keys else absent[0]
+
+
+KEY_LIST = Kind("list of credentials", _keys, secret=True)
 
 
 def _header(raw: object, spot: Spot) -> str | Secret | Absent:

@@ -5,7 +5,7 @@ from typing import TypeAlias, get_args
 
 import attrs
 
-from streamnursery.config.credentials import HEADER, KEY, PROXY
+from streamnursery.config.credentials import HEADER, KEY, KEY_LIST, PROXY
 from streamnursery.config.kinds import (
     COMMAND,
     FLAG,
@@ -29,6 +29,7 @@ from streamnursery.config.kinds import (
 )
 from streamnursery.config.money_kinds import LEDGER, MONEY, PERCENT, PERCENTAGES, PRICES, ZONE
 from streamnursery.config.report import Place
+from streamnursery.config.request_kinds import EXTRA, WORD
 from streamnursery.config.rule_kinds import RULES
 from streamnursery.values.budgets import BudgetMode, Budgets, UnknownPrice
 from streamnursery.values.http import HttpVersion
@@ -102,6 +103,17 @@ def _policies() -> list[tuple[str, Kind, str, object]]:
         *((f"patience.{n}", kind, unit, _default(Patience, n)) for n, unit, kind in patience),
         *((f"retries.{n}", kind, unit, _default(Retries, n)) for n, kind, unit in retries),
     ]
+
+
+def _request(table: str) -> list[Key]:
+    kinds = [
+        ("temperature", number(0, 2), ""),
+        ("max_tokens", whole(1), "tokens"),
+        ("top_p", number(0, 1), ""),
+        ("reasoning_effort", WORD, ""),
+        ("extra", EXTRA, ""),
+    ]
+    return [Key(f"{table}.{name}", kind, unit) for name, kind, unit in kinds]
 
 
 def _rates(table: str) -> list[Key]:
@@ -219,8 +231,11 @@ _KEYS: tuple[Key, ...] = (
     *(Key(f"defaults.{name}", kind, unit, value) for name, kind, unit, value in _policies()),
     Key("defaults.on_interrupt", LADDER, "", _default(EngineConfig, "on_interrupt")),
     Key("defaults.on_abort", choice(*get_args(OnAbort)), "", _default(EngineConfig, "on_abort")),
+    Key("defaults.model", WORD, "", _default(EngineConfig, "default_model")),
+    *_request("defaults"),
     Key("endpoints.*.url", URL),
     Key("endpoints.*.key", KEY),
+    Key("endpoints.*.keys", KEY_LIST),
     Key("endpoints.*.token_command", COMMAND),
     Key("endpoints.*.auth", choice(*get_args(Auth))),
     Key("endpoints.*.headers.*", HEADER),
@@ -263,8 +278,14 @@ _KEYS: tuple[Key, ...] = (
     Key("models.*.reasoning", FLAG),
     Key("models.*.ttft", seconds(), "seconds"),
     Key("models.*.balance", choice(*get_args(Balance))),
+    *_request("models.*"),
     Key("tenants.*.weight", WEIGHT, "", _default(Tenant, "weight")),
     Key("tenants.*.max_queued", whole(0), "requests"),
+    Key("tenants.*.max_streams", whole(0), "streams"),
+    *_rates("tenants"),
+    Key("groups.*.models", MODELS),
+    Key("groups.*.max_streams", whole(0), "streams"),
+    *_rates("groups"),
     *_budgets(),
     Key("routing.rules", RULES, "", DEFAULT_RULES),
     *_sessions(),

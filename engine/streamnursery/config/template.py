@@ -40,6 +40,12 @@ TEMPLATE = """\
 #patience.pace_window = 30
 #retries = { attempts = 5, base = 1, cap = 30, retry_after_cap = 120 }
 #on_abort = "cancel"             # "drain": read on in the background, for the true usage
+#model = ""                      # of a request that names none
+#temperature = 0.7               # these five: of requests that do not state them
+#max_tokens = 1000
+#top_p = 1
+#reasoning_effort = "low"
+#extra = { top_k = 40 }          # further fields of the body
 #on_interrupt = "fail"           # or "restart", "continue", "resume", or several in order
 
 # OPENAI_API_KEY, ANTHROPIC_API_KEY, GEMINI_API_KEY, DEEPSEEK_API_KEY and OPENROUTER_API_KEY
@@ -84,6 +90,10 @@ TEMPLATE = """\
 #default_max_tokens = "4096"     # of an answer whose request states none
 #thinking = "budget"             # of reasoning_effort; "adaptive" for models after 4.5
 
+#[endpoints.pool]
+#url = "https://api.example.com/v1"
+#keys = [{ env = "POOL_KEY_1" }, { env = "POOL_KEY_2" }]  # instead of a key; least used first
+
 #[endpoints.vertex]
 #url = "https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION/publishers/google"
 #dialect = "gemini"
@@ -114,6 +124,11 @@ TEMPLATE = """\
 #tools = true
 #ttft = 0.9                      # seconds to the first token, until enough were measured
 #balance = "primary"             # "p2c": the less loaded of two of its routes goes first
+#temperature = 0
+#max_tokens = 500
+#top_p = 0.9
+#reasoning_effort = "high"
+#extra = { service_tier = "flex" }
 
 #[models."gpt-4.1-mini"]
 #routes = [{ endpoint = "main" }]
@@ -121,6 +136,21 @@ TEMPLATE = """\
 #[tenants.acme]                  # on whose behalf: tenant= of a request
 #weight = 1                      # its share of what is scarce, against those of others
 #max_queued = 100
+#max_streams = 8                 # over all models
+#rpm = 600
+#tpm = 200000
+#input_tpm = 150000
+#output_tpm = 50000
+#burst = 0.1
+
+#[groups.expensive]              # limits that several models share
+#models = ["gpt-4.1*", "claude-*"]  # names, or patterns; a model may be in several groups
+#max_streams = 8                 # of all of them together
+#rpm = 600
+#tpm = 200000
+#input_tpm = 150000
+#output_tpm = 50000
+#burst = 0.1
 
 #[budgets]                       # in US dollars; without any limit nothing is refused
 #daily = "100"

@@ -109,6 +109,7 @@ def admission_of(config: EngineConfig) -> Admission:
         tenants=config.tenants,
         default_tenant=Tenant(max_queued=config.max_queued_per_tenant),
         adaptive={m.name: m.adaptive for m in models if m.max_streams == "adaptive"},
+        groups=config.groups,
     )
 
 
@@ -194,5 +195,9 @@ def apply_limits(admission: Admission, config: EngineConfig) -> None:
     for name, endpoint in endpoints.items():
         bound = endpoint.max_streams if endpoint is not None else None
         admission.set_limit(UNLIMITED if bound is None else bound, endpoint=name)
+    for limit, tenant in admission.lanes.state_tenants(config.tenants):
+        admission.change_rates(limit, tenant.rates)
+        most = UNLIMITED if tenant.max_streams is None else tenant.max_streams
+        admission.change_slots(limit, most)
     admission.set_limit(config.max_streams)
     admission.lanes.stated = {m.name for m in config.models.values() if m.max_streams is not None}

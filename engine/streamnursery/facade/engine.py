@@ -3,12 +3,11 @@
 Start reading at `Engine.stream`; the work is done in `scheduler` and `supervisor`.
 """
 
-from collections.abc import Awaitable, Callable
 from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
 )
-from typing import TYPE_CHECKING, Any, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import attrs
 import trio
@@ -21,17 +20,19 @@ from streamnursery.facade.assembly import (
     outlet_of,
     spending_of,
 )
+from streamnursery.facade.bounds import buffer_bound, check_policy
 from streamnursery.facade.choosing import Choosing
 from streamnursery.facade.held_back import HeldBack
 from streamnursery.facade.limits import LimitVerbs
+from streamnursery.facade.own_calls import OwnCalls
+from streamnursery.facade.own_streams import OwnStreams
 from streamnursery.facade.relaying import Relaying
 from streamnursery.pipeline.channel import BufferTotal
 from streamnursery.pipeline.delivery import DrainBounds
 from streamnursery.pipeline.merge import MergedEvents
-from streamnursery.pipeline.policies import POLICIES, WhenBehind
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.run import bulk
-from streamnursery.scheduler.run.calls import CallLease, Calls, call_deadline, check_tokens
+from streamnursery.scheduler.run.calls import Calls, call_deadline
 from streamnursery.scheduler.run.catalogue import SIMULATOR, SIMULATOR_ENDPOINT, Catalogue
 from streamnursery.scheduler.run.dispatcher import Dispatcher
 from streamnursery.scheduler.run.figures import engine_statistics
@@ -41,10 +42,16 @@ from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.connect import Connector
 from streamnursery.values.completion import Completion, Outcome
-from streamnursery.values.demand import Demand
-from streamnursery.values.errors import ConfigError, EngineError, RequestError
-from streamnursery.values.policy import Priority, PriorityName
-from streamnursery.values.request import ChatRequest, as_priority
+from streamnursery.values.errors import ConfigError, EngineError
+from streamnursery.values.keys import with_keys
+from streamnursery.values.policy import Priority, PriorityName, WhenBehind
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.request_fields import (
+    CallOptions,
+    Prompt,
+    StreamFields,
+    UntypedOptions,
+)
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import Endpoint, EngineConfig
 from streamnursery.values.statistics import EngineStatistics
@@ -52,10 +59,11 @@ from streamnursery.values.task import TaskProfile
 from streamnursery.wire.dialect import Dialect
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from streamnursery.sessions import Session, Sessions
 
-T = TypeVar("T")
-Ts = TypeVarTuple("Ts")
+P = TypeVar("P")
 
 
 @attrs.frozen
@@ -68,11 +76,11 @@ class DrainReport:
     """Streams and calls that had to be cancelled."""
 
 
-class Engine(Choosing, LimitVerbs, Relaying):
+class Engine(Choosing, LimitVerbs, OwnCalls, OwnStreams, Relaying):
     """Runs streams. Made by `open_engine`; usable inside its block."""
 
     def __init__(self, nursery: trio.Nursery, config: EngineConfig, outside: Outside) -> None:
-        self._config = config
+        self._config = config = with_keys(config)
         self._outside = outside
         self._nursery = nursery
         self._opened_at = trio.current_time()
@@ -99,7 +107,7 @@ class Engine(Choosing, LimitVerbs, Relaying):
             outside.dice,
         )
         self._choice = choice_of(config, outside, self._catalogue, self._spending, self._supervisor)
-        self._hear_loads()
+        self._hear()
         self._dispatcher = Dispatcher(
             nursery,
             self._supervisor,
@@ -122,8 +130,8 @@ class Engine(Choosing, LimitVerbs, Relaying):
 
     def stream(
         self,
-        model: str | ChatRequest | TaskProfile,
-        prompt: object = None,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
         *,
         deadline: float | None = None,
         timeout: float | None = None,
@@ -131,11 +139,12 @@ class Engine(Choosing, LimitVerbs, Relaying):
         buffer_events: int | None = None,
         buffer_bytes: int | None = None,
         when_behind: WhenBehind = "block",
-        **fields: Any,
+        **fields: Unpack[StreamFields],
     ) -> AbstractAsyncContextManager[TokenStream]:
         """Stream one answer: `async with eng.stream("gpt-4.1", "Hi") as stream:`.
 
-        `prompt` is text or a sequence of messages; `fields` are those of `ChatRequest`. A
+        `prompt` is text or a sequence of messages; `fields` are those of `ChatRequest`. Without a
+        model it is that of `defaults.model`. A
         `TaskProfile`, or the model "auto", leaves the choice of the model to the engine.
         `deadline` is absolute on trio's clock, `timeout` the same from now in seconds; the
         earlier of them and the caller's own deadline counts, to the last event delivered.
@@ -151,12 +160,11 @@ class Engine(Choosing, LimitVerbs, Relaying):
             RequestError, ConfigError: the request or its model cannot be used.
             EngineClosedError: the engine is closed or draining.
         """
-        if when_behind not in POLICIES:
-            msg = f"when_behind must be one of {', '.join(POLICIES)}, not {when_behind!r}"
-            raise RequestError(msg)
+        check_policy(when_behind)
+        own: dict[str, Any] = {**fields}
         if priority is not None:
-            fields["priority"] = priority
-        request, decision = self._requested(model, prompt, fields)
+            own["priority"] = priority
+        request, decision = self._requested(model, prompt, own)
         self._admission.check_open()
         rank = self._admission.next_rank(request.priority or Priority.INTERACTIVE)
         course = self._catalogue.course(request, rank)
@@ -166,14 +174,35 @@ class Engine(Choosing, LimitVerbs, Relaying):
             request,
             course,
             deadline=call_deadline(deadline, timeout),
-            buffer_events=_bound("buffer_events", buffer_events, self._config.buffer_events),
-            buffer_bytes=_bound("buffer_bytes", buffer_bytes, self._config.buffer_bytes),
+            buffer_events=buffer_bound("buffer_events", buffer_events, self._config.buffer_events),
+            buffer_bytes=buffer_bound("buffer_bytes", buffer_bytes, self._config.buffer_bytes),
             when_behind=when_behind,
         )
 
+    @overload
     async def complete(
-        self, model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
-    ) -> Completion:
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        *,
+        response_format: type[P],
+        **options: Unpack[UntypedOptions],
+    ) -> Completion[P]: ...
+
+    @overload
+    async def complete(
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Completion: ...
+
+    async def complete(
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Completion[Any]:
         """The whole answer; takes what `stream` takes.
 
         Raises:
@@ -190,12 +219,10 @@ class Engine(Choosing, LimitVerbs, Relaying):
     async def settle(
         self, requests: bulk.Requests, *, max_in_flight: int | None = None
     ) -> list[Outcome]:
-        """Run all `requests`, failures included; outcomes in the order of the source."""
-        return await bulk.settle(
-            self._held_back.completing(self.complete, max_in_flight),
-            requests,
-            self._in_flight(max_in_flight),
-        )
+        """Run all `requests`, failures included; outcomes in the order of the source. They are
+        `ChatRequest` values, and `Call`s of your own functions."""
+        answers = self._held_back.completing(self._answers, max_in_flight)
+        return await bulk.settle(answers, requests, self._in_flight(max_in_flight))
 
     def as_completed(
         self, requests: bulk.Requests, *, max_in_flight: int | None = None
@@ -203,13 +230,14 @@ class Engine(Choosing, LimitVerbs, Relaying):
         """Outcomes as they finish, from a source of any length that is pulled on demand.
 
         At most `max_in_flight` requests (by default the global limit) have been taken from the
-        source and not yet been handed out.
+        source and not yet been handed out. They are `ChatRequest` values, and `Call`s of your own
+        functions.
         """
-        complete = self._held_back.completing(self.complete, max_in_flight)
-        return bulk.as_completed(complete, requests, self._in_flight(max_in_flight))
+        answers = self._held_back.completing(self._answers, max_in_flight)
+        return bulk.as_completed(answers, requests, self._in_flight(max_in_flight))
 
     def merge(
-        self, requests: bulk.Requests, *, max_in_flight: int | None = None
+        self, requests: bulk.ChatRequests, *, max_in_flight: int | None = None
     ) -> AbstractAsyncContextManager[MergedEvents]:
         """`(index, event)` of many streams at once; each ends with `Finished` or `Failed`."""
         stream = self._held_back.streaming(self.stream, max_in_flight)
@@ -238,50 +266,6 @@ class Engine(Choosing, LimitVerbs, Relaying):
         if self._sessions is None:
             self._sessions = self._make_sessions()
         return self._sessions.open(endpoint, path=path, settings=settings, heartbeat=heartbeat)
-
-    def lease(
-        self,
-        model: str,
-        *,
-        priority: Priority | PriorityName = Priority.INTERACTIVE,
-        deadline: float | None = None,
-        timeout: float | None = None,
-        tenant: str = "",
-        input_tokens: int = 0,
-        output_tokens: int = 0,
-    ) -> AbstractAsyncContextManager[CallLease]:
-        """Slots of `model` for a call of your own, for the length of the block.
-
-        The deadline bounds the wait for the slots. Calls obey the same limits, count in the same
-        statistics and are waited for by the same drain as streams. `input_tokens` and
-        `output_tokens` are what you expect, for limits per minute; `report` says what it was.
-
-        Raises:
-            AdmissionError: on entry, when the slots cannot be had.
-        """
-        if not isinstance(model, str) or not model.strip():
-            raise RequestError("lease needs a model's name; any name will do for your own calls")
-        name = self._catalogue.name(model)
-        check_tokens(input_tokens, output_tokens)
-        demand = Demand(
-            name,
-            rank=self._admission.next_rank(as_priority(priority)),
-            deadline=call_deadline(deadline, timeout),
-            tenant=tenant,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-        )
-        return self._calls.lease(demand, self._catalogue.meter(name))
-
-    async def run(self, model: str, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
-        """Call your own async function under the limits of `model`; its errors are yours."""
-        try:
-            block = self.lease(model)
-        except EngineError:
-            await trio.lowlevel.checkpoint()
-            raise
-        async with block:
-            return await async_fn(*args)
 
     def statistics(self) -> EngineStatistics:
         """A snapshot of what the engine holds and has measured."""
@@ -384,12 +368,3 @@ class Engine(Choosing, LimitVerbs, Relaying):
         self._observers.close()
         for transport in self._transports:
             transport.close()
-
-
-def _bound(name: str, value: int | None, default: int) -> int:
-    if value is None:
-        return default
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        msg = f"{name} must be a whole number >= 1, not {value!r}"
-        raise RequestError(msg)
-    return value

@@ -6,12 +6,13 @@ an error in its place would end.
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.admission.admission import Admission
-from streamnursery.values.completion import Completion
+from streamnursery.scheduler.run.bulk import Answer, Work
+from streamnursery.values.completion import Outcome
 from streamnursery.values.request import ChatRequest
 
 _log = logging.getLogger("streamnursery")
@@ -25,17 +26,15 @@ class HeldBack:
         self._name = name
         self._named: set[str] = set()
 
-    def completing(
-        self, complete: Callable[[ChatRequest], Awaitable[Completion]], asked: int | None
-    ) -> Callable[[ChatRequest], Awaitable[Completion]]:
-        """`complete` that watches; unwatched where nobody asked for a number."""
+    def completing(self, answer: Answer, asked: int | None) -> Answer:
+        """`answer` that watches; unwatched where nobody asked for a number."""
         if asked is None:
-            return complete
+            return answer
         here: Counter[str] = Counter()
 
-        async def watched(request: ChatRequest) -> Completion:
+        async def watched(index: int, request: Work) -> Outcome:
             with self._counted(here, request.model, asked):
-                return await complete(request)
+                return await answer(index, request)
 
         return watched
 

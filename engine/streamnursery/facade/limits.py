@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from math import inf
 from os import PathLike
-from typing import Any
+from typing import Any, Unpack
 
 import attrs
 import trio
@@ -23,10 +23,12 @@ from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.values.admission import Explanation
 from streamnursery.values.errors import RequestError
+from streamnursery.values.keys import with_keys
 from streamnursery.values.policy import Priority
 from streamnursery.values.rates import Rates
 from streamnursery.values.request import ChatRequest, make_request
-from streamnursery.values.settings import EngineConfig
+from streamnursery.values.request_fields import Prompt, RequestFields
+from streamnursery.values.settings import EngineConfig, Route
 from streamnursery.values.snapshot import EngineSnapshot
 from streamnursery.wire.registry import Dialects
 
@@ -37,6 +39,7 @@ _AT_OPENING = (
     "max_idle_connections",
     "trust_env",
     "budgets",
+    "groups",
     "sessions",
     "http2",
     "max_added_latency",
@@ -65,6 +68,7 @@ class LimitVerbs:
     _catalogue: Catalogue
     _dispatcher: Dispatcher
     _hears_loads = False
+    _hears_keys = False
     _observers: Observers
     _outside: Outside
     _opened_at: float
@@ -110,7 +114,9 @@ class LimitVerbs:
             raise RequestError(str(error)) from None
         self._admission.set_rates(rates, model=model, endpoint=endpoint)
 
-    def explain(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> Explanation:
+    def explain(
+        self, model: str | ChatRequest, prompt: Prompt = "", **fields: Unpack[RequestFields]
+    ) -> Explanation:
         """Which limit a request would wait for now, and how long at least; print it.
 
         Nothing is sent. It speaks of the first route of the request's plan that is open.
@@ -122,6 +128,7 @@ class LimitVerbs:
             request = make_request(model, **fields)
         else:
             request = make_request(model, prompt, **fields)
+        request = self._catalogue.with_defaults(request)
         priority = Priority.INTERACTIVE if request.priority is None else request.priority
         course = self._catalogue.course(request, (priority, 0))
         now, routes = trio.current_time(), self._supervisor.routes
@@ -133,11 +140,20 @@ class LimitVerbs:
         limit = f"route {stop.route} to open again ({closed})"
         return attrs.evolve(explanation, limit=limit, earliest=closed.opens_at - now)
 
-    def _hear_loads(self) -> None:
-        """Once there is something to balance."""
+    def _hear(self) -> None:
+        """Listen to records, once there is something to balance or a choice of keys."""
+        keyring = self._catalogue.keyring
+        if keyring and not self._hears_keys:
+            keyring.used = lambda name: self._admission.lanes.endpoint(name).slots.taken
+            keyring.closed = self._is_closed
+            self._observers.add(keyring.observe)
+            self._hears_keys = True
         if self._catalogue.balancer and not self._hears_loads:
             self._observers.add(self._catalogue.balancer.observe)
             self._hears_loads = True
+
+    def _is_closed(self, route: Route) -> bool:
+        return self._supervisor.routes.gate(route).peek(trio.current_time()) is not None
 
     def snapshot(self) -> EngineSnapshot:
         """Each live stream with what it does and waits for, and every limit with what it holds."""
@@ -161,7 +177,7 @@ class LimitVerbs:
         Raises:
             ConfigError: with every mistake at once; nothing has been changed then.
         """
-        new = settings_of(config, self._outside.dialects)
+        new = with_keys(settings_of(config, self._outside.dialects))
         outlets = {
             name: outlet_of(endpoint, self._outside.dialects, self._transports[0])
             for name, endpoint in new.endpoints.items()
@@ -172,7 +188,7 @@ class LimitVerbs:
         self._outlets.update(outlets)
         self._config = new
         self._catalogue.apply_config(new)
-        self._hear_loads()
+        self._hear()
         self._choice = attrs.evolve(self._choice, config=new)
         apply_limits(self._admission, new)
         return report

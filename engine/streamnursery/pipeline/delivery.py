@@ -9,6 +9,7 @@ Rule 3: content put here is committed, read or not.
 
 from collections.abc import Callable
 from enum import Enum
+from typing import Any
 
 import attrs
 import trio
@@ -180,6 +181,9 @@ class Delivery:
     def end(self) -> None:
         """The stream's task has ended."""
         self.over = True
+        if self.error is not None and len(self.error.attempts) < len(self.attempts):
+            # Of a stream that was cut short, the attempt under way ends after its outcome.
+            self.error.attempts = tuple(self.attempts)
         if self._leaving is not None:
             trio.lowlevel.reschedule(self._leaving)
             self._leaving = None
@@ -214,7 +218,7 @@ class Delivery:
             content_events=self.content_events,
         )
 
-    def completion(self) -> Completion:
+    def completion(self) -> Completion[Any]:
         """The whole answer; only once `finished`."""
         return Completion(
             choices=self.transcript.choices(),
@@ -227,6 +231,7 @@ class Delivery:
             attempts=tuple(self.attempts),
             finish_kind=self.finish_kind,
             dialect=self.dialect,
+            response_format=self.request.response_format,
         )
 
     def _whole_usage(self) -> Usage:

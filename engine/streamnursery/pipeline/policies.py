@@ -9,7 +9,7 @@ Rule 3: a stream's answer stays whole: `completion()` and the partial have what 
 
 from collections import deque
 from collections.abc import Callable, Hashable
-from typing import Generic, Literal, TypeAlias, TypeVar
+from typing import Generic, TypeVar
 
 import attrs
 
@@ -21,10 +21,10 @@ from streamnursery.values.events import (
     StreamEvent,
     TextDelta,
 )
+from streamnursery.values.policy import WhenBehind
 
 T = TypeVar("T")
 
-WhenBehind: TypeAlias = Literal["block", "drop_oldest", "coalesce"]
 POLICIES: tuple[WhenBehind, ...] = ("block", "drop_oldest", "coalesce")
 
 _CONTENT = frozenset(CONTENT)

@@ -10,6 +10,7 @@ from streamnursery.pipeline.broadcast import REPLAY_BYTES, Broadcast
 from streamnursery.pipeline.channel import ChannelStatistics
 from streamnursery.pipeline.delivery import Delivery, StreamOutcome
 from streamnursery.values.completion import Completion
+from streamnursery.values.cost import Cost, total_cost
 from streamnursery.values.errors import (
     AttemptRecord,
     EngineError,
@@ -178,6 +179,11 @@ class TokenStream:
     def usage(self) -> Usage | None:
         """Tokens of all attempts, from the providers' last reports; None so far or for ever."""
         return self._delivery.usage
+
+    @property
+    def cost(self) -> Cost:
+        """What the attempts that are over cost together; worked out when it is read."""
+        return total_cost(self._delivery.attempts)
 
     @property
     def partial(self) -> Partial:

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 class Answering(Account, Protocol):
     """One request and its answer."""
 
-    async def serve(self, call: "Call") -> None:
+    async def serve(self, call: "ServerCall") -> None:
         """Answer with `call.play`, `call.reply` or `call.websocket`, whose `RefusedError` and
         `ClientGoneError` may pass."""
 
@@ -61,7 +61,7 @@ class Answering(Account, Protocol):
 class Handler(Protocol):
     """What a server does with its requests."""
 
-    def begin(self, call: "Call") -> Answering:
+    def begin(self, call: "ServerCall") -> Answering:
         """Take up a request whose head has arrived."""
 
 
@@ -95,7 +95,7 @@ class CallLine(Protocol):
         """What came behind the request; the connection is no HTTP any more."""
 
 
-class Call:
+class ServerCall:
     """A request, and the means to answer it."""
 
     def __init__(

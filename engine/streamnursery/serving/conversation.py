@@ -12,7 +12,7 @@ from math import inf
 
 import trio
 
-from streamnursery.serving.call import Call, Handler, Shared
+from streamnursery.serving.call import Handler, ServerCall, Shared
 from streamnursery.serving.head import ClientGoneError, RefusedError, RequestHead
 from streamnursery.serving.request_parser import RequestParser
 from streamnursery.serving.steps import How
@@ -82,7 +82,7 @@ class Conversation:
             head = RequestHead("", "", ())
         names = {name for name, _ in head.headers}
         self.body_ended = not names & {"content-length", "transfer-encoding"}
-        call = Call(head, self, self._shared, self._handler, min(since, trio.current_time()))
+        call = ServerCall(head, self, self._shared, self._handler, min(since, trio.current_time()))
         self.busy = True
         how = await call.run(refusal)
         if how is How.KEEP:

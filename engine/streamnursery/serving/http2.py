@@ -16,7 +16,7 @@ import h2.events
 import h2.exceptions
 import trio
 
-from streamnursery.serving.call import Call, Handler, Shared
+from streamnursery.serving.call import Handler, ServerCall, Shared
 from streamnursery.serving.head import RequestHead
 from streamnursery.serving.http2_reply import Http2Reply
 from streamnursery.serving.steps import How
@@ -48,7 +48,7 @@ class Http2Conversation:
         self._close_idle = close_idle
         self._early = early
         self._replies: dict[int, Http2Reply] = {}
-        self._calls: dict[int, Call] = {}
+        self._calls: dict[int, ServerCall] = {}
         self._unsent = bytearray()
         self._last_id = inf
         """The last stream that is served."""
@@ -123,7 +123,7 @@ class Http2Conversation:
             version="2",
         )
         reply = Http2Reply(self, stream_id)
-        call = Call(head, reply, self._shared, self._handler, trio.current_time(), reply)
+        call = ServerCall(head, reply, self._shared, self._handler, trio.current_time(), reply)
         self._replies[stream_id], self._calls[stream_id] = reply, call
         if stream_id > self._last_id:
             self._drop(reply, "sent on")
@@ -164,7 +164,7 @@ class Http2Conversation:
 
     # Out. -----------------------------------------------------------------------------------
 
-    async def _answer(self, reply: Http2Reply, call: Call) -> None:
+    async def _answer(self, reply: Http2Reply, call: ServerCall) -> None:
         try:
             how = await call.run()
             if how in (None, How.RESET, How.CUT):

@@ -21,7 +21,7 @@ MAX_WAITING = 64 * 1024
 
 
 class ServerSocket:
-    """The server's side. Made by `Call.websocket`."""
+    """The server's side. Made by `ServerCall.websocket`."""
 
     def __init__(self, stream: ServerStream, early: bytes = b"") -> None:
         self.pongs = True

@@ -140,7 +140,7 @@ class _Opener:
         **fields: Any,
     ) -> AbstractAsyncContextManager[TokenStream]:
         sessions, config = self._sessions, self._sessions.config
-        request = make_request(model, prompt, **fields)
+        request = sessions.catalogue.with_defaults(make_request(model, prompt, **fields))
         if previous_response_id is not None:
             request = self._core.dialect.after(request, previous_response_id)
         if priority is None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any
+from typing import Any, Unpack
 
 import msgspec
 import trio
@@ -12,6 +12,8 @@ from streamnursery.sessions.core import SessionCore
 from streamnursery.sessions.messages import Receipt, make_entry
 from streamnursery.sessions.typed import TypedEvents
 from streamnursery.values.errors import ConnectionLostError, EngineError, RequestError
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.request_fields import Prompt, SessionOptions
 from streamnursery.values.session import SendOutcome, SessionState, SessionStatistics
 
 StreamOpener = Callable[..., AbstractAsyncContextManager[TokenStream]]
@@ -122,7 +124,12 @@ class Session:
         return TypedEvents(self, self._core.dialect.dialogue())
 
     def stream(
-        self, model: Any, prompt: object = None, *, lane: str | None = None, **options: Any
+        self,
+        model: str | ChatRequest,
+        prompt: Prompt | None = None,
+        *,
+        lane: str | None = None,
+        **options: Unpack[SessionOptions],
     ) -> AbstractAsyncContextManager[TokenStream]:
         """An answer over this session: takes what `Engine.stream` takes, gives the same stream.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import trio
 
-from streamnursery.serving.call import Call
+from streamnursery.serving.call import ServerCall
 from streamnursery.serving.http2_reply import Http2Reply
 from streamnursery.serving.steps import End, How, Step
 from streamnursery.simulator.cuts import broken_off_at_token
@@ -29,7 +29,7 @@ class ProviderHandler:
     def __init__(self, provider: Provider) -> None:
         self._provider = provider
 
-    def begin(self, call: Call) -> "ServedExchange":
+    def begin(self, call: ServerCall) -> "ServedExchange":
         head = call.head
         exchange = self._provider.begin(
             head.method,
@@ -53,7 +53,7 @@ class ServedExchange:
         self._exchange = exchange
         self._provider = provider
 
-    async def serve(self, call: Call) -> None:
+    async def serve(self, call: ServerCall) -> None:
         exchange = self._exchange
         steps = exchange.early
         if steps is None:
@@ -77,7 +77,7 @@ class ServedExchange:
             socket = await call.websocket()
             call.how = await Talk(socket, self._provider, exchange).run()
 
-    async def _body(self, call: Call) -> bytes | None:
+    async def _body(self, call: ServerCall) -> bytes | None:
         """The request's body; None when the connection is to be reset in the middle of it."""
         cut = self._exchange.reset_upload_after
         if cut is None:

@@ -13,7 +13,7 @@ from typing import Final
 
 import trio
 
-from streamnursery.serving.call import Answering, Call, Handler, Unlogged
+from streamnursery.serving.call import Answering, Handler, ServerCall, Unlogged
 from streamnursery.serving.head import RequestHead
 from streamnursery.serving.local_names import is_local
 from streamnursery.simulator.log import RequestRecord
@@ -150,7 +150,7 @@ class PageHandler:
         self._below = below
         self._loopback = loopback
 
-    def begin(self, call: Call) -> Answering:
+    def begin(self, call: ServerCall) -> Answering:
         if call.head.target.partition("?")[0] not in _PATHS:
             return self._below.begin(call)
         return _Page(self)
@@ -171,7 +171,7 @@ class _Page(Unlogged):
     def __init__(self, handler: PageHandler) -> None:
         self._handler = handler
 
-    async def serve(self, call: Call) -> None:
+    async def serve(self, call: ServerCall) -> None:
         await call.body()
         problem = self._handler.problem(call.head)
         if problem is not None:

@@ -5,6 +5,7 @@ import attrs
 from streamnursery.core.money.settlement import AttemptEnd, received_tokens
 from streamnursery.core.recovery.transcript import Transcript
 from streamnursery.supervisor.ports import Reservation
+from streamnursery.values.cost import CostSource
 from streamnursery.values.errors import AttemptState, EngineError
 from streamnursery.values.events import StreamEvent
 
@@ -56,3 +57,6 @@ class Allowance:
 
     def settle(self, ending: AttemptEnd, content_events: int) -> None:
         self.reservation.settle(ending, self.received(content_events) if content_events else 0)
+
+    def bill(self, content_events: int) -> CostSource:
+        return self.reservation.bill(self.received(content_events) if content_events else 0)

@@ -239,6 +239,7 @@ class Attempt:
             hedge=self.hedge,
             requests=self.requests,
             connections=self.connections,
+            bill=self.allowance.bill(self.content_events),
         )
 
     async def _open(self) -> HttpResponse:

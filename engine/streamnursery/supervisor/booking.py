@@ -25,7 +25,6 @@ from streamnursery.values.errors import (
     EngineError,
     FirstByteTimeoutError,
     FirstTokenTimeoutError,
-    ProviderError,
     RateLimitedError,
 )
 from streamnursery.values.lifecycle import AttemptEnded, AttemptStarted, FirstToken, Resent
@@ -95,9 +94,7 @@ class Booking:
         self.visit.left(now)
         record = attempt.record(now)
         self._settle(attempt, record)
-        refused = isinstance(attempt.error, ProviderError)
-        ending = AttemptEnd(record.state, record.status, _reported(record), refused)
-        self.allowance.settle(ending, attempt.content_events)
+        self.allowance.settle(AttemptEnd.of(record), attempt.content_events)
         if _is_overload(attempt.error):
             error = attempt.error
             self.lease.on_overload(

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from streamnursery.core.money.settlement import AttemptEnd
 from streamnursery.transport.ports import ByteSink, ConnectProgress, HttpResponse, Phase
+from streamnursery.values.cost import CostSource
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import EngineError
 from streamnursery.values.http import HttpRequest
@@ -95,6 +96,9 @@ class Reservation(Protocol):
 
     def settle(self, ending: AttemptEnd, received_tokens: int) -> None:
         """What became of the attempt; synchronous, and only the first one counts."""
+
+    def bill(self, received_tokens: int) -> CostSource:
+        """What its cost is worked out from, should anybody ask."""
 
     async def written(self) -> None:
         """Until what was settled is on the disk.

@@ -13,13 +13,13 @@ from streamnursery.core.recovery.retry_budget import RetryBudget
 from streamnursery.core.routing.route_plan import PlannedRoute, RoutePlan
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.values.errors import (
-    MANY_AT_ONCE,
     EngineError,
     OverloadedError,
     RateLimitedError,
     ServerError,
 )
 from streamnursery.values.lifecycle import CircuitChanged
+from streamnursery.values.refused import MANY_AT_ONCE
 from streamnursery.values.settings import Route
 
 _MOST_SCRIPTED = 200

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 from streamnursery.bridge.hosts import SyncHost
 from streamnursery.bridge.leases import LeaseHalf, OpenLease
 from streamnursery.bridge.outbox import Mailbox
+from streamnursery.scheduler.admission.nesting import Holding, let_go
 from streamnursery.scheduler.run.calls import CallLease
 from streamnursery.sync.waits import SyncBridge
 from streamnursery.values.errors import RequestError
@@ -21,6 +22,7 @@ class SyncCallBlock(AbstractContextManager[CallLease]):
         self._host: SyncHost
         self._half: LeaseHalf
         self._call: CallLease | None = None
+        self._holding: Holding
 
     def __enter__(self) -> CallLease:
         open_lease, self._open_lease = self._open_lease, None
@@ -28,7 +30,7 @@ class SyncCallBlock(AbstractContextManager[CallLease]):
             raise RequestError("a lease's block can be entered once; call lease() again")
         self._host = host = self._bridge.host()
         box = Mailbox()
-        half = self._half = LeaseHalf(host, box, open_lease(host), _nothing)
+        half = self._half = LeaseHalf(host, box, open_lease(host), _nothing, host.task())
         self._bridge.thread.post(half)
         try:
             while not half.model and not box.over:
@@ -40,12 +42,20 @@ class SyncCallBlock(AbstractContextManager[CallLease]):
             assert half.error is not None
             raise half.error
         self._call = CallLease(half.model)
+        self._holding = half.hold()
         return self._call
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        let_go(self._holding)
         self._leave(error)
         if error is None and self._half.error is not None:
             raise self._half.error
+
+    def stop_waiting(self) -> None:
+        """From another thread: the slots are not wanted any more."""
+        if hasattr(self, "_half") and not self._half.model:
+            half = self._half
+            self._bridge.tell(lambda: None if half.model else half.release(None, None))
 
     def _leave(self, error: BaseException | None) -> None:
         usage = None if self._call is None else self._call.usage

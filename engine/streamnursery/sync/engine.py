@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from typing import Any, TypeVar, TypeVarTuple
+from functools import partial
+from typing import Any, TypeVar, TypeVarTuple, Unpack, overload
 
 from streamnursery.bridge import figures
 from streamnursery.bridge.deadlines import seconds_left
 from streamnursery.bridge.hosts import SyncHost
 from streamnursery.bridge.many import CollectHalf
 from streamnursery.bridge.outbox import Mailbox
+from streamnursery.bridge.own_streams import HostItems
 from streamnursery.bridge.streams import RelayHalf, StreamHalf, opener, relay_opener
 from streamnursery.bridge.words import same_words
 from streamnursery.core.limits.bucket import BURST
@@ -17,20 +19,33 @@ from streamnursery.core.routing.router import Decision
 from streamnursery.facade import DrainReport, Engine
 from streamnursery.facade.limits import ConfigSource, Reload
 from streamnursery.pipeline.merge import MergedEvent
-from streamnursery.pipeline.policies import WhenBehind
+from streamnursery.scheduler.run.bulk import Work
 from streamnursery.scheduler.run.calls import CallLease
+from streamnursery.scheduler.run.dispatcher import StreamBlock
 from streamnursery.scheduler.run.observers import DropPolicy, check_events
+from streamnursery.scheduler.run.own_calls import reporting
+from streamnursery.scheduler.run.own_streams import OwnItem
 from streamnursery.sync.calls import SyncCallBlock
 from streamnursery.sync.many import SyncItems, settled
+from streamnursery.sync.own_streams import SyncPuller
 from streamnursery.sync.records import SyncRecordsBlock, SyncRecordStream
 from streamnursery.sync.relay import SyncRelayBlock, SyncRelayedAnswer
 from streamnursery.sync.session import SyncSession, SyncSessionBlock
 from streamnursery.sync.stream import SyncStreamBlock
 from streamnursery.sync.waits import SyncBridge
 from streamnursery.values.admission import Explanation
+from streamnursery.values.call_options import LeaseOptions
 from streamnursery.values.completion import Completion, Outcome
-from streamnursery.values.policy import Priority, PriorityName
+from streamnursery.values.cost import Estimate
+from streamnursery.values.policy import Priority, PriorityName, WhenBehind
 from streamnursery.values.request import ChatRequest, RequestHeaders
+from streamnursery.values.request_fields import (
+    CallOptions,
+    Prompt,
+    RequestFields,
+    StreamFields,
+    UntypedOptions,
+)
 from streamnursery.values.session import SessionSettings
 from streamnursery.values.settings import EngineConfig
 from streamnursery.values.snapshot import EngineSnapshot
@@ -38,6 +53,7 @@ from streamnursery.values.spending import SpendingReport
 from streamnursery.values.statistics import EngineStatistics
 from streamnursery.values.task import TaskProfile
 
+P = TypeVar("P")
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -56,8 +72,8 @@ class SyncEngine:
     @same_words(Engine.stream, "sync")
     def stream(
         self,
-        model: str | ChatRequest | TaskProfile,
-        prompt: object = None,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
         *,
         deadline: float | None = None,
         timeout: float | None = None,
@@ -65,7 +81,7 @@ class SyncEngine:
         buffer_events: int | None = None,
         buffer_bytes: int | None = None,
         when_behind: WhenBehind = "block",
-        **fields: Any,
+        **fields: Unpack[StreamFields],
     ) -> SyncStreamBlock:
         def make_half(host: SyncHost, box: Mailbox) -> StreamHalf:
             left = seconds_left(host.now(), deadline, timeout)
@@ -83,10 +99,31 @@ class SyncEngine:
 
         return SyncStreamBlock(self._bridge, make_half)
 
+    @overload
+    def complete(
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        *,
+        response_format: type[P],
+        **options: Unpack[UntypedOptions],
+    ) -> Completion[P]: ...
+
+    @overload
+    def complete(
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Completion: ...
+
     @same_words(Engine.complete, "sync")
     def complete(
-        self, model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
-    ) -> Completion:
+        self,
+        model: str | ChatRequest | TaskProfile | None = None,
+        prompt: Prompt | None = None,
+        **options: Unpack[CallOptions],
+    ) -> Completion[Any]:
         host = self._bridge.host()
         deadline, timeout = options.pop("deadline", None), options.pop("timeout", None)
         left = seconds_left(host.now(), deadline, timeout)
@@ -140,13 +177,13 @@ class SyncEngine:
 
     @same_words(Engine.settle, "sync")
     def settle(
-        self, requests: Iterable[ChatRequest], *, max_in_flight: int | None = None
+        self, requests: Iterable[ChatRequest] | Iterable[Work], *, max_in_flight: int | None = None
     ) -> list[Outcome]:
         return settled(self._bridge, requests, max_in_flight)
 
     @same_words(Engine.as_completed, "sync")
     def as_completed(
-        self, requests: Iterable[ChatRequest], *, max_in_flight: int | None = None
+        self, requests: Iterable[ChatRequest] | Iterable[Work], *, max_in_flight: int | None = None
     ) -> SyncItems[Outcome]:
         return SyncItems(self._bridge, requests, max_in_flight, merge=False)
 
@@ -195,9 +232,44 @@ class SyncEngine:
         return SyncCallBlock(self._bridge, open_lease)
 
     @same_words(Engine.run, "sync")
-    def run(self, model: str, fn: Callable[[*Ts], T], *args: *Ts) -> T:
-        with self.lease(model):
+    def run(
+        self,
+        model: str,
+        fn: Callable[[*Ts], T],
+        *args: *Ts,
+        **options: Unpack[LeaseOptions],
+    ) -> T:
+        with self.lease(model, **options) as lease, reporting(lease):
             return fn(*args)
+
+    @same_words(Engine.stream_from, "sync")
+    def stream_from(
+        self,
+        model: str,
+        make: Callable[[*Ts], Iterable[OwnItem]],
+        *args: *Ts,
+        prompt: Prompt | None = None,
+        retry_on: type[Exception] | tuple[type[Exception], ...] = (),
+        **options: Unpack[UntypedOptions],
+    ) -> SyncStreamBlock:
+        rest: dict[str, Any] = {**options, "prompt": prompt, "retry_on": retry_on}
+        deadline, timeout = rest.pop("deadline", None), rest.pop("timeout", None)
+
+        def make_half(host: SyncHost, box: Mailbox) -> StreamHalf:
+            left = seconds_left(host.now(), deadline, timeout)
+
+            def pulled() -> HostItems:
+                puller = SyncPuller(self._bridge, host, partial(make, *args))
+                return HostItems(self._bridge.thread, puller)
+
+            def open_block(engine: Engine) -> StreamBlock:
+                block = engine.stream_from(model, pulled, timeout=left, **rest)
+                assert isinstance(block, StreamBlock)
+                return block
+
+            return StreamHalf(host, box, open_block, rest.get("when_behind", "block"))
+
+        return SyncStreamBlock(self._bridge, make_half)
 
     @same_words(Engine.events, "sync")
     def events(
@@ -223,15 +295,28 @@ class SyncEngine:
         return self._bridge.ask(Engine.usage_report)
 
     @same_words(Engine.choose, "sync")
-    def choose(self, task: TaskProfile, **fields: Any) -> Decision:
+    def choose(self, task: TaskProfile, **fields: Unpack[RequestFields]) -> Decision:
         return self._bridge.ask(lambda engine: engine.choose(task, **fields))
 
     @same_words(Engine.plan, "sync")
-    def plan(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> RoutePlan:
+    def plan(
+        self, model: str | ChatRequest, prompt: Prompt = "", **fields: Unpack[RequestFields]
+    ) -> RoutePlan:
         return self._bridge.ask(lambda engine: engine.plan(model, prompt, **fields))
 
+    @same_words(Engine.estimate, "sync")
+    def estimate(
+        self,
+        model: str | ChatRequest | None = None,
+        prompt: Prompt | None = None,
+        **fields: Unpack[RequestFields],
+    ) -> Estimate:
+        return self._bridge.ask(lambda engine: engine.estimate(model, prompt, **fields))
+
     @same_words(Engine.explain, "sync")
-    def explain(self, model: str | ChatRequest, prompt: object = "", **fields: Any) -> Explanation:
+    def explain(
+        self, model: str | ChatRequest, prompt: Prompt = "", **fields: Unpack[RequestFields]
+    ) -> Explanation:
         return self._bridge.ask(lambda engine: engine.explain(model, prompt, **fields))
 
     @same_words(Engine.set_limits, "sync")

@@ -1,11 +1,16 @@
 """Many requests from one source: outcomes as they finish, or the events of all."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from contextvars import copy_context
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from streamnursery.bridge.many import OneOfMany, items_of
+from streamnursery.bridge.own_calls import OwnCall
 from streamnursery.bridge.sources import InFlight, checked_bound, iterator_of
+from streamnursery.sync.own_calls import run_call
 from streamnursery.sync.waits import SyncBridge
 from streamnursery.values.completion import Outcome
 from streamnursery.values.errors import EngineClosedError
@@ -88,6 +93,7 @@ class SyncItems(AbstractContextManager["SyncItems[T]"], Iterator[T], Generic[T])
                 merge=self._merge,
                 max_in_flight=checked_bound(bound),
                 asked=self._asked,
+                run_call=self._run_call,
             )
             self._flight.pull(self._source)
         return self._flight
@@ -107,6 +113,12 @@ class SyncItems(AbstractContextManager["SyncItems[T]"], Iterator[T], Generic[T])
             batches, _ = host.outbox.take(flight.box)
             flight.absorb(items_of(batches))
             flight.pull(self._source)
+
+    def _run_call(self, own: OwnCall) -> None:
+        context = copy_context()
+        run = partial(context.run, run_call, self._bridge, own)
+        own.started = True
+        threading.Thread(target=run, name=f"call {own.call.model}", daemon=True).start()
 
     def _post(self, half: OneOfMany) -> None:
         try:

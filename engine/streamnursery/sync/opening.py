@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar, Unpack, overload
 
 from streamnursery.bridge.opened import EngineOpening, caller_of, shared_thread
 from streamnursery.bridge.words import same_words
@@ -22,6 +22,7 @@ from streamnursery.transport.network import Network
 from streamnursery.values.completion import Completion
 from streamnursery.values.errors import RequestError
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.request_fields import CallOptions, Prompt, UntypedOptions
 from streamnursery.values.task import TaskProfile
 from streamnursery.wire.dialect import Dialect
 
@@ -118,8 +119,31 @@ def shared() -> SyncEngine:
     return SyncEngine(SyncBridge(shared_thread()))
 
 
+P = TypeVar("P")
+
+
+@overload
 def complete(
-    model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
+    model: str | ChatRequest | TaskProfile | None = None,
+    prompt: Prompt | None = None,
+    *,
+    response_format: type[P],
+    **options: Unpack[UntypedOptions],
+) -> Completion[P]: ...
+
+
+@overload
+def complete(
+    model: str | ChatRequest | TaskProfile | None = None,
+    prompt: Prompt | None = None,
+    **options: Unpack[CallOptions],
+) -> Completion: ...
+
+
+def complete(
+    model: str | ChatRequest | TaskProfile | None = None,
+    prompt: Prompt | None = None,
+    **options: Unpack[CallOptions],
 ) -> Completion:
     """The whole answer, by the `shared` engine; takes what `stream` takes.
 
@@ -130,7 +154,9 @@ def complete(
 
 
 def stream(
-    model: str | ChatRequest | TaskProfile, prompt: object = None, **options: Any
+    model: str | ChatRequest | TaskProfile | None = None,
+    prompt: Prompt | None = None,
+    **options: Unpack[CallOptions],
 ) -> SyncStreamBlock:
     """Stream one answer, by the `shared` engine: as `Engine.stream`."""
     return shared().stream(model, prompt, **options)

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import msgspec
 import trio
@@ -25,6 +25,8 @@ from streamnursery.sync.stream import SyncStreamBlock
 from streamnursery.sync.waits import SyncBridge
 from streamnursery.values.errors import EngineError, RequestError
 from streamnursery.values.events import Failed, StreamEvent
+from streamnursery.values.request import ChatRequest
+from streamnursery.values.request_fields import Prompt, SessionOptions
 from streamnursery.values.session import (
     SendOutcome,
     SessionSettings,
@@ -146,15 +148,21 @@ class SyncSession:
 
     @same_words(Session.stream, "sync")
     def stream(
-        self, model: Any, prompt: object = None, *, lane: str | None = None, **options: Any
+        self,
+        model: str | ChatRequest,
+        prompt: Prompt | None = None,
+        *,
+        lane: str | None = None,
+        **options: Unpack[SessionOptions],
     ) -> SyncStreamBlock:
         deadline, timeout = options.pop("deadline", None), options.pop("timeout", None)
+        rest: Any = options
 
         def make_half(host: SyncHost, box: Mailbox) -> StreamHalf:
             left = seconds_left(host.now(), deadline, timeout)
 
             def open_block(_: Engine) -> StreamBlock:
-                found = self._session.stream(model, prompt, lane=lane, timeout=left, **options)
+                found = self._session.stream(model, prompt, lane=lane, timeout=left, **rest)
                 assert isinstance(found, StreamBlock)
                 return found
 

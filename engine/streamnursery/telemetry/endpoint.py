@@ -19,7 +19,7 @@ import trio
 
 from streamnursery.facade import Engine
 from streamnursery.serving.bounds import Bounds
-from streamnursery.serving.call import Call, Unlogged
+from streamnursery.serving.call import ServerCall, Unlogged
 from streamnursery.serving.head import RequestHead
 from streamnursery.serving.listener import Listener, listen
 from streamnursery.serving.local_names import is_local
@@ -163,7 +163,7 @@ class _MetricsHandler:
         self.one_at_a_time = trio.Lock()
         self._loopback = loopback
 
-    def begin(self, _: Call) -> "_Scrape":
+    def begin(self, _: ServerCall) -> "_Scrape":
         return _Scrape(self)
 
     def problem(self, head: RequestHead) -> tuple[int, str] | None:
@@ -182,7 +182,7 @@ class _Scrape(Unlogged):
     def __init__(self, handler: _MetricsHandler) -> None:
         self._handler = handler
 
-    async def serve(self, call: Call) -> None:
+    async def serve(self, call: ServerCall) -> None:
         await call.body()
         problem = self._handler.problem(call.head)
         if problem is not None:

@@ -50,7 +50,7 @@ class Want(Enum):
     LEAVE = "the provider stops"
 
 
-class Group(Enum):
+class CaseGroup(Enum):
     """What a case asks for."""
 
     TRUTH = "truth"
@@ -74,7 +74,7 @@ class Case:
     """Pieces after which the client stops reading."""
     limit: float = LIMIT
     """Seconds after which it is called a hang."""
-    group: Group = Group.TRUTH
+    group: CaseGroup = CaseGroup.TRUTH
     proof_of: tuple[str, ...] = ()
     """The APIs, by the names of their clients, in which this takes away what proves that an answer
     is whole: there a client may not call it so."""
@@ -84,11 +84,11 @@ class Case:
         return Want.ERROR if client.endswith(self.proof_of or ("\0",)) else self.want
 
 
-def _always(name: str, want: Want, *script: object, group: Group = Group.TRUTH) -> Case:
+def _always(name: str, want: Want, *script: object, group: CaseGroup = CaseGroup.TRUTH) -> Case:
     return Case(name, Plan.always(*script), want, group=group)  # type: ignore[arg-type]
 
 
-def _first(name: str, *script: object, group: Group = Group.RETRIES) -> Case:
+def _first(name: str, *script: object, group: CaseGroup = CaseGroup.RETRIES) -> Case:
     """Only the first request meets it: a client that tries again has its answer."""
     faults: Script = script  # type: ignore[assignment]
     return Case(name, Plan((Rule(faults, When(requests=(1,))),)), Want.ANSWER, group=group)
@@ -96,7 +96,7 @@ def _first(name: str, *script: object, group: Group = Group.RETRIES) -> Case:
 
 _LONG = Respond(40)
 _SLOW = Delay(first_token=20.0)
-_PATIENCE, _RETRIES = Group.PATIENCE, Group.RETRIES
+_PATIENCE, _RETRIES = CaseGroup.PATIENCE, CaseGroup.RETRIES
 
 MENU: tuple[Case, ...] = (
     _always("nothing special", Want.ANSWER),
@@ -158,6 +158,6 @@ MENU: tuple[Case, ...] = (
         Plan.always(_LONG, Stall(20)),
         Want.LEAVE,
         leave_after=3,
-        group=Group.CANCEL,
+        group=CaseGroup.CANCEL,
     ),
 )

@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from streamnursery.testing.grade_menu import Group, Want
+from streamnursery.testing.grade_menu import CaseGroup, Want
 from streamnursery.testing.grade_verdict import Verdict
 
 _GOOD = {
@@ -31,7 +31,7 @@ class CaseResult:
     """Class of the error that its user got."""
     leaked: int = 0
     """Answers still under way at the provider a second after the client was done with its own."""
-    group: Group = Group.TRUTH
+    group: CaseGroup = CaseGroup.TRUTH
 
     @property
     def good(self) -> bool:
@@ -58,7 +58,7 @@ class Grades:
     def clients(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(found.client for found in self.findings))
 
-    def score(self, client: str, group: Group | None = None) -> tuple[int, int]:
+    def score(self, client: str, group: CaseGroup | None = None) -> tuple[int, int]:
         """Cases it did well in, and all; of one group, or of every one."""
         own = [
             found
@@ -70,7 +70,7 @@ class Grades:
     def rows(self) -> list[list[str]]:
         """A table: head, a row for each case below the scores of its group, the scores."""
         table = [["case", *self.clients]]
-        for group in Group:
+        for group in CaseGroup:
             cases = dict.fromkeys(found.case for found in self.findings if found.group is group)
             if cases:
                 table.append(self._scores(f"{group.value}:", group))
@@ -82,7 +82,7 @@ class Grades:
         for case in cases:
             yield [case, *(_cell(by_place.get((case, client))) for client in self.clients)]
 
-    def _scores(self, title: str, group: Group | None) -> list[str]:
+    def _scores(self, title: str, group: CaseGroup | None) -> list[str]:
         scores = [self.score(client, group) for client in self.clients]
         return [title, *(f"{good} of {every}" for good, every in scores)]
 

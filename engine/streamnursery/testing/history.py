@@ -15,6 +15,7 @@ from itertools import pairwise, zip_longest
 from typing import TypeAlias
 
 from streamnursery.pipeline.delivery import StreamOutcome
+from streamnursery.scheduler.run.own_streams import OWN
 from streamnursery.simulator import Cut, UsageLie
 from streamnursery.simulator.log import RequestRecord
 from streamnursery.testing.consumers import TOLERANCE, ConsumerRecord, delivery_of
@@ -112,10 +113,15 @@ def _shared(streams: Sequence[ConsumerRecord]) -> Iterator[str]:
 # What it said. --------------------------------------------------------------------------------
 
 
+_OWN = f"{OWN}/"
+
+
 def _content(record: ConsumerRecord, log: Log) -> Iterator[str]:
     runs = [run for run in _runs(record.events) if any(heard_pieces(run))]
     if not runs or any(type(event) is Resumed for event in record.events):
         return
+    if any(attempt.route.startswith(_OWN) for attempt in record.stream.attempts):
+        return  # an iterator of the caller's has said it, and no provider knows
     asked = _requests(record, log)
     if len(asked) < len(runs):
         yield "it was handed content that no provider was asked for"

@@ -3,16 +3,17 @@
 EngineError(category, retryable, retry_after, endpoint, model, request_id, status, partial,
             committed, attempts)
 ├── ConfigError, RequestError                (request_error: the caller's fault)
-├── AdmissionError       admission_error     OverloadedError, QueueDeadlineError,
-│                                            TooManyTokensError, BudgetExceededError,
-│                                            EngineClosedError
+├── AdmissionError       admission_error     OverloadedError, NestedLeaseError,
+│                                            QueueDeadlineError, TooManyTokensError,
+│                                            BudgetExceededError, EngineClosedError
 ├── NetworkError         network_error       ConnectError (DescriptorsExhaustedError),
 │                                            TlsError, ConnectionLostError
 ├── PatienceError        timeout_error       ConnectTimeoutError, FirstByteTimeoutError,
 │                                            FirstTokenTimeoutError, IdleTimeoutError,
 │                                            TotalTimeoutError, DeadlineError
 ├── ProtocolError        parse_error         MalformedChunkError, UnexpectedContentError,
-│                                            TooLargeError, RedirectRefusedError
+│                                            StructuredOutputError, TooLargeError,
+│                                            RedirectRefusedError
 ├── ProviderError                            RateLimitedError rate_limit_error,
 │                                            QuotaError quota_error,
 │                                            AuthError authentication_error,
@@ -35,6 +36,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import attrs
+
+from streamnursery.values.cost import BY_HAND, Cost, CostSource
+from streamnursery.values.one_line import error_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,6 +88,9 @@ class EngineError(Exception):
         """True once content was put into the stream's channel."""
         self.attempts: Sequence[AttemptRecord] = ()
 
+    def __repr__(self) -> str:
+        return error_line(type(self).__name__, self.status, self.endpoint, str(self))
+
     def __reduce__(self) -> tuple[Any, ...]:
         # The state comes apart from the arguments: an error stands in its own attempts.
         return (_rebuild, (type(self), self.args), self.__dict__.copy())
@@ -129,6 +136,13 @@ class AttemptRecord:
     """HTTP requests that left for it: more than one where the first ones were not looked at."""
     connections: int = 0
     """Connections that were begun for it."""
+    bill: CostSource | None = attrs.field(default=None, eq=False, repr=False)
+    """What `cost` is worked out from."""
+
+    @property
+    def cost(self) -> Cost:
+        """What it cost, as `usage_report()` has it; worked out when it is read."""
+        return BY_HAND if self.bill is None else self.bill.cost(self)
 
 
 class ConfigError(EngineError):
@@ -156,14 +170,12 @@ class AdmissionError(EngineError):
     category = "admission_error"
 
 
-MANY_AT_ONCE = (
-    "give many requests to eng.as_completed() or eng.settle(), which take from their source only "
-    "as many as may run at once, or raise engine.max_queued"
-)
-
-
 class OverloadedError(AdmissionError):
     """The queue is full."""
+
+
+class NestedLeaseError(AdmissionError):
+    """A lease, or a stream, inside of a block that holds what it needs: it would wait for ever."""
 
 
 class QueueDeadlineError(AdmissionError):
@@ -266,6 +278,17 @@ class MalformedChunkError(ProtocolError):
 
 class UnexpectedContentError(ProtocolError):
     """A success answer that is no event stream: HTML, JSON, encoded or empty."""
+
+
+class StructuredOutputError(ProtocolError):
+    """A whole answer that is no value of the `response_format` that was asked for. Raised by
+    `completion.parsed`; the message quotes at most 80 characters of the text."""
+
+    retryable_by_default = False
+    text: str = ""
+    """The answer's text, all of it."""
+    where: str = ""
+    """`$.people[0].age`, or `byte 17` of what is no JSON; empty where the model refused."""
 
 
 class TooLargeError(ProtocolError):

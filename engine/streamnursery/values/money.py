@@ -51,6 +51,9 @@ class Money(int):
         return format(str(self), spec)
 
 
+NO_MONEY = Money(0)
+
+
 def dollars(nanos: int) -> str:
     """Exact decimal text, with at least two digits after the point: "12.50", "-0.000000042"."""
     sign = "-" if nanos < 0 else ""

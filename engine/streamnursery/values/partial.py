@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 @attrs.frozen
 class ToolCall:
-    """A tool call the model asked for. The engine neither parses nor runs it."""
+    """A tool call the model asked for. `Completion.parse` reads its
+    arguments; the engine does not run it."""
 
     index: int
     id: str | None

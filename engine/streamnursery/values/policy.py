@@ -134,6 +134,8 @@ OnInterrupt: TypeAlias = Literal["fail", "restart", "continue", "resume"]
 OnAbort: TypeAlias = Literal["cancel", "drain"]
 """What becomes of an attempt whose reader has left: ended at once, or read on in the background,
 to a bound, so that its usage is known."""
+WhenBehind: TypeAlias = Literal["block", "drop_oldest", "coalesce"]
+"""What becomes of unread events at the buffer's bound."""
 HedgeAfter: TypeAlias = "float | Literal['p95', 'off']"
 """Seconds without a first token after which a second attempt is made beside the first."""
 AssistantPrefix: TypeAlias = Literal["off", "message", "flag", "continue", "user-turn"]

@@ -21,6 +21,7 @@ from streamnursery.values.policy import (
     ladder,
 )
 from streamnursery.values.secret import Secret
+from streamnursery.values.structured import ResponseFormat, as_response_format
 
 MAX_TENANT = 200
 
@@ -49,6 +50,11 @@ def _as_priority(priority: Priority | PriorityName | None) -> Priority | None:
     return found  # type: ignore[no-any-return]
 
 
+def _as_response_format(asked: ResponseFormat | None) -> Mapping[str, Any] | None:
+    found: Mapping[str, Any] | None = as_response_format(asked)
+    return found
+
+
 @attrs.frozen
 class ChatRequest:
     """One chat completion to stream. `None` is not sent.
@@ -68,7 +74,11 @@ class ChatRequest:
     n: int | None = None
     tools: Sequence[Mapping[str, Any]] | None = attrs.field(default=None, repr=False)
     tool_choice: str | Mapping[str, Any] | None = None
-    response_format: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    response_format: Mapping[str, Any] | None = attrs.field(
+        default=None, repr=False, converter=_as_response_format
+    )
+    """The API's own; from a JSON schema, or a class - msgspec Struct, attrs, dataclass, TypedDict,
+    pydantic model - it is made. `completion.parsed` is a value of that class."""
     reasoning_effort: str | None = None
     user: str | None = attrs.field(default=None, repr=False)
     metadata: Mapping[str, str] | None = attrs.field(default=None, repr=False)
@@ -80,6 +90,9 @@ class ChatRequest:
 
     tenant: str = ""
     """On whose behalf: tenants share what is scarce, and have budgets. Not sent."""
+    affinity: str = ""
+    """With `balance = "prefix"`: requests of one key go to one route as long as its load allows;
+    empty: the prompt's own beginning decides. Not sent."""
     priority: Priority | None = attrs.field(default=None, converter=_as_priority)
     """A `Priority`, or "interactive" or "batch"; None takes INTERACTIVE."""
     patience: Patience | None = None
@@ -191,6 +204,9 @@ def _field_problems(request: ChatRequest) -> list[str]:
             problems.append(f"{name} must be between 0 and {top:g}, not {_shown(value)}")
     if request.seed is not None and not _whole(request.seed):
         problems.append(f"seed must be a whole number, not {_shown(request.seed)}")
+    if request.response_format is not None and not isinstance(request.response_format, Mapping):
+        what = _shown(request.response_format)
+        problems.append(f"response_format must be a mapping or a class, not {what}")
     if type(request.extra) is not dict and not isinstance(request.extra, Mapping):
         problems.append("extra must be a mapping")
     elif "stream" in request.extra:
@@ -254,6 +270,8 @@ def _unsent_problems(request: ChatRequest) -> list[str]:
             problems.append(f"{name} must be a {kind.__name__}{choice}, not {_shown(value)}")
     if not isinstance(request.tenant, str) or len(request.tenant) > MAX_TENANT:
         problems.append(f"tenant must be a name of at most {MAX_TENANT} characters")
+    if not isinstance(request.affinity, str):
+        problems.append(f"affinity must be text, not {_shown(request.affinity)}")
     return problems
 
 

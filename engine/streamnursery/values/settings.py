@@ -25,13 +25,14 @@ from streamnursery.values.policy import (
 )
 from streamnursery.values.prices import Price
 from streamnursery.values.rates import Rates
+from streamnursery.values.request_defaults import NO_DEFAULTS, RequestDefaults
 from streamnursery.values.routing_rules import DEFAULT_RULES, RoutingRule
 from streamnursery.values.secret import RenewableSecret, Secret
 from streamnursery.values.session import EndpointHeartbeat, SessionSettings
-from streamnursery.values.tenant import Tenant
+from streamnursery.values.tenant import Group, Tenant
 
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
-Balance = Literal["primary", "p2c"]
+Balance = Literal["primary", "p2c", "prefix"]
 
 
 def count_validator(_: object, field: "attrs.Attribute[int]", value: object) -> None:
@@ -67,6 +68,8 @@ class Endpoint:
     name: str = attrs.field(validator=matches_re(r"[^\s/]+"))
     url: BaseUrl
     key: Secret | None = None
+    more_keys: tuple[Secret, ...] = ()
+    """Further ones; each has the endpoint's limits for itself."""
     missing_key: str = ""
     """Why a credential that was asked for is absent; a request to this endpoint is refused with
     it. Empty when nothing is missing, also where no key was asked for."""
@@ -108,7 +111,7 @@ class Endpoint:
     @property
     def secrets(self) -> tuple[Secret, ...]:
         """Its key, and the headers that are credentials."""
-        held = (self.key, *self.headers.values())
+        held = (self.key, *self.more_keys, *self.headers.values())
         return tuple(value for value in held if isinstance(value, Secret))
 
     @property
@@ -187,6 +190,10 @@ class ModelSettings:
     """Seconds to the first token, believed until there are enough measurements."""
     balance: Balance = "primary"
     """How a request finds its first route."""
+    request: RequestDefaults = attrs.field(
+        default=NO_DEFAULTS, validator=instance_of(RequestDefaults)
+    )
+    """Fields of requests for it that do not state them."""
 
     @max_streams.validator
     def _check_max_streams(self, field: "attrs.Attribute[Any]", value: object) -> None:
@@ -223,6 +230,8 @@ class EngineConfig:
     """The same for each tenant that states none; None: as many as the engine lets wait."""
     tenants: Mapping[str, Tenant] = attrs.field(factory=dict)
     """Weights and bounds of those on whose behalf requests are made; others have weight 1."""
+    groups: Mapping[str, Group] = attrs.field(factory=dict)
+    """Limits that several models share."""
     default_max_streams: int = attrs.field(
         default=attrs.Factory(lambda self: self.max_streams, takes_self=True),
         validator=count_validator,
@@ -239,6 +248,12 @@ class EngineConfig:
     """How long an attempt without a reader is read on, where `on_abort` is "drain"."""
     max_drain_bytes: int = attrs.field(default=1024 * 1024, validator=_buffer_validator)
     """And how much of it."""
+    request: RequestDefaults = attrs.field(
+        default=NO_DEFAULTS, validator=instance_of(RequestDefaults)
+    )
+    """Fields of requests that neither state them nor have them from their model."""
+    default_model: str = ""
+    """The model of a request that names none; empty: it must."""
     endpoints: Mapping[str, Endpoint] = attrs.field(factory=dict)
     models: Mapping[str, ModelSettings] = attrs.field(factory=dict)
     default_endpoint: str | None = None

@@ -5,6 +5,8 @@ from typing import Protocol
 
 import attrs
 
+from streamnursery.values.money import NO_MONEY, Money
+from streamnursery.values.one_line import cut, line, seconds, table
 from streamnursery.values.session import HeartbeatStatistics
 
 
@@ -87,13 +89,13 @@ class Quantiles:
 
     def __repr__(self) -> str:
         names = ("count", "mean", "p50", "p90", "p99", "max", "sum")
-        return f"Quantiles({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+        return f"Quantiles({', '.join(f'{name}={_digits(getattr(self, name))}' for name in names)})"
 
 
 _NOTHING = Quantiles()
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ModelStatistics:
     """One model, or all of them together."""
 
@@ -131,10 +133,15 @@ class ModelStatistics:
     output_tokens: int = 0
     """As reported by usage, else content events."""
     input_tokens: int = 0
+    cost: Money = NO_MONEY
+    """Of the attempts that are settled, where the model has a price; see `usage_report()`."""
     tokens_per_second: float | None = None
     """Output tokens by the seconds spent streaming them, per stream."""
     errors: Mapping[str, int] = attrs.field(factory=dict)
     """Failures by category."""
+
+    def __repr__(self) -> str:
+        return line("ModelStatistics", _figures(self))
 
 
 @attrs.frozen
@@ -176,7 +183,7 @@ class RouteStatistics:
     slow: int
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class EngineStatistics:
     """A snapshot of the whole engine. What it costs is what is read of it: figures are taken at
     once, and put together where they are looked at."""
@@ -200,6 +207,14 @@ class EngineStatistics:
     admission: Mapping[str, int] = attrs.field(factory=dict)
     """Attempts and calls by `AdmissionOutcome`: "dispatched", "rejected: capacity" and so on."""
 
+    def __repr__(self) -> str:
+        return line("EngineStatistics", [f"{len(self.models)} models", *_figures(self.total)])
+
+    def table(self) -> str:
+        """Text: a line for each model that was used, and one for all together; print it."""
+        rows = [*self.models.items(), ("total", self.total)]
+        return table(_HEADS, [(cut(name, 40), *_row(model)) for name, model in rows])
+
     @property
     def queued(self) -> int:
         return self.total.queued
@@ -212,3 +227,50 @@ class EngineStatistics:
     def total(self) -> ModelStatistics:
         """All models together."""
         return self._total() if callable(self._total) else self._total
+
+
+_HEADS = (
+    "model",
+    "requests",
+    "ok",
+    "failed",
+    "cancelled",
+    "active",
+    "queued",
+    "ttft p50",
+    "ttft p99",
+    "tokens/s",
+    "in",
+    "out",
+    "cost",
+)
+
+
+def _digits(value: float | None) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else repr(value)
+
+
+def _row(model: ModelStatistics) -> tuple[str, ...]:
+    pace = model.tokens_per_second
+    counts = (model.requests, model.succeeded, model.failed, model.cancelled)
+    return (
+        *map(str, (*counts, model.active, model.queued)),
+        seconds(model.ttft.p50),
+        seconds(model.ttft.p99),
+        "-" if pace is None else f"{pace:.3g}",
+        str(model.input_tokens),
+        str(model.output_tokens),
+        str(model.cost),
+    )
+
+
+def _figures(model: ModelStatistics) -> list[str]:
+    return [
+        f"{model.requests} requests",
+        f"{model.succeeded} ok",
+        f"{model.failed} failed" if model.failed else "",
+        f"{model.active} active",
+        f"{model.queued} queued" if model.queued else "",
+        f"ttft p50 {seconds(model.ttft.p50)}" if model.ttft.count else "",
+        str(model.cost) if model.cost else "",
+    ]

@@ -1,12 +1,14 @@
-"""What is agreed with one of those on whose behalf requests are made."""
+"""Limits over several models: of one of those on whose behalf requests are made, and of a group."""
 
+from fnmatch import fnmatchcase
 from math import inf
 from typing import Any
 
 import attrs
-from attrs.validators import optional
+from attrs.validators import instance_of, optional
 
 from streamnursery.values.policy import whole_number
+from streamnursery.values.rates import Rates
 
 
 def _count(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
@@ -21,6 +23,10 @@ class Tenant:
     """Its share is its weight, divided by the weights of all who wait for the same."""
     max_queued: int | None = attrs.field(default=None, validator=optional(_count))
     """Requests of it that may wait; None: as many as the engine lets wait."""
+    max_streams: int | None = attrs.field(default=None, validator=optional(_count))
+    """Slots over all models; None: no limit of its own."""
+    rates: Rates = attrs.field(default=Rates(), validator=instance_of(Rates))
+    """Limits per minute over all models."""
 
     @weight.validator
     def _check_weight(self, _: object, value: object) -> None:
@@ -28,3 +34,24 @@ class Tenant:
         if not (number and 0 < value < inf):  # type: ignore[operator]
             msg = f"weight must be a number > 0, not {value!r}"
             raise ValueError(msg)
+
+    @property
+    def limited(self) -> bool:
+        """Whether it has limits over all models."""
+        return self.max_streams is not None or self.rates != Rates()
+
+
+@attrs.frozen
+class Group:
+    """Models that share limits beside their own. A model may be in several groups."""
+
+    models: tuple[str, ...]
+    """Names, or patterns of them: `gpt-4.1*`."""
+    max_streams: int | None = attrs.field(default=None, validator=optional(_count))
+    """Slots of all of them together; None: no limit."""
+    rates: Rates = attrs.field(default=Rates(), validator=instance_of(Rates))
+    """Limits per minute of all of them together."""
+
+    def has(self, model: str) -> bool:
+        """Whether a model is in it."""
+        return any(fnmatchcase(model, pattern) for pattern in self.models)

@@ -2,8 +2,10 @@
 
 import attrs
 
+from streamnursery.values.one_line import line
 
-@attrs.frozen
+
+@attrs.frozen(repr=False)
 class Usage:
     """Token counts; `None` is "not known", never zero.
 
@@ -28,6 +30,19 @@ class Usage:
     """Part of `cache_write_tokens` that is kept for an hour, which costs more."""
     estimated: bool = False
     """True when the counts are our own and not the provider's."""
+
+    def __repr__(self) -> str:
+        spent = _part("cached", self.cached_tokens), _part("written", self.cache_write_tokens)
+        told = ", ".join(part for part in spent if part)
+        made = _part("reasoning", self.reasoning_tokens)
+        return line(
+            "Usage",
+            [
+                _part("in", self.input_tokens) + (f" ({told})" if told else ""),
+                _part("out", self.output_tokens) + (f" ({made})" if made else ""),
+                "estimated" if self.estimated else "",
+            ],
+        )
 
     @property
     def total_tokens(self) -> int | None:
@@ -55,6 +70,10 @@ class Usage:
             ),
             estimated=lacking or self.estimated or other.estimated,
         )
+
+
+def _part(name: str, tokens: int | None) -> str:
+    return "" if tokens is None else f"{tokens} {name}"
 
 
 _BILLED = ("input_tokens", "output_tokens")

@@ -33,6 +33,11 @@ async def nothing() -> str:
     return "done"
 
 
+async def words() -> AsyncIterator[str]:
+    yield "done"
+    await trio.lowlevel.checkpoint()
+
+
 # Calls of an engine that is open, and of one that is closed. ---------------------------------
 
 
@@ -102,6 +107,7 @@ def block(name: str, make: Callable[[Engine], Any]) -> None:
 
 
 block("Engine.stream", lambda eng: eng.stream("m", "hello"))
+block("Engine.stream_from", lambda eng: eng.stream_from("m", words))
 block("Engine.lease", lambda eng: eng.lease("m"))
 block("Engine.as_completed", lambda eng: eng.as_completed([ask()]))
 block("Engine.merge", lambda eng: eng.merge([ask()]))

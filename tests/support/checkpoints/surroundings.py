@@ -157,8 +157,8 @@ async def _() -> AsyncIterator[Call]:
 @TABLE.case("testing.after_faults_stop", "a stream is stuck", AssertionError)
 @asynccontextmanager
 async def _() -> AsyncIterator[Call]:
-    async with simulated_world() as world, world.open_engine({"engine": {"max_streams": 1}}) as eng:
-        async with eng.lease("m"), eng.stream("m", "hello"):
+    async with simulated_world() as world, world.open_engine({"engine": {"max_streams": 0}}) as eng:
+        async with eng.stream("m", "hello"):
             yield lambda: after_faults_stop(world, within=0)
 
 

@@ -47,6 +47,8 @@ def test_json_is_one_object(command: Command) -> None:
     assert answer["request_id"] == "req-sim-1"
     assert answer["route"] == f"sim/{split_model(SAID)[0]}?{SAID.partition('?')[2]}"
     assert answer["timings"]["duration"] > 0
+    assert answer["cost"]["usd"] == "0.00"
+    assert answer["cost"]["source"] == "served by the built-in simulator"
     assert answer["error"] is None
 
 

@@ -151,7 +151,7 @@ def test_the_buffer_of_one_stream_may_not_be_above_that_of_all() -> None:
         (("endpoints", "a", "base_url"), 'unknown key "base_url"; did you mean "url"?'),
         (("models", "m", "patience", "idel"), 'unknown key "idel"; did you mean "idle"?'),
         (("models", "m", "rph"), 'models.m: unknown key "rph"; did you mean "rpm"?'),
-        (("defaults", "qqqq"), 'unknown key "qqqq"; there is "max_streams", "on_abort", '),
+        (("defaults", "qqqq"), 'unknown key "qqqq"; there is "extra", "max_streams", '),
     ],
 )
 def test_an_unknown_key_is_an_error_with_a_suggestion(path: tuple[str, ...], message: str) -> None:

@@ -17,6 +17,7 @@ NAMES = {
     "endpoints": "NAME",
     "models": "NAME",
     "tenants": "NAME",
+    "groups": "NAME",
     "headers": "HEADER",
     "query": "PARAMETER",
 }

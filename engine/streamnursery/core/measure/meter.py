@@ -34,6 +34,8 @@ class Meter:
         self.content_events = 0
         self.output_tokens = 0
         self.input_tokens = 0
+        self.billed = 0
+        """Nano-dollars of attempts that are settled."""
         self.streaming_seconds = 0.0
         self.streamed_tokens = 0
         self.errors: Counter[str] = Counter()
@@ -138,6 +140,7 @@ class Meter:
             "content_events",
             "output_tokens",
             "input_tokens",
+            "billed",
             "streaming_seconds",
             "streamed_tokens",
         ):

@@ -12,6 +12,7 @@ from typing import NamedTuple, TypeAlias
 
 from streamnursery.core.measure.histogram import Histogram, KeptHistogram
 from streamnursery.core.measure.meter import Meter
+from streamnursery.values.money import Money
 from streamnursery.values.statistics import ModelStatistics, Quantiles
 
 COUNTERS = (
@@ -28,7 +29,7 @@ COUNTERS = (
     "input_tokens",
 )
 """Counts of a meter, in the order of `KeptMeter.counters`."""
-_counters = attrgetter(*COUNTERS, "streaming_seconds", "streamed_tokens")
+_counters = attrgetter(*COUNTERS, "billed", "streaming_seconds", "streamed_tokens")
 
 Load: TypeAlias = tuple[int, int, str | None, int, int]
 """Active, queued, what the next waits for, slots, peak."""
@@ -70,7 +71,7 @@ def model_statistics(kept: KeptMeter, load: Load) -> ModelStatistics:
 
 def total_statistics(kept: Sequence[KeptMeter], load: Load) -> ModelStatistics:
     """All of them together."""
-    counters: tuple[float, ...] = (0,) * (len(COUNTERS) + 2)
+    counters: tuple[float, ...] = (0,) * (len(COUNTERS) + 3)
     errors: dict[str, int] = {}
     count, seconds = 0, 0.0
     for meter in kept:
@@ -109,11 +110,12 @@ def _statistics(
     distributions: tuple[Quantiles, Quantiles, Quantiles],
 ) -> ModelStatistics:
     active, queued, limit, max_streams, peak = load
-    *counts, streaming_seconds, streamed_tokens = counters
+    *counts, billed, streaming_seconds, streamed_tokens = counters
     count, seconds = latency
     queue_time, ttft, itl = distributions
     return ModelStatistics(
         **dict(zip(COUNTERS, map(int, counts), strict=True)),
+        cost=Money(billed),
         active=active,
         queued=queued,
         limit=limit,

@@ -16,7 +16,7 @@ import attrs
 
 from streamnursery.core.money.ledger_row import News
 from streamnursery.core.money.pricing import cost
-from streamnursery.values.errors import AttemptState
+from streamnursery.values.errors import AttemptRecord, AttemptState, ProviderError
 from streamnursery.values.prices import Price
 from streamnursery.values.spending import Flag
 from streamnursery.values.usage import Usage
@@ -51,6 +51,14 @@ class AttemptEnd:
     usage: Usage | None = None
     refused: bool = False
     """The provider said no in words of its own, in an answer that had begun as a good one."""
+
+    @classmethod
+    def of(cls, record: AttemptRecord) -> "AttemptEnd":
+        """How a recorded attempt ended; usage that is our own estimate counts as none."""
+        usage = record.usage
+        reported = None if usage is None or usage.estimated else usage
+        refused = isinstance(record.error, ProviderError)
+        return cls(record.state, record.status, reported, refused)
 
 
 @attrs.frozen

@@ -7,14 +7,12 @@ the command (exit code, what to type next) and docs/errors.md, which is made fro
 from collections.abc import Mapping
 
 from streamnursery.core.recovery.error_policy import CallOutcome, ErrorPolicy, RetryScope
+from streamnursery.core.recovery.unsent_errors import CALLER_ERRORS, NOT_SENT
 from streamnursery.values.errors import (
-    AdmissionError,
     AuthError,
     BatchFileError,
     BatchInputError,
-    BudgetExceededError,
     CallbackError,
-    ConfigError,
     ConnectError,
     ConnectionLostError,
     ConnectTimeoutError,
@@ -22,7 +20,6 @@ from streamnursery.values.errors import (
     ContextTooLongError,
     DeadlineError,
     DescriptorsExhaustedError,
-    EngineClosedError,
     EngineError,
     FirstByteTimeoutError,
     FirstTokenTimeoutError,
@@ -30,102 +27,22 @@ from streamnursery.values.errors import (
     MalformedChunkError,
     ModelError,
     NetworkError,
-    OverloadedError,
     PatienceError,
     ProtocolError,
     ProviderError,
-    QueueDeadlineError,
     QuotaError,
     RateLimitedError,
     RedirectRefusedError,
-    RequestError,
     ServerError,
     StorageError,
     StreamCancelledError,
+    StructuredOutputError,
     TlsError,
     TooLargeError,
-    TooManyTokensError,
     TotalTimeoutError,
     TruncatedStreamError,
     UnexpectedContentError,
 )
-
-_CALLER_ERRORS: Mapping[type[EngineError], ErrorPolicy] = {
-    EngineError: ErrorPolicy(
-        RetryScope.NOWHERE,
-        CallOutcome.IGNORED,
-        4,
-        "The base class of all others.",
-        "Catch it last.",
-    ),
-    ConfigError: ErrorPolicy(
-        RetryScope.NOWHERE,
-        CallOutcome.IGNORED,
-        2,
-        "The configuration cannot be used, or no endpoint serves the model. `problems` "
-        "has every mistake.",
-        "Mend them all; `streamnursery config check`.",
-        command="streamnursery config check",
-    ),
-    RequestError: ErrorPolicy(
-        RetryScope.NOWHERE,
-        CallOutcome.IGNORED,
-        2,
-        "The request would fail anywhere: empty messages, a number out of range, a call "
-        "outside `trio.run`.",
-        "The message names the field.",
-        command="streamnursery ask --help",
-    ),
-}
-
-_NOT_SENT: Mapping[type[EngineError], ErrorPolicy] = {
-    AdmissionError: ErrorPolicy(
-        RetryScope.NOWHERE,
-        CallOutcome.IGNORED,
-        4,
-        "Base of these: the engine did not send the request.",
-        "Safe to ask again later.",
-    ),
-    OverloadedError: ErrorPolicy(
-        RetryScope.NOWHERE,
-        CallOutcome.IGNORED,
-        4,
-        "`max_queued` requests wait already.",
-        "Send fewer at once, or raise it.",
-    ),
-    QueueDeadlineError: ErrorPolicy(
-        RetryScope.NOWHERE,
-        CallOutcome.IGNORED,
-        5,
-        "The deadline passed in the queue. The message names the limit that was waited for.",
-        "Allow more time or raise that limit.",
-        command="give it more time with --timeout",
-    ),
-    TooManyTokensError: ErrorPolicy(
-        RetryScope.NOWHERE,
-        CallOutcome.IGNORED,
-        4,
-        "The request alone needs more tokens than a limit per minute allows.",
-        "Ask for fewer `max_tokens`, shorten the prompt, or raise `tpm`.",
-    ),
-    BudgetExceededError: ErrorPolicy(
-        RetryScope.NOWHERE,
-        CallOutcome.IGNORED,
-        3,
-        "A budget has no room for the worst case of the attempt, or its model has no "
-        "price. Also in the middle of a stream that outgrew what was reserved for it; "
-        "then with the partial. `standing` has the window, its limit, what is spent, "
-        "reserved and held, and its reset.",
-        "Raise the budget, wait for its reset, or ask for fewer `max_tokens`.",
-    ),
-    EngineClosedError: ErrorPolicy(
-        RetryScope.NOWHERE,
-        CallOutcome.IGNORED,
-        4,
-        "The engine is closed or draining. A bug that closed it is the `__cause__`.",
-        "Stay inside the block of `open_engine`.",
-    ),
-}
 
 _THE_NETWORK: Mapping[type[EngineError], ErrorPolicy] = {
     NetworkError: ErrorPolicy(
@@ -243,6 +160,14 @@ _NOT_THE_PROVIDER_S_PROTOCOL: Mapping[type[EngineError], ErrorPolicy] = {
         "Usually a wrong `url` or a proxy.",
         retried="HTML and text: elsewhere, here",
         command="streamnursery config show --origin shows the url in use",
+    ),
+    StructuredOutputError: ErrorPolicy(
+        RetryScope.NOWHERE,
+        CallOutcome.IGNORED,
+        4,
+        "The whole answer is no value of its `response_format`; from `completion.parsed` alone. "
+        "`text` has it, `where` says at which place.",
+        "Ask again, with the error in the prompt; raise `max_tokens` if it was cut short.",
     ),
     TooLargeError: ErrorPolicy(
         RetryScope.BACKUP_FIRST,
@@ -371,8 +296,8 @@ _THE_REST: Mapping[type[EngineError], ErrorPolicy] = {
 }
 
 SECTIONS: tuple[tuple[str, Mapping[type[EngineError], ErrorPolicy]], ...] = (
-    ("Caller errors", _CALLER_ERRORS),
-    ("Not sent", _NOT_SENT),
+    ("Caller errors", CALLER_ERRORS),
+    ("Not sent", NOT_SENT),
     ("The network", _THE_NETWORK),
     ("Time", _TIME),
     ("Not the provider's protocol", _NOT_THE_PROVIDER_S_PROTOCOL),

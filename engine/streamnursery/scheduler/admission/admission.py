@@ -15,24 +15,23 @@ import trio
 from streamnursery.core.limits.learned_rates import LearnedRates
 from streamnursery.core.limits.rate_buckets import RateBuckets
 from streamnursery.scheduler.admission.explain import explain, limit_snapshots
-from streamnursery.scheduler.admission.lane import Blocked, Lane, LaneLimit, LaneTable
+from streamnursery.scheduler.admission.lane import Lane, LaneLimit, LaneTable
 from streamnursery.scheduler.admission.lease import Lease
+from streamnursery.scheduler.admission.nesting import Nesting
 from streamnursery.scheduler.admission.queue import AdmissionQueue, QueuedDemand
+from streamnursery.scheduler.admission.refusals import queue_full, tenant_full, too_large
 from streamnursery.scheduler.admission.slots import Slots
 from streamnursery.values.admission import AdmissionOutcome, Explanation
 from streamnursery.values.demand import Demand, Rank
 from streamnursery.values.errors import (
-    MANY_AT_ONCE,
     AdmissionError,
     EngineClosedError,
-    OverloadedError,
     QueueDeadlineError,
-    TooManyTokensError,
 )
 from streamnursery.values.policy import Adaptive, Priority
 from streamnursery.values.rates import Rates
 from streamnursery.values.snapshot import LimitSnapshot
-from streamnursery.values.tenant import Tenant
+from streamnursery.values.tenant import Group, Tenant
 
 
 class Admission:
@@ -51,6 +50,7 @@ class Admission:
         tenants: Mapping[str, Tenant] | None = None,
         default_tenant: Tenant | None = None,
         adaptive: Mapping[str, Adaptive] | None = None,
+        groups: Mapping[str, Group] | None = None,
     ) -> None:
         self.total = Slots(max_streams)
         self.max_queued = max_queued
@@ -61,6 +61,8 @@ class Admission:
             model_rates=model_rates or {},
             endpoint_rates=endpoint_rates or {},
             adaptive=adaptive or {},
+            groups=groups or {},
+            tenants=tenants or {},
         )
         self.tenants = dict(tenants or {})
         self.default_tenant = default_tenant or Tenant()
@@ -69,6 +71,7 @@ class Admission:
         self.on_refused: Callable[[Demand, AdmissionOutcome, float], None] = _nobody
         """Told of every demand that was not dispatched, with the seconds it waited."""
         self._queue = AdmissionQueue(self.total, self._take, lambda name: self.tenant(name).weight)
+        self._nesting = Nesting(self.total)
         self._sequence = 0
         self._closed: str | None = None
         self._bug: BaseException | None = None
@@ -111,7 +114,7 @@ class Admission:
         """
         if self._queue.closed:
             self.check_open()
-        lane = self.lanes.lane(demand.model, demand.endpoint)
+        lane = self.lanes.lane(demand.model, demand.endpoint, demand.tenant)
         if self.total.taken >= self.total.limit or (
             self._queue.length and self._queue.waiting(lane)
         ):
@@ -126,6 +129,7 @@ class Admission:
 
         Raises:
             OverloadedError: `max_queued` requests wait already.
+            NestedLeaseError: it would wait for ever.
             TooManyTokensError: the demand alone is above a limit per minute.
             QueueDeadlineError: the demand's deadline passed first, or must pass.
             EngineClosedError: the engine was closed while this waited.
@@ -173,7 +177,8 @@ class Admission:
     def limited(self, lease: Lease) -> None:
         """For a lease whose route gave its first 429: from now on its slots follow it."""
         holders = self.slots(lease.demand.model).holders()
-        there = [one for one in holders if isinstance(one, Lease) and one.lane is lease.lane]
+        route = lease.lane.route
+        there = [one for one in holders if isinstance(one, Lease) and one.lane.route is route]
         self.lanes.begin_to_adapt(lease.lane, there, self.total.limit)
 
     def max_streams_now(self, model: str) -> int | None:
@@ -184,8 +189,7 @@ class Admission:
         """The model's slots; where they follow the provider, those of its routes together."""
         if not self.lanes.adaptive(model):
             return self.slots(model).max_slots
-        routes = [lane.route for lane in self.lanes.of_model(model) if lane.route is not None]
-        return sum(route.slots.max_slots for route in routes)
+        return sum(route.slots.max_slots for route in self.lanes.routes_of(model))
 
     def set_limit(
         self, max_streams: int, *, model: str | None = None, endpoint: str | None = None
@@ -193,24 +197,31 @@ class Admission:
         """Change the slots of a model or an endpoint, or the global ones, under load."""
         if model is None and endpoint is None:
             self.total.max_slots = max_streams
-        else:
-            limit = self.limit(model, endpoint)
-            limit.slots.max_slots = max_streams
-            if model is not None:
-                self.lanes.state(model)
-            self._queue.wake(limit)
+            self._queue.hand_out()
+            return
+        if model is not None:
+            self.lanes.state(model)
+        self.change_slots(self.limit(model, endpoint), max_streams)
+
+    def change_slots(self, limit: LaneLimit, max_streams: int) -> None:
+        """The same for any limit."""
+        limit.slots.max_slots = max_streams
+        self._queue.wake(limit)
         self._queue.hand_out()
 
     def set_rates(
         self, rates: Rates, *, model: str | None = None, endpoint: str | None = None
     ) -> None:
         """Change the limits per minute of a model or an endpoint under load."""
-        limit = self.limit(model, endpoint)
+        self.change_rates(self.limit(model, endpoint), rates)
+
+    def change_rates(self, limit: LaneLimit, rates: Rates) -> None:
+        """The same for any limit that is not learned."""
         assert isinstance(limit.rates, RateBuckets)
         limit.rates.change(rates, trio.current_time())
         for waiter in tuple(self._queue.waiters):
             if waiter.lease is None and limit in waiter.path.limits:
-                refusal = _too_large(waiter.path, waiter.demand)
+                refusal = too_large(waiter.path, waiter.demand)
                 if refusal is not None:
                     self._queue.refuse(waiter, refusal)
         self._queue.wake(limit)
@@ -255,7 +266,7 @@ class Admission:
 
     def explain(self, demand: Demand) -> Explanation:
         """What `demand` waits for, or a new request like it would wait for."""
-        lane = self.lanes.lane(demand.model, demand.endpoint)
+        lane = self.lanes.lane(demand.model, demand.endpoint, demand.tenant)
         return explain(demand, lane, self._queue, self.total)
 
     def binding_limit(self, demand: Demand) -> str:
@@ -277,7 +288,8 @@ class Admission:
     def remains(self) -> dict[str, int]:
         """What an admission at rest would not hold, slots and waiters apart."""
         lanes = self.lanes.used
-        underway = [lane.route.rates for lane in lanes if lane.route is not None]
+        routes = {lane.route for lane in lanes if lane.route is not None}
+        underway = [route.rates for route in routes]
         return {
             "lanes that wait for a date": self._queue.dates,
             "claims on limits per minute": sum(lane.claims for lane in lanes),
@@ -304,19 +316,11 @@ class Admission:
     def _check_queueing(self, demand: Demand, lane: Lane) -> None:
         """Refuse at once who cannot wait, or would wait in vain."""
         if self._queue.length >= self.max_queued:
-            msg = (
-                f"{self._queue.length} requests wait already, the limit is max_queued = "
-                f"{self.max_queued}; {MANY_AT_ONCE}"
-            )
-            raise OverloadedError(msg)
+            raise queue_full(self._queue.length, self.max_queued)
         most = self.tenant(demand.tenant).max_queued
         if most is not None and self._queue.waiting_of(demand.tenant) >= most:
-            msg = (
-                f"{most} requests of tenant {demand.tenant!r} wait already, which is its "
-                f"max_queued; send fewer at once, or raise it"
-            )
-            raise OverloadedError(msg)
-        refusal = _too_large(lane, demand)
+            raise tenant_full(demand.tenant, most)
+        refusal = too_large(lane, demand)
         if refusal is not None:
             raise refusal
         now = trio.current_time()
@@ -329,7 +333,7 @@ class Admission:
             raise QueueDeadlineError(msg)
 
     async def _wait_turn(self, demand: Demand) -> Lease:
-        lane = self.lanes.lane(demand.model, demand.endpoint)
+        lane = self.lanes.lane(demand.model, demand.endpoint, demand.tenant)
         try:
             self._check_queueing(demand, lane)
         except AdmissionError as error:
@@ -340,6 +344,11 @@ class Admission:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         waiter = QueuedDemand.of(demand, lane)
+        nested = self._nesting.enter(waiter)
+        if nested is not None:
+            self.refused(demand, AdmissionOutcome.REJECTED_CAPACITY, 0.0)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise nested
         try:
             await self._queue.wait(waiter)
             return self._outcome(waiter)
@@ -348,6 +357,8 @@ class Admission:
                 waiter.lease.release()
             self._evicted(waiter, error)
             raise
+        finally:
+            self._nesting.leave(waiter)
 
     def _outcome(self, waiter: QueuedDemand) -> Lease:
         if waiter.lease is not None:
@@ -376,16 +387,3 @@ class Admission:
 
 def _nobody(_demand: Demand, _outcome: AdmissionOutcome, _waited: float) -> None:
     """Nobody listens."""
-
-
-def _too_large(lane: Lane, demand: Demand) -> TooManyTokensError | None:
-    """Why `demand` can never pass, however long it waits."""
-    for limit in lane.limits:
-        shortage = limit.rates.impossible(demand)
-        if shortage is not None:
-            msg = (
-                f"the request alone needs {shortage.units} of {Blocked(limit, shortage)}; "
-                f"ask for fewer max_tokens, shorten the prompt, or raise the limit"
-            )
-            return TooManyTokensError(msg)
-    return None

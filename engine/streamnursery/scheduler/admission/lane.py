@@ -1,4 +1,5 @@
-"""A lane: one model at one endpoint, and every limit that its requests need at once.
+"""A lane: one model at one endpoint, and every limit that its requests need at once. Requests of a
+tenant with limits of its own have lanes of their own.
 
 Rule 1: two lanes share a limit by holding the same object. A lane that finds a limit exhausted is
         parked there, and looked at again when that limit has room or its date comes: until then
@@ -22,12 +23,13 @@ from streamnursery.scheduler.admission.slots import UNLIMITED, Slots
 from streamnursery.values.demand import Demand
 from streamnursery.values.policy import Adaptive
 from streamnursery.values.rates import Rates
+from streamnursery.values.tenant import Group, Tenant
 
 _AFTER_429 = 0.9
 """Of the streams that a route had when it gave its first 429, so many it has afterwards."""
 
-LaneKey: TypeAlias = tuple[str, str | None]
-"""(model, endpoint)"""
+LaneKey: TypeAlias = tuple[str, str | None, str | None]
+"""(model, endpoint, tenant); of a tenant only where it has limits of its own."""
 
 
 @attrs.define(eq=False)
@@ -77,7 +79,7 @@ class Lane:
 
     key: LaneKey
     limits: tuple[LaneLimit, ...]
-    """The model's, the endpoint's, and those of the two together."""
+    """The model's, its groups', the tenant's, the endpoint's, and those of model and endpoint."""
     route: LaneLimit | None = None
     """The last of them, which is learned; None where there is no endpoint."""
     claims: bool = attrs.field(default=False, init=False)
@@ -147,6 +149,8 @@ class LaneTable:
         model_rates: Mapping[str, Rates],
         endpoint_rates: Mapping[str, Rates],
         adaptive: Mapping[str, Adaptive],
+        groups: Mapping[str, Group],
+        tenants: Mapping[str, Tenant],
     ) -> None:
         self.default_max_streams = default_max_streams
         self._models = {
@@ -157,17 +161,24 @@ class LaneTable:
             name: _limit("endpoint", name, endpoint_max_streams.get(name, UNLIMITED), rates)
             for name, rates in _both(endpoint_max_streams, endpoint_rates).items()
         }
+        self._groups = {
+            name: (group, _limit("group", name, _most(group.max_streams), group.rates))
+            for name, group in groups.items()
+        }
+        self._tenants: dict[str, LaneLimit] = {}
+        self.state_tenants(tenants)
         self.stated = {*model_max_streams, *adaptive}
         """Models whose slots somebody has set: they stay as they are whatever the provider says."""
         self._adaptive = dict(adaptive)
         for name in adaptive:
             self.model(name).slots.max_slots = UNLIMITED
         self._lanes: dict[LaneKey, Lane] = {}
+        self._routes: dict[tuple[str, str], LaneLimit] = {}
         self._of: dict[str, list[Lane]] = {}
 
-    def lane(self, model: str, endpoint: str | None) -> Lane:
-        """Where a demand for `model` at `endpoint` waits and what it takes."""
-        key = (model, endpoint)
+    def lane(self, model: str, endpoint: str | None, tenant: str = "") -> Lane:
+        """Where a demand of `tenant` for `model` at `endpoint` waits and what it takes."""
+        key = (model, endpoint, tenant if tenant in self._tenants else None)
         lane = self._lanes.get(key)
         if lane is None:
             lane = self._lanes[key] = self._new(key)
@@ -175,13 +186,38 @@ class LaneTable:
         return lane
 
     def _new(self, key: LaneKey) -> Lane:
-        model, endpoint = key
+        model, endpoint, tenant = key
+        limits = [self.model(model)]
+        limits += [limit for group, limit in self._groups.values() if group.has(model)]
+        limits += [] if tenant is None else [self._tenants[tenant]]
         if endpoint is None:
-            return Lane(key, (self.model(model),))
-        name = f"that endpoint {endpoint!r} states for model {model!r}"
-        route = LaneLimit(name, Slots(UNLIMITED), LearnedRates())
-        adapt(route, self._adaptive.get(model))
-        return Lane(key, (self.model(model), self.endpoint(endpoint), route), route)
+            return Lane(key, tuple(limits))
+        route = self._route(model, endpoint)
+        return Lane(key, (*limits, self.endpoint(endpoint), route), route)
+
+    def _route(self, model: str, endpoint: str) -> LaneLimit:
+        """One for the lanes of all tenants."""
+        route = self._routes.get((model, endpoint))
+        if route is None:
+            name = f"that endpoint {endpoint!r} states for model {model!r}"
+            route = LaneLimit(name, Slots(UNLIMITED), LearnedRates())
+            self._routes[model, endpoint] = route
+            adapt(route, self._adaptive.get(model))
+        return route
+
+    def state_tenants(self, tenants: Mapping[str, Tenant]) -> list[tuple[LaneLimit, Tenant]]:
+        """Give limits to those that have none and should; what is to be changed of the others.
+        Who waits or runs already goes by what held when it came."""
+        for name, tenant in tenants.items():
+            if tenant.limited and name not in self._tenants:
+                self._tenants[name] = _limit(
+                    "tenant", name, _most(tenant.max_streams), tenant.rates
+                )
+        return [(limit, tenants.get(name, Tenant())) for name, limit in self._tenants.items()]
+
+    def routes_of(self, model: str) -> list[LaneLimit]:
+        """What is learned of the model's routes."""
+        return [route for (name, _), route in self._routes.items() if name == model]
 
     def set_adaptive(self, model: str, policy: Adaptive | None) -> None:
         """Let the slots of the model's routes follow the provider, or no longer."""
@@ -191,9 +227,8 @@ class LaneTable:
         else:
             self._adaptive[model] = policy
         if policy != before:
-            for lane in self.of_model(model):
-                if lane.route is not None:
-                    adapt(lane.route, policy)
+            for route in self.routes_of(model):
+                adapt(route, policy)
 
     def begin_to_adapt(self, lane: Lane, holders: Sequence[Holder], most: int) -> None:
         """The route of `lane` gave a 429 with `holders` on it: let its slots follow the provider,
@@ -212,9 +247,9 @@ class LaneTable:
     def state(self, model: str) -> None:
         """Somebody has set the slots of `model`."""
         self.stated.add(model)
-        for lane in self.of_model(model):
-            if lane.route is not None and model not in self._adaptive:
-                adapt(lane.route, None)
+        if model not in self._adaptive:
+            for route in self.routes_of(model):
+                adapt(route, None)
 
     def adaptive(self, model: str) -> bool:
         return model in self._adaptive
@@ -252,8 +287,10 @@ class LaneTable:
 
     def all(self) -> list[LaneLimit]:
         """Every limit of models and endpoints, and of their routes where those are learned."""
-        learned = [r for lane in self._lanes.values() if (r := lane.route) and r.rates.buckets]
-        return [*self._models.values(), *self._endpoints.values(), *learned]
+        learned = [route for route in self._routes.values() if route.rates.buckets]
+        groups = [limit for _, limit in self._groups.values()]
+        shared = [*self._models.values(), *groups, *self._tenants.values()]
+        return [*shared, *self._endpoints.values(), *learned]
 
     def by_limit(self) -> dict[LaneLimit, list[Lane]]:
         """The lanes that lead through each limit."""
@@ -272,6 +309,10 @@ def adapt(route: LaneLimit, policy: Adaptive | None) -> None:
 
 def _limit(kind: str, name: str, max_streams: int, rates: Rates) -> LaneLimit:
     return LaneLimit(f"of {kind} {name!r}", Slots(max_streams), RateBuckets(rates))
+
+
+def _most(max_streams: int | None) -> int:
+    return UNLIMITED if max_streams is None else max_streams
 
 
 def _both(slots: Mapping[str, int], rates: Mapping[str, Rates]) -> dict[str, Rates]:

@@ -17,7 +17,8 @@ import trio
 from streamnursery.core import buggify
 from streamnursery.core.money.ledger import BudgetLimit, Shortfall
 from streamnursery.values.demand import Demand, Rank
-from streamnursery.values.errors import MANY_AT_ONCE, OverloadedError
+from streamnursery.values.errors import OverloadedError
+from streamnursery.values.refused import MANY_AT_ONCE
 
 _LOOK_EVERY = 1.0
 """Seconds between looks at a ledger that others share."""

@@ -20,16 +20,21 @@ from streamnursery.core.money.pricing import cost, worst_usage
 from streamnursery.core.money.settlement import AttemptEnd, Expected, settlement
 from streamnursery.core.money.totals import Totals
 from streamnursery.scheduler.money.alerts import BudgetAlerts
+from streamnursery.scheduler.money.bill import Bid, Bill, no_price, price_date
 from streamnursery.scheduler.money.budget_queue import BudgetQueue
 from streamnursery.scheduler.money.ledger_store import LedgerStore
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.values.budgets import Budgets
+from streamnursery.values.cost import Cost, RouteEstimate
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import BudgetExceededError
+from streamnursery.values.keys import base_name
+from streamnursery.values.money import Money
 from streamnursery.values.prices import Price
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import Route
 from streamnursery.values.spending import LedgerRow, Payer, SpendingReport
+from streamnursery.values.usage import Usage
 
 PriceOf: TypeAlias = Callable[[str, Route | None, date], Price | None]
 
@@ -37,33 +42,6 @@ _CAUTION = 4
 """The input is reserved with a quarter more than its estimate."""
 _LEAST_GROWTH = 256
 """Tokens by which a reservation grows at least."""
-
-
-@attrs.frozen
-class Bid:
-    """What one attempt may cost."""
-
-    number: int
-    """Of the request."""
-    payer: Payer
-    price: Price | None
-    expected_input: int
-    input_tokens: int
-    """What is reserved for: an estimate may be too low."""
-    output_tokens: int
-    bounded: bool
-    """The request itself says that there will be no more output."""
-    worst: int = attrs.field(init=False)
-    """Nano-dollars."""
-
-    def __attrs_post_init__(self) -> None:
-        object.__setattr__(self, "worst", self.amount(self.output_tokens))
-
-    def amount(self, output_tokens: int) -> int:
-        """Nano-dollars for the input and so much output."""
-        if self.price is None:
-            return 0
-        return cost(self.price, worst_usage(self.price, self.input_tokens, output_tokens))
 
 
 class Spending:
@@ -113,7 +91,7 @@ class Spending:
         Raises:
             BudgetExceededError: nobody knows, and a limit applies.
         """
-        payer = Payer(demand.model, demand.tenant, route.endpoint)
+        payer = Payer(demand.model, demand.tenant, base_name(route.endpoint))
         day = date.fromisoformat(self.ledger.day(self.wall()))
         price = self._price_of(demand.model, route, day)
         if (
@@ -131,6 +109,27 @@ class Spending:
         spent = demand.input_tokens
         bounded = request.max_tokens is not None
         return Bid(demand.rank[1], payer, price, spent, spent + spent // _CAUTION, most, bounded)
+
+    def estimate(self, request: ChatRequest, demand: Demand, route: Route) -> RouteEstimate:
+        """What `request` may cost at `route`."""
+        day = date.fromisoformat(self.ledger.day(self.wall()))
+        price = self._price_of(demand.model, route, day)
+        if price is None:
+            return RouteEstimate(str(route), None, None)
+        spent, most = demand.input_tokens, self._meter(demand.model).most_output(request)
+        rates = price.rates_for(spent)
+        from_cache = rates.cached_input is not None and rates.cached_input < rates.input
+        least = Usage(spent, min(1, most), spent if from_cache else None)
+        high = cost(price, worst_usage(price, spent + spent // _CAUTION, most))
+        low = min(cost(price, least), high)
+        return RouteEstimate(str(route), Money(low), Money(high), price_date(price), price.source)
+
+    def call_cost(self, model: str, usage: Usage) -> Cost:
+        """What a call of the caller's own cost, which used so much of `model`; in no budget."""
+        price = self._price_of(model, None, date.fromisoformat(self.ledger.day(self.wall())))
+        if price is None:
+            return Cost(None, no_price(model))
+        return Cost(Money(cost(price, usage)), price_date=price_date(price), source=price.source)
 
     def cheaper(self, request: ChatRequest, choices: Sequence[tuple[Demand, Route]]) -> int | None:
         """Which of `choices` to take in the place of the first, whose soft budget is nearly spent:
@@ -221,6 +220,8 @@ class Spending:
         before = reservation.row
         after = reservation.row = posted(before, posting)
         self.totals.put(before, after)
+        if after.billed != before.billed:
+            self._meter(after.payer.model).billed += after.billed - before.billed
         self.store.post(after, change(before, after), posting)
         if posting.news is not News.EXTEND:
             del self.open[after.id]
@@ -320,6 +321,9 @@ class AttemptReservation:
     async def written(self) -> None:
         # Entries are written in their order: the answer to a later one stands for the earlier.
         await self._spending.store.refresh()
+
+    def bill(self, received_tokens: int) -> Bill:
+        return Bill(self.bid, self.covered, received_tokens)
 
     def settle(self, ending: AttemptEnd, received_tokens: int) -> None:
         if self.row.id not in self._spending.open:

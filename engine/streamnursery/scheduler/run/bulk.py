@@ -17,15 +17,32 @@ from streamnursery.core import buggify
 from streamnursery.pipeline.merge import MergedEvent, MergedEvents, next_of
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.transport.single_errors import bare_errors
+from streamnursery.values.call_options import Call
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.errors import EngineError, RequestError
 from streamnursery.values.events import Failed
 from streamnursery.values.request import ChatRequest
 
-Requests: TypeAlias = Iterable[ChatRequest] | AsyncIterable[ChatRequest]
-Complete: TypeAlias = Callable[[ChatRequest], Awaitable[Completion]]
+Work: TypeAlias = ChatRequest | Call
+"""One of many."""
+ChatRequests: TypeAlias = Iterable[ChatRequest] | AsyncIterable[ChatRequest]
+Requests: TypeAlias = ChatRequests | Iterable[Work] | AsyncIterable[Work]
+Answer: TypeAlias = Callable[[int, Work], Awaitable[Outcome]]
+"""The outcome of one; what it raises is a bug."""
 OpenStream: TypeAlias = Callable[[ChatRequest], AbstractAsyncContextManager[TokenStream]]
-_Work: TypeAlias = Callable[[int, ChatRequest], Awaitable[None]]
+_Step: TypeAlias = Callable[[int, Work], Awaitable[None]]
+
+
+def answering(complete: Callable[[ChatRequest], Awaitable[Completion]]) -> Answer:
+    """Of requests alone."""
+
+    async def answer(index: int, request: Work) -> Outcome:
+        try:
+            return Outcome(index, request, completion=await complete(_checked(request)))
+        except EngineError as error:
+            return Outcome(index, request, error=error)
+
+    return answer
 
 
 class Outcomes:
@@ -41,12 +58,12 @@ class Outcomes:
         return await next_of(self._channel)
 
 
-async def settle(complete: Complete, requests: Requests, max_in_flight: int) -> list[Outcome]:
+async def settle(answer: Answer, requests: Requests, max_in_flight: int) -> list[Outcome]:
     """The outcome of every request, in the order of the source."""
     settled: list[Outcome] = []
 
-    async def one(index: int, request: ChatRequest) -> None:
-        settled.append(await _outcome(complete, index, request))
+    async def one(index: int, request: Work) -> None:
+        settled.append(await _outcome(answer, index, request))
 
     await _for_each(one, requests, max_in_flight)
     settled.sort(key=lambda outcome: outcome.index)
@@ -55,14 +72,14 @@ async def settle(complete: Complete, requests: Requests, max_in_flight: int) -> 
 
 @asynccontextmanager
 async def as_completed(
-    complete: Complete, requests: Requests, max_in_flight: int
+    answer: Answer, requests: Requests, max_in_flight: int
 ) -> AsyncIterator[Outcomes]:
     """Outcomes as they come; a slow consumer holds back the source, not correctness."""
     await trio.lowlevel.checkpoint()
     send, receive = trio.open_memory_channel[Outcome](0)
 
-    async def one(index: int, request: ChatRequest) -> None:
-        await send.send(await _outcome(complete, index, request))
+    async def one(index: int, request: Work) -> None:
+        await send.send(await _outcome(answer, index, request))
 
     async def feed() -> None:
         async with send:
@@ -75,13 +92,13 @@ async def as_completed(
 
 @asynccontextmanager
 async def merge(
-    open_stream: OpenStream, requests: Requests, max_in_flight: int
+    open_stream: OpenStream, requests: ChatRequests, max_in_flight: int
 ) -> AsyncIterator[MergedEvents]:
     """The events of all streams; each ends with `Finished` or `Failed`."""
     await trio.lowlevel.checkpoint()
     send, receive = trio.open_memory_channel[list[MergedEvent]](0)
 
-    async def one(index: int, request: ChatRequest) -> None:
+    async def one(index: int, request: Work) -> None:
         try:
             async with open_stream(_checked(request)) as stream:
                 while True:
@@ -109,21 +126,26 @@ async def _in_background(feed: Callable[[], Awaitable[None]]) -> AsyncIterator[N
             nursery.cancel_scope.cancel()
 
 
-async def _outcome(complete: Complete, index: int, request: ChatRequest) -> Outcome:
-    try:
-        return Outcome(index, request, completion=await complete(_checked(request)))
-    except EngineError as error:
-        return Outcome(index, request, error=error)
+async def _outcome(answer: Answer, index: int, request: Work) -> Outcome:
+    if not isinstance(request, ChatRequest | Call):
+        await trio.lowlevel.checkpoint()
+        return Outcome(index, request, error=not_a_request(request, calls=True))
+    return await answer(index, request)
 
 
 def _checked(request: object) -> ChatRequest:
     if isinstance(request, ChatRequest):
         return request
-    msg = f"the source must yield ChatRequest values, not {type(request).__name__}"
-    raise RequestError(msg)
+    raise not_a_request(request, calls=False)
 
 
-async def _for_each(work: _Work, requests: Requests, max_in_flight: int) -> None:
+def not_a_request(request: object, *, calls: bool) -> RequestError:
+    """What is wrong with what a source has given."""
+    wanted = "ChatRequest values or Calls" if calls else "ChatRequest values"
+    return RequestError(f"the source must yield {wanted}, not {type(request).__name__}")
+
+
+async def _for_each(work: _Step, requests: Requests, max_in_flight: int) -> None:
     """Run `work` on each item in a task of its own, `max_in_flight` at a time."""
     await trio.lowlevel.checkpoint()
     if max_in_flight < 1:
@@ -132,7 +154,7 @@ async def _for_each(work: _Work, requests: Requests, max_in_flight: int) -> None
     room = trio.Semaphore(max_in_flight)
 
     @trio.lowlevel.enable_ki_protection
-    async def one(index: int, request: ChatRequest) -> None:
+    async def one(index: int, request: Work) -> None:
         try:
             if buggify.world is not None:
                 await buggify.world.pause("bulk.next")
@@ -157,7 +179,7 @@ async def _for_each(work: _Work, requests: Requests, max_in_flight: int) -> None
 class _Source:
     """A sync or async iterable, read as async and closed at the end."""
 
-    _iterator: Iterator[ChatRequest] | AsyncIterator[ChatRequest]
+    _iterator: Iterator[Work] | AsyncIterator[Work]
 
     @classmethod
     def of(cls, requests: Requests) -> "_Source":
@@ -171,7 +193,7 @@ class _Source:
     def __aiter__(self) -> "_Source":
         return self
 
-    async def __anext__(self) -> ChatRequest:
+    async def __anext__(self) -> Work:
         if isinstance(self._iterator, AsyncIterator):
             return await anext(self._iterator)
         for request in self._iterator:

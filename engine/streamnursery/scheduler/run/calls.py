@@ -6,13 +6,14 @@ waits for it. It runs in the caller's task: what it raises is the caller's.
 
 from contextlib import AbstractAsyncContextManager
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import attrs
 import trio
 
 from streamnursery.core.measure.meter import Meter
 from streamnursery.scheduler.admission.admission import Admission
+from streamnursery.scheduler.admission.nesting import Holding, hold, let_go
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import EngineError, RequestError, StreamCancelledError
 from streamnursery.values.usage import Usage
@@ -51,9 +52,9 @@ class Calls:
         """Calls that wait or run."""
         return len(self._scopes)
 
-    def lease(self, demand: Demand, meter: Meter) -> "CallBlock":
+    def lease(self, demand: Demand, meter: Meter, book: "CallBook | None" = None) -> "CallBlock":
         """Slots for a block. The demand's deadline bounds the wait for them and not the block."""
-        return CallBlock(self, meter, demand)
+        return CallBlock(self, meter, demand, book)
 
     def enter(self, scope: trio.CancelScope) -> None:
         self.admission.check_open()
@@ -71,17 +72,32 @@ class Calls:
         return len(self._scopes)
 
 
+class CallBook(Protocol):
+    """Of a call whose blocks are its tries."""
+
+    def begin(self) -> bool:
+        """A block begins; whether it is the call's first."""
+
+    def end(self, usage: Usage | None, error: BaseException | None) -> bool:
+        """The code of the block has ended; whether another block is to follow."""
+
+
 class CallBlock(AbstractAsyncContextManager[CallLease]):
     """`async with` around one call. A class, because the steps of a generator's exit cannot be
     kept from Ctrl-C."""
 
-    def __init__(self, calls: Calls, meter: Meter, demand: Demand) -> None:
+    def __init__(
+        self, calls: Calls, meter: Meter, demand: Demand, book: CallBook | None = None
+    ) -> None:
         self._calls = calls
+        self._book = book
+        self._again = False
         self._meter = meter
         self._demand = demand
         self._scope = trio.CancelScope()
         self._call = CallLease(demand.model)
-        self._lease: Lease | None = None
+        self.lease: Lease | None = None
+        self._holding: Holding | None = None
         self._started_at = 0.0
 
     @trio.lowlevel.enable_ki_protection
@@ -97,24 +113,31 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
         except EngineError:
             await trio.lowlevel.checkpoint()
             raise
-        self._meter.requests += 1
+        if self._book is None or self._book.begin():
+            self._meter.requests += 1
         self._started_at = trio.current_time()
         self._scope.__enter__()
         try:
-            self._lease = await self._calls.admission.acquire(self._demand)
+            self.lease = await self._calls.admission.acquire(self._demand)
         except BaseException as error:
             self._end(error)
             raise
         self._meter.queue_time.add(trio.current_time() - self._started_at)
+        self._holding = hold(trio.lowlevel.current_task(), lambda: self.lease)
         return self._call
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> bool:
-        assert self._lease is not None
-        self._lease.settle(self._call.usage)
-        self._lease.release()
+        assert self.lease is not None
+        assert self._holding is not None
+        let_go(self._holding)
+        self.lease.settle(self._call.usage)
+        self.lease.release()
         self._meter.input_tokens += self._call.input_tokens
         self._meter.output_tokens += self._call.output_tokens
+        if self._book is not None:
+            ended = error if not self._scope.cancel_called else None
+            self._again = self._book.end(self._call.usage, ended)
         self._end(error)
         return False
 
@@ -124,7 +147,9 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
         Raises:
             StreamCancelledError: `cancel_all` ended it.
         """
-        if error is None:
+        if self._again:
+            self._meter.retries += 1
+        elif error is None:
             self._meter.succeeded += 1
             self._meter.latency.add(trio.current_time() - self._started_at)
         else:

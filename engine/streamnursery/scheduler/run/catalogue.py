@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Callable
+from functools import partial
 
 import attrs
 
@@ -10,10 +11,12 @@ from streamnursery.core.measure.meter import Meter
 from streamnursery.core.routing.provider_names import provider_route
 from streamnursery.core.routing.route_plan import RoutePlan, is_usual, plan
 from streamnursery.scheduler.run.balancer import Balancer
+from streamnursery.scheduler.run.keyring import Keyring
 from streamnursery.supervisor.course import Course
-from streamnursery.values.errors import ConfigError
+from streamnursery.values.errors import ConfigError, RequestError
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.request_defaults import NO_DEFAULTS
 from streamnursery.values.settings import Endpoint, EngineConfig, ModelSettings, Route
 
 SIMULATED = "sim/"
@@ -32,6 +35,7 @@ class Catalogue:
 
     def __init__(self, config: EngineConfig, dice: Callable[[], float]) -> None:
         self.balancer = Balancer(dice)
+        self.keyring = Keyring()
         self.apply_config(config)
         self._meters: dict[str, Meter] = {}
         self.estimates = TokenEstimates()
@@ -41,7 +45,32 @@ class Catalogue:
         endpoints = {SIMULATOR_ENDPOINT: SIMULATOR, **config.endpoints}
         self.config = attrs.evolve(config, endpoints=endpoints)
         self.balancer.apply_config(config.models)
+        self.keyring.apply_config(config.endpoints)
         self._plans: dict[str, RoutePlan] = {}
+        self._defaults = {
+            name: model.request.over(config.request) for name, model in config.models.items()
+        }
+        self._any_defaults = any(
+            d != NO_DEFAULTS for d in (config.request, *self._defaults.values())
+        )
+
+    def with_defaults(self, request: ChatRequest) -> ChatRequest:
+        """`request` with what the configuration says where it says nothing. They are those of the
+        model that it asks for, wherever it goes then: a request is one and the same at each of its
+        routes."""
+        if not self._any_defaults:
+            return request
+        return self._defaults.get(self.name(request.model), self.config.request).filled(request)
+
+    def default_model(self) -> str:
+        """The model of a request that names none.
+
+        Raises:
+            RequestError: there is none.
+        """
+        if not self.config.default_model:
+            raise RequestError("no model is named, and `defaults.model` is not set; do one of them")
+        return self.config.default_model
 
     @property
     def meters(self) -> dict[str, Meter]:
@@ -80,8 +109,14 @@ class Catalogue:
 
     def _plan(self, request: ChatRequest) -> RoutePlan:
         """Made once for each model of the configuration, where neither load nor request matter."""
-        if self.balancer or not is_usual(request) or request.model not in self.config.models:
-            return plan(request, self.config, routes=self._ordered, name=self.name)
+        if (
+            self.balancer
+            or self.keyring
+            or not is_usual(request)
+            or request.model not in self.config.models
+        ):
+            ordered = partial(self._ordered, request=request)
+            return plan(request, self.config, routes=ordered, name=self.name)
         made = self._plans.get(request.model)
         if made is None:
             made = self._plans[request.model] = self.plan(request)
@@ -91,21 +126,28 @@ class Catalogue:
         """Every route that may be tried, in order."""
         return plan(request, self.config, routes=self.routes, name=self.name)
 
-    def _ordered(self, model: str) -> tuple[Route, ...]:
-        routes = self.routes(model)
-        usable = self.usable_routes(model)
-        ordered = self.balancer.order(model, usable)
+    def _ordered(self, model: str, request: ChatRequest) -> tuple[Route, ...]:
+        routes = self._written(model)
+        usable = self._usable(routes)
+        ordered = self.balancer.order(model, usable, request)
         if ordered == usable:
-            return routes
-        return (*ordered, *(route for route in routes if route not in usable))
+            return self.keyring.spread(routes)
+        others = (route for route in routes if route not in usable)
+        return self.keyring.spread((*ordered, *others))
 
     def usable_routes(self, model: str) -> tuple[Route, ...]:
         """Those of its routes whose endpoints do not lack a key."""
+        return self._usable(self.routes(model))
+
+    def _usable(self, routes: tuple[Route, ...]) -> tuple[Route, ...]:
         endpoints = self.config.endpoints
-        return tuple(r for r in self.routes(model) if not _lacks_key(endpoints.get(r.endpoint)))
+        return tuple(r for r in routes if not _lacks_key(endpoints.get(r.endpoint)))
 
     def routes(self, model: str) -> tuple[Route, ...]:
-        """Where `model` is served, primary first."""
+        """Where `model` is served, primary first; a route for each key of an endpoint."""
+        return self.keyring.spread(self._written(model))
+
+    def _written(self, model: str) -> tuple[Route, ...]:
         settings: ModelSettings | None = self.config.models.get(model)
         if settings is not None and settings.routes:
             return settings.routes

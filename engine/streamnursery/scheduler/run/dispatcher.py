@@ -15,18 +15,20 @@ Rule 5: Ctrl-C never strikes inside our own steps: it reaches the main task inst
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from contextvars import copy_context
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
 
 import trio
 
 from streamnursery.core import buggify
 from streamnursery.pipeline.channel import BufferTotal, Channel
 from streamnursery.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
-from streamnursery.pipeline.policies import STREAM_EVENTS, WhenBehind, make_channel
+from streamnursery.pipeline.policies import STREAM_EVENTS, make_channel
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.admission.admission import Admission
+from streamnursery.scheduler.admission.nesting import asker, holdings
 from streamnursery.scheduler.run.snapshot import stream_snapshots
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.ports import Recorder
@@ -43,6 +45,7 @@ from streamnursery.values.errors import (
 )
 from streamnursery.values.events import StreamEvent
 from streamnursery.values.lifecycle import StreamEnded, StreamStarted
+from streamnursery.values.policy import WhenBehind
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.snapshot import StreamSnapshot
 
@@ -51,6 +54,12 @@ Runner: TypeAlias = Callable[[Delivery, Course], Awaitable[None]]
 ChannelMaker: TypeAlias = Callable[[int, int, BufferTotal], Channel[StreamEvent]]
 """A channel from the most events and bytes that it may hold, and the bound over all channels."""
 Begin: TypeAlias = Callable[[ChannelMaker | None], Delivery]
+
+
+class Runs(Protocol):
+    """A `Supervisor`, or what stands for one."""
+
+    def run(self, delivery: Delivery, course: Course) -> Awaitable[None]: ...
 
 
 class Dispatcher:
@@ -99,7 +108,7 @@ class Dispatcher:
         deadline: float,
         buffer_events: int,
         buffer_bytes: int,
-        supervisor: Supervisor | None = None,
+        supervisor: Runs | None = None,
         buffers: BufferTotal | None = None,
         when_behind: WhenBehind = "block",
         kind: type[Delivery] = Delivery,
@@ -107,7 +116,7 @@ class Dispatcher:
         """A running stream for the length of a block.
 
         A session's streams have a `supervisor` and `buffers` of their own, a relay's another
-        `kind` of delivery.
+        `kind` of delivery, the caller's own streams a `supervisor`.
         """
         total = buffers or self._buffers
         run = (supervisor or self._supervisor).run
@@ -174,7 +183,15 @@ class Dispatcher:
         course.meter.requests += 1
         self._live[delivery] = course
         self._open[delivery] = None
-        self._nursery.start_soon(self._run, run, delivery, course, name=f"stream {course.model}")
+        start = partial(self._nursery.start_soon, self._run, run, delivery, course)
+        name = f"stream {course.model}"
+        if holdings.get():
+            context = copy_context()
+            if asker.get() is None:
+                context.run(asker.set, trio.lowlevel.current_task())
+            context.run(start, name=name)
+        else:
+            start(name=name)
 
     def leave(self, delivery: Delivery) -> None:
         """The consumer has gone: what still runs of the stream ends now."""

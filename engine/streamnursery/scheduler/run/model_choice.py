@@ -15,7 +15,8 @@ from streamnursery.core.routing.router import (
     RoutingPolicy,
     choose,
 )
-from streamnursery.scheduler.money.spending import Bid, Spending
+from streamnursery.scheduler.money.bill import Bid
+from streamnursery.scheduler.money.spending import Spending
 from streamnursery.scheduler.run.catalogue import Catalogue
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import (

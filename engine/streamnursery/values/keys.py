@@ -1,0 +1,45 @@
+"""Endpoints with several keys: each key is an endpoint of its own, beside the one that was written.
+
+What limits, breakers and learned rates go by is an endpoint, and an account is a key: so each key
+has all of them for itself, and what holds between routes to two accounts holds between keys too.
+"""
+
+import re
+
+import attrs
+
+from streamnursery.values.errors import ConfigError
+from streamnursery.values.session import EndpointHeartbeat
+from streamnursery.values.settings import Endpoint, EngineConfig
+
+_KEY = re.compile(r"#\d+$")
+
+
+def base_name(endpoint: str) -> str:
+    """The endpoint that was written: `openai` of `openai#2`."""
+    return _KEY.sub("", endpoint)
+
+
+def names_of(endpoint: Endpoint) -> tuple[str, ...]:
+    """One for each of its keys: `openai`, `openai#2`, ..."""
+    more = (f"{endpoint.name}#{number}" for number in range(2, len(endpoint.more_keys) + 2))
+    return (endpoint.name, *more)
+
+
+def with_keys(config: EngineConfig) -> EngineConfig:
+    """`config` with an endpoint for each key. Done to one that has them already, nothing changes.
+
+    Raises:
+        ConfigError: another endpoint has such a name.
+    """
+    found = dict(config.endpoints)
+    for endpoint in config.endpoints.values():
+        for name, key in zip(names_of(endpoint)[1:], endpoint.more_keys, strict=True):
+            one = attrs.evolve(
+                endpoint, name=name, key=key, more_keys=(), heartbeat=EndpointHeartbeat()
+            )
+            if found.setdefault(name, one) != one:
+                what = f"this name stands for a key of {endpoint.name!r}; choose another"
+                msg = f"endpoints.{name}: {what}"
+                raise ConfigError(msg)
+    return config if len(found) == len(config.endpoints) else attrs.evolve(config, endpoints=found)
