@@ -132,6 +132,21 @@ def in_threads(settings: dict[str, Any], url: str) -> tuple[str, list[str]]:
             return text, [model.id for model in api.models.list()]
 
 
+OWN = {
+    "google-genai": "ClientError",
+    "pydantic-ai": "ModelHTTPError",
+    "instructor": "InstructorRetryException",
+}
+"""What a 429 is for those who have no name for it."""
+
+
+@pytest.mark.parametrize("name", SDKS)
+def test_a_spent_budget_raises_the_sdks_own_type(corpora: Path, name: str) -> None:
+    *kinds, text = asked_of(name, "refused", corpora)
+    assert OWN.get(name, "RateLimitError") in kinds
+    assert "the daily budget" in text
+
+
 def test_1000_calls_under_a_cap_of_20() -> None:
     async def main(url: str, settings: dict[str, Any]) -> None:
         async with aio.open_engine(settings) as eng:

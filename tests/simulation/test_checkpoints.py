@@ -22,6 +22,7 @@ from tests.support.checkpoints import (
     engine,
     loopback,
     network,
+    relays,
     sessions,
     streams,
     surroundings,
@@ -29,7 +30,7 @@ from tests.support.checkpoints import (
 from tests.support.checkpoints.surface import surface
 from tests.support.scene import PACED, virtual
 
-TABLES = [m.TABLE for m in (engine, streams, sessions, surroundings, network, benches)]
+TABLES = [m.TABLE for m in (engine, streams, relays, sessions, surroundings, network, benches)]
 """On virtual time; tests/integration/test_checkpoints_loopback.py has what needs a socket."""
 CALLS = [case for table in TABLES for case in table.calls]
 BLOCKS = [case for table in TABLES for case in table.blocks]

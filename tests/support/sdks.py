@@ -1,9 +1,9 @@
 """The SDKs that people use, asked over an engine; in any interpreter that has one of them.
 
-    python -m tests.support.sdks reads|cuts NAME FOLDER
+    python -m tests.support.sdks reads|cuts|refused NAME FOLDER
 
 prints as JSON, in its last line, what the SDK made of recorded streams: whole ones, or cut at every
-byte.
+byte, or of a spent budget.
 """
 
 import asyncio
@@ -323,11 +323,23 @@ def cuts(sdk_: SDK, folder: Path) -> dict[str, Any]:
     return {"tried": tried, "silent": silent, "raised": raised}
 
 
+def refused(sdk_: SDK, folder: Path) -> list[str]:
+    """The types of what is raised when no money is left, and what it says."""
+    settings = config("http://127.0.0.1:9", sdk_.language)
+    settings["models"][MODEL]["price"] = {"input": "1", "output": "1"}
+    settings["budgets"] = {"daily": "0.000000001 USD"}
+    try:
+        sdk_.over(settings, "http://127.0.0.1:9/v1")
+    except Exception as error:  # noqa: BLE001 - each has its own
+        return [*(kind.__name__ for kind in type(error).__mro__), str(error)]
+    return []
+
+
 def main() -> None:
     """Ask one of them."""
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     what, name, folder = sys.argv[1:]
-    check = {"reads": reads, "cuts": cuts}[what]
+    check = {"reads": reads, "cuts": cuts, "refused": refused}[what]
     print(json.dumps(check(SDKS[name], Path(folder))))
 
 

@@ -32,7 +32,6 @@ FOR_THE_ENGINE = {
     "RecordStream": {"put", "close"},
     "Broadcast": {"enter", "has", "leave", "more", "wake", "checkpoint"},
     "Reader": {"put", "holds_back"},
-    "RelayedAnswer": {"begun"},
 }
 """Public for other rooms, and no verbs."""
 MORE = {"begun", "receive_within", "lock"}

@@ -30,7 +30,7 @@ class AioRelayBlock(AbstractAsyncContextManager[RelayedAnswer]):
         assert self._half is not None
         answer = RelayedAnswer(stream, self._half.refusal)
         try:
-            await answer.begun()
+            await answer._begin()
         except BaseException:
             await self._block.__aexit__()
             raise

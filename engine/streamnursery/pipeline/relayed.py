@@ -133,8 +133,8 @@ class RelayedAnswer(RelayFigures, AsyncIterator[bytes]):
         return self
 
     async def __anext__(self) -> bytes:
-        if not self._items:
-            await self._more()
+        if not self._items and not await self._more():
+            raise StopAsyncIteration
         return self._items.pop(0)
 
     async def read(self) -> bytes:
@@ -143,9 +143,12 @@ class RelayedAnswer(RelayFigures, AsyncIterator[bytes]):
         Raises:
             EngineError: what ended it.
         """
-        return b"".join([piece async for piece in self])
+        while await self._more():
+            pass  # what has come stays here, should this be cancelled
+        items, self._items = self._items, []
+        return b"".join(items)
 
-    async def begun(self) -> None:
+    async def _begin(self) -> None:
         """Until there is something to hand on.
 
         Raises:
@@ -160,17 +163,18 @@ class RelayedAnswer(RelayFigures, AsyncIterator[bytes]):
             self._head, self._items = refusal.head, [refusal.body] if refusal.body else []
             self._refused = True
 
-    async def _more(self) -> None:
-        """The next read.
+    async def _more(self) -> bool:
+        """Whether there was another read, which is kept behind what is there.
 
         Raises:
-            StopAsyncIteration, EngineError: there is none.
+            EngineError: what ended the answer.
         """
         try:
-            self._items = await self._reader.receive()
+            self._items += await self._reader.receive()
         except trio.EndOfChannel:
-            raise StopAsyncIteration from None
+            return False
         except EngineError:
             if not self._refused:
                 raise
-            raise StopAsyncIteration from None
+            return False
+        return True

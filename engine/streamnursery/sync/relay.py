@@ -42,16 +42,18 @@ class SyncRelayedAnswer(RelayFigures, Iterator[bytes]):
         return self
 
     def __next__(self) -> bytes:
-        if not self._items:
-            self._more()
+        if not self._items and not self._more():
+            raise StopIteration
         return self._items.pop(0)
 
     @same_words(RelayedAnswer.read)
     def read(self) -> bytes:
-        return b"".join(self)
+        while self._more():
+            pass
+        items, self._items = self._items, []
+        return b"".join(items)
 
-    @same_words(RelayedAnswer.begun)
-    def begun(self) -> None:
+    def _begin(self) -> None:
         try:
             self._head, *self._items = self._received()
         except EngineError as error:
@@ -64,15 +66,21 @@ class SyncRelayedAnswer(RelayFigures, Iterator[bytes]):
     def _received(self) -> list[Any]:
         return self._reader.receive()
 
-    def _more(self) -> None:
+    def _more(self) -> bool:
+        """Whether there was another read, which is kept behind what is there.
+
+        Raises:
+            EngineError: what ended the answer.
+        """
         try:
-            self._items = self._received()
+            self._items += self._received()
         except trio.EndOfChannel:
-            raise StopIteration from None
+            return False
         except EngineError:
             if not self._refused:
                 raise
-            raise StopIteration from None
+            return False
+        return True
 
 
 class SyncRelayBlock(AbstractContextManager[SyncRelayedAnswer]):
@@ -94,7 +102,7 @@ class SyncRelayBlock(AbstractContextManager[SyncRelayedAnswer]):
         assert self._half is not None
         answer = SyncRelayedAnswer(stream, self._half.refusal)
         try:
-            answer.begun()
+            answer._begin()
         except BaseException:
             self._block.__exit__()
             raise

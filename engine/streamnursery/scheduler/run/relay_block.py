@@ -90,7 +90,7 @@ class RelayBlock(AbstractAsyncContextManager[RelayedAnswer]):
         self._token = trio.lowlevel.current_trio_token()
         answer = RelayedAnswer(self._handle(delivery), self.refusal)
         try:
-            await answer.begun()
+            await answer._begin()
         except BaseException:
             await self.__aexit__()
             raise
