@@ -46,6 +46,7 @@ NEVER_CUT_SHORT = {"testing.SimDisk.run"}
 WITHOUT_AN_ERROR = {
     "Receipt.wait",
     "StreamNurseryTransport.aclose",
+    "WorldStream.aclose",
     "simulator.SimNetwork.stop",
     "simulator.LoopbackServer.stop",
     "Traffic.meet",

@@ -162,7 +162,8 @@ async def test_a_bad_request_is_told_what_is_bad(
     [
         ("GET", "/v1/chat/completions", 405, "POST"),
         ("DELETE", "/v1/models", 405, "GET"),
-        ("POST", "/v1/embeddings", 404, None),
+        ("POST", "/v1/images", 404, None),
+        ("GET", "/v1/embeddings", 405, "POST"),
         ("GET", "/", 404, None),
     ],
 )

@@ -32,6 +32,7 @@ class WorldStream(trio.abc.HalfCloseableStream):
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
         if max_bytes is not None and max_bytes < 1:
+            await trio.lowlevel.checkpoint()
             msg = f"max_bytes is at least 1, not {max_bytes}"
             raise ValueError(msg)
         try:

@@ -81,16 +81,17 @@ class LiveProvider:
         return sum(record.ended_at is None for record in self.log)
 
     def confront(
-        self, client: Client, *, prompt: str = PROMPT, within: float = CLIENT_WITHIN
+        self, client: Client, *, prompt: str = PROMPT, within: float | None = None
     ) -> None:
         """Ask `client` once, in a thread of its own, and compare what it says with what the
-        provider meant. `within` is in real seconds. Of an asyncio client pass
+        provider meant. `within` is in real seconds (`CLIENT_WITHIN`). Of an asyncio client pass
         `lambda url, prompt: asyncio.run(ask(url, prompt))`.
 
         Raises:
             AssertionError: it said another text than the provider meant, or a part of it, or failed
                 where nothing was wrong; or it did not end in time, and its thread is left behind.
         """
+        within = CLIENT_WITHIN if within is None else within
         seen = len(self.log)
         answers: SimpleQueue[Told] = SimpleQueue()
 

@@ -5,10 +5,12 @@ from contextlib import asynccontextmanager
 from random import Random
 
 import httpx
+import trio
 
 from streamnursery import ConfigError, EngineClosedError, open_engine, open_transport
 from streamnursery.simulator import RefuseConnect
 from streamnursery.testing import World, after_faults_stop, simulated_world, wait_quiescent
+from streamnursery.testing.byte_streams import WorldStream
 from streamnursery.testing.load import Traffic
 from streamnursery.testing.sim_disk import SimDisk
 from tests.support.checkpoints import Call, Make, Table
@@ -131,6 +133,118 @@ async def _() -> AsyncIterator[Call]:
 @asynccontextmanager
 async def _() -> AsyncIterator[Call]:
     yield lambda: World(1).open_engine().__aenter__()
+
+
+async def nobody(stream: WorldStream) -> None:
+    """A server that reads until its client goes."""
+    async for _ in stream:
+        pass
+
+
+async def greeter(stream: WorldStream) -> None:
+    await stream.send_all(b"hello")
+    await nobody(stream)
+
+
+@TABLE.case("testing.World.connect", "a server")
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    made: list[WorldStream] = []
+
+    async def connect(world: World) -> WorldStream:
+        made.append(await world.connect(nobody))
+        return made[-1]
+
+    async with simulated_world() as world:
+        yield lambda: connect(world)
+        for stream in made:
+            await stream.aclose()
+
+
+@TABLE.case("testing.World.connect", "the world is not open", RuntimeError)
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    yield lambda: World(1).connect(nobody)
+
+
+@asynccontextmanager
+async def connected() -> AsyncIterator[WorldStream]:
+    async with simulated_world() as world, await world.connect(greeter) as stream:
+        yield stream
+
+
+@TABLE.case("WorldStream.receive_some", "something has come")
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    async with connected() as stream:
+        yield stream.receive_some
+
+
+@TABLE.case("WorldStream.receive_some", "no bytes are asked for", ValueError)
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    async with connected() as stream:
+        yield lambda: stream.receive_some(0)
+
+
+@TABLE.case("WorldStream.send_all", "there is room")
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    async with connected() as stream:
+        yield lambda: stream.send_all(b"hello")
+
+
+@TABLE.case("WorldStream.wait_send_all_might_not_block", "there is room")
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    async with connected() as stream:
+        yield stream.wait_send_all_might_not_block
+
+
+@TABLE.case("WorldStream.send_eof", "once")
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    async with connected() as stream:
+        yield stream.send_eof
+
+
+@TABLE.case("WorldStream.aclose", "it is open")
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    async with connected() as stream:
+        yield stream.aclose
+
+
+@TABLE.case("WorldStream.receive_some", "it was closed", trio.ClosedResourceError)
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    async with connected() as stream:
+        await stream.aclose()
+        yield stream.receive_some
+
+
+@TABLE.case("WorldStream.send_all", "it was closed", trio.ClosedResourceError)
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    async with connected() as stream:
+        await stream.aclose()
+        yield lambda: stream.send_all(b"hello")
+
+
+@TABLE.case("WorldStream.wait_send_all_might_not_block", "it was closed", trio.ClosedResourceError)
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    async with connected() as stream:
+        await stream.aclose()
+        yield stream.wait_send_all_might_not_block
+
+
+@TABLE.case("WorldStream.send_eof", "it was closed", trio.ClosedResourceError)
+@asynccontextmanager
+async def _() -> AsyncIterator[Call]:
+    async with connected() as stream:
+        await stream.aclose()
+        yield stream.send_eof
 
 
 @TABLE.case("Traffic.run", "no arrivals")
