@@ -1,5 +1,7 @@
 """Metrics: the names of both editions, what Prometheus reads, and what a scrape costs."""
 
+from typing import Any
+
 import pytest
 import trio
 from hypothesis import given
@@ -71,7 +73,8 @@ def test_each_edition_has_its_metrics(
     main()
     traces.finished()
     found = traces.metrics()
-    assert found.keys() == names
+    # The failed one is known to have cost nothing; of a model without a price no other is known.
+    assert found.keys() == {*names, "streamnursery.cost"}
     provider = "gen_ai.provider.name" if asked else "gen_ai.system"
     duration = next(name for name in names if name.endswith(".duration"))
     whole, failed = sorted(found[duration], key=lambda point: "error.type" in point.attributes)
@@ -136,6 +139,41 @@ async def test_budgets_are_in_dollars() -> None:
     budget = (("name", ""), ("scope", "all"), ("span", "daily"))
     assert found["streamnursery_budget_spent_dollars", budget] == pytest.approx(0.01)
     assert found["streamnursery_budget_limit_dollars", budget] == 5
+
+
+def test_costs_are_those_of_the_ledger_and_unknown_ones_are_not_told() -> None:
+    traces, free = Traces(), Traces()
+    priced = {"price": {"input": "2", "output": "1000"}}
+
+    async def scraped(told: Traces, model: dict[str, Any]) -> tuple[float, float]:
+        async with scene(model=model, profile=AT_ONCE) as s:
+            told.watch(s.engine, openinference=True)
+            for _ in range(3):
+                await ask(s.engine, max_tokens=100)
+            text = samples(telemetry.prometheus_text(s.engine))
+            spent = s.engine.usage_report().total.spent / 1e9
+            return spent, text["streamnursery_cost_usd_total", (("model", "m"),)]
+
+    found: list[tuple[float, float]] = []
+
+    @virtual
+    async def main() -> None:
+        found.append(await scraped(traces, priced))
+        found.append(await scraped(free, {}))
+
+    main()
+    (spent, scrape), (_, nothing) = found
+    spans = [dict(span.attributes or {}) for span in traces.requests()]
+    assert spent > 0.02
+    assert scrape == pytest.approx(spent)
+    assert nothing == 0
+    for name in ("streamnursery.cost_usd", "llm.cost.total"):
+        assert sum(float(str(span[name])) for span in spans) == pytest.approx(spent)
+    (point,) = traces.metrics()["streamnursery.cost"]
+    assert point.value == pytest.approx(spent)
+    (unpriced, *_) = (dict(span.attributes or {}) for span in free.requests())
+    assert not {"streamnursery.cost_usd", "llm.cost.total"} & unpriced.keys()
+    assert "streamnursery.cost" not in free.metrics()
 
 
 @virtual

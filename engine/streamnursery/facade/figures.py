@@ -28,9 +28,9 @@ Slices: TypeAlias = Generator[None, None, Figures]
 def figures(engine: "Engine") -> Slices:
     """Gives way after each slice, and returns the figures.
 
-    `models` has counters, and histograms of seconds: `duration` of whole answers, `queue_time`,
-    `ttft`, `itl`. `routes` has the state of each breaker and for how many seconds its provider
-    wants to be left alone, `budgets` money in nano-dollars.
+    `models` has counters, `billed` in nano-dollars, and histograms of seconds: `duration` of whole
+    answers, `queue_time`, `ttft`, `itl`. `routes` has the state of each breaker and for how many
+    seconds its provider wants to be left alone, `budgets` money in nano-dollars.
     """
     models: dict[str, Figures] = {}
     for number, name in enumerate(list(engine._catalogue.meters), 1):
@@ -47,6 +47,7 @@ def _model(engine: "Engine", name: str) -> Figures:
     counted = {field: int(n) for field, n in zip(COUNTERS, kept.counters, strict=False)}
     return {
         **counted,
+        "billed": int(kept.counters[len(COUNTERS)]),
         "active": active,
         "queued": queued,
         "max_streams": max_streams,

@@ -14,7 +14,7 @@ from streamnursery.telemetry.labels import MOST_NAMES, OTHER
 COUNTED: Final = (
     *("requests", "succeeded", "failed", "cancelled", "retries", "reroutes"),
     *("hedges", "hedges_won", "input_tokens", "output_tokens", "content_events"),
-    *("active", "queued", "max_streams"),
+    *("billed", "active", "queued", "max_streams"),
 )
 """Figures of a model that can be summed up."""
 

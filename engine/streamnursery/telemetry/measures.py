@@ -28,6 +28,7 @@ class Measures:
         self._input: Histogram | None = None
         self._output: Histogram | None = None
         self._counters: dict[str, Counter] = {}
+        self._cost = meter.create_counter(names.COST, "{USD}")
         if edition.tokens is not None:
             self._tokens = _tokens(meter, edition.tokens)
         else:
@@ -53,6 +54,8 @@ class Measures:
         if ended.ttft is not None:
             self._first_chunk.record(ended.ttft, who)
         self._record_tokens(facts.usage, who)
+        if ended.cost_usd is not None:
+            self._cost.add(ended.cost_usd, who)
         category = ended.category if ended.outcome != "complete" else None
         over = who if category is None else {**who, names.ERROR_TYPE: category}
         self._duration.record(ended.seconds, over)

@@ -84,6 +84,9 @@ SERVER_ADDRESS = "server.address"
 SERVER_PORT = "server.port"
 STATUS_CODE = "http.response.status_code"
 
+COST = "streamnursery.cost"
+"""Counter: US dollars. The conventions have none."""
+
 REQUEST_FIELDS = {
     "max_tokens": "gen_ai.request.max_tokens",
     "temperature": "gen_ai.request.temperature",

@@ -17,6 +17,7 @@ from streamnursery.telemetry.engine_figures import engine_families
 from streamnursery.telemetry.engines import AnyEngine, call, call_task, thread_of
 from streamnursery.telemetry.families import MetricFamily, MetricSample, labelled
 from streamnursery.telemetry.figures import FoldedHistogram, ModelRow, model_rows
+from streamnursery.values.money import NANOS_PER_DOLLAR
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _LINES: Final = 200
@@ -111,6 +112,15 @@ def _next(slices: Generator[None, None, T]) -> T | None:
 def _model_families(rows: Sequence[ModelRow]) -> Iterator[MetricFamily]:
     for name, field, kind, help_text in _COUNTERS:
         yield MetricFamily(name, kind, help_text, _values(rows, field))
+    yield MetricFamily(
+        "cost_usd_total",
+        "counter",
+        "US dollars that answers cost, as the ledger has it.",
+        (
+            MetricSample(labelled(model=row.label), row.values["billed"] / NANOS_PER_DOLLAR)
+            for row in rows
+        ),
+    )
     yield MetricFamily(
         "requests_ended_total", "counter", "Requests that have their outcome.", _ended(rows)
     )

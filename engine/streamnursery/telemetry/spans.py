@@ -5,7 +5,6 @@ is sent `traceparent`, the ids are needed before: those spans begin with the att
 """
 
 import json
-from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -102,6 +101,7 @@ class SpanMaker:
             "streamnursery.events_dropped": trail.events_dropped or None,
             names.ERROR_TYPE: ended.category if ended.outcome == "failed" else None,
             names.FIRST_CHUNK: ended.ttft,
+            "streamnursery.cost_usd": ended.cost_usd,
         }
         facts: Facts | None = trail.facts
         if facts is not None:
@@ -124,7 +124,7 @@ class SpanMaker:
                 names.OUTPUT_MESSAGES: facts.answer,
             }
             if self.openinference:
-                what |= _openinference(facts, edition)
+                what |= _openinference(facts, edition) | {"llm.cost.total": ended.cost_usd}
         return {name: value for name, value in what.items() if value is not None}
 
 
@@ -148,7 +148,7 @@ def _of_record(record: AttemptRecord) -> dict[str, Any]:
     return {name: value for name, value in what.items() if value is not None}
 
 
-def _openinference(facts: Facts, edition: names.Edition) -> Mapping[str, Any]:
+def _openinference(facts: Facts, edition: names.Edition) -> dict[str, Any]:
     """Attributes of Arize's OpenInference, which Phoenix reads."""
     usage, total = facts.usage, facts.usage.total_tokens
     return {

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import attrs
 
-from streamnursery.values.money import NO_MONEY, Money
+from streamnursery.values.money import NANOS_PER_DOLLAR, NO_MONEY, Money
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,6 +52,11 @@ class CostSource(Protocol):
 class HasCost(Protocol):
     @property
     def cost(self) -> Cost: ...
+
+
+def usd(cost: Cost) -> float | None:
+    """US dollars; None where they are not known."""
+    return None if cost.money is None else cost.money / NANOS_PER_DOLLAR
 
 
 NO_ATTEMPT = Cost(NO_MONEY)

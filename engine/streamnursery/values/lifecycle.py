@@ -142,6 +142,9 @@ class StreamEnded(LifecycleRecord):
     input_tokens: int | None = None
     output_tokens: int | None = None
     """Of all attempts, as reported; None where they are not known."""
+    cost_usd: float | None = None
+    """Of all attempts, as the ledger has it; None where it is not known, as of a model without a
+    price."""
 
 
 @attrs.frozen

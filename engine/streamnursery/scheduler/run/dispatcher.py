@@ -34,6 +34,7 @@ from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.supervisor.request import Supervisor
 from streamnursery.values.admission import AdmissionOutcome
+from streamnursery.values.cost import total_cost, usd
 from streamnursery.values.errors import (
     BudgetExceededError,
     DeadlineError,
@@ -381,5 +382,6 @@ def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:
                 ttft=timings.time_to_first_token,
                 input_tokens=usage.input_tokens if usage is not None else None,
                 output_tokens=usage.output_tokens if usage is not None else None,
+                cost_usd=usd(total_cost(delivery.attempts)),
             )
         )
