@@ -6,7 +6,7 @@ import httpx
 import pytest
 from hypothesis import seed, settings
 
-from streamnursery.simulator import Plan
+from streamnursery.simulator import Cut, Plan
 from streamnursery.simulator.script import FAULTS
 from streamnursery.testing import World, plans, simulate
 from streamnursery.testing.lone_faults import LONE
@@ -70,3 +70,16 @@ async def test_a_right_client_passes_each_fault_at_each_place(world: World, plan
     world.provider.plan = plan
     async with httpx.AsyncClient(transport=world.http.transport) as http:
         await world.http.confront(ToyClient(http))
+
+
+@pytest.mark.parametrize("name", ["httpx", "httpx2"])
+def test_both_editions_of_httpx_are_served_and_their_mistakes_found(name: str) -> None:
+    edition = pytest.importorskip(name)
+
+    async def main(world: World, mistake: str) -> None:
+        async with edition.AsyncClient(transport=world.http.transport) as http:
+            await world.http.confront(ToyClient(http, mistake))
+
+    World(0).run(main, "")
+    with pytest.raises(AssertionError, match="a part of an answer, said to be the whole"):
+        World(0, plan=Plan.always(Cut(3, how="end"))).run(main, "end_is_success")
