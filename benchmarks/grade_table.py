@@ -12,16 +12,17 @@ _HEAD = f"""\
 # What clients do when the provider misbehaves
 
 Made by `make grade` over the loopback on {MEASURED}, three times with equal verdicts: every
-client as its own documentation shows it, with its own defaults, against one simulated provider. A client
-is graded after three plain answers; a verdict compares the provider's log with what the client
-says, and the time of a case runs from its first request. In CAPITALS: what its user cannot see, or
-waits for longer than {LIMIT:.0f} s.
+client as its own documentation shows it, with its own defaults, against one simulated provider.
+A client is graded after three plain answers; a verdict compares the provider's log with what the
+client says, and the time of a case runs from its first request. In CAPITALS: what its user cannot
+see, or waits for longer than {LIMIT:.0f} s.
 
 `floor` asks once, reads nothing and says that it failed: what it scores is no merit. `ceiling` is
 a client of 120 lines on Python's standard library, written for this table: no case asks for this
-engine. `httpx` is httpx with the dozen lines of SSE that people write on top of it, `curl` likewise. The
-last columns speak other languages, Anthropic's Messages and Google's Gemini API: this engine in
-each, and their own clients. Where a language has no `[DONE]`, what takes its place is left out.
+engine. `httpx` is httpx with the dozen lines of SSE that people write on top of it, `curl`
+likewise. The last columns speak other languages, Anthropic's Messages and Google's Gemini API: this
+engine in each, and their own clients. Where a language has no `[DONE]`, what takes its place is
+left out.
 `relayed-` is the same SDK with `http_client=streamnursery.sdk.client()`.
 
 """

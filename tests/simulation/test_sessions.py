@@ -468,7 +468,7 @@ def test_without_the_library_a_session_says_what_to_install(
 
     async def main(world: World) -> None:
         async with world.open_engine() as eng:
-            with pytest.raises(ConfigError, match=r"streamnursery\[ws\]"):
+            with pytest.raises(ConfigError, match="pip install 'trio-websocket"):
                 async with eng.session("sim"):
                     pass
 

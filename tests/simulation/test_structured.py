@@ -269,8 +269,7 @@ def test_a_typed_answer_that_is_cancelled_anywhere_leaves_nothing(tier: str) -> 
                     answer = await eng.complete(
                         "gpt-4.1", "Hi", response_format=City, tenant=tenant
                     )
-                    with pytest.raises(sn.errors.StructuredOutputError):
-                        _ = answer.parsed
+                    assert isinstance(answer.parsed, City)
             await wait_quiescent(eng)
 
     report = cancel_at_every_step(scenario, most=POINTS[tier])

@@ -44,7 +44,7 @@ class Checked:
     """What the first reading of an input has found."""
 
     rows: int | None
-    """None: nobody can tell before the end."""
+    """None: not known before the end."""
     digest: str = ""
 
 
@@ -122,7 +122,7 @@ class Source:
                     if key in seen:
                         raise self._mistake(number, f"{row.id!r:.80} is there twice")
                     seen.add(key)
-                yield row  # noqa: ASYNC119 - whoever iterates closes it
+                yield row  # noqa: ASYNC119 - its caller closes it
 
     def _made(self, value: object, number: int) -> BatchRow:
         try:

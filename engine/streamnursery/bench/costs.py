@@ -20,7 +20,7 @@ class Costs:
     def of(self, model: str, attempts: Sequence[AttemptRecord]) -> float | None:
         """US dollars of all attempts of one request for `model`.
 
-        None where nobody has a price, or where an answer came without its usage: a guess is no
+        None where there is no price, or where an answer came without its usage: a guess is no
         measurement. An attempt that brought nothing costs nothing.
         """
         total = 0

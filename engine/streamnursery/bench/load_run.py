@@ -28,7 +28,7 @@ _SETTLED_WITHIN = 1.0
 
 
 class RunMonitor:
-    """What whoever shows a benchmark may look at while it runs."""
+    """What a screen may look at while a benchmark runs."""
 
     def __init__(self) -> None:
         self.title = ""

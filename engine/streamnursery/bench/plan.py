@@ -15,7 +15,7 @@ from streamnursery.values.settings import EngineConfig, ModelSettings
 SIMULATOR = "simulator"
 """Name of the target that `sim/` models are asked of."""
 AT_ONCE = 20_000
-"""Streams that a benchmark may hold when nobody limits them."""
+"""Streams that a benchmark may hold by default."""
 
 
 @attrs.frozen

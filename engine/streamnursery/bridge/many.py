@@ -26,7 +26,7 @@ class Watch:
     """How many requests of one call run, by model: to say which limit holds them back."""
 
     asked: int | None
-    """`max_in_flight`, if somebody asked for a number."""
+    """`max_in_flight`, where a number was given."""
     running: Counter[str] = attrs.field(factory=Counter, init=False)
 
 

@@ -5,7 +5,7 @@ the other side or knows a clock.
 
 Rule 1: what both touch is read and written under the outbox's lock, which is held for a few steps:
         once per put, once per sweep, once per take. No order relies on the interpreter's lock.
-Rule 2: a host is woken once per burst. `put` says so when somebody is parked and no sweep is due.
+Rule 2: a host is woken once per burst. `put` says so when a waiter is parked and no sweep is due.
 Rule 3: what is put arrives once and in order, and the end behind it. What is discarded was not
         taken, and is gone from both sides' books.
 Rule 4: a batch counts as unread until its reader asks for the next one. What was let go is
@@ -194,7 +194,7 @@ class HostOutbox:
             return True, report
 
     def sweep(self) -> tuple[list[Mailbox], bool]:
-        """The boxes with news for somebody who is parked, at most `MOST`; whether there are more,
+        """The boxes with news for a parked waiter, at most `MOST`; whether there are more,
         for another sweep that the host arranges itself."""
         with self.lock:
             ready = self._ready

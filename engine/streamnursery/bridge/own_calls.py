@@ -30,7 +30,7 @@ class OwnCall:
     """Ends what runs it; from the host."""
     started: bool = attrs.field(default=False, init=False)
     left: bool = attrs.field(default=False, init=False)
-    """Nobody wants it any more."""
+    """It is not wanted any more."""
     _told: bool = attrs.field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -48,7 +48,7 @@ class Show(Protocol):
         """Show all of it; returns when every answer has ended."""
 
     def close(self) -> None:
-        """Give back what it holds, when nobody uses it any more."""
+        """Give back what it holds, at its end."""
 
 
 async def ask_all(

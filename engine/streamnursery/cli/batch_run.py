@@ -1,4 +1,4 @@
-"""Runs a batch while somebody watches."""
+"""Runs a batch with its progress on the screen."""
 
 import argparse
 import sys

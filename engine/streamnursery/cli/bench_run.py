@@ -1,4 +1,4 @@
-"""Runs a benchmark while somebody watches."""
+"""Runs a benchmark with its progress on the screen."""
 
 import argparse
 from collections.abc import Iterator, Sequence

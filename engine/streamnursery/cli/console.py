@@ -17,7 +17,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def printable(text: str) -> str:
-    """`text` without what a terminal would obey: whoever answers us may not move its cursor."""
+    """`text` without what a terminal would obey: a provider's answer must not move its cursor."""
     return _CONTROL.sub("�", text)
 
 
@@ -124,7 +124,7 @@ def complain(error: CliError, about: str = "") -> None:
 class Output:
     """stdout for text that comes in pieces while a trio loop must go on.
 
-    A reader that is slow, such as a pager, holds back the writer and nobody else.
+    A reader that is slow, such as a pager, holds back the writer alone.
     """
 
     def __init__(self) -> None:

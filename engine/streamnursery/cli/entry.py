@@ -109,7 +109,7 @@ def _run(words: list[str]) -> int:
 
 
 def _warn(message: Warning | str, *_: object, **__: object) -> None:
-    """A warning without the place in our code, which says nothing to whoever typed a command."""
+    """A warning without the place in our code, which says nothing to the user of a command."""
     note(f"warning: {message}")
 
 

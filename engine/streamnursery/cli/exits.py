@@ -32,7 +32,7 @@ exit codes:
   5    the deadline passed
   6    a file of ours cannot be written
   130  Ctrl-C: once ends cleanly, twice at once
-  141  whoever read our output went away
+  141  the reader of our output went away
   143  SIGTERM
 """
 

@@ -164,7 +164,7 @@ def _served(name: str, config: "EngineConfig") -> str:
     found = provider_route(name, config)
     if found is not None:
         return str(found)
-    return f"{config.default_endpoint}/{name}" if config.default_endpoint else "nobody"
+    return f"{config.default_endpoint}/{name}" if config.default_endpoint else "no endpoint"
 
 
 def _simulated(loaded: "LoadedConfig") -> list[dict[str, Any]]:

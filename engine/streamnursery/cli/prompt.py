@@ -13,7 +13,7 @@ _USAGE = f'{PROGRAM} ask "Why is the sky blue?", or {PROGRAM} ask < FILE'
 def read_prompt(words: list[str], *, stdin: bool = True) -> str:
     """The prompt: one word of the command line, `-` for stdin, or both; stdin without either.
 
-    stdin is read only then, because in scripts it is often a pipe that nobody writes to; and
+    stdin is read only then, because in scripts it is often a pipe without a writer; and
     never without `stdin`.
 
     Raises:

@@ -2,7 +2,7 @@
 
 Rule 1: the handler is Python's and not a task, so that the second signal works even when the
         trio loop is stuck.
-Rule 2: the first signal cancels the whole run; what was done is told by whoever called us.
+Rule 2: the first signal cancels the whole run; the caller reports what was done.
 """
 
 import os
@@ -25,7 +25,7 @@ def run_trio(
     calls `on_first` in the place of cancelling.
 
     Raises:
-        BrokenPipeError: whoever read our output went away.
+        BrokenPipeError: the reader of our output went away.
         CliError: as `work` does, and never in a group.
     """
     import trio
@@ -71,7 +71,7 @@ def _handling(handler: Callable[[int, FrameType | None], None]) -> Iterator[None
 
 
 def _leave_at_once(signum: int) -> None:
-    # A live screen hides the cursor, and nobody is left to bring it back.
+    # A live screen hides the cursor, and nothing would show it again.
     for stream in (sys.__stdout__, sys.__stderr__):
         if stream is not None and stream.isatty():
             os.write(stream.fileno(), _SHOW_CURSOR)

@@ -220,7 +220,7 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _eof() -> None:
-    """Until stdin ends: until whoever started us has gone."""
+    """Until stdin ends: until the parent process has gone."""
     import os
 
     import trio

@@ -19,7 +19,7 @@ def chosen_models(asked: list[str] | None, loaded: "LoadedConfig") -> list[str]:
     """The models that were asked for, or the one that is meant without saying.
 
     Raises:
-        CliError: nobody serves one of them.
+        CliError: no endpoint serves one of them.
     """
     models = list(dict.fromkeys(asked or [_default(loaded)]))
     for model in models:
@@ -42,7 +42,7 @@ def _default(loaded: "LoadedConfig") -> str:
         if model := default_model(endpoint):
             return f"{name}/{model}"
     why = _nothing_found(loaded)
-    raise CliError("no key was found, so there is nobody to ask", why, _SET_A_KEY + WITHOUT_KEY)
+    raise CliError("no key was found, so no provider can be asked", why, _SET_A_KEY + WITHOUT_KEY)
 
 
 def only_model(config: "EngineConfig", name: str, command: str) -> str:
@@ -90,7 +90,7 @@ def _check(model: str, config: "EngineConfig") -> None:
     else:
         why = "OPENAI_API_KEY and OPENAI_BASE_URL are not set, and no configuration serves it"
         step = _SET_A_KEY + WITHOUT_KEY
-    msg = f"nobody serves the model {model}"
+    msg = f"no endpoint serves the model {model}"
     raise CliError(msg, "\n".join(filter(None, [hint, why])), step)
 
 

@@ -184,7 +184,7 @@ def _unknown_endpoint(route: Route, endpoints: list[str], report: Report) -> str
 
 
 def _check_budgets(layer: Layer, groups: Groups, report: Report) -> None:
-    """A limit on an endpoint that nobody has would never bind."""
+    """A limit on an endpoint that does not exist would never bind."""
     known = [*layer.named("endpoints"), SIMULATOR]
     for place in groups:
         if place[:2] == ("budgets", "endpoints") and place[2] not in known:
@@ -292,7 +292,7 @@ def _default_retries(groups: Groups) -> Retries:
 
 
 def _default_endpoint(endpoints: dict[str, Endpoint], written: Layer) -> str | None:
-    """`openai` where it exists, else the only endpoint that somebody wrote."""
+    """`openai` where it exists, else the only endpoint that is configured."""
     if DEFAULT in endpoints:
         return DEFAULT
     own = [name for name in endpoints if ("endpoints", name, "url") in written.values]

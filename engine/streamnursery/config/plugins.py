@@ -51,7 +51,7 @@ def load_named(
     report: Report,
 ) -> None:
     """Load the dialects that endpoints of `documents` or variables name, so that the schema knows
-    their options. A name that nobody registers is left to the schema's own message."""
+    their options. A name without an entry point is left to the schema's own message."""
     for name in dict.fromkeys([*_in_documents(documents), *_in_variables(environ)]):
         try:
             dialects.find(name)

@@ -130,7 +130,7 @@ UNTESTED = ("cerebras", "fireworks", "moonshot", "perplexity", "together", "xai"
 """Servers of the chat API of which there is no proof here: write their `url` and `key` by hand."""
 
 DEFAULT = "openai"
-"""The provider that serves every model name nobody has placed."""
+"""The provider of every model name that has no route."""
 
 
 def provider_names() -> list[Place]:
@@ -158,7 +158,7 @@ def provider_at(url: BaseUrl) -> ProviderPreset | None:
 def read_providers(written: Layer, spot: Spot, report: Report, *, unasked: bool) -> Layer:
     """The lowest layer: what the environment gives to endpoints that `written` leaves open.
 
-    A route mentions its endpoint. With `unasked`, also the endpoints that nobody mentions and
+    A route mentions its endpoint. With `unasked`, also the endpoints that are not mentioned and
     whose variables are set.
     """
     layer = Layer()

@@ -28,7 +28,7 @@ _MAX_PARTS = 100
 def named_file(
     path: str | PathLike[str] | None, environ: Mapping[str, str], cwd: Path
 ) -> tuple[Path, str] | None:
-    """The file that somebody asked for, and who did."""
+    """The file that was asked for, and by what."""
     if path is not None:
         return cwd / path, "file"
     text = environ.get(FILE_VARIABLE, "")
@@ -48,7 +48,7 @@ def candidates(environ: Mapping[str, str], cwd: Path) -> Iterator[Path]:
 
 def visible(path: Path) -> bool:
     """Whether there is such a file. One in a folder closed to us counts as absent: the home
-    in the environment may be somebody else's."""
+    in the environment may belong to another program."""
     try:
         return path.stat() is not None
     except (OSError, ValueError):
@@ -171,7 +171,7 @@ def _raw(text: str, kind: Kind) -> object:
 
 
 def _report_misspelt(variable: str, known: Iterable[str], report: Report) -> None:
-    """A variable that is nearly one of ours is a mistake; any other belongs to somebody else."""
+    """A variable that is nearly one of ours is a mistake; any other belongs to another program."""
     meant = nearest(
         variable.removeprefix(PREFIX), (k.removeprefix(PREFIX) for k in known), cutoff=0.8
     )

@@ -77,7 +77,7 @@ def outlet_of(endpoint: Endpoint, dialects: Dialects, transport: HttpTransport) 
     """`endpoint`, ready to send to.
 
     Raises:
-        ConfigError: nobody speaks its dialect, or its key is not fit to be sent.
+        ConfigError: there is no such dialect, or its key is not fit to be sent.
     """
     wrong = key_problem(endpoint.key) if endpoint.key is not None else None
     if wrong is not None:

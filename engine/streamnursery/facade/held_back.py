@@ -1,4 +1,4 @@
-"""Says once which limit holds back the `max_in_flight` that somebody asked for.
+"""Logs once which limit holds back the `max_in_flight` that was asked for.
 
 A warning of `logging` and not of `warnings`: it comes from a task in the middle of the work, which
 an error in its place would end.
@@ -27,7 +27,7 @@ class HeldBack:
         self._named: set[str] = set()
 
     def completing(self, answer: Answer, asked: int | None) -> Answer:
-        """`answer` that watches; unwatched where nobody asked for a number."""
+        """`answer` that watches; unwatched where no number was given."""
         if asked is None:
             return answer
         here: Counter[str] = Counter()

@@ -62,7 +62,8 @@ class EngineBlock(AbstractAsyncContextManager[Engine]):
 
 
 def _block(opened: Callable[P, AsyncIterator[Engine]]) -> Callable[P, EngineBlock]:
-    """A decorator: the engine's block, with a word for whoever looks for other clients' names."""
+    """A decorator: the engine's block, and an error that explains the argument names of other
+    clients."""
     make = asynccontextmanager(opened)
 
     @wraps(opened)

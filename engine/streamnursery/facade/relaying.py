@@ -44,8 +44,8 @@ if TYPE_CHECKING:
     from streamnursery.wire.dialect import Dialect
 
 _ELSEWHERE, _PUBLIC = "elsewhere:", "public:"
-"""How the names of endpoints begin that stand in no configuration: of servers that nobody knows,
-and of providers."""
+"""How the names of endpoints begin that stand in no configuration: of servers that are not
+configured, and of providers."""
 _MOST_ORIGINS = 1000
 _MOST_NAME = 200
 
@@ -310,7 +310,7 @@ def _may_stay_exact(route: Route, body: RelayBody | None) -> bool:
 
 def _hurried_by_nobody(stop: PlannedRoute) -> PlannedRoute:
     """An answer that does not stream shows no sign of work: all of it may take as long as a stream
-    may work without content, and nobody can tell that it is late."""
+    may work without content, so that lateness cannot be seen."""
     patience = stop.patience
     longest = _longest(patience.first_token_working, patience.first_byte)
     calm: Patience = attrs.evolve(

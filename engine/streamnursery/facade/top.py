@@ -1,10 +1,10 @@
-"""The local socket behind `streamnursery top`: whoever connects is given one snapshot as JSON, or
+"""The local socket behind `streamnursery top`: each connection is given one snapshot as JSON, or
 with the line `figures` what `facade/figures.py` has.
 
 Rule 1: off unless it is asked for, and for its own user alone: the socket's mode is 0600 before
         anybody can connect, and what another user owns at its path is not touched.
 Rule 2: bounded: a few readers at a time, each for a few seconds, and the oldest streams only. A
-        reader that goes away or stands still costs nobody else anything.
+        reader that goes away or stands still costs the others nothing.
 Rule 3: nothing is left: the socket goes when the engine does.
 """
 

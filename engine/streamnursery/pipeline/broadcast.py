@@ -1,6 +1,6 @@
 """One stream, several readers.
 
-Rule 1: there is no task between them. Whoever has nothing left to read takes the next batch from
+Rule 1: there is no task between them. A reader with nothing left to read takes the next batch from
         the stream for all; the others wait for it.
 Rule 2: each reader has its own bounded buffer. A full one that blocks holds back the stream, and
         with it the provider; one that drops forgets its oldest events and counts them; one that

@@ -4,7 +4,7 @@ Rule 1: `put` never waits and never refuses; it says False when the bound is rea
         sender stops until `on_room`. So a channel overshoots its bound by one read at most.
 Rule 2: a batch counts until the consumer asks for the next one.
 Rule 3: over all channels `BufferTotal` holds senders back too, but a channel that is empty may
-        always be sent one read: nobody starves because others do not read.
+        always be sent one read: a reader does not starve because others do not read.
 Rule 4: there is one consumer. It is woken once per batch and takes one checkpoint per batch.
 """
 
@@ -60,7 +60,7 @@ class BufferTotal:
         self.current_bytes = 0
         self.peak_bytes = 0
         self.partial_bytes = 0
-        """Of `current_bytes`: events that have not come whole, so that nobody can read them."""
+        """Of `current_bytes`: events that are not complete, and cannot be read yet."""
         self.held_back: dict[Channel[Any], None] = {}
         """Those whose senders wait for room here, the longest first."""
         self.refresh: Callable[[], None] = _nothing
@@ -91,7 +91,7 @@ class BufferTotal:
         self.held_back[channel] = None
 
     def let_in(self) -> None:
-        """Somebody has taken bytes."""
+        """Bytes were taken."""
         # One read is let in at a time; it calls again when it has been taken.
         if not self.full:
             channel = next(iter(self.held_back))

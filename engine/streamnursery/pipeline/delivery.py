@@ -1,6 +1,6 @@
 """One request's way to its consumer: what is delivered, what is known, how it ended.
 
-Rule 1: a delivery is settled exactly once: complete, failed or cancelled. Whoever comes second
+Rule 1: a delivery is settled exactly once: complete, failed or cancelled. A second outcome
         changes nothing.
 Rule 2: an expected failure travels behind the events before it. A deadline and a cancel do not
         wait their turn: unread events are dropped (`revoke`), what was put stays in the partial.

@@ -84,7 +84,7 @@ def _server(url: Any, config: EngineConfig) -> tuple[str, str, str]:
     """Where the request goes: the name of an endpoint or a base URL, its path, its dialect.
 
     That is the endpoint whose base URL the request is below, the longest of them; else a provider
-    that everybody knows, and else a server that nobody does.
+    that is known by its host, and else a server that is not configured.
     """
     above = [endpoint for endpoint in config.endpoints.values() if _is_below(url, endpoint.url)]
     if above:

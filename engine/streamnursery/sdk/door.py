@@ -163,7 +163,7 @@ def _refusal(library: ModuleType, request: Any, asked: Asked | None, error: Engi
 
 
 def _abandon(block: object) -> None:
-    """Leave a relay whose answer nobody holds any more; in any thread."""
+    """Leave a relay whose answer was dropped; in any thread."""
     abandon: Callable[[], None] | None = getattr(block, "abandon", None)
     if abandon is not None:
         with suppress(EngineError, RuntimeError):

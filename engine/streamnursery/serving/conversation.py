@@ -24,7 +24,7 @@ CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
 class Conversation:
-    """Serves one connection. It does not close the stream; whoever opened it does."""
+    """Serves one connection. It does not close the stream; its owner does."""
 
     def __init__(
         self,

@@ -27,7 +27,7 @@ MAX_UNSENT = 64 * 1024
 
 
 class Http2Conversation:
-    """Serves one connection. It does not close the stream; whoever opened it does."""
+    """Serves one connection. It does not close the stream; its owner does."""
 
     def __init__(
         self,

@@ -1,6 +1,6 @@
 """One HTTP/2 stream at a server: a request that comes in, and the stream its answer goes to.
 
-Rule 1: to whoever plays an answer it is a `ByteStream`: it takes HTTP/1.1 bytes, turns their head
+Rule 1: to the player of an answer it is a `ByteStream`: it takes HTTP/1.1 bytes, turns their head
         into HEADERS and the rest into DATA, as far as the client's windows go.
 Rule 2: a stream that the client has reset breaks like a connection that it has closed.
 Rule 3: the window of a body is given back as its handler takes it.

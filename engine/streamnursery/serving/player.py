@@ -3,7 +3,7 @@
 Rule 1: `Player.advance` does what is due without waiting, and says what it waits for.
 Rule 2: while an answer waits for its time its own task watches the client, and the pacer
         advances it: a paced token costs no task step and no timer.
-Rule 3: the pacer's task lives only while somebody waits. With a tick it wakes at most once
+Rule 3: the pacer's task lives only while an answer waits. With a tick it wakes at most once
         per tick; without one, at the exact times.
 """
 

@@ -105,7 +105,7 @@ class TlsStream:
     def send_eof(self) -> None:
         if not self._goodbye:
             self._goodbye = True
-            # Its error says that the client's own alert is missing, which nobody needs.
+            # Its error says that the client's own alert is missing, which is not needed.
             with suppress(ssl.SSLError):
                 self._tls.unwrap()
         self._push()

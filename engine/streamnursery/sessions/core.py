@@ -167,7 +167,7 @@ class SessionCore:
         self._move(SessionSignal.BROKE)
 
     def link_ended(self, link: SessionLink) -> None:
-        """Called when a link is over, whoever used it."""
+        """Called when a link is over."""
         self._links.pop(link, None)
         self.past.add(link)
         self.lanes.link_ended(link, link.error)
@@ -207,7 +207,7 @@ class SessionCore:
             await self._changed.wait()
 
     def leave(self, turn: Turn) -> None:
-        """Nobody reads this answer any more."""
+        """This answer is not read any more."""
         if turn.left or turn.finished:
             return
         turn.left = True

@@ -74,7 +74,7 @@ class Pulse:
         await beaten.wait()
 
     def end(self) -> None:
-        """Nobody will be answered any more."""
+        """No beat will be answered any more."""
         self._beaten.set()
 
     async def beat_forever(self, nursery: trio.Nursery) -> None:

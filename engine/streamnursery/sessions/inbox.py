@@ -1,6 +1,6 @@
-"""What a session has received and nobody has read yet.
+"""What a session has received and its caller has not read yet.
 
-Rule 1: `put` never waits: whoever reads the connection must go on reading it.
+Rule 1: `put` never waits: the task that reads the connection must go on reading.
 Rule 2: what finds no room is dropped, and counted; the reader is told so in its place, once.
 """
 
@@ -32,7 +32,7 @@ class Inbox:
         """Add an event, or an `EngineError` that is raised in its place."""
         full = len(self._events) >= self._max_events or self.nbytes + nbytes > self._max_bytes
         if self._dropped or (full and self._events):
-            # Once one is missing the rest would follow a gap that nobody has been told of.
+            # Once one is missing the rest would follow a gap that was not reported.
             self._dropped += 1
             return
         self._events.append((event, nbytes))
@@ -66,7 +66,7 @@ class Inbox:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
             msg = (
-                f"{dropped} events of this session were dropped: nobody read them in time; read "
+                f"{dropped} events of this session were dropped: they were not read in time; read "
                 "faster, or raise sessions.buffer_events and sessions.buffer_bytes"
             )
             raise OverloadedError(msg)

@@ -4,7 +4,7 @@ Rule 1: at most `max_in_flight` answers are under way, and on one lane one at a 
         permit waits, first come first served among those that could go, and holds nothing else.
 Rule 2: an answer that was left before its end is cancelled at the server, and its lane is not used
         again before the server has said that it ended: late events must not reach the next one.
-Rule 3: an answer that nobody reads is not waited for: at its bound it fails, and the others go on.
+Rule 3: an answer that is not read is not waited for: at its bound it fails, and the others go on.
 Rule 4: a server that does not say which answer an event belongs to gets one answer at a time. Until
         it has shown that it does, that is assumed of it.
 """
@@ -51,7 +51,7 @@ class Turn:
         self.finished = False
         """The server has sent its last event."""
         self.left = False
-        """Nobody reads it any more."""
+        """It is not read any more."""
         self.over = trio.Event()
         """Nothing more will come for it."""
         self.error: EngineError | None = None
@@ -166,7 +166,7 @@ class TurnLanes:
         self._tell()
 
     def _tell(self) -> None:
-        """Somebody may wait for answers to be done."""
+        """A task may wait for answers to be done."""
         self._done.set()
         self._done = trio.Event()
 
@@ -222,7 +222,7 @@ class TurnLanes:
         return turn
 
     def find(self, link: "SessionLink", envelope: Envelope) -> Turn | None:
-        """Whose event it is; None: nobody's here."""
+        """Whose event it is; None: of no answer here."""
         if envelope.lane is not None:
             turn = self._turns.get(envelope.lane)
         elif envelope.of_answer and len(self._turns) == 1:

@@ -35,7 +35,7 @@ class LinkOwner(Protocol):
     """Called with each beat."""
 
     def received(self, link: "SessionLink", message: str | bytes) -> None:
-        """Synchronous: whoever reads must go on reading."""
+        """Synchronous: the reader must go on reading."""
 
     def confirmed(self) -> None:
         """Messages were confirmed: there may be room for others."""

@@ -1,6 +1,6 @@
 """The messages of a session: from the sender's call to their outcome.
 
-Rule 1: senders that wait for room are accepted in the order in which they came, and nobody passes
+Rule 1: senders that wait for room are accepted in the order in which they came, and none passes
         them. One that is cancelled takes back what was not sent.
 """
 

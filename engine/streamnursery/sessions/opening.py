@@ -123,7 +123,7 @@ class _Opener:
         self._core = core
         self._endpoint = endpoint
         self._routes = Routes(sessions.supervisor.dice, sessions.supervisor.recorder)
-        """Breakers and pauses of this session's own: its connection is nobody else's."""
+        """Breakers and pauses of this session's own: its connection is not shared."""
 
     def stream(
         self,

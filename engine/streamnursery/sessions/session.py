@@ -76,7 +76,7 @@ class Session:
         """Send a JSON object, and return when the other side has it.
 
         While there is no connection it waits for one, in the pending queue. `idempotent` says
-        whether it may be sent again when nobody knows if it arrived; None: only if that is
+        whether it may be sent again when it is not known to have arrived; None: only if that is
         certain to be harmless, as of a `session.update` or an item with an id of its own.
 
         Raises:

@@ -1,4 +1,5 @@
-"""A session's events as stream events, for dialogues whose answers nobody asked for by `stream`."""
+"""A session's events as stream events, for dialogues whose answers were not asked for by
+`stream`."""
 
 from collections.abc import AsyncIterator
 from typing import Any

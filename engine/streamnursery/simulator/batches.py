@@ -199,7 +199,7 @@ def _wrong(number: int, why: str) -> ApiError:
 
 
 def taken(steps: Iterator[Step]) -> tuple[int, Any, str]:
-    """Status, JSON and ending of an answer that nobody waits for; None for one that broke off, or
+    """Status, JSON and ending of an answer in a batch; None for one that broke off, or
     goes on for ever."""
     data = bytearray()
     for step in steps:

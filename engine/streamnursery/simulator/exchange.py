@@ -2,8 +2,8 @@
 
 Rule 1: an exchange is begun with the request's head and answered with its body. What the head
         already decides (`early`, `reset_upload_after`) must not wait for the body.
-Rule 2: an answer is a sequence of steps; whoever takes them reports what was sent and how it
-        ended, and so writes the log. Every record ends once.
+Rule 2: an answer is a sequence of steps; the caller that takes them reports what was sent and how
+        it ended, and so writes the log. Every record ends once.
 Rule 3: faults concern chat completions; those that end an answer after so many bytes and
         those that do not wait for the body concern every request.
 """
@@ -163,7 +163,7 @@ class Exchange:
         self._keep_alive = False
         return self._finished(self._refused(ApiError(status, message)))
 
-    # What is reported by whoever takes the steps. ---------------------------------------------
+    # What is reported by the caller that takes the steps. -----------------------------------
 
     def sent(self, nbytes: int, tokens: int, now: float) -> None:
         """Bytes were handed to the network, and with them the end of so many tokens."""

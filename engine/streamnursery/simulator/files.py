@@ -59,7 +59,7 @@ class UploadedFiles:
         return kept
 
     def get(self, file_id: str) -> KeptFile:
-        """Raises `ApiError` 404 for one that nobody knows."""
+        """Raises `ApiError` 404 for an unknown one."""
         kept = self._kept.get(file_id)
         if kept is None:
             msg = f"No such File object: {file_id[:80]}"
@@ -67,7 +67,7 @@ class UploadedFiles:
         return kept
 
     def delete(self, file_id: str) -> None:
-        """Raises `ApiError` 404 for one that nobody knows."""
+        """Raises `ApiError` 404 for an unknown one."""
         del self._kept[self.get(file_id).id]
 
     def __iter__(self) -> Iterator[KeptFile]:

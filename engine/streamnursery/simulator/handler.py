@@ -71,7 +71,7 @@ class ServedExchange:
         if call.http2 is None or not call.http2.gone:
             await call.play(steps)
         if call.how is How.TALK:
-            # Imported here: it needs the extra `ws`, and so does nobody else.
+            # Imported here: it alone needs the extra `ws`.
             from streamnursery.simulator.websocket import Talk
 
             socket = await call.websocket()

@@ -24,7 +24,7 @@ class _LimitBucket:
 
     def seconds_until(self, amount: float, now: float) -> float:
         missing = amount - self.level(now)
-        # Whoever comes back when told to must find what was promised, whatever floats say.
+        # A request that comes back when it was told to must be let in, despite rounding.
         return missing * 60 / self.size if missing > 1e-6 else 0.0
 
 

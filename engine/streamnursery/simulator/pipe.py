@@ -8,7 +8,7 @@ Rule 3: bytes arrive in the order in which they were sent, and a way ends once: 
         last byte, or RST, which discards what was not read.
 Rule 4: `send_eof` ends one way, `close` both. Closing with unread bytes, in flight ones
         included, resets the other end. Bytes sent before a FIN stay readable.
-Rule 5: whoever sends to an end that has closed learns it a round trip later, as BrokenPipeError.
+Rule 5: a sender to an end that has closed learns it a round trip later, as BrokenPipeError.
 Rule 6: a cancelled `send_all` has sent a prefix, a cancelled wait has changed nothing.
 
     pipe(link=Link(), back=None) -> (PipeConnection, PipeConnection)

@@ -1,4 +1,4 @@
-"""One direction of a pipe: what was sent, when it arrives, how it ends. Waits for nobody but
+"""One direction of a pipe: what was sent, when it arrives, how it ends. Waits for nothing but
 those who sleep on it; the rules are those of `pipe`."""
 
 from collections import deque

@@ -106,7 +106,7 @@ class ProviderState:
         )
 
     def profile(self, model: str) -> Profile:
-        """Raises `ApiError` 404 for a model that nobody knows."""
+        """Raises `ApiError` 404 for an unknown model."""
         profile = self.provider.models.get(model)
         if profile is None:
             close = get_close_matches(model, self.provider.models, 1)

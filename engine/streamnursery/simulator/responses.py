@@ -1,7 +1,7 @@
 """The answers of the Responses API: JSON events, streamed or whole.
 
 Rule 1: the words are those of the chat API: one reply, told in other events.
-Rule 2: events are numbered from 0 in the order of telling, whoever frames them: server-sent
+Rule 2: events are numbered from 0 in their order, however they are framed: server-sent
         events over HTTP, messages of a WebSocket.
 Rule 3: an answer asked for with `background` can be told again from any number on, at the pace
         at which it is made, until `MAX_KEPT` others have been asked for.
@@ -61,7 +61,7 @@ class Memory:
             del self._kept[next(iter(self._kept))]
 
     def get(self, response_id: str) -> Kept:
-        """Raises `ApiError` 404 for one that nobody knows."""
+        """Raises `ApiError` 404 for an unknown one."""
         kept = self._kept.get(response_id)
         if kept is None:
             msg = f"Response with id '{response_id[:80]}' not found."

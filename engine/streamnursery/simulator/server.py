@@ -97,7 +97,7 @@ class SimNetwork:
 
         Raises:
             ConnectionRefusedError: by `RefuseConnect`.
-            OSError: nobody has this address.
+            OSError: this machine does not have this address.
         """
         await trio.lowlevel.checkpoint()
         found = self._addresses.get(address[0])

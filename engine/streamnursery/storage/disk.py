@@ -69,7 +69,7 @@ class RealDisk:
     async def run(self, job: Callable[[], T]) -> T:
         with trio.CancelScope(shield=True):
             return await trio.to_thread.run_sync(job, limiter=self._one)
-        raise AssertionError("nobody cancels this scope")
+        raise AssertionError("this scope is never cancelled")
 
     def connect(self, path: str) -> sqlite3.Connection:
         ledger = self._ledger = Path(path)

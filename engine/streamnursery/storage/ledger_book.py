@@ -101,7 +101,7 @@ class Book:
         return [row_of(values) for values in found]
 
     def claim(self, alert: str) -> bool:
-        """Whether nobody had claimed this alert before."""
+        """Whether this alert had not been claimed before."""
         query = "INSERT INTO alerts (key) VALUES (?) ON CONFLICT DO NOTHING"
         return self._connection.execute(query, (alert,)).rowcount == 1
 

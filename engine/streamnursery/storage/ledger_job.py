@@ -27,7 +27,7 @@ class LedgerJob:
     beat: bool = False
     """The owner still lives; those that do not are buried."""
     done: trio.Event | None = None
-    """Set when it is written, if somebody waits for that."""
+    """Set when it is written, if that is waited for."""
     since: float = 0.0
     """When the wait began, on trio's clock."""
     short: Shortfall | None = None
@@ -42,5 +42,5 @@ class LedgerJob:
 
     @property
     def news(self) -> bool:
-        """It must be written, also when nobody waits for it."""
+        """It must be written, also when it is not waited for."""
         return self.posting is not None or bool(self.alert)

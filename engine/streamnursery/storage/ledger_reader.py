@@ -48,7 +48,7 @@ class LedgerReader:
         return SpendingReport(wall, tuple(lines), ledger.standings(wall))
 
     def uncertain(self) -> list[LedgerRow]:
-        """Attempts whose end nobody saw, the oldest first."""
+        """Attempts whose end was not seen, the oldest first."""
         self._bury()
         return self._book().rows(RowState.UNCERTAIN)
 

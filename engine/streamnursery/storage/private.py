@@ -1,4 +1,4 @@
-"""Files that are nobody else's: 0600 in a folder of 0700, whatever the umask, no links followed."""
+"""Files of one user: 0600 in a folder of 0700, whatever the umask, no links followed."""
 
 import os
 import stat

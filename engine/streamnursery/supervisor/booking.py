@@ -106,7 +106,7 @@ class Booking:
             self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))
 
     def _settle(self, attempt: Attempt, record: AttemptRecord) -> None:
-        """The lease learns what was used; of an attempt that broke nobody knows for sure."""
+        """The lease learns what was used; of an attempt that broke it is not known."""
         if record.state is AttemptState.NOT_SENT:
             return
         usage = record.usage

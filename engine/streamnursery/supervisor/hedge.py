@@ -1,6 +1,6 @@
 """Attempts of one request that are open at once: the first one with content owns the stream.
 
-Rule 1: whoever claims the stream first has it; there is no way back. In that instant, before its
+Rule 1: the first attempt to claim the stream has it for good. In that instant, before its
         first batch can be read, every other attempt has lost: its record is put down, as of
         unknown cost, its sink takes nothing more, and its task is being cancelled.
 Rule 2: a second attempt is made only if everything it needs is free now. It never queues, is paid

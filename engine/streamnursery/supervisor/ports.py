@@ -146,7 +146,7 @@ class Money(Protocol):
 
 class Recorder(Protocol):
     listening: bool
-    """Whether anybody does: a record that nobody hears need not be made."""
+    """Whether there are observers: without them a record need not be made."""
 
     def emit(self, record: Record) -> None:
-        """Tell whoever listens; never waits and never raises."""
+        """Hand the record to every observer; never waits and never raises."""

@@ -162,7 +162,7 @@ class StreamSink:
 
     @property
     def rest(self) -> Callable[[bytes], bool] | None:
-        """Takes what stands behind the answer, where somebody wants it."""
+        """Takes what stands behind the answer, where it is wanted."""
         return None
 
     def end(self, error: EngineError | None) -> None:

@@ -1,6 +1,6 @@
 """Access tokens that a command prints, such as `gcloud auth print-access-token`.
 
-Rule 1: one run at a time, whoever waits for it; it goes on when those who wait have left.
+Rule 1: one run at a time for all that wait; it goes on when they have left.
 Rule 2: a token is asked for again before it expires, and after a provider has refused it (401).
         Without a date it is used for `LASTS` seconds: the usual commands keep theirs, and answer at
         once while it is good.

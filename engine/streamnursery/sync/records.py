@@ -63,7 +63,7 @@ class SyncRecordsBlock(AbstractContextManager[SyncRecordStream]):
         foreign, thread = self._foreign, self._bridge.thread
         assert foreign is not None
         self._bridge.tell(lambda: thread.engine._observers.remove_stream(foreign))
-        foreign.close()  # whoever still reads hears of the end at once
+        foreign.close()  # a thread that still reads gets the end at once
 
 
 def _nothing(_: Mailbox) -> None:

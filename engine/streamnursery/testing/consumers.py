@@ -124,7 +124,7 @@ class RecordedStream(TokenStream):
         if record.error is not None and record.error is not error:
             record.problems.append(f"reading raised {error!r} after {record.error!r}")
         record.error = error
-        # Whoever asks after the deadline is answered after it.
+        # A call after the deadline is answered after it.
         if self._timed and trio.current_time() > max(began, record.deadline) + TOLERANCE:
             record.problems.append(f"reading ended {_after(record.deadline)}")
 

@@ -21,7 +21,7 @@ class FlakyNetwork:
         self._below: Network | None = None
 
     def around(self, network: Network) -> Network:
-        """Stand between `network` and whoever uses it."""
+        """Stand between `network` and its users."""
         self._below = network
         return self
 
@@ -46,7 +46,7 @@ class FlakyNetwork:
 
 
 class _FlakyConnection:
-    """Once it has failed, it fails whoever uses it, and the provider has lost its client."""
+    """Once it has failed, every use of it fails, and the provider has lost its client."""
 
     def __init__(self, below: Connection, network: FlakyNetwork) -> None:
         self._below = below

@@ -100,7 +100,7 @@ async def _calibrate(command: Sequence[str], starting: float) -> tuple[str, Mapp
 
 
 def _why(verdict: Verdict, seen: Confrontation, starting: float) -> str:
-    """In words for whoever gave the command."""
+    """In words for the user of the command."""
     said = seen.said or {}
     error = f" ({said['error']})" if said.get("error") else ""
     if verdict is Verdict.DID_NOT_ASK:

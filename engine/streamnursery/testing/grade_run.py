@@ -23,7 +23,7 @@ _MODEL = "graded"
 _PROMPT = "Tell me about streams."
 _PACE = Profile(0.05, 0.05, 200, (24, 24))
 _SETTLE = 1.0
-"""Seconds in which a provider must have noticed that nobody listens."""
+"""Seconds in which a provider must have noticed that the client left."""
 STARTING = 120.0
 """Seconds for a client to ask; some take many to be imported."""
 _MAX_OUTPUT = 1024 * 1024
@@ -103,7 +103,7 @@ async def _run(
 async def _limit(case: Case, provider: Provider, starting: float, scope: trio.CancelScope) -> None:
     """End it when its time is over."""
     with trio.move_on_after(starting):
-        while not len(provider.log):  # noqa: ASYNC110 - a server tells nobody
+        while not len(provider.log):  # noqa: ASYNC110 - a server has no event for it
             await trio.sleep(0.02)
     if len(provider.log):
         await trio.sleep_until(provider.log[0].received_at + case.limit)
@@ -150,7 +150,7 @@ async def _plain(output: bytes, process: trio.Process) -> dict[str, Any]:
 
 async def _left_under_way(server: LoopbackServer) -> int:
     with trio.move_on_after(_SETTLE):
-        while server.statistics().current_requests:  # noqa: ASYNC110 - a server tells nobody
+        while server.statistics().current_requests:  # noqa: ASYNC110 - a server has no event for it
             await trio.sleep(0.02)
     return server.statistics().current_requests
 

@@ -181,7 +181,7 @@ def _whole(record: ConsumerRecord, request: RequestRecord) -> Iterator[str]:
     meant = len(said_pieces(request))
     runs = [len(list(heard_pieces(run))) for run in _runs(record.events)]
     if delivery.outcome is StreamOutcome.COMPLETE:
-        # A signature, or another part that nobody reads, is content and no delta.
+        # A signature, or another part that is not read, is content and no delta.
         void = sum(runs[:-1]) + opaque_parts(record.events)
         if delivery.content_events - void != meant:
             yield f"it is complete with {delivery.content_events - void} of {meant} deltas"

@@ -150,7 +150,7 @@ class LiveProvider:
     def _main(self) -> None:
         try:
             trio.run(self._serve, clock=self._clock)
-        except BaseException as error:  # noqa: BLE001 - whoever waits for its start gets it
+        except BaseException as error:  # noqa: BLE001 - raised where its start is waited for
             self._begun.put(error)
 
     async def _serve(self) -> None:

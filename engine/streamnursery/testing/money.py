@@ -25,7 +25,7 @@ def money_problems(engine: Engine) -> list[str]:
             ]
             if sum(mine) != taken:
                 problems.append(f"the {standing.span} account says {taken}, its rows {sum(mine)}")
-        # Our holds are known to nobody else, so others may reserve what they are for.
+        # Other processes do not know our holds, so they may reserve what they are for.
         taken += 0 if spending.store.shared else standing.held
         if standing.limit is not None and taken > standing.limit and not total.overrun:
             problems.append(

@@ -93,7 +93,7 @@ def remains(engine: Engine, *, closed: bool = False) -> list[str]:
 
 
 def open_files() -> dict[str, str]:
-    """What each descriptor of this process stands for; empty where nobody can tell."""
+    """What each descriptor of this process stands for; empty where it cannot be known."""
     found = {}
     if _OPEN_FILES.is_dir():
         for fd in os.listdir(_OPEN_FILES):

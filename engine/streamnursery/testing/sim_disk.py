@@ -113,7 +113,7 @@ class SimDisk:
         return f"file:/{id(self):x}/{path.strip('/')}?mode=memory&cache=shared"
 
     def _anchor(self, path: str) -> sqlite3.Connection:
-        # A database in memory lives as long as somebody is connected to it.
+        # A database in memory lives as long as a connection to it.
         if path not in self._anchors:
             self._anchors[path] = sqlite3.connect(self._name(path), uri=True, isolation_level=None)
         return self._anchors[path]

@@ -23,7 +23,7 @@ Told: TypeAlias = "str | BaseException | None"
 PROMPT: Final = "Tell me about streams."
 _SHOWN = 300
 _HARMLESS = (CloseDelimited, Comments, Crlf, NoUsage, Reasoning, Respond, Split)
-"""Under these an answer is whole, and whoever reads the standards finds it."""
+"""Under these an answer is whole by the standards."""
 
 
 def text_problem(told: Told, records: Sequence[RequestRecord]) -> str | None:

@@ -1,7 +1,7 @@
 """Watches one engine while it runs: attempts against limits, outcomes against requests.
 
-Rule 1: attempts are counted from the engine's own records, and compared with its limits: whoever
-        begins one without holding a slot, or keeps on after giving it back, is found out here.
+Rule 1: attempts are counted from the engine's own records, and compared with its limits: a test
+        that begins one without holding a slot, or keeps on after giving it back, is found out here.
 Rule 2: when an attempt begins, no budget is passed but by settlements that overran; and at any time
         the accounts sum up to the rows.
 Rule 3: a slot is granted and used in the same instant of virtual time, perhaps with a change of

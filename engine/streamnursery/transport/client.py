@@ -4,10 +4,10 @@ Rule 1: over HTTP/1.1 a request takes an idle connection or makes a new one, and
         another request; over HTTP/2 it takes a stream where the pool finds room.
 Rule 2: a reused connection that dies before the first byte of an answer is the keep-alive race,
         and costs a second try, on a fresh connection. What a server says it has not looked at is
-        sent again likewise. Each time whoever asked is asked first (`ConnectProgress.resends`),
+        sent again likewise. Each time the caller is asked first (`ConnectProgress.resends`),
         as before each connection; everything later is the supervisor's business.
 Rule 3: keys and prompts follow no redirect, and no answer is decoded that we asked to be plain.
-Rule 4: tasks run in the nursery that was passed in; whoever owns it calls `close` before it ends.
+Rule 4: tasks run in the nursery that was passed in; its owner calls `close` before it ends.
 """
 
 import os
@@ -48,7 +48,7 @@ class TransportStatistics:
     """A snapshot."""
 
     idle: int
-    """Connections that nobody uses."""
+    """Idle connections."""
     busy: int
     """Connections on which a request or its answer is under way."""
     opened: int
@@ -200,7 +200,8 @@ class HttpTransport:
         return exchange
 
     def _unfit(self, exchange: Http1Exchange) -> None:
-        """Close the connection of an exchange that is over, unless somebody else has it by now."""
+        """Close the connection of an exchange that is over, unless another exchange has it by
+        now."""
         self._pool.drop(exchange.peer, exchange.connection)
 
     def _released(self, exchange: Http1Exchange) -> None:
@@ -249,7 +250,7 @@ class HttpTransport:
         )
 
     def close_idle(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         self._pool.close()
         self._http2.close_idle()
         if self._reaper is not None:
@@ -315,7 +316,7 @@ def _refuse_encoded(exchange: Exchange) -> None:
 
 
 def _shown(origin: str, target: str, location: str) -> str:
-    """Origin and path of a Location; its query may hold what nobody should read."""
+    """Origin and path of a Location; its query may hold secrets."""
     try:
         parts = urlsplit(urljoin(origin + target.partition("?")[0], location))
         port = f":{parts.port}" if parts.port is not None else ""

@@ -104,7 +104,7 @@ async def open_transport(
 
 
 def transport_over(inner: HttpTransport, *, http: HttpVersion = "auto") -> "StreamNurseryTransport":
-    """httpx's face of a transport that somebody else opens and closes."""
+    """httpx's face of a transport with another owner."""
     return StreamNurseryTransport(inner, _Alike("", "", "", "", False, http))
 
 

@@ -120,7 +120,7 @@ class Http1Exchange:
         return self._message.head is None and self._message.failure is None
 
     async def _outlast(self, progress: ConnectProgress) -> None:
-        """The head is late, or lies unread: nobody may have looked until now."""
+        """The head is late, or lies unread: the reader may not have looked until now."""
         while self._waits_for_head:
             for _ in range(MOST_UNREAD):
                 if not (self._read() and self._waits_for_head):

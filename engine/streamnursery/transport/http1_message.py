@@ -149,7 +149,7 @@ class ResponseReader:
         return data
 
     def forget_headers(self) -> None:
-        """Nobody will ask for them, but for what the pool wants to know at the end."""
+        """They are not asked for, but for what the pool wants to know at the end."""
         if self.head is not None and len(self.head.headers) > 1:
             kept = tuple(h for h in self.head.headers if h[0] == "keep-alive")
             self.head = HttpHead(self.head.status, kept, self.head.http_version)

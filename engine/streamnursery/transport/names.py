@@ -120,7 +120,7 @@ def _in_a_thread(host: str, over: Callable[[Found], None]) -> None:
             return error
 
     def deliver(done: "Outcome[Found]") -> None:
-        with suppress(trio.RunFinishedError):  # nobody is left to be told
+        with suppress(trio.RunFinishedError):  # no task is left to be told
             token.run_sync_soon(over, done.unwrap())
 
     trio.lowlevel.start_thread_soon(work, deliver, f"look-up of {host}")

@@ -3,7 +3,7 @@
 Rule 1: a connection is read without waiting; waiting and reading are two calls, so that one
         reader, or one pump for all, can do the waiting.
 Rule 2: FIN and RST are told apart: b"" and `ConnectionResetError`.
-Rule 3: closing is synchronous, may be repeated, and wakes whoever waits on the connection.
+Rule 3: closing is synchronous, may be repeated, and wakes the tasks that wait on the connection.
 Rule 4: TLS, happy eyeballs and proxies are built above this, so that a simulated network
         tests them too; nothing else in the package touches a socket.
 """
@@ -97,7 +97,7 @@ class Network(Protocol):
 
 def without_frames(error: BaseException) -> BaseException:
     """`error` as a cause that can be shown: no traceback in its chain holds a frame, and
-    so nobody who prints local variables finds a request head there."""
+    so a traceback with local variables shows no request head."""
     seen: set[int] = set()
     todo: list[BaseException | None] = [error]
     while todo:

@@ -4,7 +4,7 @@ Rule 1: the pool never makes anybody wait. It has a fitting connection or it has
         requests run at once is the scheduler's business.
 Rule 2: every method is synchronous, and no connection is in here and in use at the same time.
 Rule 3: a connection is looked at before it is handed out: one on which anything has arrived,
-        FIN or bytes nobody asked for, is closed instead.
+        FIN or unexpected bytes, is closed instead.
 Rule 4: newest first, so that those beyond the need grow old together and expire.
 """
 
@@ -41,7 +41,7 @@ class _Idle:
 
 
 class Pool:
-    """Connections nobody uses, per peer."""
+    """Idle connections, per peer."""
 
     def __init__(self, *, max_idle_per_peer: int, max_idle: int) -> None:
         self._max_idle_per_peer = max_idle_per_peer

@@ -1,4 +1,4 @@
-"""What passes between a transport and whoever sends requests through it."""
+"""What passes between a transport and its callers."""
 
 from collections.abc import Callable
 from enum import Enum, auto

@@ -97,7 +97,7 @@ class Pump:
 
 
 class Readers:
-    """Has responses read, each by whoever can: a pump, or a task of its own.
+    """Has responses read, each by a pump or by its own task.
 
     A pump that is busy may rest between rounds, `max_added_latency` seconds at most; 0: never.
     """

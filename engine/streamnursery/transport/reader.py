@@ -31,7 +31,7 @@ class Readable(Protocol):
         """A round out of turn; whether anything had arrived."""
 
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
-        """Nobody will read any more; False if nobody is left to be told."""
+        """Reading ends; False if no task is left to be told."""
 
 
 class Reading(Protocol):
@@ -59,8 +59,8 @@ class TaskReading:
 
     async def catch_up(self) -> bool:
         rounds = self._rounds
-        # trio looks at the sockets between two steps of one task, and whoever waits for one that
-        # can be read runs beside the second of them at the latest.
+        # trio looks at the sockets between two steps of one task, and a task that waits for one
+        # that can be read runs beside the second of them at the latest.
         await trio.lowlevel.checkpoint()
         await trio.lowlevel.checkpoint()
         return self._rounds != rounds

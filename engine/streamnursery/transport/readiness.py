@@ -104,7 +104,7 @@ class EpollReadiness:
         if watch.announces:
             self.again(watch)
         if self._kept:
-            # Whoever waits, waits for the descriptor.
+            # Every waiter waits for the descriptor.
             trio.lowlevel.notify_closing(self._fd)
         return watch
 
@@ -112,7 +112,7 @@ class EpollReadiness:
         self._kept.pop(watch, None)
         if self._watches.get(watch.fd) is watch:
             del self._watches[watch.fd]
-            with suppress(OSError, ValueError):  # closed by somebody else; all of us closed
+            with suppress(OSError, ValueError):  # closed elsewhere; all of us closed
                 self._epoll.unregister(watch.fd)
 
     def again(self, watch: WatchedResponse) -> None:

@@ -6,7 +6,7 @@ Rule 2: the end of the data counts only with the peer's close_notify. A bare FIN
         attacker's: it reads as a reset (RFC 8446 6.1).
 Rule 3: which authorities are trusted is the configuration's business: the environment is
         consulted only with `trust_env`, which `ssl`'s own defaults would not ask about.
-Rule 4: closing waits for nobody, so no close_notify is sent: HTTP messages delimit themselves.
+Rule 4: closing does not wait, so no close_notify is sent: HTTP messages delimit themselves.
 """
 
 import os

@@ -152,7 +152,7 @@ class WebSocketStream(trio.abc.Stream):
             self.close()
 
     def close(self) -> None:
-        """Close the connection; wakes whoever waits here."""
+        """Close the connection; wakes the tasks that wait here."""
         self._closed = True
         self._connection.close()
         self._work.set()
@@ -292,7 +292,7 @@ class _Guarded:
 
 
 def ending_error(ending: WebSocketEnd, origin: Origin) -> EngineError:
-    """What whoever used the connection is told."""
+    """What the user of the connection is told."""
     if ending.code == TOO_BIG:
         msg = f"{origin} sent a longer message than sessions.max_message_bytes allows; raise it"
         return TooLargeError(msg)

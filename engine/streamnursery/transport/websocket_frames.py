@@ -1,6 +1,6 @@
 """Counts frames of a WebSocket that carry nothing: pings, pongs, and empty pieces of messages.
 
-The protocol's parser takes 10 us for each and tells nobody of an empty piece, so a peer could keep
+The protocol's parser takes 10 us for each and reports no empty piece, so a peer could keep
 the whole program at work with two bytes a frame. HTTP/2 has the same guard (`http2/windows.py`).
 """
 

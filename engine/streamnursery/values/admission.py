@@ -21,7 +21,7 @@ class AdmissionOutcome(Enum):
     EVICTED_EXPIRED = "evicted: expired"
     """Its deadline passed while it waited, or a limit was lowered below what it needs."""
     EVICTED_CANCELLED = "evicted: cancelled"
-    """Whoever asked went away while it waited."""
+    """The caller left while it waited."""
 
 
 @attrs.frozen

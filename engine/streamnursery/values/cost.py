@@ -43,7 +43,7 @@ class Cost:
 
 
 class CostSource(Protocol):
-    """Works out the cost of an attempt when somebody asks for it."""
+    """Works out the cost of an attempt when it is read."""
 
     def cost(self, record: Any) -> Cost:
         """Of the attempt with this `AttemptRecord`, which knows this module."""

@@ -1,4 +1,4 @@
-"""Parts of an answer that nobody here reads."""
+"""Parts of an answer that are handed on unread."""
 
 import msgspec
 

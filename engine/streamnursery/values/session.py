@@ -63,7 +63,7 @@ class Heartbeat:
 
 @attrs.frozen
 class EndpointHeartbeat:
-    """When to ask an HTTP endpoint that nobody uses whether it is still there."""
+    """When to ask an idle HTTP endpoint whether it answers."""
 
     interval: float | None = attrs.field(
         default=None, validator=attrs.validators.optional(_seconds)
@@ -193,7 +193,7 @@ class HeartbeatStatistics:
     """Times it was asked; answers to users' requests are not among them."""
     missed: int
     alive: bool | None
-    """Whether its last sign was one of life, to whomever; None: there was none yet."""
+    """Whether its last sign was one of life; None: there was none yet."""
     heard_at: float | None
     """When it last answered anybody, on trio's clock."""
     round_trip: float | None

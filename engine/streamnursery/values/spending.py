@@ -23,7 +23,7 @@ class RowState(Enum):
     RELEASED = "released"
     """It was never sent, and cost nothing."""
     UNCERTAIN = "uncertain"
-    """Nobody saw its end: it counts with its estimate until it is resolved."""
+    """Its end was not seen: it counts with its estimate until it is resolved."""
 
 
 class Flag(Enum):
@@ -75,7 +75,7 @@ class LedgerRow:
     output_tokens: int = 0
     flags: frozenset[Flag] = frozenset()
     uncertain: int = 0
-    """The estimate, while nobody knows."""
+    """The estimate, until the cost is known."""
 
     @property
     def month(self) -> str:

@@ -117,7 +117,7 @@ class ModelStatistics:
     queued: int = 0
     """Requests waiting for a slot now."""
     limit: str | None = None
-    """What the next of them waits for, in words; None: nobody waits."""
+    """What the next of them waits for, in words; None: no request waits."""
     max_streams: int = 0
     peak_active: int = 0
     utilisation: float = 0.0

@@ -1,6 +1,6 @@
 """What a provider's word for the end of an answer means, by dialect.
 
-A word that is in no table means "other": an end that nobody here knows is told in the provider's
+A word that is in no table means "other": an unknown end is reported in the provider's
 word alone.
 """
 

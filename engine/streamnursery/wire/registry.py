@@ -31,7 +31,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _OPTION = re.compile(r"[a-z][a-z0-9_]{0,63}")
 
 Finder = Callable[[str], tuple[Dialect, str] | None]
-"""Looks a dialect up that nobody has added: the dialect and where it comes from. Raises
+"""Looks up a dialect that was not added: the dialect and where it comes from. Raises
 `ConfigError` if it is there and cannot be used."""
 
 

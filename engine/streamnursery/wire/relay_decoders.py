@@ -29,7 +29,7 @@ from streamnursery.wire.usage_filter import UsageFilter
 
 _BEGIN = frozenset((*CONTENT, Finished))
 _A_READ = TextDelta("")
-"""What stands for the content of a read whose language nobody knows: it feeds the clocks."""
+"""What stands for the content of a read in an unknown language: it feeds the clocks."""
 
 
 class RelayedStream:
@@ -123,7 +123,7 @@ class _Foreign:
 
 
 class RelayedBytes(_Foreign):
-    """An event stream whose language nobody knows. It is whole when its framing says so."""
+    """An event stream in an unknown language. It is whole when its framing says so."""
 
     _begun = False
 
@@ -138,7 +138,7 @@ class RelayedBytes(_Foreign):
 
 
 class RelayedWhole(_Foreign):
-    """An answer that does not stream; `inner` knows its language, if somebody does."""
+    """An answer that does not stream; `inner` knows its language, where it is known."""
 
     def __init__(self, head: RelayHead, inner: StreamDecoder | None, most: int) -> None:
         """`most` bytes are kept."""

@@ -1,7 +1,7 @@
 """Whose language a relayed path is in, and how another endpoint writes the same path.
 
 Rule 1: a path is in a dialect's language if the dialect writes it so, for the model that is asked
-        for; nobody keeps a list of paths.
+        for; there is no list of paths.
 Rule 2: a base URL may end in a version (`/v1`), and a path may begin with the same one.
 Rule 3: a dialect whose paths have a query streams where the caller's query says so, and any other
         where the body does.

@@ -92,7 +92,7 @@ def _unit(word: str) -> str:
 def _number(value: str | None) -> float | None:
     if value is None or not _NUMBER.fullmatch(value.strip(" \t")):
         return None
-    # An absurd number stays absurd, but finite: nobody's arithmetic shall end in a nan.
+    # An absurd number stays absurd, but finite, so that no arithmetic ends in a nan.
     return min(float(value), sys.float_info.max)
 
 

@@ -62,7 +62,7 @@ def test_models_may_have_weights_and_scripts() -> None:
         ("-m sim/fast --jsonl .", ". cannot be written"),
         ("-m m=0 --url http://127.0.0.1:1/v1", "-m m=0 cannot be read"),
         ("-m m --url nonsense", "--url nonsense is no address"),
-        ("-m gpt-4.1", "nobody serves the model gpt-4.1"),
+        ("-m gpt-4.1", "no endpoint serves the model gpt-4.1"),
     ],
 )
 def test_what_makes_no_sense_is_said_before_anything_is_asked(

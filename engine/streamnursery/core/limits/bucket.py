@@ -1,4 +1,4 @@
-"""A limit per minute as a bucket that gives a date: nobody needs to poll.
+"""A limit per minute as a bucket that gives a date, so that polling is not needed.
 
 Rule 1: no window of 60 s sees more than `limit` units, whatever the arrivals, also when units are
         given back. The log of the last 60 s keeps that; the pace keeps requests apart.
@@ -20,7 +20,7 @@ import attrs
 WINDOW = 60.0
 """Seconds."""
 BURST = 0.1
-"""The part of a limit that may be used at once, where nobody says otherwise."""
+"""The part of a limit that may be used at once, by default."""
 
 _EXACT = 1000
 """Entries of the log that are kept apart; beyond them those of a tenth of a second share one,
@@ -62,7 +62,7 @@ class Bucket:
         self._full_at = now + backlog / self._rate
 
     def date(self, units: int, now: float) -> float:
-        """When `units` may be taken if nobody else takes any: not after `now` means now.
+        """When `units` may be taken if no other takes any: not after `now` means now.
 
         `inf` for more than the limit: that never fits.
         """

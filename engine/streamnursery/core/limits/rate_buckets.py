@@ -22,7 +22,7 @@ class Shortage:
     units: int
     """What was asked of it."""
     date: float
-    """When it has enough if nobody else takes any; `inf` for more than the limit."""
+    """When it has enough if no other takes any; `inf` for more than the limit."""
 
     def __str__(self) -> str:
         return f"{self.kind} = {self.limit}"

@@ -200,7 +200,7 @@ class ReadyQueue:
         if not self._tenants[ticket.tenant]:
             del self._tenants[ticket.tenant]
         if not self.live:
-            self._runnable.clear()  # the end of a busy period: nobody owes anybody anything
+            self._runnable.clear()  # the end of a busy period: all shares are settled
             self._turns.passed.clear()
         for order in self._runnable.values():
             order.tags.forget(len(self._tenants))

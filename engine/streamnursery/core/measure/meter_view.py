@@ -1,4 +1,4 @@
-"""A meter as it was at one moment, for figures that are worked out when somebody reads them.
+"""A meter as it was at one moment, for figures that are worked out when they are read.
 
 What is taken at that moment is a tuple of counters and a few references: the counts of a histogram
 are shared with it until it goes on (`Histogram.keep`), and quantiles are looked for when they are

@@ -1,4 +1,4 @@
-"""When whoever reads many connections should rest: fewer wake-ups, each for more reads.
+"""When the reader of many connections should rest: fewer wake-ups, each for more reads.
 
 Waking up costs more than one read does. Above some rate a rest of a few milliseconds lets several
 reads come together; below it every read is an event of its own, and waiting only adds latency.

@@ -17,7 +17,7 @@ class News(Enum):
     RELEASE = "release"
     """It was not sent, or the provider refused it: it cost nothing."""
     DOUBT = "doubt"
-    """It may have been sent, and nobody saw its end."""
+    """It may have been sent, and its end was not seen."""
 
 
 TRANSITIONS = {

@@ -8,7 +8,7 @@
 tripped:  closed: of at least `min_calls` in the window too many were slow, or too many failed and
           none has come back for `quiet`;
           half open: one probe failed, or too many of them were slow.
-cooled:   it was open for long enough, and somebody wants to pass: for `open_first` after it was
+cooled:   it was open for long enough, and a request wants to pass: for `open_first` after it was
           closed, longer each time a probe fails, up to `open_for`.
 proved:   `probes` calls came back in good time.
 
@@ -19,7 +19,7 @@ Rule 2: a call is settled at its first token, not at its end: streams last for m
 Rule 3: a cancelled call is neither success nor failure; its probe goes to the next caller.
 Rule 4: a probe that is not heard of for `open_for` is given up and another let through, so that no
         stuck call keeps the route half open (resilience4j#903).
-Rule 5: a heartbeat that nobody answers opens it at once, until the next one: nobody else is there
+Rule 5: a heartbeat without an answer opens it at once, until the next one: no request is there
         to speak for the route. One that is answered ends every wait, and calls have to prove the
         rest.
 Rule 6: a provider that is up and down by turns, a fraction of a second each, serves half of what
@@ -189,7 +189,7 @@ class Breaker:
             self._count(now, failures=1)
 
     def on_resent(self, generation: Generation, now: float) -> None:
-        """Nobody looked at a call that has not ended, not at the first time."""
+        """A call that has not ended was not looked at yet."""
         if generation != self.generation:
             return
         if self.circuit is Circuit.HALF_OPEN:

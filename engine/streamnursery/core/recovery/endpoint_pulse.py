@@ -1,4 +1,4 @@
-"""When to ask an endpoint that nobody uses whether it is still there.
+"""When to ask an idle endpoint whether it answers.
 
 Rule 1: only while idle: an answer to anybody is a sign of life, and puts the next beat off.
 Rule 2: beats of many engines do not fall together: each interval is shortened by up to a tenth.

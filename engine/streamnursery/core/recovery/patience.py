@@ -6,7 +6,7 @@ Rule 3: only content feeds the idle clock; comments, pings and empty deltas do n
         may think unseen, they put off the first token's date, within a bound.
 Rule 4: of two clocks that end in the same instant the narrower one is named.
 Rule 5: a strike that comes late, because this process did not run, is put off by as much, up to
-        the length of its clock in all: for that long nobody was there to be answered.
+        the length of its clock in all: for that long the process did not listen.
 Rule 6: a total that was derived from the expected output begins with the first content, and the
         stream's own pace extends it: only an answer of twice the tokens asked for is ended by it.
 """

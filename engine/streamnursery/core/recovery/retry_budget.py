@@ -29,7 +29,7 @@ class RetryBudget:
 
     capacity: float = attrs.field(default=1000.0, validator=gt(0))
     """Tokens at most, and at the start: one retry for each slot of an engine by default, so that
-    one short fault under full load loses nobody."""
+    one short fault under full load loses no request."""
     ratio: float = attrs.field(default=0.1, validator=ge(0))
     """Tokens that a request deposits."""
     per_second: float = attrs.field(default=1.0, validator=ge(0))

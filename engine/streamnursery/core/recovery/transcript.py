@@ -54,7 +54,7 @@ class Transcript:
     def __init__(self) -> None:
         self.characters = 0
         """Of text, reasoning, refusals and arguments of tools: kept, since summing them up each
-        time somebody asks would make long streams quadratic."""
+        time it is read would make long streams quadratic."""
         self._parts: dict[int, _Parts] = {}
         self.usage: Usage | None = None
 

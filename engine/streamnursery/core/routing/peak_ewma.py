@@ -36,7 +36,8 @@ class PeakEwma:
         self._at = now
 
     def load(self, now: float) -> float:
-        """What a new request would have to expect. Nobody is kept away for ever by one peak."""
+        """What a new request would have to expect. One peak does not keep requests away for
+        ever."""
         kept = 1.0 if self._at is None else exp(-(now - self._at) / (6 * _DECAY))
         return self._value * kept * (self.pending + 1)
 

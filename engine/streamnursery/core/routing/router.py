@@ -212,7 +212,7 @@ def _decision(
     reasons = [_figures(candidate) for candidate in order]
     wished = needs.max_latency
     if wished is not None and (chosen.ttft_p50 is None or chosen.ttft_p50 > wished):
-        reasons.append(f"nobody is known to have a first token within {wished:g} s")
+        reasons.append(f"no model is known to have a first token within {wished:g} s")
     return Decision(chosen.name, rule, tuple(reasons), tuple(c.name for c in order), left_out)
 
 

@@ -45,7 +45,7 @@ class Beat:
         return now - sent_at
 
     def is_missed(self, now: float, *, unread: bool) -> bool:
-        """The verdict; `unread`: bytes have arrived that nobody has looked at."""
+        """The verdict; `unread`: bytes have arrived that were not looked at."""
         if self.sent_at is None or now < self.deadline:
             return False
         if not unread:

@@ -28,7 +28,7 @@ class OutboxMessage:
     maybe_sent: bool = attrs.field(default=False, init=False)
     """A connection broke under it that may have brought it there."""
     end: int = attrs.field(default=0, init=False)
-    """The connection's byte behind it; set by whoever writes it."""
+    """The connection's byte behind it; set by its writer."""
     outcome: SendOutcome | None = attrs.field(default=None, init=False)
 
 
@@ -55,7 +55,7 @@ class Outbox:
 
     @property
     def unconfirmed(self) -> bool:
-        """Something was written whose arrival nobody has confirmed."""
+        """Something was written whose arrival is not confirmed."""
         return bool(self._written)
 
     def fits(self, nbytes: int) -> bool:
@@ -86,7 +86,7 @@ class Outbox:
         self.nbytes += len(entry.data)
 
     def withdraw(self, entry: OutboxMessage) -> None:
-        """Whoever gave it has lost interest: it is not sent, or not again."""
+        """Its caller has left: it is not sent, or not again."""
         if entry in self._waiting:
             self._waiting.remove(entry)
             self._settle(entry, _unsent(entry))

@@ -83,11 +83,11 @@ class Admission:
         return (priority, self._sequence)
 
     def tenant(self, name: str) -> Tenant:
-        """What is agreed with a tenant; with those that nobody has named, the same for all."""
+        """What is agreed with a tenant; the same for all tenants that are not configured."""
         return self.tenants.get(name, self.default_tenant)
 
     def slots(self, model: str) -> Slots:
-        """The model's slots; a model nobody has named gets the default limit."""
+        """The model's slots; a model that is not configured gets the default limit."""
         return self.lanes.model(model).slots
 
     @property
@@ -236,7 +236,7 @@ class Admission:
 
     def close(self, why: str, bug: BaseException | None = None, *, waiting_too: bool) -> None:
         """Accept nothing new. What was accepted goes on, its retries included, unless
-        `waiting_too` turns away whoever has no slots yet."""
+        `waiting_too` turns away all that have no slots yet."""
         self._closed = why
         self._queue.closed = self._queue.closed or waiting_too
         self._bug = bug
@@ -258,7 +258,7 @@ class Admission:
         self.on_refused(demand, outcome, waited)
 
     async def wait_idle(self) -> None:
-        """Until no slot is taken and nobody waits."""
+        """Until no slot is taken and no request waits."""
         while self.total.taken or self._queue.length:
             if self._idle is None:
                 self._idle = trio.Event()
@@ -274,7 +274,7 @@ class Admission:
         return self.explain(demand).waits_for or "its turn"
 
     def limit_of(self, model: str) -> str | None:
-        """What those who wait for `model` wait for; None: nobody does."""
+        """What the requests for `model` wait for; None: none waits."""
         for lane in self.lanes.of_model(model):
             head = self._queue.head(lane)
             if head is not None:
@@ -386,4 +386,4 @@ class Admission:
 
 
 def _nobody(_demand: Demand, _outcome: AdmissionOutcome, _waited: float) -> None:
-    """Nobody listens."""
+    """There are no observers."""

@@ -4,9 +4,9 @@ tenant with limits of its own have lanes of their own.
 Rule 1: two lanes share a limit by holding the same object. A lane that finds a limit exhausted is
         parked there, and looked at again when that limit has room or its date comes: until then
         it costs the others nothing.
-Rule 2: whoever waits for units per minute has a claim on the limit that is short of them: others
-        of no more urgent a priority do not take what it waits for. A claim holds nothing, ends
-        with the date at the latest, and is given up by whoever waits for a slot as well.
+Rule 2: a request that waits for units per minute has a claim on the limit that is short of them:
+        others of no more urgent a priority do not take what it waits for. A claim holds nothing,
+        ends with the date at the latest, and a request that waits for a slot as well gives it up.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ class LaneLimit:
     claim_priority: int = 0
 
     def claimed_before(self, lane: "Lane", demand: Demand) -> bool:
-        """Whether somebody else has a claim that `demand` may not pass."""
+        """Whether another request has a claim that `demand` may not pass."""
         return self.claimant not in (None, lane) and demand.rank[0] >= self.claim_priority
 
 
@@ -61,7 +61,7 @@ class Blocked:
 
     @property
     def date(self) -> float:
-        """When it may pass if nobody comes before it; `inf`: not known, or never."""
+        """When it may pass if no other comes before it; `inf`: not known, or never."""
         return inf if self.shortage is None else self.shortage.date
 
     def __str__(self) -> str:
@@ -101,7 +101,7 @@ class Lane:
         return worst
 
     def claim(self, demand: Demand, now: float) -> None:
-        """Let nobody of no more urgent a priority take what `demand` is short of."""
+        """Keep what `demand` is short of from requests of the same or a lower priority."""
         for limit in self.limits:
             if limit.claimed_before(self, demand) or limit.rates.shortage(demand, now) is None:
                 continue
@@ -168,7 +168,7 @@ class LaneTable:
         self._tenants: dict[str, LaneLimit] = {}
         self.state_tenants(tenants)
         self.stated = {*model_max_streams, *adaptive}
-        """Models whose slots somebody has set: they stay as they are whatever the provider says."""
+        """Models whose slots were set: they stay as they are whatever the provider says."""
         self._adaptive = dict(adaptive)
         for name in adaptive:
             self.model(name).slots.max_slots = UNLIMITED
@@ -232,7 +232,7 @@ class LaneTable:
 
     def begin_to_adapt(self, lane: Lane, holders: Sequence[Holder], most: int) -> None:
         """The route of `lane` gave a 429 with `holders` on it: let its slots follow the provider,
-        unless somebody has set how many there are, for its model or below `most` for all."""
+        unless their number was set, for its model or below `most` for all."""
         model, route = lane.key[0], lane.route
         if route is None or model in self.stated or not 1 <= most <= self.default_max_streams:
             return
@@ -245,7 +245,7 @@ class LaneTable:
         route.slots.max_slots = limit
 
     def state(self, model: str) -> None:
-        """Somebody has set the slots of `model`."""
+        """The slots of `model` were set."""
         self.stated.add(model)
         if model not in self._adaptive:
             for route in self.routes_of(model):
@@ -259,14 +259,15 @@ class LaneTable:
         return self._of.get(model, [])
 
     def model(self, name: str) -> LaneLimit:
-        """The model's limits; a model nobody has named gets the default slots and no rates."""
+        """The model's limits; a model that is not configured gets the default slots and no
+        rates."""
         limit = self._models.get(name)
         if limit is None:
             limit = self._models[name] = _limit("model", name, self.default_max_streams, Rates())
         return limit
 
     def endpoint(self, name: str) -> LaneLimit:
-        """The endpoint's limits; there is no end of its slots unless somebody set one."""
+        """The endpoint's limits; its slots are unlimited unless a number was set."""
         limit = self._endpoints.get(name)
         if limit is None:
             limit = self._endpoints[name] = _limit("endpoint", name, UNLIMITED, Rates())

@@ -1,7 +1,7 @@
 """Leases inside of leases: waits that can never end are found when the last of them begins.
 
 Who waits inside of a block that holds slots keeps those slots from others until it has its own. If
-all holders of what it waits for are such blocks, nobody will ever give anything back.
+all holders of what it waits for are such blocks, nothing is ever given back.
 
 Rule 1: only what cannot end counts. A block holds its slots until its own task, and the tasks of
         nurseries that were opened inside of it, have gone on; tasks elsewhere prove nothing. What

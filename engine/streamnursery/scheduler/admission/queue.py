@@ -1,7 +1,7 @@
 """The waiting line: who waits, whose turn it is, and who sleeps to which date.
 
-Rule 1: whoever gives something back looks at the line there and then, and what is free goes to
-        the next waiter; nobody slips in between and nobody polls.
+Rule 1: a release looks at the queue at once, and what is free goes to
+        the next waiter; no request comes between, and none polls.
 Rule 2: where units per minute are missing there is a date. One timer stands for the earliest of
         them: the waiter whose date it is wakes, and looks at the line for everybody.
 Rule 3: a waiter that leaves, leaves no trace: no place, no date, no claim.
@@ -54,7 +54,7 @@ class AdmissionQueue:
         """`take` makes the lease of a demand that has been found to have room."""
         self.waiters: dict[QueuedDemand, None] = {}
         self.closed = False
-        """Nobody gets anything any more."""
+        """Grants end: every waiter is refused."""
         self._total = total
         self._take = take
         self._queue = ReadyQueue(weight)
@@ -127,7 +127,8 @@ class AdmissionQueue:
             limit.parked.clear()
 
     def hand_out(self) -> None:
-        """Give what is free to whose turn it is, until nothing is free or nobody can take it."""
+        """Give what is free to whose turn it is, until nothing is free or no request can take
+        it."""
         while self._total.free and not self.closed:
             waiter = self._queue.pop(self._has_room)
             if waiter is None:

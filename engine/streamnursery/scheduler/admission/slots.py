@@ -1,4 +1,4 @@
-"""Slots: `trio.CapacityLimiter` as a counter. Nobody ever waits inside one.
+"""Slots: `trio.CapacityLimiter` as a counter. No task waits inside one.
 
 A slot is taken on behalf of a lease and not of a task, so that it can be given back wherever
 the attempt ends, and a task that dies cannot take its slot with it.

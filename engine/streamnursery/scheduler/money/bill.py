@@ -1,4 +1,4 @@
-"""What an attempt cost, for its record: the ledger's own arithmetic, done when somebody asks.
+"""What an attempt cost, for its record: the ledger's own arithmetic, done when it is read.
 
 A bill holds values alone and nothing of the engine, so that a kept completion keeps no engine.
 """

@@ -2,9 +2,9 @@
 
 Rule 1: those who wait for the same limit go in order of their rank; the first of each limit is
         woken when money comes back, and wakes the next only when it has had its own.
-Rule 2: nobody waits longer than `soft_wait` or the deadline, nor for a window that ends later than
-        both when what is spent already leaves no room.
-Rule 3: nobody polls, but for a ledger that others share: they cannot wake us.
+Rule 2: no request waits longer than `soft_wait` or the deadline, nor for a window that ends later
+        than both when what is spent already leaves no room.
+Rule 3: there is no polling, but for a ledger shared with other processes, which cannot wake us.
 """
 
 import heapq
@@ -33,7 +33,7 @@ class _BudgetWaiter:
 
 
 class BudgetQueue:
-    """One queue for each limit that somebody waits for."""
+    """One queue for each limit that is waited for."""
 
     def __init__(
         self,

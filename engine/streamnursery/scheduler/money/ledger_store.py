@@ -63,7 +63,7 @@ class LedgerStore(Protocol):
         """Book news of a row, to be written soon. `row` is as it is after it."""
 
     def first_alert(self, key: str, tell: Callable[[], None]) -> None:
-        """Call `tell` if nobody, in any process, has claimed `key` before."""
+        """Call `tell` if no process has claimed `key` before."""
 
 
 class MemoryStore:

@@ -3,7 +3,7 @@
 Rule 1: one price function, one price for an attempt: the one of the day of its hold.
 Rule 2: an attempt's reservation is written down before its first byte may be sent.
 Rule 3: every reservation is settled once; the first news of its end counts.
-Rule 4: nobody waits for money while holding a slot.
+Rule 4: no request waits for money while it holds a slot.
 """
 
 from collections.abc import Callable, Sequence
@@ -89,7 +89,7 @@ class Spending:
         """What an attempt at `route` may cost.
 
         Raises:
-            BudgetExceededError: nobody knows, and a limit applies.
+            BudgetExceededError: the price is not known, and a limit applies.
         """
         payer = Payer(demand.model, demand.tenant, base_name(route.endpoint))
         day = date.fromisoformat(self.ledger.day(self.wall()))
@@ -176,7 +176,7 @@ class Spending:
         bid = self.bid(request, demand, route)
         hold = BudgetHold(self, bid)
         if self.store.shared and self._soft(bid.payer):
-            # Whoever finds out at the reservation that others were quicker can wait no more.
+            # A request that finds at its reservation that others were quicker does not wait again.
             await self.store.refresh()
         short = self._take(hold)
         if short is not None and self.store.shared:

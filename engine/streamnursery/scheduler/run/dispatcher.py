@@ -1,6 +1,6 @@
 """Runs each stream as a task of the engine's nursery.
 
-Rule 1: an expected failure ends its own stream and nobody else's; it travels in-band.
+Rule 1: an expected failure ends its own stream alone; it travels in-band.
 Rule 2: an unexpected failure is a bug and brings the engine down, loudly; every open stream then
         ends with `EngineClosedError` caused by the bug.
 Rule 3: leaving a stream's block cancels its task and waits, shielded, until it is over. What it
@@ -173,7 +173,7 @@ class Dispatcher:
             await buggify.world.pause("drain.idle")
 
     def close(self, bug: BaseException | None) -> None:
-        """Settle every stream that somebody may still be reading."""
+        """Settle every stream that may still be read."""
         self._bug = self._bug or bug
         for delivery in self._open:
             if delivery.outcome is None:
@@ -203,7 +203,7 @@ class Dispatcher:
             delivery.abandon()
             delivery.scope.cancel()
         if not delivery.revoked:
-            # Nobody will read what is left: without this it would count as buffered for ever.
+            # What is left will not be read: without this it would count as buffered for ever.
             delivery.channel.discard()
         del self._open[delivery]
 

@@ -1,4 +1,4 @@
-"""The engine's own figures, put together from whoever holds them."""
+"""The engine's own figures, put together from the parts that hold them."""
 
 from collections.abc import Mapping, Sequence
 from functools import cache

@@ -1,4 +1,4 @@
-"""Heartbeats of HTTP endpoints: one task each, asking only where nobody else does.
+"""Heartbeats of HTTP endpoints: one task each, asking only endpoints that no request uses.
 
 Rule 1: a beat is no traffic: no slot, no record of an attempt, no budget, no meter.
 Rule 2: what it finds goes to the breakers of the endpoint's routes. An answer is a sign of life
@@ -91,7 +91,7 @@ class Heartbeats:
             error = await self._ask(self._outlets[name], pulse.timeout)
             ended = trio.current_time()
             if error is not None and ended > now + pulse.timeout + LATE:
-                continue  # the process stood still meanwhile: nobody looked, so ask again
+                continue  # the process stood still meanwhile and could not look, so ask again
             self._tell(name, error, ended)
             until = pulse.on_heartbeat(now, ended, self._dice(), alive=error is None)
             self._routes.on_heartbeat(name, error, ended, until + pulse.timeout)

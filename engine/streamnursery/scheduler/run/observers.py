@@ -1,10 +1,10 @@
 """Who is told what happens: channels for users, and functions of theirs.
 
 Rule 1: telling never waits: a channel that is full drops by its own policy, and counts.
-Rule 2: a function that fails costs nobody else anything: its error becomes a record for the
+Rule 2: a function that fails does not affect the others: its error becomes a record for the
         others, once, and it is not called again.
 Rule 3: a function that blocks holds up every stream of the engine; that is reported once.
-Rule 4: nobody listening costs one look at an empty list.
+Rule 4: without observers a record costs one look at an empty list.
 """
 
 from collections import deque

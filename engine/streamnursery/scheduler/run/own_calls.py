@@ -110,7 +110,7 @@ def settled(index: int, tries: CallTries, value: Any, error: EngineError | None)
 
 
 def price_of(usage: Usage | None, cost: Callable[[Usage], Cost]) -> Cost:
-    """What a try cost; without a report nobody knows."""
+    """What a try cost; not known without a report."""
     if usage is None:
         return Cost(None, "the call reported no tokens: Call.report() inside of its function")
     return cost(usage)

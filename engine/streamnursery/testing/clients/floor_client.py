@@ -9,7 +9,7 @@ from contextlib import suppress
 
 
 def main() -> None:
-    """One request, whose answer nobody looks at."""
+    """One request, whose answer is not read."""
     body = {
         "model": os.environ["GRADE_MODEL"],
         "messages": [{"role": "user", "content": os.environ["GRADE_PROMPT"]}],

@@ -4,9 +4,9 @@ Rule 1: the tasks live in the transport's nursery, outside the scope of any requ
         request leaves its RST_STREAM behind, and the writer sends it.
 Rule 2: what has arrived counts first. A send that fails ends nothing but the sending: the reader
         reads on to FIN or RST, for as long as a peer may be silent.
-Rule 3: nobody waits for another: a read never waits for a sink, nor a stream for the writer.
+Rule 3: no part waits for another: a read never waits for a sink, nor a stream for the writer.
 Rule 4: a peer that stays silent is asked for a sign of life. One that gives none is gone.
-Rule 5: it is closed once, by `_shut`, synchronously, and whoever has a stream then is told.
+Rule 5: it is closed once, by `_shut`, synchronously, and every open stream is told.
 """
 
 from collections.abc import Callable
@@ -65,7 +65,7 @@ class Http2Connection:
         self._deaf_since: float | None = None
         """When sending failed."""
         self._seen: tuple[int, int, int, bool, str, bool] = (0, 0, 0, False, "", False)
-        """What makes up its room, when somebody last heard of it."""
+        """What makes up its room, as last reported."""
 
     def start(self, nursery: trio.Nursery, readers: Readers) -> None:
         for task in (self._write, self._keep_watch):
@@ -135,7 +135,7 @@ class Http2Connection:
         progress.enter(Phase.SENDING)
         stream = self._state.open(request)
         exchange = stream.owner = Http2Exchange(stream, self)
-        # Alone on a connection that was idle: it may have died meanwhile, and nobody knows.
+        # Alone on a connection that was idle: it may have died meanwhile, unnoticed.
         stream.racing = self._used and self.streams == 1
         self._used = True
         self._seen = self._now()
@@ -196,7 +196,7 @@ class Http2Connection:
         return False
 
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
-        """End it at once; False if there was nobody to be told."""
+        """End it at once; False if no stream was there to be told."""
         told = bool(self._state.streams)
         self._lose(f"has lost the connection: {why}", cause)
         return told
@@ -320,7 +320,7 @@ class Http2Connection:
                 self._lose("broke the connection while something was sent; try again")
             elif self._asked_at is not None:
                 if await self.catch_up() or self._put_off(now):
-                    continue  # the sign of life lay unread, or nobody can have seen one
+                    continue  # the sign of life lay unread, or could not be seen
                 silence = now - self._heard_at
                 self._lose(f"gave no sign of life for {silence:.3g} s; try again")
             elif self.idle and now >= self._idle_since + self._settings.idle:

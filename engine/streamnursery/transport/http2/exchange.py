@@ -1,4 +1,4 @@
-"""One request and its response over HTTP/2, for whoever waits for it.
+"""One request and its response over HTTP/2, for the task that waits for it.
 
 Rule 1: the connection is never the exchange's. It has a stream of it, which `close` ends, well or
         with RST_STREAM, synchronously and in any state.

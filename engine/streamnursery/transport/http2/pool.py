@@ -5,8 +5,8 @@ Rule 2: where none has room another one is opened, up to `max_connections` per p
         that do requests wait: in turn, in CONNECTING, and cancelled without a trace.
 Rule 3: what a peer speaks is found out once. While the first connection to it is on its way the
         others wait for what it brings, and go on at once if that is HTTP/1.1.
-Rule 4: whoever opens a connection does so in its own task and has its first place; when that
-        fails the next one in turn tries for itself.
+Rule 4: the request that opens a connection does so in its own task and has its first place; when
+        that fails the next one in turn tries for itself.
 Rule 5: where a connection was closed with streams that the server had not looked at, the next
         ones get no more unanswered streams than it had looked at: a server that closes after each
         is not sent a hundred. As they answer, more.
@@ -275,7 +275,7 @@ class Http2Pool:
             connection.close()
 
     def close_idle(self) -> None:
-        """Close the connections that nobody uses."""
+        """Close the idle connections."""
         for connection in self.connections:
             if connection.idle:
                 connection.close()

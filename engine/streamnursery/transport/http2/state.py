@@ -127,7 +127,7 @@ class Http2State:
             self.outbox.control += frames.rst_stream(stream.id, code)
 
     def consumed(self, stream: Http2Stream, nbytes: int) -> bool:
-        """Somebody has taken body bytes: the peer may send as many more. Whether to tell it now."""
+        """Body bytes were taken: the peer may send as many more. Whether to tell it now."""
         worth_it = stream.window.consumed(nbytes) and stream.id in self.streams
         if worth_it:
             increment = stream.window.give_back()

@@ -3,7 +3,7 @@
 Rule 1: it never raises for what the peer does. What was found is in `head`, `complete` and
         `failure`, so that body bytes before a fault are not lost.
 Rule 2: it ends once, complete or failed; what comes later changes nothing.
-Rule 3: bytes count against the stream's window until somebody has consumed them.
+Rule 3: bytes count against the stream's window until they are consumed.
 """
 
 from typing import Protocol
@@ -35,7 +35,7 @@ _NO_CONTENT = (204, 304)
 
 
 class StreamListener(Protocol):
-    """Whoever has to be told of news."""
+    """What has to be told of news."""
 
     def on_news(self) -> None: ...
 
@@ -99,7 +99,7 @@ class Http2Stream:
 
     @property
     def has_body(self) -> bool:
-        """There are body bytes that nobody has taken."""
+        """There are body bytes that were not taken."""
         return bool(self._parts)
 
     @property

@@ -51,7 +51,7 @@ class Function(msgspec.Struct, gc=False):
 
 
 Opaque: TypeAlias = list[tuple[str, msgspec.Raw]]
-"""Fields that nobody here knows, by name: content all the same."""
+"""Unknown fields, by name: content all the same."""
 
 
 class ToolPiece(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -210,7 +210,7 @@ def _delta(raw: Mapping[str, Any]) -> Delta:
 
 
 def _opaque(raw: Mapping[str, Any], known: frozenset[str]) -> Opaque:
-    """What `raw` says under names that nobody knows; numbers and flags say nothing."""
+    """What `raw` says under unknown names; numbers and flags say nothing."""
     return [
         (name, as_raw(value))
         for name, value in raw.items()

@@ -19,7 +19,7 @@ ANY_OBJECT: Mapping[str, Any] = {
     "type": "object",
     "properties": {"answer": {"type": "string", "minLength": 40}, "score": {"type": "integer"}},
 }
-"""What is said where a JSON object is asked for, and nobody says of which form."""
+"""What is said where a JSON object is asked for, and no schema is given."""
 _encode = msgspec.json.encode
 
 

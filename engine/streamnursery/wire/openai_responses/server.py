@@ -1,5 +1,5 @@
 """The Responses API from its server's side: requests read as questions of the chat API, and answers
-written as numbered events, whoever frames them: server-sent events over HTTP, messages of a
+written as numbered events, however they are framed: server-sent events over HTTP, messages of a
 WebSocket. As in `openai_chat.server`, nothing is shared with the client's half.
 """
 

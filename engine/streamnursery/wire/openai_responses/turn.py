@@ -254,7 +254,7 @@ class ResponsesTurn:
             events.append(said(text))
 
     def _take_opaque(self, key: object, item: dict[str, Any], events: list[StreamEvent]) -> None:
-        """What nobody here reads: images, searches, the encrypted reasoning that the next request
+        """What is handed on unread: images, searches, the encrypted reasoning that the next request
         has to repeat."""
         kind = text_of(item.get("type"))
         if (kind in _READ and not item.get("encrypted_content")) or (OpaquePart, key) in self._said:
