@@ -123,7 +123,7 @@ class AioTokenStream(StreamView):
 
     @same_words(TokenStream.text)
     def text(self) -> "AioTextStream":
-        TokenStream(self._delivery).text()  # which says what text alone cannot tell
+        TokenStream(self._delivery).text()  # which reports what text alone cannot show
         return AioTextStream(self)
 
     @same_words(TokenStream.completion, "aio")

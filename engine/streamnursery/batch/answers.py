@@ -31,7 +31,7 @@ def answer_line(row: BatchRow, completion: Completion) -> bytes:
 
 def task_line(row: BatchRow, value: object, calls: int) -> bytes:
     """What a task has returned, as a line."""
-    msgspec.json.encode(value)  # without the hook: what is no JSON is told
+    msgspec.json.encode(value)  # without the hook: what is not JSON raises
     response = {"status_code": 200, "request_id": "", "body": value}
     return _line(row.id, response, None, {"digest": row.digest, "calls": calls})
 

@@ -46,7 +46,7 @@ class BatchRow:
 
     @property
     def digest(self) -> str:
-        """Of what is asked for, to be told from another request of the same id."""
+        """Of what is asked for, to distinguish it from another request of the same id."""
         asked = msgspec.json.encode(_asked(self.request), order="deterministic", enc_hook=str)
         return blake2b(asked, digest_size=8).hexdigest()
 

@@ -82,7 +82,7 @@ async def run(
     such as a budget that is spent.
 
     Raises:
-        BatchInputError: the input has mistakes; of a file all are told, and nothing was sent.
+        BatchInputError: the input has mistakes; of a file all are listed, and nothing was sent.
         BatchFileError: a file cannot be used or written; what was counted as done is safe.
         RequestError: an option is wrong.
     """

@@ -24,7 +24,7 @@ from streamnursery.values.errors import BatchInputError, ConfigError, RequestErr
 
 Rows: TypeAlias = "str | Path | Iterable[Any] | AsyncIterable[Any]"
 SHOWN = 20
-"""Mistakes that are told; the others are counted."""
+"""Mistakes that are listed; the others are counted."""
 _AT_ONCE = 200
 """Rows that are read from a file in one step of a thread."""
 STDIN = "-"

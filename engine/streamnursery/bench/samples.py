@@ -36,7 +36,7 @@ class Sample:
     outcome: str = FAILED
     category: str | None = None
     error: str | None = None
-    """What its user was told, where it failed."""
+    """The message of its error, where it failed."""
     admitted_at: float | None = None
     sent_at: float | None = None
     """When the attempt that answered was begun."""

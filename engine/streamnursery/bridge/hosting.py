@@ -65,7 +65,8 @@ class Spawned(Protocol):
 
 
 class Interruption(Protocol):
-    """Ends a block by a cancel of the task that runs it, and tells that cancel from others."""
+    """Ends a block by a cancel of the task that runs it, and distinguishes that cancel from
+    others."""
 
     def fire(self) -> None:
         """In the task's own thread. Does nothing once the block has ended."""

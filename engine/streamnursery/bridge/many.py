@@ -40,7 +40,7 @@ class SinkChannel(Channel[StreamEvent]):
 
 
 class OneOfMany(Half):
-    """A request that tells its box when it is over, by itself or because it was left."""
+    """A request that notifies its box when it is over, by itself or because it was left."""
 
     def __init__(
         self,

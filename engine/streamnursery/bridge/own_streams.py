@@ -23,7 +23,7 @@ class Puller(Protocol):
     def host(self) -> object: ...
 
     def begin(self, items: "HostItems") -> None:
-        """Iterate; tell each item with `put`, the end with `end`."""
+        """Iterate; pass each item to `put`, the end to `end`."""
 
     def taken(self) -> None:
         """One item was taken."""

@@ -177,7 +177,7 @@ def _known(count: int | None) -> str:
 
 
 def _failures(answers: "list[Answer]", config: "EngineConfig") -> int:
-    """Tell every error; the exit code that they come to."""
+    """Print every error; the exit code that they come to."""
     from streamnursery.cli.console import complain
     from streamnursery.cli.exits import Exit, joint_code
     from streamnursery.cli.explain import explained

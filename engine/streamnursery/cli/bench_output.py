@@ -53,7 +53,7 @@ def finish(
     *,
     interrupted: int,
 ) -> int:
-    """Tell everything, and say whether the checks hold."""
+    """Print everything; the exit code says whether the checks hold."""
     if result is None:
         note("it ended before any request had: nothing was measured")
         return interrupted or Exit.SOME_FAILED

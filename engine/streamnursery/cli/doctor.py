@@ -37,7 +37,7 @@ Exit code 1 when something has to be fixed."""
 
 
 def run(args: argparse.Namespace) -> int:
-    """Look, and tell every finding with what to do about it."""
+    """Look, and print every finding with what to do about it."""
     from streamnursery.cli.findings import Finding, local_findings
     from streamnursery.config import load_config
     from streamnursery.values.errors import ConfigError

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 async def reload_on_hangup(eng: "Engine", read: Callable[[], Mapping[str, Any]]) -> None:
-    """Take over what `read` gives at every SIGHUP; mistakes are told, and change nothing."""
+    """Take over what `read` gives at every SIGHUP; mistakes are printed, and change nothing."""
     import signal
 
     import trio

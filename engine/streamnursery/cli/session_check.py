@@ -57,7 +57,7 @@ async def _look(eng: Engine, name: str, found: dict[str, Finding]) -> None:
         what = f"{name}: opens a WebSocket and answers no ping"
         found[name] = Finding("sessions", "problem", what, todo)
     except ConfigError:
-        return  # told among the versions and the keys
+        return  # reported among the versions and the keys
     except EngineError as error:
         todo = "only needed for sessions and `ask --ws`"
         found[name] = Finding("sessions", "note", f"{name}: no WebSocket: {error}", todo)

@@ -21,7 +21,7 @@ _LEAVE = b"qQ\x1b"
 
 
 async def watch(ask: Callable[[], Awaitable[Told]], every: float) -> int:
-    """Show what `ask` tells every so many seconds, until the key `q`."""
+    """Show what `ask` returns, every `every` seconds, until the key `q`."""
     from rich.console import Console
     from rich.live import Live
     from rich.text import Text

@@ -3,7 +3,7 @@
 Rule 1: only a regular file is read, behind links if there are any: the secrets of containers are
         links. It is opened without blocking: opening a named pipe would wait for its writer.
 Rule 2: a file that every user may write is refused: its key could be another's, and would carry
-        the prompts to another's account. One that every user may read is told as such.
+        the prompts to another's account. One that every user may read is reported as such.
 Rule 3: no message repeats what the file holds.
 """
 

@@ -1,6 +1,6 @@
 """What one source says, and how the layers of several sources lie on each other.
 
-Rule 1: a source is read whole; one bad value neither hides the others nor is told twice.
+Rule 1: a source is read whole; one bad value neither hides the others nor is reported twice.
 Rule 2: higher layers replace single settings, never whole tables.
 """
 

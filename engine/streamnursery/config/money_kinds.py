@@ -168,7 +168,7 @@ def _table(
     if not isinstance(item, Mapping):
         what = f'must be a table such as {{ input = "2", output = "8" }}, not {described(item)}'
         problems.append(where + what)
-        return {"input": 0, "output": 0, "above": 1}  # told once is enough
+        return {"input": 0, "output": 0, "above": 1}  # reported once is enough
     for name in item:
         if name not in known:
             shown = quoted(name) if isinstance(name, str) else described(name)

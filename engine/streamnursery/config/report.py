@@ -14,7 +14,7 @@ from itertools import islice
 from typing import TypeAlias
 
 MAX_PROBLEMS = 100
-"""Problems told; of the others only the number."""
+"""Problems listed; the others are counted."""
 MAX_NAME = 60
 """Characters of a name that are shown."""
 MAX_LISTED = 20
@@ -59,7 +59,7 @@ class Report:
 
     @property
     def full(self) -> bool:
-        """Nothing more will be told: looking for suggestions is wasted."""
+        """The list is full: looking for suggestions is wasted."""
         return len(self._problems) >= MAX_PROBLEMS
 
 

@@ -82,7 +82,7 @@ class OwnCalls:
         **options: Unpack[LeaseOptions],
     ) -> T:
         """Call your own async function under the limits of `model`; its errors are yours. Takes
-        the options of `lease`; `Call.report` tells what it has used."""
+        the options of `lease`; `Call.report` takes what it has used."""
         try:
             block = self.lease(model, **options)
         except EngineError:

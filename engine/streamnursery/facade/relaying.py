@@ -94,7 +94,7 @@ class Relaying:
 
         The model is sent under its name on the wire, and usage is asked for where the caller has
         not; the event that answers it is taken out again. With `exact` nothing is changed, and
-        what is not told is estimated. An answer that does not stream, and `body`, may have
+        what is not reported is estimated. An answer that does not stream, and `body`, may have
         `engine.max_relayed_bytes`.
 
         `headers` are as those of `ChatRequest`, but those of the connection are left out, and

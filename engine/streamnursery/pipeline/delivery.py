@@ -235,7 +235,7 @@ class Delivery:
         )
 
     def _whole_usage(self) -> Usage:
-        """`usage`, or our own estimate where the provider has not told it: the input as it was
+        """`usage`, or our own estimate where the provider has not reported it: the input as it was
         estimated for the admission, and a token for each event of content."""
         usage = self.usage or Usage()
         if usage.input_tokens is not None and usage.output_tokens is not None:

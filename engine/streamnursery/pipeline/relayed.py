@@ -84,7 +84,7 @@ class RelayFigures:
 
     @property
     def usage(self) -> Usage | None:
-        """Tokens as the provider tells them; None so far or for ever."""
+        """Tokens as the provider reports them; None until then, or for ever."""
         return self._reader.usage  # type: ignore[no-any-return]
 
     @property

@@ -128,7 +128,7 @@ class SessionCore:
             self.done.set()
 
     async def close(self, *, in_order: bool) -> None:
-        """End it; with `in_order` the other side is told, and has a moment to answer."""
+        """End it; with `in_order` the peer gets a close frame, and a moment to answer."""
         link = self.link
         self._end(SessionSignal.CLOSED, None)
         if in_order and link is not None:

@@ -1,7 +1,8 @@
 """What a session has received and its caller has not read yet.
 
 Rule 1: `put` never waits: the task that reads the connection must go on reading.
-Rule 2: what finds no room is dropped, and counted; the reader is told so in its place, once.
+Rule 2: what finds no room is dropped, and counted; the reader gets a record of it in its place,
+        once.
 """
 
 from collections import deque

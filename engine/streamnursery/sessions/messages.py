@@ -112,7 +112,7 @@ class Messages:
         await self._confirmed.wait()
 
     def close(self) -> None:
-        """Nothing more will be sent: everybody is told what became of theirs."""
+        """Nothing more will be sent: every sender gets the outcome of its message."""
         self.outbox.close()
         while self._room:
             self._room.popleft()[1].set()

@@ -1,6 +1,6 @@
 """Keeps a session connected: connects, connects again, renews, and gives up in time.
 
-Rule 1: `core/sessions/reconnect` decides, this file acts, and tells the observers.
+Rule 1: `core/sessions/reconnect` decides, this file acts, and emits the records.
 Rule 2: a connection that grows old is renewed before the server ends it. The new one stands before
         the old one goes; answers under way on the old one may finish there.
 Rule 3: giving up is one typed error, which everybody who waits on the session gets.

@@ -155,7 +155,7 @@ def _batches(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterator
 
 DEPLOYED = "/chat/completions"
 GENERATE = (":generateContent", ":streamGenerateContent")
-"""Google's client asks at /v1 where it is told another server."""
+"""Google's client asks at /v1 where another server is set."""
 APIS = (
     Api("/v1/chat/completions", _chat),
     Api("/v1/responses", _responses, deep=True, upgrades=True),

@@ -58,7 +58,7 @@ class KeptBatch:
         return "validating" if now < self.created_at + BEGINS else "in_progress"
 
     def shown(self, now: float) -> dict[str, Any]:
-        """As the API tells of it."""
+        """In the API's shape."""
         status = self.status(now)
         complete = status == "completed"
         return {

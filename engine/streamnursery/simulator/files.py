@@ -28,7 +28,7 @@ class KeptFile:
 
     @property
     def shown(self) -> dict[str, Any]:
-        """As the API tells of it."""
+        """In the API's shape."""
         return {
             "id": self.id,
             "object": "file",

@@ -1,7 +1,7 @@
 """The answers of Google's Gemini API: records, streamed or whole.
 
-Rule 1: the words are those of the chat API: one reply, told in other records.
-Rule 2: a call is told at once, with its last piece: the pieces before it are sent as nothing.
+Rule 1: the words are those of the chat API: one reply, in other records.
+Rule 2: a call is sent at once, with its last piece: the pieces before it are sent as nothing.
 """
 
 from collections.abc import Iterator

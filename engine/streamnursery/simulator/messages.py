@@ -1,6 +1,6 @@
 """The answers of Anthropic's Messages API: events, streamed or whole.
 
-The words are those of the chat API: one reply, told in other events.
+The words are those of the chat API: one reply, in other events.
 """
 
 from collections.abc import Iterator

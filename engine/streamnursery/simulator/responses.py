@@ -1,9 +1,9 @@
 """The answers of the Responses API: JSON events, streamed or whole.
 
-Rule 1: the words are those of the chat API: one reply, told in other events.
+Rule 1: the words are those of the chat API: one reply, in other events.
 Rule 2: events are numbered from 0 in their order, however they are framed: server-sent
         events over HTTP, messages of a WebSocket.
-Rule 3: an answer asked for with `background` can be told again from any number on, at the pace
+Rule 3: an answer asked for with `background` can be sent again from any number on, at the pace
         at which it is made, until `MAX_KEPT` others have been asked for.
 """
 

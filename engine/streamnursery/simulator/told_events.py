@@ -1,4 +1,4 @@
-"""The stream of an API whose writer tells each token in events of its own: with their names, and
+"""The stream of an API whose writer sends each token as events: with their names, and
 with the faults of the chat stream."""
 
 from collections.abc import Iterator

@@ -16,7 +16,7 @@ import attrs
 from streamnursery.storage.owner_locks import is_locked
 
 LOST_SECONDS = 90.0
-"""After which an owner that writes no heartbeat counts as dead, where nothing else tells."""
+"""After which an owner that writes no heartbeat counts as dead, where nothing else shows it."""
 
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _NAMESPACE = "/proc/self/ns/pid"

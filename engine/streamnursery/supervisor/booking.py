@@ -1,4 +1,4 @@
-"""What is told of one attempt: to its route's gate, its lease, its request and the observers.
+"""What is reported of one attempt: to its route's gate, its lease, its request and the observers.
 
 Rule 1: a gate hears exactly once what became of the call it let through.
 Rule 2: an attempt has one record. A whole one is put down before its last event can be read, since

@@ -3,7 +3,7 @@
 Rule 1: a server that restarts refuses connections for a while, and is worth several attempts. Where
         there never was a connection, a refusal is more often a wrong port or a server that was not
         started, and a name without an address is misspelt: one second attempt, and the error is
-        told within a second or two.
+        reported within a second or two.
 Rule 2: who has sent a 2xx head has begun to work, and bills for it. When no content came in time
         it is asked once more, here or elsewhere: the third would wait for the same thinking.
 Rule 3: hedges are attempts. When as many were made as the plan allows, it is over.

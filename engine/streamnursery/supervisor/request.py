@@ -3,7 +3,7 @@
 Rule 1: `core/recovery/next_step` decides, this file acts: it waits, asks for slots and sends.
 Rule 2: a lease lives as long as one attempt; no slot is held through a backoff.
 Rule 3: a request keeps its rank in the queue through all its attempts.
-Rule 4: what an attempt does is told by its `Booking`; a request may own several at once.
+Rule 4: what an attempt does is reported by its `Booking`; a request may own several at once.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""What observers, the statistics and the stream are told of one request."""
+"""What observers, the statistics and the stream get of one request."""
 
 from collections.abc import Mapping
 

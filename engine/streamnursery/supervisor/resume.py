@@ -7,7 +7,7 @@ Rule 1: a mark is put together with what follows it: the first content of the ne
 Rule 2: an attempt that goes on in another way asks another question, under idempotency keys of
         its own.
 Rule 3: what the attempt before a mark has cost is counted when the mark is put. A resumed stream
-        is the same answer: its usage is told once, at its end.
+        is the same answer: its usage is reported once, at its end.
 """
 
 from typing import ClassVar, Protocol

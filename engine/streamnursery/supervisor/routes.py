@@ -116,7 +116,7 @@ class Routes:
 
 
 def closed_error(stop: PlannedRoute, closed: Closed, now: float) -> EngineError:
-    """What a request is told that could not be sent anywhere."""
+    """The error of a request that could not be sent anywhere."""
     wait = closed.opens_at - now
     if closed.paused:
         msg = f"{stop.route} asked everybody to wait; it may be used again in {wait:.3g} s"

@@ -18,7 +18,7 @@ from streamnursery.values.errors import AuthError
 from streamnursery.values.secret import Secret, key_problem
 
 LASTS = 300.0
-"""Seconds for which a token is used whose end is not told."""
+"""Seconds for which a token without an expiry is used."""
 EARLY = 60.0
 """Seconds before its end at which a token is asked for again."""
 _NAMES = ("access_token", "accessToken", "token", "id_token")

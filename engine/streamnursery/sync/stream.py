@@ -101,7 +101,7 @@ class SyncTokenStream(StreamView):
 
     @same_words(TokenStream.text)
     def text(self) -> Iterator[str]:
-        TokenStream(self._delivery).text()  # which says what text alone cannot tell
+        TokenStream(self._delivery).text()  # which reports what text alone cannot show
         return (event.text for event in self if type(event) is TextDelta)
 
     @same_words(TokenStream.completion, "sync")

@@ -37,7 +37,7 @@ _log = logging.getLogger("streamnursery.telemetry")
 def serve_metrics(eng: AnyEngine, *, host: str = "127.0.0.1", port: int = 9464) -> "MetricsBlock":
     """Answer Prometheus at `http://host:port/metrics` for the length of the block:
     `async with serve_metrics(eng) as server:`, or `with` for an engine of `sync`. Port 0 takes a
-    free one, which `server.port` tells.
+    free one, `server.port`.
 
     The default address is of this machine alone. There is no password and no TLS: another one
     shows the names of models and tenants to everybody who reaches it.

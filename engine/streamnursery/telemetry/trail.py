@@ -1,4 +1,4 @@
-"""One request as its records tell it, kept until it is over.
+"""The records of one request, kept until it is over.
 
 A request is over when it has its outcome and no attempt of it runs: the end of an attempt comes
 behind the outcome of a request that was left.

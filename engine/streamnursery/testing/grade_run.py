@@ -2,7 +2,7 @@
 
 Rule 1: the clock of a case starts with the client's first request: what it takes to be imported, on
         a busy machine too, is not the provider's silence.
-Rule 2: a client is told nothing about its case but how many pieces to read.
+Rule 2: a client knows nothing about its case but how many pieces to read.
 """
 
 import json

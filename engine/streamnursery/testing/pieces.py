@@ -1,9 +1,9 @@
 """What a provider said and what a consumer was handed, piece by piece, in one form for all APIs.
 
-Rule 1: a piece is a delta of the provider's reply, as its API tells it: the chat API in the same
+Rule 1: a piece is a delta of the provider's reply, in its API's form: the chat API in the same
         deltas, the others in events of their own.
-Rule 2: an API without refusals tells them as text. The Messages API tells a call without arguments
-        as `{}`; the Gemini API tells the arguments of a call at once, and has ids of its own.
+Rule 2: an API without refusals has them as text. The Messages API has a call without arguments
+        as `{}`; the Gemini API has the arguments of a call at once, and its own ids.
 """
 
 import json
@@ -31,7 +31,7 @@ _PARTS = {
     "reasoning_content": "reasoning",
 }
 _OPENAI = ("/chat/completions", "/responses")
-"""The APIs that tell a refusal apart from text."""
+"""The APIs that distinguish a refusal from text."""
 
 
 def heard_pieces(events: Iterable[StreamEvent]) -> Iterator[Piece]:
@@ -52,7 +52,7 @@ def opaque_parts(events: Iterable[StreamEvent]) -> int:
 
 
 def tells_calls_at_once(request: RequestRecord) -> bool:
-    """It has calls in an API that tells each of them in one piece."""
+    """It has calls in an API that sends each of them in one piece."""
     calls = request.reply is not None and any(c.calls for c in request.reply.choices)
     return _is_gemini(request) and calls
 
@@ -82,7 +82,7 @@ def said_pieces(request: RequestRecord) -> list[Piece]:
 
 def _bare_calls(request: RequestRecord, said: Sequence[Piece]) -> list[int]:
     """Places behind the calls that were broken off before their arguments, last one first: in the
-    Messages API a call without arguments has none to give, and they are told as `{}`."""
+    Messages API a call without arguments has none, and they are `{}`."""
     if not request.path.endswith("/messages"):
         return []
     following = [*said[1:], None]

@@ -29,7 +29,7 @@ _HARMLESS = (CloseDelimited, Comments, Crlf, NoUsage, Reasoning, Respond, Split)
 def text_problem(told: Told, records: Sequence[RequestRecord]) -> str | None:
     """None if the client said a whole answer, or rightly that it has none.
 
-    Half a character that the provider sent may be told as U+FFFD. `records` are the requests that
+    Half a character that the provider sent may be read as U+FFFD. `records` are the requests that
     the client made; if none of them met a fault that does harm, an error is a finding as well.
     """
     refused = next((r for r in records if r.credential in ("wrong", "missing")), None)

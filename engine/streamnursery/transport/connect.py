@@ -4,9 +4,9 @@ Rule 1: what was checked is what is connected to: with `deny_private` every addr
         is looked at, and the connection goes to one of exactly these, through a proxy too.
 Rule 2: addresses race with a head start of 250 ms, families taking turns (RFC 8305): a dead
         first address costs a quarter of a second, not a timeout.
-Rule 3: a server that takes HTTP/2 with a cipher suite that HTTP/2 bars is told so and asked for
-        HTTP/1.1, to which the suite is no worse than before. Where only HTTP/2 would do, none of
-        these suites is offered.
+Rule 3: a server that takes HTTP/2 with a cipher suite that HTTP/2 bars gets an error and is asked
+        for HTTP/1.1, to which the suite is no worse than before. Where only HTTP/2 would do, none
+        of these suites is offered.
 Rule 4: one connection survives; every other socket is closed before this returns, fails or is
         cancelled.
 """

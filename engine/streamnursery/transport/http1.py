@@ -7,7 +7,7 @@ Rule 2: an answer says more than the way the request went: a send that fails is 
 Rule 3: at most one party waits on the connection for reading: whoever opens, then either who
         pulls, or the rounds that are made while a sink is attached and not full.
 Rule 4: a sink that raises in `feed` loses its own stream. One that raises in `end` has nobody
-        left to tell, and is a bug for everybody.
+        left to report to, and ends the engine as a bug.
 """
 
 from collections.abc import Callable
@@ -254,7 +254,7 @@ class Http1Exchange:
             sink.end(message.failure)
 
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
-        """Give the answer up; False if there is no sink left that could be told."""
+        """Give the answer up; False if there is no sink left to end."""
         self._give_up(why, cause)
         attached = self._sink is not None
         self._deliver()

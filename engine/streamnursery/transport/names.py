@@ -3,7 +3,8 @@
 Rule 1: one look-up of a name is under way at a time, and serves everybody who wants it meanwhile.
         It belongs to none of them: who is cancelled leaves, and the others get its result.
 Rule 2: what was found is kept for `KEPT` seconds, which a burst of connections takes; what was not
-        found is not kept. The record's own time to live is not known: getaddrinfo does not tell it.
+        found is not kept. The record's own time to live is not known: getaddrinfo does not report
+        it.
 Rule 3: look-ups run in threads of their own, `THREADS` at once. A resolver that hangs takes none of
         those that the program gets from `trio.to_thread`.
 """
@@ -116,11 +117,11 @@ def _in_a_thread(host: str, over: Callable[[Found], None]) -> None:
     def work() -> Found:
         try:
             return _ask(host)
-        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait are told
+        except Exception as error:  # noqa: BLE001 - whatever it is, every waiter gets it
             return error
 
     def deliver(done: "Outcome[Found]") -> None:
-        with suppress(trio.RunFinishedError):  # no task is left to be told
+        with suppress(trio.RunFinishedError):  # no task is left to wake
             token.run_sync_soon(over, done.unwrap())
 
     trio.lowlevel.start_thread_soon(work, deliver, f"look-up of {host}")

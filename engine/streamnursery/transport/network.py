@@ -2,7 +2,7 @@
 
 Rule 1: a connection is read without waiting; waiting and reading are two calls, so that one
         reader, or one pump for all, can do the waiting.
-Rule 2: FIN and RST are told apart: b"" and `ConnectionResetError`.
+Rule 2: FIN and RST differ: b"" and `ConnectionResetError`.
 Rule 3: closing is synchronous, may be repeated, and wakes the tasks that wait on the connection.
 Rule 4: TLS, happy eyeballs and proxies are built above this, so that a simulated network
         tests them too; nothing else in the package touches a socket.

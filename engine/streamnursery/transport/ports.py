@@ -12,7 +12,7 @@ from streamnursery.values.http import HttpHead
 
 
 class Phase(Enum):
-    """How far an exchange has come; told to `ConnectProgress` as it happens."""
+    """How far an exchange has come; `ConnectProgress` gets it as it happens."""
 
     CONNECTING = auto()
     CONNECTED = auto()

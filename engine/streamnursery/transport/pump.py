@@ -3,7 +3,7 @@
 Rule 1: a round gives each ready response one `on_readable`, a read of at most 64 KiB, and ends
         with a checkpoint: who was fed runs before anybody is read again.
 Rule 2: an exception in a round ends that response, never the pump. Only if nobody is left to be
-        told of it, it is a bug for everybody.
+        to report it to, it ends the engine as a bug.
 Rule 3: a response that is paused is not watched: its socket fills, and its peer has to wait.
 Rule 4: where latency was granted for it, a busy pump rests between rounds, so that more is ready
         at each wake-up (`core/measure/moderation.py`).

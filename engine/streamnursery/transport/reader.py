@@ -31,7 +31,7 @@ class Readable(Protocol):
         """A round out of turn; whether anything had arrived."""
 
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
-        """Reading ends; False if no task is left to be told."""
+        """Reading ends; False if no task is left to wake."""
 
 
 class Reading(Protocol):

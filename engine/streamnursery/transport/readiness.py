@@ -1,6 +1,6 @@
 """Says which of many connections can be read now.
 
-Rule 1: what is ready is told as watches, not as descriptors. A descriptor that is closed in a
+Rule 1: what is ready is reported as watches, not as descriptors. A descriptor that is closed in a
         round may be another connection's before the round is over; the watch on the old one is
         stopped by then, and the new one was not asked about.
 Rule 2: level-triggered: what a round leaves unread is ready again in the next.

@@ -292,7 +292,7 @@ class _Guarded:
 
 
 def ending_error(ending: WebSocketEnd, origin: Origin) -> EngineError:
-    """What the user of the connection is told."""
+    """The error of the user of the connection."""
     if ending.code == TOO_BIG:
         msg = f"{origin} sent a longer message than sessions.max_message_bytes allows; raise it"
         return TooLargeError(msg)

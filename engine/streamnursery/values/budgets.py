@@ -40,7 +40,7 @@ class Budgets:
     timezone: str = "UTC"
     """Days and months are those of this zone."""
     alerts: tuple[int, ...] = (50, 80, 100)
-    """Percentages at which a record tells of a budget, once in each window."""
+    """Percentages of a budget at which there is a record, once in each window."""
     unknown_price: UnknownPrice = attrs.field(default="refuse", validator=in_(("refuse", "zero")))
     """What a budget does with a model that has no price."""
     ledger: str = ""

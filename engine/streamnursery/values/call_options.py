@@ -22,7 +22,7 @@ class LeaseOptions(TypedDict, total=False):
 
 
 class Reporting(Protocol):
-    """What is told how many tokens a call has used."""
+    """What takes the number of tokens that a call has used."""
 
     def report(self, *, input_tokens: int = 0, output_tokens: int = 0) -> None: ...
 

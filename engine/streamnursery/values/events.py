@@ -17,7 +17,7 @@ FinishKind: TypeAlias = Literal[
 ]
 """Why an answer ended, in the same words for every provider: by itself, or at a stop sequence; at a
 limit of tokens; with calls of tools; with the model's refusal; to be sent back as it is and gone on
-with; withheld by a filter of the provider's; for another reason, or for none that was told."""
+with; withheld by a filter of the provider's; for another reason, or for none that was given."""
 
 
 class TextDelta(msgspec.Struct, frozen=True, gc=False):

@@ -1,4 +1,4 @@
-"""What the engine tells about each request while it happens. No prompt, no answer, no key."""
+"""Records of each request while it happens. No prompt, no answer, no key."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ class StreamEnded(LifecycleRecord):
 
 @attrs.frozen
 class SessionRecord(LifecycleRecord):
-    """Base of what is told of sessions: `request` is the session's number within its engine, from
+    """Base of the records of sessions: `request` is the session's number within its engine, from
     1, and `model` the name of its endpoint."""
 
 

@@ -139,7 +139,7 @@ WhenBehind: TypeAlias = Literal["block", "drop_oldest", "coalesce"]
 HedgeAfter: TypeAlias = "float | Literal['p95', 'off']"
 """Seconds without a first token after which a second attempt is made beside the first."""
 AssistantPrefix: TypeAlias = Literal["off", "message", "flag", "continue", "user-turn"]
-"""How a server is told that the last message, an assistant's, is to be continued: not at all; by
+"""How a server learns that the last message, an assistant's, is to be continued: not at all; by
 standing there; by `"prefix": true` in it; by `continue_final_message` in the request; by a turn of
 the user's behind it that asks to continue, for servers that refuse an assistant's message as the
 last one."""

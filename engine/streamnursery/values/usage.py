@@ -51,7 +51,7 @@ class Usage:
         return self.input_tokens + self.output_tokens
 
     def plus(self, other: "Usage | None") -> "Usage":
-        """The sum of two attempts. What one of them does not tell counts as nothing there, and
+        """The sum of two attempts. What one of them does not report counts as nothing there, and
         makes the sum an estimate."""
         if other is None:
             return self

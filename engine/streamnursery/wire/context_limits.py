@@ -61,7 +61,7 @@ def is_too_long(message: str) -> bool:
 
 
 def context_numbers(error: Mapping[str, object], message: str) -> tuple[int | None, int | None]:
-    """What the request takes and what the model takes, in tokens; None where it is not told.
+    """What the request takes and what the model takes, in tokens; None where it is not said.
 
     `error` is the error object: llama-server has both as fields of it.
     """

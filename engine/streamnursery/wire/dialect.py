@@ -176,7 +176,7 @@ class ResumableDialect(Protocol):
 
 @runtime_checkable
 class AsksForUsage(Protocol):
-    """What a dialect says besides whose servers tell usage only to who asks: for a relay, which
+    """What a dialect says besides whose servers report usage only when asked: for a relay, which
     asks where the caller has not, and hands on everything but the answer to that."""
 
     def usage_fields(

@@ -7,7 +7,7 @@ Rule 2: an error inside a stream keeps the status of its stream, 200; a status t
         itself only helps to class it.
 Rule 3: `x-should-retry` overrides what the class says about retrying, but never for quota or for a
         prompt that is too long.
-Rule 4: a request that is larger than a whole minute's limit is told so as a rate limit, and no
+Rule 4: a request that is larger than a whole minute's limit is refused as a rate limit, and no
         wait cures it.
 """
 

@@ -157,7 +157,7 @@ _VAGUE_CODES = _index(VAGUE_CODES)
 def classify(
     words: Iterable[str], message: str, status: int
 ) -> tuple[type[ProviderError], str | None]:
-    """The class of an error, and the word of our tables that told it, if one did.
+    """The class of an error, and the word of our tables that decided it, if one did.
 
     `words` are the provider's code, type and status name, most telling first; `status` is
     200 for an error inside a stream that names no other.

@@ -86,7 +86,7 @@ MAX_VALUE = 64
 
 
 def rate_news(head: HttpHead, *, now: float) -> tuple[RateNews, ...]:
-    """One for each kind of limit that the headers tell of. `now` is Unix time, for dates."""
+    """One for each kind of limit in the headers. `now` is Unix time, for dates."""
     told = _told(head)
     return tuple([_news(kind, of, now) for kind, of in told if of.remaining is not None])
 
@@ -116,7 +116,7 @@ class _Told:
 
     @property
     def left(self) -> float:
-        """The part of the limit that is left; nothing where only a reset is told."""
+        """The part of the limit that is left; nothing where only a reset is given."""
         return (self.remaining or 0) / max(1, self.limit or 1)
 
 

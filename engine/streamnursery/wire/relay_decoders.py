@@ -4,7 +4,7 @@ Each is a `StreamDecoder` whose events have the bytes among them: a `RelayHead` 
 
 Rule 1: nothing is handed on before there is something to keep: the first content, or the end.
         Until then an attempt that fails leaves no trace, and its bytes count as buffered.
-Rule 2: bytes are handed on as they came, in their order, also those in which a provider tells an
+Rule 2: bytes are handed on as they came, in their order, also those in which a provider reports an
         error behind content. A read that cannot be read as the language is kept back: its reader
         would stumble over it, and not over the error that follows.
 Rule 3: an answer that does not stream is handed on when it is whole.

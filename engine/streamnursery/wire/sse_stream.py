@@ -1,7 +1,7 @@
 """What every dialect over server-sent events shares: feeding, the end of the body, its bounds.
 
 Rule 1: nothing is raised. A failure is kept, after the events before it; nothing follows it.
-Rule 2: a body that is no event stream at all is told apart from a cut one by its own text.
+Rule 2: a body that is not an event stream differs from a cut one by its own text.
 Rule 3: a line that no event stream has is evidence against the answer, whatever follows: it is an
         error that was written into the stream, or a sign that the body is something else.
 Rule 4: what makes an answer whole is the dialect's: `take` sees an end mark, `finished_at_end` the

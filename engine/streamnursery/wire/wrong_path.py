@@ -1,7 +1,7 @@
 """Answers that say nothing is served at the path that was asked for.
 
-A 404 means two things: the model is not there, or the path is not. Only the body tells them
-apart, and where it says neither, the endpoint's url may.
+A 404 means two things: the model is not there, or the path is not. Only the body distinguishes
+them, and where it says neither, the endpoint's url may.
 """
 
 import re

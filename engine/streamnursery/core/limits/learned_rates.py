@@ -97,7 +97,7 @@ class Underway:
 
 
 class LearnedRates:
-    """The limits of one route, as its provider tells them."""
+    """The limits of one route, as its provider reports them."""
 
     def __init__(self) -> None:
         self.buckets: dict[str, RemainingQuota] = {}
@@ -158,7 +158,7 @@ class LearnedRates:
         return self.keep(now)()
 
     def impossible(self, _demand: Demand) -> Shortage | None:
-        """Never: who sends too much is told so by the provider."""
+        """Never: the provider refuses what is too much."""
         return None
 
     def add_underway(self, demand: Demand, sign: int) -> None:

@@ -210,7 +210,8 @@ class Breaker:
 
     def retry_at(self, now: float) -> float:
         """When to come back; `now` if `admit` would let a call through now. While probes are out
-        that is soon, since they will tell soon, and not when the next one may be let through."""
+        that is soon, since their outcome comes soon, and not when the next one may be let
+        through."""
         at = self._admits_at(now)
         if at > now and self.circuit is Circuit.HALF_OPEN:
             return min(at, now + self._first())
@@ -236,7 +237,7 @@ class Breaker:
         return self.view(now)()
 
     def view(self, now: float) -> Callable[[], BreakerStatistics]:
-        """What `statistics` tells now, worked out when it is called."""
+        """The values of `statistics`, worked out when it is called."""
         retry_at = None if self.circuit is Circuit.CLOSED else self.retry_at(now)
         return partial(_told, self.circuit, self._window.view(now), retry_at, self.generation)
 

@@ -62,7 +62,7 @@ GateView: TypeAlias = Callable[[], GateStatistics]
 
 @attrs.define(eq=False)
 class BreakerPermit:
-    """One call let through a gate. What becomes of it is told once; the rest is ignored."""
+    """One call let through a gate. Its outcome is reported once; the rest is ignored."""
 
     _gate: "CircuitGate"
     _generation: Generation
@@ -200,7 +200,7 @@ class CircuitGate:
         return self.view(now)()
 
     def view(self, now: float) -> GateView:
-        """What `statistics` tells now, worked out when it is called."""
+        """The values of `statistics`, worked out when it is called."""
         paused = self.paused_until if now < self.paused_until else None
         return partial(_told, paused, self.breaker.view(now))
 

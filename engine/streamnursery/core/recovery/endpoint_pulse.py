@@ -30,7 +30,7 @@ class EndpointPulse:
 
     @property
     def busy(self) -> bool:
-        """Requests of users are under way: they will tell."""
+        """Requests of users are under way: their outcome will show it."""
         return self._busy > 0
 
     def began(self) -> None:

@@ -3,7 +3,7 @@
 Rule 1: `anthropic/claude-sonnet-4-5` goes to the endpoint of that name, whatever it is.
 Rule 2: a name that begins as those of one provider do goes to that provider, unless the default
         endpoint is a server that may serve any name, such as a gateway.
-Rule 3: a spelling that price lists use and the provider's API refuses is told in the API's own. At
+Rule 3: a spelling that price lists use and the provider's API refuses is sent in the API's own. At
         another server a name is sent as it was written.
 """
 

@@ -5,7 +5,7 @@ Rule 1: waits grow from `base` by `factor`, are lengthened by at most `jitter`, 
 Rule 2: `attempts` in a row without a connection are enough. So are `max_restarts` connections
         that broke within `period`: each of them was made, so the first count never grows.
 Rule 3: a close code says whether another connection could fare better. One that the server has
-        made up itself (3000 and above) or that tells of a mistake of ours says no.
+        made up itself (3000 and above) or that reports a mistake of ours says no.
 """
 
 from collections import deque

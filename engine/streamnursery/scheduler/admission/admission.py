@@ -69,7 +69,7 @@ class Admission:
         self._dispatched = 0
         self._refused: Counter[AdmissionOutcome] = Counter()
         self.on_refused: Callable[[Demand, AdmissionOutcome, float], None] = _nobody
-        """Told of every demand that was not dispatched, with the seconds it waited."""
+        """Called with every demand that was not dispatched, and the seconds it waited."""
         self._queue = AdmissionQueue(self.total, self._take, lambda name: self.tenant(name).weight)
         self._nesting = Nesting(self.total)
         self._sequence = 0
@@ -253,7 +253,7 @@ class Admission:
             raise EngineClosedError(self._closed) from self._bug
 
     def refused(self, demand: Demand, outcome: AdmissionOutcome, waited: float) -> None:
-        """Count and tell of a demand that gets nothing; also of those refused for money."""
+        """Count and report a demand that gets nothing; also of those refused for money."""
         self._refused[outcome] += 1
         self.on_refused(demand, outcome, waited)
 
@@ -299,7 +299,7 @@ class Admission:
         }
 
     def deadline_message(self, demand: Demand) -> str:
-        """What to tell a request whose deadline passed in the queue."""
+        """The error of a request whose deadline passed in the queue."""
         return (
             f"the deadline passed while the request waited for {self.binding_limit(demand)}; "
             f"{self._queue.length} requests are waiting. Allow more time or raise the limit"

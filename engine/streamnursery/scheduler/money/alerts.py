@@ -1,7 +1,7 @@
-"""Records that tell how far a budget is used, each once in a window, by one of all engines.
+"""Records of how far a budget is used, each once in a window, by one of all engines.
 
 A hard budget refuses before its last hundredth is spent, because every request reserves its worst
-case: the first refusal is what tells that it is at its end.
+case: the first refusal shows that it is at its end.
 """
 
 from collections.abc import Callable, Sequence

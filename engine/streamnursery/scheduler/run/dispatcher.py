@@ -351,7 +351,7 @@ def _cancelled_by_caller() -> StreamCancelledError:
 
 
 def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:
-    """Count a delivery's outcome into its model's statistics, once, and tell of it."""
+    """Count a delivery's outcome into its model's statistics, once, and record it."""
     assert delivery.outcome is not None
     timings = delivery.timings()
     meter = course.meter

@@ -66,7 +66,7 @@ class Heartbeats:
         return {name: pulse.statistics() for name, pulse in self._pulses.items()}
 
     def observe(self, record: LifecycleRecord) -> None:
-        """What users' requests tell of the endpoints."""
+        """What users' requests show of the endpoints."""
         if isinstance(record, AttemptStarted):
             pulse = self._pulses.get(record.route.partition("/")[0])
             if pulse is not None:

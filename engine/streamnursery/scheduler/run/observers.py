@@ -1,4 +1,4 @@
-"""Who is told what happens: channels for users, and functions of theirs.
+"""Observers of records: channels for users, and their functions.
 
 Rule 1: telling never waits: a channel that is full drops by its own policy, and counts.
 Rule 2: a function that fails does not affect the others: its error becomes a record for the
@@ -37,8 +37,8 @@ class ObserverFailed(LifecycleRecord):
 
 @attrs.frozen
 class ObserverBlocked(LifecycleRecord):
-    """One call of an observer took longer than 100 ms, and nothing else ran meanwhile. Told once
-    per observer."""
+    """One call of an observer took longer than 100 ms, and nothing else ran meanwhile. Reported
+    once per observer."""
 
     observer: str
     seconds: float
@@ -98,7 +98,7 @@ class Observers:
         self._streams: dict[RecordStream, None] = {}
 
     def add(self, function: Observer) -> None:
-        """Tell `function` too, as the last one."""
+        """Add `function`, as the last one."""
         self._functions.append(function)
         self.listening = True
 

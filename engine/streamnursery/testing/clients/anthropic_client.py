@@ -21,7 +21,7 @@ def made() -> Iterator[anthropic.Anthropic]:
         return
     from streamnursery import sdk, sync
 
-    # The engine knows api.anthropic.com; of another server it is told what that speaks.
+    # The engine knows api.anthropic.com; another server's dialect is configured.
     url = os.environ["ANTHROPIC_BASE_URL"] + "/v1"
     graded = {"url": url, "dialect": "anthropic-messages"}
     with sync.open_engine({"endpoints": {"graded": graded}}) as eng:

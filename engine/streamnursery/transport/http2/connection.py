@@ -6,7 +6,7 @@ Rule 2: what has arrived counts first. A send that fails ends nothing but the se
         reads on to FIN or RST, for as long as a peer may be silent.
 Rule 3: no part waits for another: a read never waits for a sink, nor a stream for the writer.
 Rule 4: a peer that stays silent is asked for a sign of life. One that gives none is gone.
-Rule 5: it is closed once, by `_shut`, synchronously, and every open stream is told.
+Rule 5: it is closed once, by `_shut`, synchronously, and every open stream is ended.
 """
 
 from collections.abc import Callable
@@ -196,7 +196,7 @@ class Http2Connection:
         return False
 
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
-        """End it at once; False if no stream was there to be told."""
+        """End it at once; False if there was no stream to end."""
         told = bool(self._state.streams)
         self._lose(f"has lost the connection: {why}", cause)
         return told

@@ -127,7 +127,7 @@ class Http2State:
             self.outbox.control += frames.rst_stream(stream.id, code)
 
     def consumed(self, stream: Http2Stream, nbytes: int) -> bool:
-        """Body bytes were taken: the peer may send as many more. Whether to tell it now."""
+        """Body bytes were taken: the peer may send as many more. Whether to send the update now."""
         worth_it = stream.window.consumed(nbytes) and stream.id in self.streams
         if worth_it:
             increment = stream.window.give_back()
@@ -259,7 +259,7 @@ class Http2State:
         return stream
 
     def _after_news(self, stream: Http2Stream) -> None:
-        """Tell of it; and a stream that ended before its body was sent, or by a fault, is reset."""
+        """Report it; and a stream that ended before its body was sent, or by a fault, is reset."""
         self._news[stream] = None
         if stream.failure is not None:
             self.cancel(stream, ErrorCode.PROTOCOL_ERROR)

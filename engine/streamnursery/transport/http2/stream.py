@@ -35,7 +35,7 @@ _NO_CONTENT = (204, 304)
 
 
 class StreamListener(Protocol):
-    """What has to be told of news."""
+    """What is called when there is news."""
 
     def on_news(self) -> None: ...
 

@@ -34,7 +34,7 @@ def top_and_turns(messages: Sequence[Message]) -> tuple[list[Block], list[Block]
     """The blocks of `system`, and the messages.
 
     Raises:
-        UnsayableError: a message cannot be told in this API.
+        UnsayableError: this API has no form for a message.
     """
     system: list[Block] = []
     turns: list[Block] = []

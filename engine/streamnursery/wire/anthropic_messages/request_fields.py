@@ -29,7 +29,7 @@ THINKING = EndpointOption(
     expected='"budget" or "adaptive"',
 )
 BUDGETS = {"minimal": 1024, "low": 2048, "medium": 8192, "high": 24_576, "xhigh": 49_152}
-"""Thinking tokens by `reasoning_effort`, where that is told as a budget; 1,024 is the least."""
+"""Thinking tokens by `reasoning_effort`, where that is sent as a budget; 1,024 is the least."""
 _EFFORTS = {"minimal": "low"}
 """Of those that the API calls otherwise."""
 _CHOICES = {"auto": "auto", "required": "any", "none": "none"}

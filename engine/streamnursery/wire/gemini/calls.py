@@ -3,8 +3,8 @@
 Rule 1: a call without `willContinue` is whole. One with it goes on in the parts that follow, until
         one without it, the next call with a name, or the end of the candidate.
 Rule 2: what has no id gets one, from the response's own id, so that it differs from turn to turn.
-Rule 3: the arguments of a call in pieces are told once they are whole: the pieces are places of an
-        object and no text.
+Rule 3: the arguments of a call in pieces are delivered once they are whole: the pieces are places
+        of an object and no text.
 """
 
 import json

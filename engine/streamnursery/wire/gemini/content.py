@@ -1,7 +1,7 @@
 """Messages of a `ChatRequest` as contents of the Gemini API.
 
 Rule 1: system and developer messages are the `systemInstruction`, in their order.
-Rule 2: the results of one turn's tools are one content, and are told by the names of the functions:
+Rule 2: the results of one turn's tools are one content, and are named by their functions:
         those stand in the message that called them.
 Rule 3: parts in this API's own shape pass through untouched.
 Rule 4: a signature comes back on the part that it signs: its call, or its piece of the text.
@@ -45,7 +45,7 @@ def instruction_and_contents(
     """The parts of the system's instruction, and the contents.
 
     Raises:
-        UnsayableError: a message cannot be told in this API.
+        UnsayableError: this API has no form for a message.
     """
     told = _ContentsBuilder(_UNSIGNING.search(model) is None)
     for place, message in enumerate(messages):

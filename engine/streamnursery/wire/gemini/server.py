@@ -174,7 +174,7 @@ def _tool_choice(config: Mapping[str, Any]) -> object:
 
 @attrs.define
 class _OpenCall:
-    """A call until its arguments are whole: this API tells it at once."""
+    """A call until its arguments are whole: this API sends it at once."""
 
     name: str
     pieces: list[str] = attrs.field(factory=list)
@@ -195,7 +195,7 @@ class GenerateWriter:
         """Its calls and its end are signed."""
 
     def token(self, index: int, part: Part, content: Any) -> list[bytes]:
-        """The records of a token; none for a piece of a call, which is told when it is whole."""
+        """The records of a token; none for a piece of a call, which is sent when it is whole."""
         if part == "tool_calls":
             function = content[0]["function"]
             told = self.end_call(index) if "id" in content[0] else []
@@ -264,7 +264,7 @@ class GenerateWriter:
 
 
 def _object(pieces: list[str]) -> Any:
-    """The arguments of a call; those that broke off are told as text."""
+    """The arguments of a call; those that broke off are sent as text."""
     text = "".join(pieces)
     try:
         value = msgspec.json.decode(text or "{}")

@@ -7,8 +7,8 @@ Rule 3: a prompt that was blocked has no candidates: the answer is that refusal,
 Rule 4: text, thoughts and calls have events; any other part is handed on whole as an `OpaquePart`.
         The signature of a part is one of its own, with how many characters of the text before it
         belong to the signed part, so that it can come back on that part alone.
-Rule 5: counts come with every record. The first ones are told for what the request took, and the
-        last ones at the end.
+Rule 5: counts come with every record. The first ones are reported for what the request took, and
+        the last ones at the end.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class GeminiStream(SseStream):
         self._raw: msgspec.Raw | dict[str, Any] | None = None
         """The last counts."""
         self._fresh = False
-        """They have not been told."""
+        """They have not been reported."""
         self._usage: Usage | None = None
         self._known = False
         """The answer's names were read, and its first counts."""

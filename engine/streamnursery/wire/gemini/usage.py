@@ -53,6 +53,6 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
 
 
 def beginning(usage: Usage) -> Usage:
-    """What the first record tells of the request: its output is what had been put out by then."""
+    """What the first record says of the request: its output is what had been put out by then."""
     reported = usage.reported - {"output_tokens", "reasoning_tokens"}
     return attrs.evolve(usage, output_tokens=None, reasoning_tokens=None, reported=reported)

@@ -146,7 +146,7 @@ def _tool(tool: dict[str, Any]) -> dict[str, Any]:
 
 @attrs.define
 class _Item:
-    """A piece of output as it is told."""
+    """A piece of output as it is sent."""
 
     index: int
     part: Part

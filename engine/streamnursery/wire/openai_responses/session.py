@@ -58,7 +58,7 @@ class _Named(msgspec.Struct, gc=False):
 
 
 class _Message(msgspec.Struct, gc=False):
-    """What tells a message's way."""
+    """What takes the outcome of a message."""
 
     type: str = ""
     stream_id: str | None = None

@@ -83,7 +83,7 @@ _WELL = frozenset({"completed", "incomplete"})
 
 
 class _ToolItem:
-    """A tool call as far as it has been told."""
+    """A tool call as far as it has come."""
 
     __slots__ = ("has_arguments", "id", "index", "name")
 
