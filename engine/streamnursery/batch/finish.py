@@ -108,8 +108,8 @@ async def merge(parts: Sequence[str], out: str, files: Files) -> Merged:
     """Write the answers of shards into one file, and the failures into one beside it.
 
     Raises:
-        BatchFileError: a part is no output of a batch, belongs to another input, or a file cannot
-            be used; `out` is there already.
+        BatchFileError: a part is not an output of a batch, belongs to another input, or a file
+        cannot be used; `out` is there already.
     """
     if len(parts) < 1:
         raise RequestError("name the outputs to merge")

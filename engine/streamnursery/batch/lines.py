@@ -3,7 +3,8 @@ text.
 
 Formats: OpenAI Batch API (`custom_id`, `method`, `url`, `body`), Anthropic Message Batches
 (`custom_id`, `params`). Lines of our own are `{"prompt": ...}` or `{"messages": [...]}` with the
-fields of a request beside them, and `id` or `custom_id`; text that is no JSON object is a prompt.
+fields of a request beside them, and `id` or `custom_id`; text that is not a JSON object is a
+prompt.
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,8 @@ done is on the disk.
 
 Rule 1: a row is done when its line was synced, and not before.
 Rule 2: what no row can help - a key that is refused, a budget that is spent, a file that cannot be
-        written - ends the run and is no row's failure: the rows it met are asked by the next run.
+        written - ends the run and is not a row's failure: the rows it met are asked by the next
+        run.
 Rule 3: at the end answers that stand finish: for `grace` seconds after `stop`, then they are
 cancelled.
 """

@@ -197,7 +197,7 @@ def keeps(sample: Sample, times: Mapping[str, float], slo: tuple[Threshold, ...]
     """Whether one complete answer keeps every time of `slo` by itself.
 
     Of a time that each request has once, its own value is compared and the statistic is left
-    aside; of gaps, the statistic over its own. Terms that are no times do not speak of a request.
+    aside; of gaps, the statistic over its own. Terms that are not times do not speak of a request.
     """
     for threshold in slo:
         if threshold.metric in ("itl", "itl_read"):

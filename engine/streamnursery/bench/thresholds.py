@@ -90,7 +90,7 @@ class Threshold:
 
 
 def quantile_of(stat: str) -> float | None:
-    """0.99 for p99, 0.999 for p99.9; None for what is no percentile."""
+    """0.99 for p99, 0.999 for p99.9; None for what is not a percentile."""
     match = _PERCENTILE.fullmatch(stat)
     return float(match[1]) / 100 if match else None
 

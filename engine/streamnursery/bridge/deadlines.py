@@ -10,10 +10,10 @@ def seconds_left(
     now: float, deadline: float | None, timeout: float | None, caller: float = inf
 ) -> float | None:
     """The timeout that stands for all three; None for none. `deadline` and `caller` are on the
-    clock that says `now`. A timeout that is no number is passed on, to be refused there.
+    clock that says `now`. A timeout that is not a number is passed on, to be refused there.
 
     Raises:
-        RequestError: the deadline is no number.
+        RequestError: the deadline is not a number.
     """
     bound = min(call_deadline(deadline, None), caller)
     if bound == inf:

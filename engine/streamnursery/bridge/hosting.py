@@ -39,7 +39,8 @@ class AsyncHost(Protocol):
         self, box: Mailbox, done: Callable[[], bool], seconds: float, *, for_over: bool = True
     ) -> bool:
         """Until `done`, looked at with each sweep that names `box`, or for so long; whether it is.
-        With `for_over` what is unread is no news. A cancel meanwhile is delivered afterwards."""
+        With `for_over` unread items do not count as news. A cancel meanwhile is delivered
+        afterwards."""
 
     def call_soon(self, function: Callable[[], None]) -> None:
         """Call `function` here, from any thread; not at all when this host has gone."""

@@ -142,7 +142,7 @@ class InFlight:
 
 
 def iterator_of(requests: object) -> Iterator[Work]:
-    """Of a source that is no async one.
+    """Of a source that is not an async one.
 
     Raises:
         RequestError: it is not iterable.

@@ -31,7 +31,7 @@ class ModelList:
     wall: float
     """Unix time then."""
     models: tuple[str, ...] = ()
-    """Empty where the answer is no list of models."""
+    """Empty where the answer is not a list of models."""
 
 
 async def ask_for_models(transport: HttpTransport, endpoint: Endpoint) -> ModelList:

@@ -1,8 +1,8 @@
 """From layers of settings to one `EngineConfig`, and the checks that need to see the whole.
 
 Rule 1: a value that was broken is not reported again as missing.
-Rule 2: a credential that is absent is no mistake: it disables its endpoint, which keeps the reason
-        in `missing_key`. One file serves people who have different keys.
+Rule 2: a credential that is absent is not a mistake: it disables its endpoint, which keeps the
+        reason in `missing_key`. One file serves people who have different keys.
 """
 
 import graphlib

@@ -2,7 +2,7 @@
 
 Rule 1: a file names the place of a credential, `{ env = "NAME" }` or `{ file = "path" }`, and
         never holds it: files are committed, copied and pasted.
-Rule 2: a place that holds nothing is no mistake of the file: it gives an `Absent`, and whoever
+Rule 2: a place that holds nothing is not a mistake of the file: it gives an `Absent`, and whoever
         needs the credential says so.
 Rule 3: no message repeats what stands where a credential or its place should stand. The name
         of a variable is shown if it is written like one; people do paste keys into `env`.

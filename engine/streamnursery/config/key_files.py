@@ -36,7 +36,7 @@ def read_key_file(path: Path) -> KeyFile:
 
     Raises:
         OSError: it cannot be opened or read.
-        KeyFileError: it is no regular file, every user may write it, or it holds no single line.
+        KeyFileError: it is not a regular file, every user may write it, or it holds no single line.
     """
     descriptor = os.open(path, _FLAGS)
     try:

@@ -108,7 +108,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     """`tomllib.loads`, whose time is quadratic in the parts of a key: 6 s for 40 KB of `a.a.a`.
 
     Raises:
-        ValueError: it is no TOML, or has keys of far too many parts.
+        ValueError: it is not TOML, or has keys of far too many parts.
     """
     for number, line in enumerate(text.splitlines(), 1):
         # A key ends at its "=". Dots within strings count as well, and nowhere come near.

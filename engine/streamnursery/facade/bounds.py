@@ -8,7 +8,7 @@ def buffer_bound(name: str, value: int | None, default: int) -> int:
     """A buffer's bound, or the `default`.
 
     Raises:
-        RequestError: it is no whole number of at least 1.
+        RequestError: it is not a whole number of at least 1.
     """
     if value is None:
         return default

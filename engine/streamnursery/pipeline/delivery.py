@@ -104,7 +104,7 @@ class Delivery:
     counts_when_put: bool = attrs.field(default=False, init=False)
     """The deadline asks that `Finished` was put in time, and not that it was taken."""
     on_over: Callable[[], None] | None = attrs.field(default=None, init=False)
-    """Called then, for a reader that is no task of this run."""
+    """Called then, for a reader that is not a task of this run."""
     _leaving: trio.lowlevel.Task | None = attrs.field(default=None, init=False)
     """The task that has left the stream's block, and waits for that."""
     _settled: trio.Event | None = attrs.field(default=None, init=False)

@@ -153,7 +153,7 @@ class TokenStream:
         `replay_bytes` (as UTF-8, and 64 for each event). Who broadcasts does not read himself.
 
         Raises:
-            RequestError: `replay_bytes` is no whole number >= 0.
+            RequestError: `replay_bytes` is not a whole number >= 0.
         """
         return Broadcast(self, replay_bytes)
 

@@ -61,7 +61,7 @@ Answer = tuple[int, tuple[tuple[str, str], ...], bytes]
 
 
 def refused(error: EngineError, language: str, path: str) -> Answer | None:
-    """`error` as an answer in the shape of its dialect; None: it is no refusal."""
+    """`error` as an answer in the shape of its dialect; None: it is not a refusal."""
     status = next((status for kind, status in _STATUS if isinstance(error, kind)), None)
     if status is None:
         return None

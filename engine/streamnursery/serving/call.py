@@ -92,7 +92,7 @@ class CallLine(Protocol):
         """Return when the client has gone."""
 
     def upgrade(self) -> bytes:
-        """What came behind the request; the connection is no HTTP any more."""
+        """What came behind the request; the connection is not HTTP any more."""
 
 
 class ServerCall:

@@ -24,7 +24,7 @@ class RequestParser:
     """Fed with bytes, it gives one message after the other.
 
     `head` and `body` return None when more bytes are needed, and raise `RefusedError` for
-    bytes that are no request and `ClientGoneError` after the client's end.
+    bytes that are not a request and `ClientGoneError` after the client's end.
     """
 
     def __init__(self) -> None:

@@ -49,7 +49,7 @@ def make_entry(message: object, idempotent: bool | None, dialect: SessionDialect
     """`message` in its form on the wire.
 
     Raises:
-        RequestError: it is no JSON object.
+        RequestError: it is not a JSON object.
     """
     if isinstance(message, msgspec.Struct):
         message = msgspec.to_builtins(message)

@@ -159,7 +159,7 @@ class Exchange:
             return self._finished(self._refused(error))
 
     def refuse(self, status: int, message: str) -> Iterator[Step]:
-        """An answer to something that is no HTTP request; the connection ends with it."""
+        """An answer to something that is not an HTTP request; the connection ends with it."""
         self._keep_alive = False
         return self._finished(self._refused(ApiError(status, message)))
 
@@ -309,7 +309,7 @@ class Exchange:
     def plain(
         self, model: str, script: Script, body: bytes, now: float, *, tokens: int
     ) -> Iterator[Step]:
-        """JSON that is no completion, with the faults that can strike it."""
+        """JSON that is not a completion, with the faults that can strike it."""
         record, provider = self.record, self.provider
         elapsed = provider.elapsed(now)
         planned = provider.plan.for_request(record.number, elapsed, provider.dice, model)

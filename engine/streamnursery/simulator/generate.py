@@ -67,7 +67,7 @@ class _GenerateEvents(Events):
         return b"".join(self._event(data) for data in self._told.token(index, part, content))
 
     def _spoiled(self, count: int, event: bytes) -> bytes:
-        """A piece of a call is no record, and cannot be spoiled."""
+        """A piece of a call is not a record, and cannot be spoiled."""
         return super()._spoiled(count, event) if event else event
 
     def _with_bad_utf8(self, event: bytes) -> bytes:

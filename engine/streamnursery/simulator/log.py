@@ -46,9 +46,9 @@ class RequestRecord:
     script: Script = ()
     """The faults it met."""
     reply: Reply | None = None
-    """All that the provider meant to say; None when it was no chat completion."""
+    """All that the provider meant to say; None when it was not a chat completion."""
     status: int | None = None
-    """None: no byte of an answer was sent, or it was no HTTP."""
+    """None: no byte of an answer was sent, or it was not HTTP."""
     sent_tokens: int = 0
     """Tokens of `reply`, in order, whose events were handed to the network as far as a client
     needs them: it has read so many at most. 0 for an answer that is not streamed."""

@@ -250,7 +250,7 @@ GARBAGE = (
 
 @attrs.frozen
 class Garbage(Fault):
-    """An answer that is no event stream, or hardly.
+    """An answer that is not an event stream, or hardly.
 
     `html`, `json`, `json_error`, `empty`: status 200 and that for a body; `no_content`: 204;
     `gzip`: the stream, encoded without being asked; `plain`, `untyped`: the stream with

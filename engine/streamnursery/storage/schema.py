@@ -114,7 +114,7 @@ _STEPS = (_V1, _V2.format(sums=SUMS))
 
 
 class ForeignFileError(Exception):
-    """The file is no ledger that this version can use."""
+    """The file is not a ledger that this version can use."""
 
 
 def prepare(connection: sqlite3.Connection, lives: Callable[[Owner], bool] = lives) -> int:

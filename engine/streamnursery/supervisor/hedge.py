@@ -5,7 +5,7 @@ Rule 1: the first attempt to claim the stream has it for good. In that instant, 
         unknown cost, its sink takes nothing more, and its task is being cancelled.
 Rule 2: a second attempt is made only if everything it needs is free now. It never queues, is paid
         for by the retry budget of its endpoint, and has an idempotency key of its own.
-Rule 3: an attempt that fails while another one is open is no outcome. When all have failed, the
+Rule 3: an attempt that fails while another one is open is not an outcome. When all have failed, the
         failure of the first decides what comes next.
 """
 

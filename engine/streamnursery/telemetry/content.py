@@ -60,7 +60,7 @@ class Writer:
         return shown, room
 
     def _cut(self, text: str, room: int) -> tuple[str, int]:
-        # Scrubbed before it is cut: half a key is no key to look for.
+        # Scrubbed before it is cut: half a key would not be found.
         clean = scrubbed(text, self._secrets)
         if len(clean) > max(room, 0):
             return clean[: max(room, 0)] + _CUT, 0

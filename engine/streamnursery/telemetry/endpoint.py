@@ -44,7 +44,7 @@ def serve_metrics(eng: AnyEngine, *, host: str = "127.0.0.1", port: int = 9464) 
 
     Raises:
         ConfigError: on entry, the address cannot be listened at.
-        RequestError: `eng` is no engine, `port` is no port, or the block is not of its kind.
+        RequestError: `eng` is not an engine, `port` is not a port, or the block is not of its kind.
         EngineClosedError: on entry, the engine has ended.
     """
     thread_of(eng)

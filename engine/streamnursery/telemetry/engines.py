@@ -32,7 +32,7 @@ def thread_of(engine: AnyEngine) -> EngineThread | None:
     """The thread that a hosted engine runs in; None for an engine of this trio run.
 
     Raises:
-        RequestError: it is no engine.
+        RequestError: it is not an engine.
     """
     if isinstance(engine, Engine):
         return None
@@ -49,7 +49,7 @@ def call(engine: AnyEngine, function: Callable[[Engine], T]) -> T:
 
     Raises:
         EngineClosedError: a hosted engine has ended.
-        RequestError: it is no engine.
+        RequestError: it is not an engine.
     """
     thread = thread_of(engine)
     if thread is None:

@@ -43,7 +43,7 @@ def otel(
     with `propagate = true` are sent the `traceparent` of each attempt.
 
     Raises:
-        RequestError: `eng` is no engine, or `max_content` no whole number >= 1.
+        RequestError: `eng` is not an engine, or `max_content` no whole number >= 1.
         EngineClosedError: it has ended.
     """
     if not isinstance(max_content, int) or isinstance(max_content, bool) or max_content < 1:

@@ -55,7 +55,7 @@ def prometheus_text(eng: AnyEngine) -> str:
 
     Raises:
         EngineClosedError: the engine of `aio` or `sync` has ended.
-        RequestError: `eng` is no engine.
+        RequestError: `eng` is not an engine.
     """
     thread = thread_of(eng)
     if thread is not None:

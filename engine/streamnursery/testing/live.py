@@ -176,7 +176,7 @@ def live_provider(
     time `factor` seconds pass in a real one.
 
     Raises:
-        ValueError: `factor` is no number above 0.
+        ValueError: `factor` is not a number above 0.
     """
     if not isinstance(factor, int | float) or not factor > 0:
         msg = f"factor is a number above 0, not {factor!r}"

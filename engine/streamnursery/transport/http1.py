@@ -2,7 +2,7 @@
 
 Rule 1: the connection has one owner. It is the exchange's until `_release`, which happens once,
         synchronously, and in the step in which the message ended, failed or was given up.
-Rule 2: an answer says more than the way the request went: a send that fails is no error as
+Rule 2: an answer says more than the way the request went: a send that fails is not an error as
         long as an answer can be read (an early 401 or 413 above all).
 Rule 3: at most one party waits on the connection for reading: whoever opens, then either who
         pulls, or the rounds that are made while a sink is attached and not full.

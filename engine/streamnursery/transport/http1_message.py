@@ -207,7 +207,7 @@ class ResponseReader:
         self._parser = None
 
     def _broken(self, reason: str) -> None:
-        """Bytes that are no message; after a whole one they only cost the connection."""
+        """Bytes that are not a message; after a whole one they only cost the connection."""
         message = f"{self._where} did not answer in HTTP/1.1: {reason}; check the endpoint's url"
         self.fail(ProtocolError(message))
 

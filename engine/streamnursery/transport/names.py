@@ -57,7 +57,7 @@ class Names:
 
         Raises:
             OSError: it does not resolve.
-            UnicodeError: it is no host name.
+            UnicodeError: it is not a host name.
         """
         kept = self._kept.get(host)
         if kept is not None and kept[0] > trio.current_time():

@@ -277,18 +277,18 @@ class MalformedChunkError(ProtocolError):
 
 
 class UnexpectedContentError(ProtocolError):
-    """A success answer that is no event stream: HTML, JSON, encoded or empty."""
+    """A success answer that is not an event stream: HTML, JSON, encoded or empty."""
 
 
 class StructuredOutputError(ProtocolError):
-    """A whole answer that is no value of the `response_format` that was asked for. Raised by
+    """A whole answer that is not a value of the `response_format` that was asked for. Raised by
     `completion.parsed`; the message quotes at most 80 characters of the text."""
 
     retryable_by_default = False
     text: str = ""
     """The answer's text, all of it."""
     where: str = ""
-    """`$.people[0].age`, or `byte 17` of what is no JSON; empty where the model refused."""
+    """`$.people[0].age`, or `byte 17` of what is not JSON; empty where the model refused."""
 
 
 class TooLargeError(ProtocolError):

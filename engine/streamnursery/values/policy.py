@@ -19,14 +19,14 @@ PriorityName: TypeAlias = Literal["interactive", "batch"]
 
 
 def whole_number(name: str, value: object, *, low: int) -> None:
-    """Raise `ValueError` unless `value` is an int of at least `low`; True is no number."""
+    """Raise `ValueError` unless `value` is an int of at least `low`; True is not a number."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         msg = f"{name} must be a whole number >= {low}, not {value!r}"
         raise ValueError(msg)
 
 
 def is_seconds(value: object) -> bool:
-    """Whether `value` is a duration above zero; True is no number."""
+    """Whether `value` is a duration above zero; True is not a number."""
     return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
 
 

@@ -82,7 +82,7 @@ def forwarded(headers: Mapping[str, str | Secret]) -> dict[str, str | Secret]:
     """Those of a request's headers that go on to a server, in lower case.
 
     Raises:
-        RequestError: they are no mapping of texts.
+        RequestError: they are not a mapping of texts.
     """
     if not isinstance(headers, Mapping):
         msg = f"headers must be a mapping, not a {type(headers).__name__}"

@@ -46,7 +46,9 @@ def _as_messages(messages: Sequence[Message] | str) -> Sequence[Message]:
 def _as_priority(priority: Priority | PriorityName | None) -> Priority | None:
     if not isinstance(priority, str):
         return priority
-    found: Any = _PRIORITIES.get(priority, priority)  # what is no priority is refused by the check
+    found: Any = _PRIORITIES.get(
+        priority, priority
+    )  # what is not a priority is refused by the check
     return found  # type: ignore[no-any-return]
 
 

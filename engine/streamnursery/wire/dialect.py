@@ -156,7 +156,7 @@ class Dialect(Protocol):
         its server understands, and never "off"."""
 
     def error_from_answer(self, head: HttpHead, body: bytes, *, now: float) -> EngineError:
-        """The typed error for an answer that is no stream. `body` is at most 64 KiB of it;
+        """The typed error for an answer that is not a stream. `body` is at most 64 KiB of it;
         `now` is Unix time, for Retry-After dates."""
 
 

@@ -101,7 +101,7 @@ def request_id(head: HttpHead) -> str | None:
 
 
 def error_from_answer(head: HttpHead, body: bytes, *, now: float) -> EngineError:
-    """The typed error for an answer that is no stream.
+    """The typed error for an answer that is not a stream.
 
     `body` may be cut. A 2xx gives `UnexpectedContentError`, or the provider's error if the
     body is a JSON error object. `now` is Unix time.

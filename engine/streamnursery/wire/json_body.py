@@ -14,7 +14,7 @@ def encode_body(fields: Mapping[str, object]) -> bytes | str:
     """`fields` as a JSON object in UTF-8, or what is wrong with one of them.
 
     Any mapping is an object, any sequence but bytes an array. Refused: NaN and infinity, whole
-    numbers beyond 64 bits, keys that are no text, lone surrogates, cycles, every other type.
+    numbers beyond 64 bits, keys that are not text, lone surrogates, cycles, every other type.
     """
     body: dict[str, object] = {}
     for name, value in fields.items():

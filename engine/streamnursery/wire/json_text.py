@@ -18,7 +18,7 @@ _LONG_INT = 300
 def parse(data: bytes) -> object:
     """The value of one JSON text (RFC 8259).
 
-    Bytes that are no UTF-8 become U+FFFD. Numbers too large for a float become infinite. The
+    Bytes that are not UTF-8 become U+FFFD. Numbers too large for a float become infinite. The
     constants that servers in Python write, NaN and Infinity, are read as Python reads them.
     Strings may hold lone surrogates: pass those that leave the engine through `clean`.
 

@@ -9,7 +9,8 @@
              gateways, draft-ietf-httpapi-ratelimit-headers)
 
 A reset is a duration in Go's form (`12ms`, `6m0s`), seconds, a date, or Unix time in seconds or
-milliseconds. A value that its grammar does not allow, -1 for one, is no value; nothing here raises.
+milliseconds. A value that its grammar does not allow, -1 for one, is not a value; nothing here
+raises.
 """
 
 import re
@@ -80,7 +81,7 @@ _UNITS = {
 }
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})")
 _UNIX, _UNIX_MS = 1e9, 1e12
-"""Numbers from which on a reset is Unix time: thirty years are no duration."""
+"""Numbers from which on a reset is Unix time: thirty years are not a duration."""
 MAX_VALUE = 64
 """Characters of a header's value that are looked at."""
 

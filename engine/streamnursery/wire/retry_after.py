@@ -1,7 +1,7 @@
 """How long a provider asks us to wait: headers, Google's RetryInfo, and words in a message.
 
 Every value is returned as asked for, uncapped; what to make of it is a policy's business.
-A value that its grammar does not allow is no value: the next source is asked.
+A value that its grammar does not allow is not a value: the next source is asked.
 """
 
 import re

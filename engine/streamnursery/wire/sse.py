@@ -44,7 +44,7 @@ class ServerSentEvent(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def text(self) -> str:
-        """`data` as text; bytes that are no UTF-8 become U+FFFD."""
+        """`data` as text; bytes that are not UTF-8 become U+FFFD."""
         return self.data.decode("utf-8", "replace")
 
 
@@ -190,7 +190,7 @@ class SSEDecoder:
         return records
 
     def stray(self) -> bytes:
-        """What came that is no event stream, LF at line ends; at most 64 KiB and one line.
+        """What came that is not an event stream, LF at line ends; at most 64 KiB and one line.
 
         A body that is not SSE at all comes back whole, its unfinished last line included.
         """
@@ -210,7 +210,7 @@ class SSEDecoder:
 
     @property
     def buffered(self) -> int:
-        """Bytes kept of what has not come whole, and of what is no event stream."""
+        """Bytes kept of what has not come whole, and of what is not an event stream."""
         return len(self._tail) + len(self._data) + len(self._stray)
 
     @property

@@ -175,7 +175,7 @@ class SseStream:
         return isinstance(value, dict) and not is_error(value) and self.take_whole(value, events)
 
     def take_lines(self, data: bytes, events: list[StreamEvent]) -> bool:
-        """Take an event that is no JSON as several, if each of its lines is: some servers part
+        """Take an event that is not JSON as several, if each of its lines is: some servers part
         them by one line feed. Whether it was."""
         lines = [line for line in data.split(b"\n") if line.strip()]
         if len(lines) < 2 or not all(is_readable(line) for line in lines):

@@ -39,7 +39,7 @@ FIELDS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
 def read_usage(raw: Mapping[str, Any]) -> Usage | None:
     """Usage from a chunk's `usage` object; None if it holds no field that we know.
 
-    A count that is no whole number of 0 or more is refused: it is None, in `reported` and
+    A count that is not a whole number of 0 or more is refused: it is None, in `reported` and
     in `refused`.
     """
     counts: dict[str, int | None] = {}

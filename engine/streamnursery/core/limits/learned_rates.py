@@ -8,7 +8,7 @@ Rule 3: requests under way whose answers have not come yet may be missing in the
         taken off what it says is left.
 Rule 4: no news closes a route for good: a limit refills within `MAX_RESET`, which is a day since
         limits are stated per day, and a request above the limit passes when all of it is there.
-Rule 5: what is left of a limit that was never stated is no limit: gateways say "0" in every answer
+Rule 5: what is left of a limit that was never stated is ignored: gateways say "0" in every answer
         and serve, and some repeat one figure for hours.
 """
 

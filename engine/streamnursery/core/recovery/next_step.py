@@ -216,7 +216,7 @@ def next_step(
 
 def _wait(position: Position, failure: Failure, dice: float) -> float:
     retries = position.stop.retries
-    # An open breaker is no failure of this request: its own backoff does not grow by that.
+    # An open breaker is not a failure of this request: its own backoff does not grow by that.
     turn = 1 if failure.refused is not None else max(1, position.attempts)
     return backoff.pushback(retries, failure.retry_after or 0.0, turn, dice)
 

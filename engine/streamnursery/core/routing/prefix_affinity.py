@@ -6,7 +6,7 @@ keeps a popular prefix from crowding one replica (Mirrokni, Thorup, Zadimoghadda
 Hashing with Bounded Loads", 2016).
 
 Rule 1: a replica takes no more than its share of the recent requests and a quarter, and four: a few
-        requests are no load.
+        requests do not count as load.
 Rule 2: among those within the bound the longest prefix wins, then the smallest load.
 Rule 3: an affinity key stands for the whole prompt.
 Rule 4: what is remembered has a bound, the least recently used prefix goes first.

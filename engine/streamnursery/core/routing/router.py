@@ -105,7 +105,7 @@ def choose(
 
     Raises:
         NoCandidateError: no candidate has what the task cannot do without.
-        LookupError: `policy` chose what is no candidate.
+        LookupError: `policy` chose what is not a candidate.
     """
     left_out = {c.name: why for c in candidates if (why := lacks(needs, c)) is not None}
     able = [c for c in candidates if c.name not in left_out]

@@ -162,7 +162,8 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
 
 
 def _count_failure(meter: Meter, error: BaseException) -> None:
-    # A Cancelled is the caller's wish; KeyboardInterrupt and the like are no verdict on the call.
+    # A Cancelled is the caller's wish; KeyboardInterrupt and the like are not a verdict on the
+    # call.
     if isinstance(error, Exception):
         meter.failed += 1
         category = error.category if isinstance(error, EngineError) else "callback_error"

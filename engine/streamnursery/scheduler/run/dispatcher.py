@@ -283,7 +283,7 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
     """`async with` around one stream: it is over, and all it held is free, when the block has
     been left. A class, because the steps of a generator's exit cannot be kept from Ctrl-C.
 
-    `begin` and `leave` are the same for readers that are no task of this run, such as those of
+    `begin` and `leave` are the same for readers that are not tasks of this run, such as those of
     another event loop: neither waits."""
 
     __slots__ = ("_begin", "_delivery", "_dispatcher")

@@ -1,6 +1,6 @@
 """Heartbeats of HTTP endpoints: one task each, asking only endpoints that no request uses.
 
-Rule 1: a beat is no traffic: no slot, no record of an attempt, no budget, no meter.
+Rule 1: a beat is not traffic: no slot, no record of an attempt, no budget, no meter.
 Rule 2: what it finds goes to the breakers of the endpoint's routes. An answer is a sign of life
         whatever it says, unless it says that the server has failed.
 """

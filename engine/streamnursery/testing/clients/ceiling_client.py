@@ -1,7 +1,7 @@
 """The ceiling of the table: a client of the standard library that does well in every case.
 
-It is no engine: one request, three tries, two clocks, and a reader that believes nothing but an end
-mark. What it does is what the table asks for.
+It is not an engine: one request, three tries, two clocks, and a reader that believes nothing but an
+end mark. What it does is what the table asks for.
 """
 
 import http.client

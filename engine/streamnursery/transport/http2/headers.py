@@ -75,7 +75,7 @@ def read_response(raw: Iterable[tuple[bytes, bytes]]) -> tuple[int, Fields]:
     """Status and fields of a decoded header block.
 
     Raises:
-        MalformedError: it is no response's.
+        MalformedError: it is not that of a response.
     """
     fields = _read(raw)
     status = ""

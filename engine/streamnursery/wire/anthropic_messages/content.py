@@ -22,7 +22,7 @@ DIALECT = "anthropic-messages"
 Block: TypeAlias = dict[str, Any]
 
 _NOT_RETURNED = frozenset({"citation", "stop_details"})
-"""Opaque parts that are no blocks of the message."""
+"""Opaque parts that are not blocks of the message."""
 _DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]+)(?:;[\w=.-]+)*;base64,(?P<data>.*)", re.DOTALL)
 
 

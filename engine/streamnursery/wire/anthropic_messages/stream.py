@@ -8,8 +8,8 @@ Rule 3: a second `message_start` belongs to another answer, which some proxy has
 Rule 4: text, thoughts and calls of the caller's tools have events. Any other block is handed on
         whole as an `OpaquePart` when it ends, so that it can come back. Of a thinking block that
         part has the signature; its text was delivered.
-Rule 5: a tool of the server's is no call of the caller's: its blocks are opaque, and do not count
-        among the caller's calls.
+Rule 5: a tool of the server's is not a call of the caller's: its blocks are opaque, and do not
+        count among the caller's calls.
 Rule 6: events and deltas that are not known say nothing.
 """
 
@@ -213,7 +213,7 @@ class AnthropicMessagesStream(SseStream):
         self.response_model = _text(message.get("model")) or None
         content, usage = message.get("content"), message.get("usage")
         if isinstance(usage, dict) and not content:
-            # What it has put out so far, which is no count of the answer.
+            # What it has put out so far, which is not a count of the answer.
             usage = {name: value for name, value in usage.items() if name != "output_tokens"}
         self._take_usage(usage, events)
         self._reason = _text(message.get("stop_reason")) or None
@@ -386,5 +386,5 @@ def _text(value: object) -> str:
 
 
 def _input(text: str) -> object:
-    """What the pieces of an opaque block's input are together; as text where they are no JSON."""
+    """What the pieces of an opaque block's input are together; as text where they are not JSON."""
     return {} if not text.strip() else (read_json(text.encode("utf-8", "replace")) or text)

@@ -35,7 +35,7 @@ def merged(known: Mapping[str, Any], news: Mapping[str, Any]) -> dict[str, Any]:
 def read_usage(raw: Mapping[str, Any]) -> Usage | None:
     """Usage from the provider's counts; None if it holds no field that we know.
 
-    A count that is no whole number of 0 or more is refused: it is None, in `reported` and in
+    A count that is not a whole number of 0 or more is refused: it is None, in `reported` and in
     `refused`.
     """
     told = {ours: raw[theirs] for ours, theirs in _PLAIN.items() if theirs in raw}

@@ -2,7 +2,7 @@
 
 Fields and their types: `ChatCompletionChunk` of the OpenAI API. Only what the engine needs is
 decoded, everything else is skipped. A chunk that does not fit the types - a list as content, an
-index as float, bytes that are no UTF-8, a lone surrogate - is read again as plain JSON and
+index as float, bytes that are not UTF-8, a lone surrogate - is read again as plain JSON and
 brought into shape, so that both ways give the same `Chunk` to interpret.
 """
 
@@ -160,7 +160,7 @@ def decode_patiently(data: bytes) -> NamedChunk:
     """The chunk, or the ends of it that can be read.
 
     Raises:
-        ValueError: no JSON object, an index out of bounds, or choices that are no list.
+        ValueError: no JSON object, an index out of bounds, or choices that are not a list.
         RecursionError: content nested as deeply as JSON may be.
     """
     value = parse(data)
@@ -285,7 +285,7 @@ def _piece(value: object) -> str | None:
 
 
 def _listed(value: object) -> object:
-    """Choices; anything in their place that is no list may be an answer that we cannot read."""
+    """Choices; anything in their place that is not a list may be an answer that we cannot read."""
     if value and not isinstance(value, list):
         msg = "choices are no list"
         raise ValueError(msg)

@@ -6,7 +6,7 @@ Rule 2: complete is what `evidence.OPENAI_CHAT` calls complete. `[DONE]` gives `
 Rule 3: an error object ends the stream wherever it stands; what came before it is delivered.
 Rule 4: what says nothing gives no event: empty text, a role, a finish reason said twice, a usage
         that repeats the last one. The last usage counts.
-Rule 5: tolerated: bytes that are no UTF-8 (U+FFFD), lone surrogates (U+FFFD), blank data, unknown
+Rule 5: tolerated: bytes that are not UTF-8 (U+FFFD), lone surrogates (U+FFFD), blank data, unknown
         fields, JSON of another shape that can be read one way only. Anything else that is no
         JSON object is a `MalformedChunkError`.
         Events that are named as pings are none of ours, whatever they hold.
