@@ -12,7 +12,7 @@
 
     asyncio.run(main())
 
-The engine runs in a thread of its own (docs/asyncio.md). Names that are not listed here, such as
+The engine runs in its own thread (docs/asyncio.md). Names that are not listed here, such as
 `errors` and `settings`, are those of `streamnursery`.
 """
 

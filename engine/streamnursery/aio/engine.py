@@ -60,7 +60,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class AioEngine:
-    """Runs streams in a thread of its own. Made by `open_engine`; usable inside its block, from any
+    """Runs streams in its own thread. Made by `open_engine`; usable inside its block, from any
     event loop. What asks the engine something is awaited."""
 
     def __init__(self, bridge: Bridge) -> None:

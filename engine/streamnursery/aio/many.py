@@ -193,7 +193,7 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
         own.stop = host.spawn(partial(self._answer, host, own)).cancel
 
     async def _answer(self, host: AsyncHost, own: OwnCall) -> None:
-        """A call to its end, in a task of its own."""
+        """A call to its end, in its own task."""
         own.started = True
         try:
             own.value = await answer(own.tries, self._try, partial(host.wait, Mailbox()))
@@ -215,7 +215,7 @@ class AioManyBlock(AbstractAsyncContextManager[AioItems[T]], Generic[T]):
             half.fail(error)
 
     async def _feed(self) -> None:
-        """Pull an async source, in a task of its own: it may wait while outcomes come."""
+        """Pull an async source, in its own task: it may wait while outcomes come."""
         host, flight = self._in_block()
         assert self._async_source is not None
         error: Exception | None = None

@@ -1,5 +1,5 @@
-"""What is done when all rows are: failures that were mended leave the file of errors, the output is
-brought into the order of the input, the outputs of several machines become one.
+"""What is done when all rows are: failures that were answered later leave the file of errors, the
+output is brought into the order of the input, the outputs of several machines become one.
 
 Files are replaced as a whole: written beside, synced, renamed, and the folder synced.
 """

@@ -51,7 +51,7 @@ class Calibration:
 
 @asynccontextmanager
 async def null_server(tokens: int) -> AsyncIterator[int]:
-    """Its port; it runs in a process of its own, to the end of the block."""
+    """Its port; it runs in its own process, to the end of the block."""
     words = (sys.executable, "-m", "streamnursery.bench.null_server", str(tokens))
     process = await trio.lowlevel.open_process(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert process.stdin is not None

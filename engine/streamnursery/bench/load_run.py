@@ -1,4 +1,4 @@
-"""One phase of load in this process: an engine of its own, and what it cost the client."""
+"""One phase of load in this process: its own engine, and what it cost the client."""
 
 import datetime
 import time

@@ -2,7 +2,7 @@
 
 Rule 1: targets take turns within a level, and levels within a repetition, so that whatever the
         machine or the network does meanwhile touches all of them.
-Rule 2: a load_run opens an engine of its own: no target inherits connections or statistics.
+Rule 2: a load_run opens its own engine: no target inherits connections or statistics.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,4 +1,4 @@
-"""The engine in a thread of its own, and what crosses between it and those who use it from
+"""The engine in its own thread, and what crosses between it and those who use it from
 asyncio, from another trio run or from plain threads.
 
 `outbox.py` is the border, without I/O; `thread.py` the engine's thread; `channel.py` and

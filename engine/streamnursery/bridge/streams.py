@@ -128,7 +128,7 @@ class Half:
 
 
 class StreamHalf(Half):
-    """Of a stream with a box of its own. An empty batch says that it has begun."""
+    """Of a stream with its own box. An empty batch says that it has begun."""
 
     def __init__(
         self, host: Asks, box: Mailbox, open_block: OpenBlock, when_behind: WhenBehind

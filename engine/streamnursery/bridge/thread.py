@@ -1,4 +1,4 @@
-"""The engine's thread: a trio run of its own, which other threads give calls to.
+"""The engine's thread: its own trio run, which other threads give calls to.
 
 Rule 1: a call never waits in the engine's thread, and what it raises is its own failure: out of
         `run_sync_soon` an exception would end the run and every stream with it.

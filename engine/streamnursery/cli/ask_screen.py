@@ -62,7 +62,7 @@ async def ask_all(
     observers: Sequence[Observer] = (),
 ) -> None:
     """Fill in every answer; each may take as many seconds as `within` says. With `sessions` each
-    comes over a WebSocket of its own."""
+    comes over its own WebSocket."""
     try:
         async with open_engine(config, observers=observers) as eng, trio.open_nursery() as nursery:
             for answer in answers:

@@ -87,8 +87,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _loaded(args: argparse.Namespace) -> "LoadedConfig":
-    """The configuration; `--budget` is the budget of a tenant of its own, so that a ledger keeps
-    it over several runs of the command and other programs do not spend it."""
+    """The configuration; `--budget` is the budget of a tenant made for the run, so that a ledger
+    keeps it over several runs of the command and other programs do not spend it."""
     from streamnursery.cli.explain import config_mistakes
     from streamnursery.config import load_config
     from streamnursery.values.errors import ConfigError

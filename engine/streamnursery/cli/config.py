@@ -47,7 +47,7 @@ def _add(inner: Verbs, name: str, run: Any, summary: str, then: str) -> Parser:
 
 
 def run(_: argparse.Namespace) -> int:
-    """Without a word of its own."""
+    """Without a word after `config`."""
     why = "it is one of show, check and init"
     raise CliError("config needs to know what to do", why, f"{PROGRAM} config show --origin")
 

@@ -35,7 +35,7 @@ def data(text: str) -> None:
 
 @contextmanager
 def writing() -> Iterator[None]:
-    """Around a write to stdout: a full disk is the user's to mend."""
+    """Around a write to stdout: a full disk is the user's to fix."""
     try:
         yield
     except BrokenPipeError:

@@ -1,4 +1,4 @@
-"""The simulated provider in a process of its own, for load that must not share our cores' time
+"""The simulated provider in its own process, for load that must not share our cores' time
 with it."""
 
 import contextlib
@@ -42,7 +42,7 @@ def sim_process(*flags: str, **files: str) -> Iterator[SimProcess]:
     """A simulator on a free port, with `--NAME FILE` for each of `files`, whose texts are given.
 
     It ends with the block, and with this process however that ends: it waits for the end of its
-    stdin. It sits in a session of its own, so that Ctrl-C is ours alone.
+    stdin. It sits in its own session, so that Ctrl-C is ours alone.
     """
     words = [*_COMMAND, *flags]
     with contextlib.ExitStack() as opened:

@@ -82,7 +82,7 @@ def published(model: str, url: str | None, day: datetime.date) -> Price | None:
 
 def dearest(found: Any, day: datetime.date, source: str) -> Price | None:
     """The price of a model of that data on a day."""
-    # A price that changes by the hour counts at its dearest.
+    # A price that changes by the hour counts at its most expensive.
     hours = [
         datetime.datetime.combine(day, datetime.time(hour), datetime.UTC) for hour in range(24)
     ]

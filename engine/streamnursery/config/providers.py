@@ -1,7 +1,7 @@
 """Endpoints that exist because the environment holds a provider's usual variables.
 
 Rule 1: a provider's credential goes to that provider's URL and nowhere else. An endpoint whose
-        `url` somebody wrote gets nothing from here: it needs a `key` line of its own.
+        `url` in the configuration gets nothing from here: it needs its own `key` line.
 Rule 2: everything here yields to what the user wrote.
 """
 

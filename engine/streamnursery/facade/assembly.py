@@ -64,7 +64,7 @@ class Outside:
         )
 
     def simulator(self, nursery: trio.Nursery) -> Network:
-        """The built-in provider on a network of its own, served in `nursery`."""
+        """The built-in provider on its own network, served in `nursery`."""
         # Imported here: an engine that never uses a `sim/` model does not pay for it.
         from streamnursery.simulator.provider import Provider
         from streamnursery.simulator.server import SimNetwork

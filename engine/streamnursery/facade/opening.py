@@ -39,7 +39,7 @@ class EngineBlock(AbstractAsyncContextManager[Engine]):
     def __init__(self, inner: AbstractAsyncContextManager[Engine, bool | None]) -> None:
         self._inner = inner
 
-    # Neither is a frame of its own: a warning names the caller's line.
+    # Neither adds a frame: a warning names the caller's line.
     def __aenter__(self) -> Coroutine[Any, Any, Engine]:
         return self._inner.__aenter__()
 

@@ -64,7 +64,7 @@ class BufferTotal:
         self.held_back: dict[Channel[Any], None] = {}
         """Those whose senders wait for room here, the longest first."""
         self.refresh: Callable[[], None] = _nothing
-        """Called before its figures are read: readers in other threads keep books of their own."""
+        """Called before its figures are read: readers in other threads keep their own figures."""
 
     @property
     def full(self) -> bool:

@@ -246,7 +246,7 @@ class TurnLanes:
         lost = error or ConnectionLostError("the session's connection was ended")
         for turn in self.turns:
             if turn.link is link:
-                # Each has an error of its own: it carries what that answer had delivered.
+                # Each has its own error: it carries what that answer had delivered.
                 turn.fail(copy(lost))
                 turn.over.set()
                 self.ended(turn)

@@ -68,7 +68,7 @@ class LinkDeps:
 
 
 class SessionLink:
-    """Made, run once in a task of its own, and thrown away."""
+    """Made, run once in its own task, and thrown away."""
 
     def __init__(
         self,

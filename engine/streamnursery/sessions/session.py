@@ -77,7 +77,7 @@ class Session:
 
         While there is no connection it waits for one, in the pending queue. `idempotent` says
         whether it may be sent again when it is not known to have arrived; None: only if that is
-        certain to be harmless, as of a `session.update` or an item with an id of its own.
+        certain to be harmless, as of a `session.update` or an item with its own id.
 
         Raises:
             OverloadedError: refused: the pending queue is full, or it was dropped for a newer one.

@@ -1,7 +1,7 @@
 """An answer on a session, as the supervisor sees it: a transport like any other.
 
 Rule 1: the permit for the session's lane comes first, the engine's slots second, and both go back
-        together: no request holds a slot that others need while it waits for a lane of its own.
+        together: no request holds a slot that others need while it waits for its own lane.
 Rule 2: leaving an answer before its end sends the dialect's cancel for it, and for no other.
 """
 

@@ -48,7 +48,7 @@ class Provider(PublicProvider):
         """
         `speed` makes every model so many times as fast. With a `key`, requests need it as a
         bearer token or as `api-key`, `x-api-key` or `x-goog-api-key`. `fresh` gives every
-        request words of its own, so that a splice of two answers to one prompt shows.
+        request its own words, so that a splice of two answers to one prompt shows.
         WebSockets are closed after `socket_age` seconds.
         """
         faster = {model: profile.faster(speed) for model, profile in models.items()}

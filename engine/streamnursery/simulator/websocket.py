@@ -1,6 +1,6 @@
 """A simulated provider on a WebSocket: answers on lanes, or a realtime dialogue.
 
-Rule 1: one task reads. Each answer is a task of its own, and those on one lane come one after the
+Rule 1: one task reads. Each answer is its own task, and those on one lane come one after the
         other. What is sent goes out whole: two tasks never write at once.
 Rule 2: the words, the pace and the faults of an answer are those of HTTP (`responses`, `chat`).
         Faults of the connection come from the handshake's script.

@@ -1,4 +1,4 @@
-"""Reading and mending a ledger from outside of an engine, while engines may be using it."""
+"""Reading and repairing a ledger from outside of an engine, while engines may be using it."""
 
 import sqlite3
 from collections.abc import Iterator, Mapping

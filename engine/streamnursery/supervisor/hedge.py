@@ -4,7 +4,7 @@ Rule 1: the first attempt to claim the stream has it for good. In that instant, 
         first batch can be read, every other attempt has lost: its record is put down, as of
         unknown cost, its sink takes nothing more, and its task is being cancelled.
 Rule 2: a second attempt is made only if everything it needs is free now. It never queues, is paid
-        for by the retry budget of its endpoint, and has an idempotency key of its own.
+        for by the retry budget of its endpoint, and has its own idempotency key.
 Rule 3: an attempt that fails while another one is open is not an outcome. When all have failed, the
         failure of the first decides what comes next.
 """

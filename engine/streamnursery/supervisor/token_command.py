@@ -108,7 +108,7 @@ class _TokenRun:
 
 
 def _outcome(printed: str) -> _TokenOutcome:
-    """The token alone on a line, or an object of JSON with it (OAuth's answer and its kin)."""
+    """The token alone on a line, or an object of JSON with it (OAuth's answer and the like)."""
     text, lasts = printed.strip(), LASTS
     if text.startswith("{"):
         try:

@@ -9,7 +9,7 @@
             for text in stream.text():
                 print(text, end="")
 
-The engine runs in a thread of its own (docs/sync.md). Names that are not listed here, such as
+The engine runs in its own thread (docs/sync.md). Names that are not listed here, such as
 `errors` and `settings`, are those of `streamnursery`.
 """
 

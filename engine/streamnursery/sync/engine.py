@@ -59,7 +59,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class SyncEngine:
-    """Runs streams in a thread of its own. Made by `open_engine`; usable inside its block, from any
+    """Runs streams in its own thread. Made by `open_engine`; usable inside its block, from any
     thread."""
 
     def __init__(self, bridge: SyncBridge) -> None:

@@ -1,4 +1,4 @@
-"""Own calls among the requests of a thread: each has a thread of its own."""
+"""Own calls among the requests of a thread: each has its own thread."""
 
 import threading
 from typing import Any

@@ -1,4 +1,4 @@
-"""Own streams of threads: each attempt's iterator has a thread of its own."""
+"""Own streams of threads: each attempt's iterator has its own thread."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -11,7 +11,7 @@ from streamnursery.sync.waits import SyncBridge
 
 
 class SyncPuller:
-    """See `bridge.own_streams.Puller`. An iterator that waits in a call of its own ends when that
+    """See `bridge.own_streams.Puller`. An iterator that waits in its own call ends when that
     call has returned: a thread cannot be interrupted."""
 
     def __init__(

@@ -26,7 +26,7 @@ _log = logging.getLogger("streamnursery")
 
 
 class SyncBridge:
-    """An engine's thread, for the threads that use it. Each waits by a host of its own."""
+    """An engine's thread, for the threads that use it. Each waits by its own host."""
 
     def __init__(self, thread: EngineThread) -> None:
         self.thread = thread

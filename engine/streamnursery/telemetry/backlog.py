@@ -1,4 +1,4 @@
-"""Work that is done in a thread of its own, so that an exporter which is slow, down or broken costs
+"""Work that is done in its own thread, so that an exporter which is slow, down or broken costs
 no stream anything.
 
 Rule 1: `put` never waits. Beyond `MOST` items the new one is dropped and counted.

@@ -6,7 +6,7 @@
 Rule 1: a client is graded once it has shown that it works: three plain answers. Otherwise it "did
         not start", and gets no marks for what it did not do.
 Rule 2: the truth is the provider's log: what it meant to say, what it sent, how often it was asked.
-Rule 3: each case has a provider and a process of its own, so that no case can spoil another.
+Rule 3: each case has its own provider and process, so that no case can spoil another.
 Rule 4: a client is judged by what its user sees: the outcome, the text, the error's class.
 """
 

@@ -1,4 +1,4 @@
-"""One client in one case: a provider and a process of their own, and what came of it.
+"""One client in one case: its own provider and process, and what came of it.
 
 Rule 1: the clock of a case starts with the client's first request: what it takes to be imported, on
         a busy machine too, is not the provider's silence.

@@ -38,7 +38,7 @@ Client: TypeAlias = Callable[[str, str], str]
 
 
 class LiveProvider:
-    """A provider that runs in a thread of its own; usable from any other thread."""
+    """A provider that runs in its own thread; usable from any other thread."""
 
     def __init__(self, provider: Provider, clock: MockClock) -> None:
         self.url = ""
@@ -83,7 +83,7 @@ class LiveProvider:
     def confront(
         self, client: Client, *, prompt: str = PROMPT, within: float | None = None
     ) -> None:
-        """Ask `client` once, in a thread of its own, and compare what it says with what the
+        """Ask `client` once, in its own thread, and compare what it says with what the
         provider meant. `within` is in real seconds (`CLIENT_WITHIN`). Of an asyncio client pass
         `lambda url, prompt: asyncio.run(ask(url, prompt))`.
 

@@ -94,7 +94,7 @@ class Traffic:
     config: EngineConfig = attrs.field(factory=EngineConfig)
 
     async def run(self, world: World) -> Counter[str]:
-        """Let it happen in `world`, with an engine of its own, to the end of the last stream.
+        """Let it happen in `world`, with its own engine, to the end of the last stream.
 
         Returns how many consumers finished, left, were cancelled, or met which error.
         """

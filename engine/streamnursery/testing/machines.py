@@ -42,7 +42,7 @@ T = TypeVar("T")
 
 
 class WorldMachine(RuleBasedStateMachine):
-    """A machine with a world, an engine and a nursery of its own."""
+    """A machine with its own world, engine and nursery."""
 
     plan = Plan()
     """What goes wrong at the provider; override it."""

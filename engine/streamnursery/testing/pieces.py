@@ -1,7 +1,7 @@
 """What a provider said and what a consumer was handed, piece by piece, in one form for all APIs.
 
 Rule 1: a piece is a delta of the provider's reply, in its API's form: the chat API in the same
-        deltas, the others in events of their own.
+        deltas, the others in their own events.
 Rule 2: an API without refusals has them as text. The Messages API has a call without arguments
         as `{}`; the Gemini API has the arguments of a call at once, and its own ids.
 """

@@ -116,7 +116,7 @@ def _replay(name: str, seed: int, http: HttpVersion, drawn: Mapping[str, Any]) -
 def simulate(
     *, each_fault: bool = False, **strategies: st.SearchStrategy[Any]
 ) -> Callable[[Function], Callable[[], None]]:
-    """Run `async def test(world, **drawn)` once per example, each in a world of its own.
+    """Run `async def test(world, **drawn)` once per example, each in its own world.
 
     The seed of the world, and with it the schedule and all dice, is drawn like the arguments, and
     so is the version of HTTP that its first provider is spoken to with. Combine it with `settings`

@@ -5,7 +5,7 @@ Rule 1: one look-up of a name is under way at a time, and serves everybody who w
 Rule 2: what was found is kept for `KEPT` seconds, which a burst of connections takes; what was not
         found is not kept. The record's own time to live is not known: getaddrinfo does not report
         it.
-Rule 3: look-ups run in threads of their own, `THREADS` at once. A resolver that hangs takes none of
+Rule 3: look-ups run in their own threads, `THREADS` at once. A resolver that hangs takes none of
         those that the program gets from `trio.to_thread`.
 """
 
@@ -75,7 +75,7 @@ class Names:
         await under_way.over.wait()
         assert under_way.found is not None
         if isinstance(under_way.found, Exception):
-            # Each gets an error of its own: a traceback grows with everybody who raises it.
+            # Each gets its own error: a traceback grows with everybody who raises it.
             raise type(under_way.found)(*under_way.found.args)
         return under_way.found
 

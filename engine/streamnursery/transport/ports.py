@@ -110,7 +110,7 @@ class HttpResponse(Protocol):
 
     def mark_unreusable(self) -> None:
         """What came was more than the answer: its connection is not used again. While the answer
-        has a stream of its own on a shared connection, nothing happens."""
+        has its own stream on a shared connection, nothing happens."""
 
     async def drain(
         self,

@@ -46,7 +46,7 @@ class Reading(Protocol):
 
 
 class TaskReading:
-    """Rounds made by a task of its own."""
+    """Rounds made by its own task."""
 
     def __init__(self, nursery: trio.Nursery, response: Readable) -> None:
         self._response = response

@@ -1,6 +1,6 @@
 """WebSockets over any `Connection`: the protocol is trio-websocket's, the bytes are ours.
 
-Rule 1: the reader never waits for a writer. What is sent goes into a buffer, and a task of its own
+Rule 1: the reader never waits for a writer. What is sent goes into a buffer, and one task
         hands it to the network; so a peer that does not read cannot keep its pong from being read.
 Rule 2: every byte handed over is counted. Half a message is none: what was not handed over to its
         last byte has not been sent.

@@ -48,8 +48,8 @@ def exception_kinds(name: str, value: object) -> tuple[type[Exception], ...]:
 class Call:
     """A call of your own among the requests of `settle` and `as_completed`.
 
-    `async_fn(*args)` is called under the limits of `model`, each try with a lease of its own; in
-    `streamnursery.sync` it is a plain function and has a thread of its own. An exception that is
+    `async_fn(*args)` is called under the limits of `model`, each try with its own lease; in
+    `streamnursery.sync` it is a plain function and has its own thread. An exception that is
     one of `retry_on` is tried again as the `retries` of the model say, without a slot meanwhile.
     Any other becomes the outcome's error: itself if it is an `EngineError`, else a
     `CallbackError` caused by it.

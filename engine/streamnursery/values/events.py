@@ -104,7 +104,8 @@ class Finished(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
-    """The last event of a failed stream among merged ones; a stream of its own raises instead."""
+    """The last event of a failed stream among merged ones; a stream that is read alone raises
+    instead."""
 
     error: EngineError
 

@@ -1,4 +1,4 @@
-"""Endpoints with several keys: each key is an endpoint of its own, beside the one that was written.
+"""Endpoints with several keys: each key is a separate endpoint, beside the one that was written.
 
 What limits, breakers and learned rates go by is an endpoint, and an account is a key: so each key
 has all of them for itself, and what holds between routes to two accounts holds between keys too.

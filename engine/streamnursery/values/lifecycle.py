@@ -43,7 +43,7 @@ class NotAdmitted(LifecycleRecord):
     """An attempt or a call was refused, or gave up waiting."""
 
     outcome: str
-    """Of `AdmissionOutcome`: "rejected: capacity", "evicted: expired" and their kin."""
+    """Of `AdmissionOutcome`: "rejected: capacity", "evicted: expired" and the like."""
     waited: float
     """Seconds in the queue."""
 

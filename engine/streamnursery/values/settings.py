@@ -264,7 +264,7 @@ class EngineConfig:
     """Providers whose variables are set and not used, each with its variable: a mapping uses only
     those that it names."""
     trust_env: bool = False
-    """Obey HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and their kin."""
+    """Obey HTTP_PROXY, NO_PROXY, SSL_CERT_FILE and the like."""
     buffer_events: int = attrs.field(default=1024, validator=_buffer_validator)
     """Unread events per stream before the provider is held back."""
     buffer_bytes: int = attrs.field(default=256 * 1024, validator=_buffer_validator)

@@ -30,7 +30,7 @@ class TaskProfile:
     max_latency: float | None = None
     """Seconds to the first token that are wished for."""
     budget: BudgetNeed = "normal"
-    """How dear the answer may be; limits in money are those of the budgets."""
+    """What the answer may cost; limits in money are those of the budgets."""
     strategy: str | None = None
     """Instead of the default rules: "cheapest", "fastest", "balanced" or "strongest"."""
     max_tokens: int | None = None

@@ -41,7 +41,7 @@ from streamnursery.wire.retry_after import hinted_delay, retry_after, retry_info
 _MAX_CODE = 64
 _MAX_WORDS = 300
 _SHORTEST_PROMPT = 8
-"""Characters of a text below which a message would lose words of its own."""
+"""Characters of a text below which a message would lose its own words."""
 _UNSHOWN = re.compile(r"[\s\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]+")
 """What ends a line, moves a cursor or turns the direction of a text."""
 _KEY = re.compile(

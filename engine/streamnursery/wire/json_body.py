@@ -29,7 +29,7 @@ def encode_body(fields: Mapping[str, object]) -> bytes | str:
 
 def _plain(value: object, where: str) -> object:
     kind = type(value)
-    if kind is str:  # as nearly everything; asking for an ABC is dear
+    if kind is str:  # as nearly everything; asking for an ABC is slow
         return _text(value, where)  # type: ignore[arg-type]
     if kind is dict:
         return _object(value, where)  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """When the reader of many connections should rest: fewer wake-ups, each for more reads.
 
 Waking up costs more than one read does. Above some rate a rest of a few milliseconds lets several
-reads come together; below it every read is an event of its own, and waiting only adds latency.
+reads come together; below it every read is its own event, and waiting only adds latency.
 
     reads per second      0 ... 1,000    1,000 ... 5,000    5,000 ...
     rest                  none           2 ms ... 5 ms      5 ms

@@ -5,7 +5,7 @@ Rule 1: the sum is exact and rounded up once, to the next nano, so that a reserv
 Rule 2: providers count differently, and `Usage` does not: OpenAI's prompt and completion tokens
         include cached and reasoning tokens; Anthropic's input leaves out both kinds of cached
         tokens; Gemini's candidates leave out thoughts. `whole_usage` makes them one.
-Rule 3: a count that is not known is priced as the dearer kind it may have been.
+Rule 3: a count that is not known is priced as the more expensive kind it may have been.
 """
 
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ def cost(price: Price, usage: Usage) -> int:
 
 
 def worst_usage(price: Price, input_tokens: int, output_tokens: int) -> Usage:
-    """The dearest that so many tokens can turn out to be: for a reservation, before any are
+    """The most that so many tokens can turn out to be: for a reservation, before any are
     counted by the provider."""
     rates = price.rates_for(input_tokens)
     written = _dearer(rates.cache_write, rates.input)

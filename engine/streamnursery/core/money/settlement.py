@@ -50,7 +50,7 @@ class AttemptEnd:
     status: int | None = None
     usage: Usage | None = None
     refused: bool = False
-    """The provider said no in words of its own, in an answer that had begun as a good one."""
+    """The provider said no in its own words, in an answer that had begun as a good one."""
 
     @classmethod
     def of(cls, record: AttemptRecord) -> "AttemptEnd":

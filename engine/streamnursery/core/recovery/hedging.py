@@ -23,7 +23,7 @@ ENOUGH = 20
 PERIOD = 400
 """First tokens after which a new period begins, and the one before the last is forgotten."""
 _TELLING = 100
-"""First tokens from which on a period has a figure of its own."""
+"""First tokens from which on a period has its own figure."""
 
 # Over the histogram's bucket, which is 5 % wide: what always takes equally long is never hedged.
 _ABOVE = 1.05

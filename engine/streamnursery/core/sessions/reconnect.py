@@ -16,7 +16,7 @@ from streamnursery.values.session import Reconnect
 
 RETRYABLE_CODES = frozenset({1001, 1005, 1006, 1011, 1012, 1013, 1014, 1015})
 """Going away, no code, no close at all, an error inside the server, restart, try again later,
-a gateway's bad peer, TLS. What is not here - 1000 and 1008, 4000 and their kin - is final."""
+a gateway's bad peer, TLS. What is not here - 1000 and 1008, 4000 and the like - is final."""
 
 
 @attrs.frozen

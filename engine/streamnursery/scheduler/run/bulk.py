@@ -146,7 +146,7 @@ def not_a_request(request: object, *, calls: bool) -> RequestError:
 
 
 async def _for_each(work: _Step, requests: Requests, max_in_flight: int) -> None:
-    """Run `work` on each item in a task of its own, `max_in_flight` at a time."""
+    """Run `work` on each item in its own task, `max_in_flight` at a time."""
     await trio.lowlevel.checkpoint()
     if max_in_flight < 1:
         msg = f"max_in_flight must be 1 or more, not {max_in_flight}"

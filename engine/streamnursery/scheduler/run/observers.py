@@ -118,7 +118,7 @@ class Observers:
         self.emit(NotAdmitted(now, demand.rank[1], demand.model, outcome.value, waited))
 
     def listen(self, max_records: int, drop: DropPolicy) -> AbstractContextManager[RecordStream]:
-        """A channel of its own for the length of the block."""
+        """Its own channel for the length of the block."""
         check_events(max_records, drop)
         return self._listening(max_records, drop)
 

@@ -1,6 +1,6 @@
 """Own calls among the requests of `settle` and `as_completed`: tried again, and settled once.
 
-Rule 1: each try has a lease of its own; no slot is held through a backoff.
+Rule 1: each try has its own lease; no slot is held through a backoff.
 Rule 2: a call counts once in its model's statistics, whatever the number of its tries, and keeps
         its place in the queue through all of them.
 Rule 3: only what the function itself raises is tried again, and only what `retry_on` names.

@@ -1,10 +1,10 @@
 """Streams of the caller's own - a local model, another SDK - on the way that all streams take.
 
 An async iterator takes the place of the exchange: the supervisor sees a transport whose answers it
-gives, in a language of its own. So slots, clocks, retries, budgets, records and the one outcome are
+gives, in its own language. So slots, clocks, retries, budgets, records and the one outcome are
 those of every stream.
 
-Rule 1: each attempt has an iterator of its own, and it is closed before the attempt's slots go back
+Rule 1: each attempt has its own iterator, and it is closed before the attempt's slots go back
         and before the stream's block is left.
 Rule 2: no more is taken from an iterator than its reader has room for.
 Rule 3: what an iterator raises fails its own stream and nothing else: an `EngineError` as it is,

@@ -13,7 +13,7 @@ from streamnursery.wire.json_text import parse
 
 
 class Event(msgspec.Struct, gc=False):
-    """Fields are read where they are used, by `text_of` and its kin."""
+    """Fields are read where they are used, by `text_of` and the like."""
 
     type: Any = None
     sequence_number: Any = None

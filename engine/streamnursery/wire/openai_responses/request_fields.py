@@ -176,7 +176,7 @@ def _calls(message: Message) -> Iterator[object]:
             }
 
 
-# Tools and formats: what stands in a box of its own in the chat shape is flat here. ------------
+# Tools and formats: what stands in its own box in the chat shape is flat here. ------------
 
 
 def _tool(tool: Mapping[str, Any]) -> Mapping[str, Any]:
