@@ -44,7 +44,7 @@ def first_screen(results: Path) -> str:
         ["CPU of a stream's start, us", *_of(found, "start")],
         ["memory of a held stream, KiB", *_of(found, "hold-1000", "kib_per_stream")],
     ]
-    head = ["", *FIRST_SCREEN.values()]
+    head = ["2 cores; median (least - most)", *FIRST_SCREEN.values()]
     return table(head, [_grades(results), *rows])
 
 
