@@ -3,7 +3,8 @@
 Rule 1: what is the caller's goes to the origin that the SDK has named: its key, its query, its
         other headers. On any other endpoint the engine's own key is sent (law 11).
 Rule 2: what the engine refuses becomes an answer in the language of the path, and what broke on
-        the way an error of the HTTP library: SDKs know both.
+        the way an error of the HTTP library, or of an SDK that does not know those the event that
+        its API has for it (`last_event.py`).
 Rule 3: closing an answer is leaving its relay; one that is dropped is left as well.
 """
 
@@ -16,7 +17,8 @@ from streamnursery.aio import opening as aio_opening
 from streamnursery.aio.engine import AioEngine
 from streamnursery.facade import Engine
 from streamnursery.sdk.asked import Asked, asked_of
-from streamnursery.sdk.refusals import broken, refused
+from streamnursery.sdk.last_event import AsyncWholeEvents, wants_whole_events, whole_events
+from streamnursery.sdk.refusals import broken, language_of, refused
 from streamnursery.sync import opening as sync_opening
 from streamnursery.sync.engine import SyncEngine
 from streamnursery.values.errors import EngineError
@@ -78,7 +80,10 @@ def async_door(library: ModuleType, eng: Engine | AioEngine | None) -> Any:
             return library.Response(
                 answer.status,
                 headers=_headers(answer.status, answer.headers),
-                stream=RelayedBody(block, answer),
+                stream=RelayedBody(
+                    block,
+                    AsyncWholeEvents(answer) if _in_events(asked, request, answer) else answer,
+                ),
                 request=request,
             )
 
@@ -125,7 +130,9 @@ def door(library: ModuleType, eng: SyncEngine | None) -> Any:
             return library.Response(
                 answer.status,
                 headers=_headers(answer.status, answer.headers),
-                stream=RelayedBody(block, answer),
+                stream=RelayedBody(
+                    block, whole_events(answer) if _in_events(asked, request, answer) else answer
+                ),
                 request=request,
             )
 
@@ -144,6 +151,12 @@ def _relay(engine: Any, asked: Asked) -> Any:
         priority=asked.priority,
         timeout=asked.timeout,
     )
+
+
+def _in_events(asked: Asked, request: Any, answer: Any) -> bool:
+    kinds = [value for name, value in answer.headers if name.lower() == "content-type"]
+    language = language_of(asked.language, request.url.path)
+    return wants_whole_events(language, answer.status, kinds[0] if kinds else "")
 
 
 def _refusal(library: ModuleType, request: Any, asked: Asked | None, error: EngineError) -> Any:

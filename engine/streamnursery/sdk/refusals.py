@@ -69,12 +69,12 @@ def refused(error: EngineError, language: str, path: str) -> Answer | None:
     if error.retry_after is not None:
         headers.append(("retry-after", str(ceil(error.retry_after))))
         headers.append(("retry-after-ms", str(ceil(error.retry_after * 1000))))
-    body = msgspec.json.encode(_shape(error, status, _language(language, path)))
+    body = msgspec.json.encode(_shape(error, status, language_of(language, path)))
     return status, (*headers, ("content-length", str(len(body)))), body
 
 
-def _language(language: str, path: str) -> str:
-    """By the path, which may be another than that of the endpoint."""
+def language_of(language: str, path: str) -> str:
+    """The dialect that the SDK speaks: by the path, which may be another than the endpoint's."""
     if path.endswith("/messages") or "/messages/" in path:
         return "anthropic-messages"
     return "gemini" if ":generateContent" in path or ":stream" in path else language
