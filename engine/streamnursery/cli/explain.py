@@ -45,8 +45,21 @@ def explained(error: "EngineError", config: "EngineConfig | None" = None) -> Cli
     if error.request_id is not None:
         why.append(f"request id {error.request_id}")
     return CliError(
-        str(error), "\n".join(filter(None, why)), _next_step(error), code=exit_code(error)
+        _for_shell(str(error)),
+        "\n".join(filter(None, why)),
+        _next_step(error),
+        code=exit_code(error),
     )
+
+
+_IN_PYTHON = {"with timeout= or deadline=": "with --timeout"}
+"""Arguments that messages name, and their flags."""
+
+
+def _for_shell(text: str) -> str:
+    for argument, flag in _IN_PYTHON.items():
+        text = text.replace(argument, flag)
+    return text
 
 
 def _next_step(error: "EngineError") -> str:

@@ -79,3 +79,8 @@ def test_why_the_engine_gave_up_is_told() -> None:
 )
 def test_every_error_has_a_next_step(error: errors.EngineError, step: str) -> None:
     assert step in explained(error).next_step
+
+
+def test_an_argument_of_python_is_named_by_its_flag() -> None:
+    error = errors.QueueDeadlineError("too late; allow more time with timeout= or deadline=")
+    assert str(explained(error)).startswith("error: too late; allow more time with --timeout")

@@ -296,7 +296,7 @@ def test_every_step_prints() -> None:
     assert str(step(down(), at("a/m"))) == "try again in 0.5 s: ServerError 503"
     assert str(step(down(), at("a/m", "b/m"))) == "go to b/m: ServerError 503"
     assert str(step(down(), at("a/m"), committed=True)) == (
-        "give up: ServerError 503, after content was delivered"
+        "not tried again: ServerError 503, after content was delivered"
     )
 
 

@@ -172,7 +172,7 @@ class GiveUp:
     why: str
 
     def __str__(self) -> str:
-        return f"give up: {self.why}"
+        return f"not tried again: {self.why}"
 
 
 Step: TypeAlias = TryAgain | NextRoute | GiveUp

@@ -23,7 +23,7 @@ SIMULATED = "sim/"
 """Models under this prefix are served by the built-in simulator."""
 SIMULATOR_ENDPOINT = "sim"
 SIMULATOR = Endpoint(
-    SIMULATOR_ENDPOINT, BaseUrl.parse("http://simulator.invalid/v1"), assistant_prefix="message"
+    SIMULATOR_ENDPOINT, BaseUrl.parse("http://simulator/v1"), assistant_prefix="message"
 )
 
 _MAX_NAME = 80
