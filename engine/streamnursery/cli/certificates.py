@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from streamnursery.cli.exits import CliError
-from streamnursery.cli.parser import PROGRAM
 
 
 @contextmanager
@@ -22,7 +21,7 @@ def server_certificate(host: str, *, http2: bool = False) -> Iterator[tuple[ssl.
         import trustme
     except ImportError:
         why = "certificates are made with trustme, which is not installed"
-        step = f'pip install "{PROGRAM}[cli]", or leave --tls out'
+        step = 'pip install "trustme>=1.2", or leave --tls out'
         raise CliError("no certificate for --tls", why, step) from None
     authority = trustme.CA(organization_name="streamnursery simulator")
     names = dict.fromkeys(["127.0.0.1", "localhost", "::1", host])

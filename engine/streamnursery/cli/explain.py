@@ -79,8 +79,9 @@ def _words_of_provider(error: "EngineError", config: "EngineConfig | None") -> s
         return ""
     text = " ".join(_message(error.body).split())
     if config is not None:
-        for secret in _secrets(config):
-            text = text.replace(secret, "***")
+        from streamnursery.values.secret import scrubbed
+
+        text = scrubbed(text, _secrets(config))
     shown = text if len(text) <= _MAX_WORDS else text[:_MAX_WORDS] + "..."
     return f"the provider says: {shown}"
 

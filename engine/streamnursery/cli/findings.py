@@ -68,12 +68,12 @@ def _versions() -> Iterator[Finding]:
     yield Finding("versions", "ok", f"{PROGRAM} {__version__}, Python {python}, {known}")
     missing = [f"{name} ({what})" for name, what in _OPTIONAL.items() if not _version(name)]
     if missing:
-        todo = f'pip install "{PROGRAM}[cli]"'
+        todo = f"pip install {' '.join(name for name in _OPTIONAL if not _version(name))}"
         yield Finding("versions", "note", f"not installed: {', '.join(missing)}", todo)
     if _version(_SESSIONS):
         yield Finding("sessions", "ok", f"{_SESSIONS} {_version(_SESSIONS)}")
     else:
-        todo = f'pip install "{PROGRAM}[ws]" for sessions and `ask --ws`'
+        todo = 'pip install "trio-websocket>=0.12" for sessions and `ask --ws`'
         yield Finding("sessions", "note", f"not installed: {_SESSIONS}", todo)
 
 

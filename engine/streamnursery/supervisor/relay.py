@@ -22,6 +22,7 @@ from streamnursery.values.errors import EngineError
 from streamnursery.values.http import Header, HttpHead, HttpRequest
 from streamnursery.values.relay import RelayHead, handed_on
 from streamnursery.values.request import ChatRequest
+from streamnursery.values.secret import SHORTEST_SECRET
 from streamnursery.wire.dialect import AsksForUsage, Dialect, StreamDecoder
 from streamnursery.wire.relay_body import RelayBody
 from streamnursery.wire.relay_decoders import RelayedBytes, RelayedStream, RelayedWhole
@@ -75,7 +76,8 @@ class Relayed:
         if head.status < 400:
             return  # it may be anything, but no answer
         for secret in outlet.secrets():
-            body = body.replace(secret.encode("latin-1", "replace"), b"***")
+            if len(secret) >= SHORTEST_SECRET:
+                body = body.replace(secret.encode("latin-1", "replace"), b"***")
         headers = (*handed_on(head.headers, changed=True), ("content-length", str(len(body))))
         self.refusal = Refusal(error, RelayHead(head.status, headers), body)
 

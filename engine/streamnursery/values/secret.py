@@ -120,9 +120,15 @@ def secret_texts(headers: Iterable[tuple[str, "str | Secret"]]) -> list[str]:
     return [text.rpartition(" ")[2] if text.startswith("Bearer ") else text for text in held]
 
 
+SHORTEST_SECRET = 4
+"""Characters. Less is a placeholder for a server without keys, and would be found in every text."""
+
+
 def scrubbed(text: str, secrets: Iterable[str]) -> str:
     """`text` with `***` in place of every secret, and of the beginning of one at its end."""
     for secret in secrets:
+        if len(secret) < SHORTEST_SECRET:
+            continue
         text = text.replace(secret, "***")
         for length in range(min(len(secret), len(text)), _SHORTEST_BEGINNING - 1, -1):
             if text.endswith(secret[:length]):

@@ -229,7 +229,7 @@ _THE_PROVIDER_SAYS_NO: Mapping[type[EngineError], ErrorPolicy] = {
         4,
         "The model does not exist there, or not for this key.",
         "Check its name; `streamnursery models`.",
-        command="streamnursery models lists what is configured",
+        command="streamnursery doctor lists what each endpoint serves",
     ),
     ContentError: ErrorPolicy(
         RetryScope.NOWHERE,

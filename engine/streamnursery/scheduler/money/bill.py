@@ -77,7 +77,7 @@ def no_price(model: str) -> str:
     return (
         f"model {model!r} has no price: write one, "
         f'[models."{model}"] price = {{ input = "...", output = "..." }}, or install '
-        "streamnursery[prices]"
+        "genai-prices"
     )
 
 
