@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -104,3 +106,12 @@ def test_the_command_llm_lists_and_asks(tmp_path: Path) -> None:
     assert run(tmp_path, "llm", "-m", "streamnursery/sim/fast", "Why is the sky blue?").strip()
     (tmp_path / "streamnursery.toml").write_text("[models.mine]\nroutes = [{ endpoint = 'sim' }]\n")
     assert "streamnursery/mine" in run(tmp_path, "llm", "models")
+
+
+def test_the_recipe_for_lm_eval_answers_every_sample(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "integrations.md").read_text()
+    (recipe,) = re.findall(r"```py\n(import lm_eval.*?)```", text, re.DOTALL)
+    (tmp_path / "recipe.py").write_text(recipe)
+    for name in ("rivers.yaml", "rivers.jsonl"):
+        shutil.copy(PROGRAMS / name, tmp_path)
+    assert run(tmp_path, "python", "recipe.py", HF_HUB_OFFLINE="1").split()[-1] == "3"
