@@ -90,6 +90,9 @@ class TaskRow:
         """
         if self._busy:
             raise RequestError("the calls of one row are made one after the other")
+        if model is None and self._row.url:
+            msg = f"{self.id!r:.80} is no prompt but a row for {self._row.url}: name a model"
+            raise RequestError(msg)
         request = self.request if model is None else make_request(model, prompt, **fields)
         self._busy = True
         try:
@@ -140,7 +143,7 @@ class TaskCalls:
     async def answer(
         self, engine: Engine, row: BatchRow, number: int, request: ChatRequest
     ) -> TaskAnswer:
-        digest = attrs.evolve(row, request=request).digest
+        digest = attrs.evolve(row, request=request, url="").digest
         place = self._known.get(id_hash(row.id), {}).get(number)
         if place is not None:
             line = _decode(await self._files.run(partial(self._files.read, self._path, *place)))

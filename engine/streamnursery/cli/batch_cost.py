@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from streamnursery.batch.lines import BatchRow
 from streamnursery.batch.options import BatchOptions, Shard
 from streamnursery.batch.output import id_hash
 from streamnursery.batch.source import Source
@@ -56,8 +57,14 @@ async def estimate_text(args: argparse.Namespace, config: "EngineConfig") -> tup
                 found = sums.get(request.model)
                 if found is None:
                     found = sums[request.model] = _Sum(price_of(request.model, None, today))
-                _add(found, round(input_tokens(request)), request.max_tokens or _OUTPUT)
+                _add(found, round(input_tokens(request)), _most_output(one))
     return _table(sums), all(found.price is not None for found in sums.values())
+
+
+def _most_output(row: BatchRow) -> int:
+    if row.url and row.url != "/v1/completions":
+        return 0  # a vector, a score, a verdict
+    return row.request.max_tokens or _OUTPUT
 
 
 def _add(found: _Sum, spent: int, most: int) -> None:
