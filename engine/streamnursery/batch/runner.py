@@ -55,6 +55,9 @@ class BatchProgress:
     in_flight: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    spent: int = 0
+    """Nano-dollars of answers from a provider's own batches, at half of the listed price. Other
+    answers stand in the engine's `usage_report`."""
     skipped: int = 0
     """Rows of other shards, and those beyond `limit` or not in the sample."""
     torn: int = 0

@@ -19,6 +19,7 @@ _EXAMPLE = """\
 streamnursery batch prompts.jsonl -o answers.jsonl -m sim/fast
 streamnursery batch batch.jsonl -o answers.jsonl --budget 5usd    OpenAI's and Anthropic's lines
 streamnursery batch prompts.txt -o answers.jsonl -m gpt-4.1-mini --dry-run
+streamnursery batch prompts.jsonl -o answers.jsonl --via provider   half the price, within a day
 streamnursery batch prompts.jsonl -o part2.jsonl --shard 2/7
 streamnursery batch merge part1.jsonl part2.jsonl -o answers.jsonl
 """
@@ -67,6 +68,11 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--order", choices=("input",), help="order of the output; by default as answers come"
     )
+    parser.add_argument(
+        "--via",
+        choices=("provider",),
+        help="OpenAI's own batch API: half of the price, within a day",
+    )
     parser.add_argument("--parallel", type=int, metavar="N", help="number of lines in flight")
     parser.add_argument("--json", action="store_true", help="print the summary as one object")
     add_config(parser)
@@ -80,6 +86,9 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.input[0] == "merge" and not Path("merge").exists():
         return _merge(args)
+    if args.via and (args.budget or args.dedupe):
+        what = "a provider's own batches know no --budget and no --dedupe"
+        raise CliError(what, "--dry-run tells what they may cost", _command(args))
     if len(args.input) > 1:
         what = f"one input at a time, not {len(args.input)}"
         raise CliError(what, "", f"cat {' '.join(map(shlex.quote, args.input))} > all.jsonl")
@@ -155,6 +164,7 @@ def _command(args: argparse.Namespace) -> str:
         "shard",
         "order",
         "parallel",
+        "via",
         "config",
     ):
         value = getattr(args, flag)

@@ -42,7 +42,12 @@ class Work:
     def stop(self) -> None:
         """Begin no more rows; called in trio's thread."""
         self._stop.set()
-        self._screen.say("ending: answers under way have 10 s; once more ends at once")
+        under_way = (
+            "batches go on at the provider"
+            if self._args.via
+            else "answers under way have 10 s; once more ends at once"
+        )
+        self._screen.say(f"ending: {under_way}")
 
     async def run(self) -> int:
         """The exit code; errors are kept in `error`."""
@@ -65,12 +70,13 @@ class Work:
                         order=args.order,
                         max_in_flight=args.parallel,
                         tenant=self._tenant,
+                        via=args.via,
                         stop=self._stop,
                         started=self._started,
                     )
                 except EngineError as error:
                     self.error = error
-                self.spent = eng.usage_report().total.spent
+                self.spent = self._spent_so_far(eng)
                 nursery.cancel_scope.cancel()
         finally:
             self._screen.clear()
@@ -83,7 +89,11 @@ class Work:
         while True:
             await trio.sleep(self._screen.every)
             if self.progress is not None:
-                self._screen.show(self.progress, eng.usage_report().total.spent)
+                self._screen.show(self.progress, self._spent_so_far(eng))
+
+    def _spent_so_far(self, eng: "Engine") -> int:
+        batches = 0 if self.progress is None else self.progress.spent
+        return eng.usage_report().total.spent + batches
 
     def close(self) -> None:
         self._screen.clear()

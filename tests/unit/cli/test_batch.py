@@ -119,6 +119,28 @@ def test_a_slip_is_told_and_nothing_is_sent(
     assert what in ran.err
 
 
+def test_a_providers_own_batches_cost_half_and_know_no_budget(
+    command: Command, tmp_path: Path
+) -> None:
+    write_input(tmp_path, 3, "gpt-4.1-mini")
+    command.write("streamnursery.toml", PRICED)
+    dry = ("batch", "in.jsonl", "--dry-run", "--samples", "100000")
+    whole, half = (
+        [
+            float(word)
+            for word in command(*dry, *more).out.split()
+            if "." in word and word[0].isdigit()
+        ]
+        for more in ((), ("--via", "provider"))
+    )
+    assert len(whole) == 4
+    assert half == pytest.approx([cost / 2 for cost in whole], abs=0.01)
+    ran = command("batch", "in.jsonl", "-o", "o", "--via", "provider", "--budget", "1usd")
+    assert ran.code == 2
+    assert "no --budget" in ran.err
+    assert not (tmp_path / "o").exists()
+
+
 def test_compressed_and_columnar_files_are_read(command: Command, tmp_path: Path) -> None:
     pyarrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
