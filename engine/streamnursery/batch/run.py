@@ -40,8 +40,7 @@ class RunOptions(TypedDict, total=False):
 
 
 def check_options(options: Mapping[str, object]) -> None:
-    """Raise `TypeError` for one that only the engine's own world has: a `task` would run in the
-    engine's thread."""
+    """Raise `TypeError` for one that only the engine's own world has."""
     unknown = options.keys() - RunOptions.__annotations__.keys()
     if unknown:
         msg = f"run() got an unexpected keyword argument {min(unknown)!r}"

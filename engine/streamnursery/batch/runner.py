@@ -279,11 +279,12 @@ class BatchRun:
 
     async def _run_tasks(self, rows: AsyncIterator[BatchRow], task: BatchTask) -> None:
         room = self._room
-        async with trio.open_nursery() as nursery:
-            async for row in rows:
-                await room.acquire()
-                self._progress.in_flight += 1
-                nursery.start_soon(self._one_task, row, task, room)
+        with bare_errors():
+            async with trio.open_nursery() as nursery:
+                async for row in rows:
+                    await room.acquire()
+                    self._progress.in_flight += 1
+                    nursery.start_soon(self._one_task, row, task, room)
 
     async def _one_task(self, row: BatchRow, task: BatchTask, room: trio.Semaphore) -> None:
         try:
