@@ -14,6 +14,7 @@ import attrs
 import msgspec
 
 from streamnursery.batch.anthropic_lines import from_anthropic
+from streamnursery.core.limits.token_estimate import input_tokens
 from streamnursery.values.errors import RequestError
 from streamnursery.values.request import ChatRequest, make_request
 from streamnursery.wire.relay_body import RelayBody
@@ -31,6 +32,8 @@ URLS: dict[str, Api] = {
 """Those of OpenAI's Batch API, and of rerankers as vLLM serves them."""
 _OWN = frozenset({"id", "custom_id", "prompt", "messages", "model"})
 _MAX_ID = 512
+_ANSWER = 256
+"""Tokens of an answer whose length nothing bounds."""
 _NO_MODEL = "no model: give each line one, or --model for all that have none"
 _NO_BODY = ("stream", "stream_options")
 """Of a body that asks for a stream: every answer is streamed here, and written whole."""
@@ -57,6 +60,12 @@ class BatchRow:
     """The path of a row that is passed on."""
     body: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """What such a row sends."""
+
+    @property
+    def weight(self) -> float:
+        """Tokens that are expected, input and output: what its part of the work is."""
+        request = self.request
+        return input_tokens(request) + (request.max_tokens or _ANSWER) * (request.n or 1)
 
     @property
     def digest(self) -> str:

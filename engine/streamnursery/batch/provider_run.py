@@ -253,6 +253,8 @@ class ProviderRun(BatchRun):
         progress = self._progress
         if not well:
             progress.failed += 1
+            name = "provider_batch"
+            progress.categories[name] = progress.categories.get(name, 0) + 1
             return
         progress.answered += 1
         progress.input_tokens += usage.input_tokens or 0

@@ -111,6 +111,8 @@ async def run(
         digests=not source.is_file,
     )
     progress = BatchProgress(None if checked.rows is None else checked.rows * samples)
+    if checked.weight is not None and provider is None:
+        progress.tokens_left = checked.weight * samples
     stop = trio.Event() if stop is None else stop
     try:
         await output.open(calls=task is not None)

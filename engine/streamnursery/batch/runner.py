@@ -55,6 +55,13 @@ class BatchProgress:
     in_flight: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    tokens_left: float | None = None
+    """Tokens, input and output, that are expected of the rows that are not done; None while that
+    is not known."""
+    tokens_worked: float = 0.0
+    """Those that were expected of the rows that this run has done."""
+    categories: dict[str, int] = attrs.field(factory=dict)
+    """Of the failures, how many of each category."""
     spent: int = 0
     """Nano-dollars of answers from a provider's own batches, at half of the listed price. Other
     answers stand in the engine's `usage_report`."""
@@ -215,14 +222,24 @@ class BatchRun:
                 key = id_hash(one.id)
                 if not options.wants(key):
                     progress.skipped += 1
+                    self._not_left(one)
                 elif key in found.answered or not self._again(key):
                     progress.before += 1
+                    self._not_left(one)
                     self._compare(one, key)
                 else:
                     taken += 1
                     yield one
                     if self._stop.is_set():
                         return
+
+    def _not_left(self, row: BatchRow) -> float:
+        """Take a row out of what is left to do."""
+        if self._progress.tokens_left is None:
+            return 0.0
+        weight = row.weight
+        self._progress.tokens_left = max(0.0, self._progress.tokens_left - weight)
+        return weight
 
     def _again(self, key: int) -> bool:
         """Whether a row without an answer is asked for: one that has failed only where that is
@@ -264,6 +281,7 @@ class BatchRun:
 
         def synced() -> None:
             self._progress.answered += 1
+            self._progress.tokens_worked += self._not_left(row)
             self._progress.input_tokens += (usage and usage.input_tokens) or 0
             self._progress.output_tokens += (usage and usage.output_tokens) or 0
 
@@ -271,7 +289,10 @@ class BatchRun:
 
     async def _failed(self, row: BatchRow, error: EngineError) -> None:
         def synced() -> None:
-            self._progress.failed += 1
+            progress = self._progress
+            progress.failed += 1
+            progress.categories[error.category] = progress.categories.get(error.category, 0) + 1
+            progress.tokens_worked += self._not_left(row)
 
         await self._journal.put(self._output.paths.errors, failure_line(row, error), synced)
 
@@ -308,6 +329,7 @@ class BatchRun:
 
             def synced() -> None:
                 self._progress.answered += 1
+                self._progress.tokens_worked += self._not_left(row)
 
             await self._journal.put(self._output.paths.out, line, synced)
             self._calls.forget(row)

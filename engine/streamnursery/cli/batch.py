@@ -12,6 +12,7 @@ from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb
 
 if TYPE_CHECKING:
     from streamnursery.batch import BatchProgress
+    from streamnursery.cli.batch_run import Work
     from streamnursery.config import LoadedConfig
     from streamnursery.values.errors import EngineError
 
@@ -75,6 +76,7 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument("--parallel", type=int, metavar="N", help="number of lines in flight")
     parser.add_argument("--json", action="store_true", help="print the summary as one object")
+    parser.add_argument("--html", metavar="FILE", help="write what became of it as one page")
     add_config(parser)
 
 
@@ -123,6 +125,7 @@ def _run(args: argparse.Namespace) -> int:
         code = run_trio(work.run, on_first=work.stop)
     finally:
         work.close()
+        _page(args, work)
     if work.error is not None:
         raise _explained(work.error, args)
     progress = work.progress
@@ -135,6 +138,26 @@ def _run(args: argparse.Namespace) -> int:
         note(f"goes on with: {_command(args)}")
         return code or Exit.INTERRUPTED
     return code or (Exit.SOME_FAILED if progress.failed else Exit.OK)
+
+
+def _page(args: argparse.Namespace, work: "Work") -> None:
+    """Write `--html`, however the run has ended."""
+    from streamnursery.cli.batch_page import batch_page
+
+    if not args.html or work.progress is None:
+        return
+    page = batch_page(
+        f"Batch {args.out}",
+        work.progress,
+        work.history.looks,
+        spent=work.spent,
+        seconds=work.seconds,
+        command=_command(args),
+    )
+    try:
+        Path(args.html).write_text(page, encoding="utf-8")
+    except OSError as error:
+        note(f"{args.html} could not be written: {error.strerror or error}")
 
 
 def _explained(error: "EngineError", args: argparse.Namespace) -> CliError:
@@ -165,6 +188,7 @@ def _command(args: argparse.Namespace) -> str:
         "order",
         "parallel",
         "via",
+        "html",
         "config",
     ):
         value = getattr(args, flag)
