@@ -6,6 +6,9 @@ import signal
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import urlopen
+
+import trio
 
 from tests.support.cli import run, start
 from tests.support.guard import until
@@ -71,6 +74,31 @@ async def test_ctrl_c_finishes_what_runs_and_says_how_to_go_on(tmp_path: Path) -
     assert "goes on with: streamnursery batch in.jsonl -o out.jsonl --parallel 10" in errors
     assert told.startswith(f"{len(ids(out))} answers in out.jsonl")
     assert 5 <= len(ids(out)) < 2000
+
+
+async def test_kill_9_while_a_provider_works_makes_no_batch_twice(tmp_path: Path) -> None:
+    source, out = write_input(tmp_path, 12, "m"), tmp_path / "out.jsonl"
+    words = ("batch", source.name, "-o", "out.jsonl", "--via", "provider")
+    with start(tmp_path, "sim", "--port", "0", "--json") as provider:
+        assert provider.stdout is not None
+        url = json.loads(provider.stdout.readline())["url"]
+        (tmp_path / "streamnursery.toml").write_text(
+            f'[endpoints.main]\nurl = "{url}"\nauth = "none"\n'
+            '[models.m]\nroutes = [{ endpoint = "main", model = "fast" }]\n'
+        )
+        for steps in (4, 4, 5):  # planned, uploaded, asked for, made, done
+            with start(tmp_path, *words) as process:
+                await until(partial(has, Path(f"{out}.batches"), steps, process))
+                process.kill()
+                process.wait()
+        ran = run(tmp_path, *words, "--json")
+        assert ran.code == 0, ran.err
+        batches = await trio.to_thread.run_sync(partial(urlopen, f"{url}/batches"))
+        with batches:
+            assert len(json.load(batches)["data"]) == 1
+        provider.kill()
+    assert sorted(ids(out)) == sorted(f"c{n}" for n in range(12))
+    assert json.loads(ran.out)["complete"] is True
 
 
 def test_standard_input_is_read_as_it_comes(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from streamnursery import (
 from streamnursery.simulator import BadJson, Cut, InStreamError, Plan, Stall, Status
 from streamnursery.simulator.fault import Fault
 from streamnursery.testing import World, cancel_at_every_step
-from streamnursery.values.policy import PriorityName
+from streamnursery.values.policy import PriorityName, Retries
 from tests.support.recorded import Recorded, engine_at
 from tests.support.relays import BODY, CHAT, PRICE, TEXT, read, said, text_of
 from tests.support.scene import AT_ONCE, PACED, always, once, scene, virtual
@@ -52,6 +52,14 @@ def test_what_fails_before_the_first_content_is_asked_again_unseen(fault: Fault)
             assert s.asked == 2
 
     run()
+
+
+@virtual
+async def test_what_must_not_be_done_twice_is_asked_for_once() -> None:
+    async with scene(once(Status(503)), profile=AT_ONCE) as s:
+        async with s.engine.relay("m", CHAT, BODY, retries=Retries(attempts=1)) as answer:
+            assert answer.status == 503
+        assert s.asked == 1
 
 
 @virtual

@@ -38,7 +38,7 @@ from streamnursery.values.admission import Explanation
 from streamnursery.values.call_options import LeaseOptions
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.cost import Estimate
-from streamnursery.values.policy import Priority, PriorityName, WhenBehind
+from streamnursery.values.policy import Priority, PriorityName, Retries, WhenBehind
 from streamnursery.values.request import ChatRequest, RequestHeaders
 from streamnursery.values.request_fields import (
     CallOptions,
@@ -155,6 +155,7 @@ class AioEngine:
         priority: Priority | PriorityName | None = None,
         deadline: float | None = None,
         timeout: float | None = None,
+        retries: Retries | None = None,
         buffer_bytes: int | None = None,
     ) -> AbstractAsyncContextManager[RelayedAnswer]:
         def make_half(host: AsyncHost, box: Mailbox) -> RelayHalf:
@@ -170,6 +171,7 @@ class AioEngine:
                 tenant=tenant,
                 priority=priority,
                 timeout=left,
+                retries=retries,
                 buffer_bytes=buffer_bytes,
             )
             return RelayHalf(host, box, open_block)

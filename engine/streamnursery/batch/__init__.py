@@ -4,6 +4,7 @@ from streamnursery.batch.files import Files, RealFiles
 from streamnursery.batch.finish import Merged, merge
 from streamnursery.batch.lines import BatchRow
 from streamnursery.batch.options import Shard
+from streamnursery.batch.provider_run import ProviderBatches
 from streamnursery.batch.run import run
 from streamnursery.batch.runner import BatchProgress
 from streamnursery.batch.tasks import BatchTask, TaskAnswer, TaskRow
@@ -14,6 +15,7 @@ __all__ = [
     "BatchTask",
     "Files",
     "Merged",
+    "ProviderBatches",
     "RealFiles",
     "Shard",
     "TaskAnswer",

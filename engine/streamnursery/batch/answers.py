@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from streamnursery.batch.lines import BatchRow
+from streamnursery.batch.passed_on import PassedOn
 from streamnursery.values.completion import Completion
 from streamnursery.values.errors import EngineError
 from streamnursery.values.partial import Choice, ToolCall
@@ -17,8 +18,10 @@ from streamnursery.values.usage import Usage
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
-def answer_line(row: BatchRow, completion: Completion) -> bytes:
+def answer_line(row: BatchRow, completion: Completion | PassedOn) -> bytes:
     """A whole answer as a line."""
+    if isinstance(completion, PassedOn):
+        return _passed_on_line(row, completion)
     body = _response(completion) if row.api == "responses" else chat_body(completion)
     response = {"status_code": 200, "request_id": completion.request_id or "", "body": body}
     ours = {
@@ -26,6 +29,12 @@ def answer_line(row: BatchRow, completion: Completion) -> bytes:
         "attempts": len(completion.attempts),
         "route": completion.route,
     }
+    return _line(row.id, response, None, ours)
+
+
+def _passed_on_line(row: BatchRow, answer: PassedOn) -> bytes:
+    response = {"status_code": 200, "request_id": answer.request_id or "", "body": answer.body}
+    ours = {"digest": row.digest, "attempts": answer.attempts, "route": answer.route}
     return _line(row.id, response, None, ours)
 
 

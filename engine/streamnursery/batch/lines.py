@@ -15,14 +15,27 @@ import attrs
 import msgspec
 
 from streamnursery.batch.anthropic_lines import from_anthropic
+from streamnursery.core.limits.token_estimate import input_tokens
 from streamnursery.values.errors import RequestError
 from streamnursery.values.request import ChatRequest, make_request
+from streamnursery.wire.relay_body import RelayBody
 
-Api = Literal["chat", "responses"]
-URLS: dict[str, Api] = {"/v1/chat/completions": "chat", "/v1/responses": "responses"}
-_NOT_YET = ("/v1/embeddings", "/v1/completions")
+Api = Literal["chat", "responses", "passed_on"]
+URLS: dict[str, Api] = {
+    "/v1/chat/completions": "chat",
+    "/v1/responses": "responses",
+    "/v1/embeddings": "passed_on",
+    "/v1/completions": "passed_on",
+    "/v1/moderations": "passed_on",
+    "/v1/rerank": "passed_on",
+    "/v1/score": "passed_on",
+}
+"""Those of OpenAI's Batch API, and of rerankers as vLLM serves them."""
 _OWN = frozenset({"id", "custom_id", "prompt", "messages", "model"})
 _MAX_ID = 512
+_ANSWER = 256
+"""Tokens of an answer whose length nothing bounds."""
+_NO_MODEL = "no model: give each line one, or --model for all that have none"
 _NO_BODY = ("stream", "stream_options")
 """Of a body that asks for a stream: every answer is streamed here, and written whole."""
 _FIELDS = frozenset(attrs.fields_dict(ChatRequest)) - {"extra", "headers", "model", "messages"}
@@ -41,14 +54,25 @@ class BatchRow:
     """`custom_id` of the input, or "row-N" with the number of the line from 1."""
     request: ChatRequest
     api: Api = "chat"
-    """Which body the answer is written in."""
+    """Which body the answer is written in; that of a row that is passed on is the provider's."""
     fields: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
     """The line as it was, for a task."""
+    url: str = ""
+    """The path of a row that is passed on."""
+    body: Mapping[str, Any] = attrs.field(factory=dict, repr=False)
+    """What such a row sends."""
+
+    @property
+    def weight(self) -> float:
+        """Tokens that are expected, input and output: what its part of the work is."""
+        request = self.request
+        return input_tokens(request) + (request.max_tokens or _ANSWER) * (request.n or 1)
 
     @property
     def digest(self) -> str:
         """Of what is asked for, to distinguish it from another request of the same id."""
-        asked = msgspec.json.encode(_asked(self.request), order="deterministic", enc_hook=str)
+        what = {"url": self.url, "body": self.body} if self.url else _asked(self.request)
+        asked = msgspec.json.encode(what, order="deterministic", enc_hook=str)
         return blake2b(asked, digest_size=8).hexdigest()
 
 
@@ -88,6 +112,8 @@ def row_of(value: object, number: int, model: str | None) -> BatchRow:
     if "body" in value:
         api = _api(value)
         body = _mapping(value, "body")
+        if api == "passed_on":
+            return _passed_on(name, value, body, model)
         fields = _from_responses(body) if api == "responses" else body
         return BatchRow(name, _request(fields, model), api, value)
     if "params" in value:
@@ -122,14 +148,23 @@ def _api(value: Mapping[str, Any]) -> Api:
     if method != "POST":
         msg = f"`method` must be POST, not {method!r:.40}"
         raise LineError(msg)
-    if url in _NOT_YET:
-        msg = f"`url` {url} is not served by batch; {', '.join(URLS)} are"
-        raise LineError(msg)
     api = URLS.get(url) if isinstance(url, str) else None
     if api is None:
         msg = f"`url` must be one of {', '.join(URLS)}, not {url!r:.60}"
         raise LineError(msg)
     return api
+
+
+def _passed_on(
+    name: str, value: Mapping[str, Any], body: Mapping[str, Any], model: str | None
+) -> BatchRow:
+    """A row whose body is sent as it is, with a model and without a wish for a stream."""
+    named = body.get("model") or model
+    if not isinstance(named, str) or not named.strip():
+        raise LineError(_NO_MODEL)
+    sent = {n: v for n, v in body.items() if n not in _NO_BODY} | {"model": named}
+    request = RelayBody(b"", sent).request(named, {}, "", None)
+    return BatchRow(name, request, "passed_on", value, value["url"], sent)
 
 
 def _from_responses(body: Mapping[str, Any]) -> dict[str, Any]:
@@ -149,7 +184,7 @@ def _from_responses(body: Mapping[str, Any]) -> dict[str, Any]:
 def _request(fields: Mapping[str, Any], model: str | None) -> ChatRequest:
     name = fields.get("model") or model
     if not name:
-        raise LineError("no model: give each line one, or --model for all that have none")
+        raise LineError(_NO_MODEL)
     prompt, messages = fields.get("prompt"), fields.get("messages")
     if (prompt is None) == (messages is None):
         raise LineError("needs `prompt` or `messages`, and only one of them")

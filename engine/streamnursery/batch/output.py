@@ -53,6 +53,10 @@ class Paths:
         return f"{self.out}.state"
 
     @property
+    def batches(self) -> str:
+        return f"{self.out}.batches"
+
+    @property
     def calls(self) -> str:
         return f"{self.out}.calls"
 

@@ -13,11 +13,13 @@ from streamnursery.batch.files import Files, RealFiles
 from streamnursery.batch.finish import compact_errors, in_input_order
 from streamnursery.batch.options import BatchOptions, Shard
 from streamnursery.batch.output import VERSION, BatchOutput, BatchState, Paths, settings_digest
+from streamnursery.batch.parts import Parts
+from streamnursery.batch.provider_run import ProviderBatches, ProviderRun
 from streamnursery.batch.runner import BatchProgress, BatchRun
 from streamnursery.batch.source import Rows, Source
 from streamnursery.batch.tasks import BatchTask
 from streamnursery.facade import Engine
-from streamnursery.values.errors import RequestError
+from streamnursery.values.errors import BatchFileError, RequestError
 
 
 class RunOptions(TypedDict, total=False):
@@ -33,12 +35,12 @@ class RunOptions(TypedDict, total=False):
     tenant: str | None
     order: str | None
     max_in_flight: int | None
+    via: str | ProviderBatches | None
     started: Callable[[BatchProgress], None] | None
 
 
 def check_options(options: Mapping[str, object]) -> None:
-    """Raise `TypeError` for one that only the engine's own world has: a `task` would run in the
-    engine's thread."""
+    """Raise `TypeError` for one that only the engine's own world has."""
     unknown = options.keys() - RunOptions.__annotations__.keys()
     if unknown:
         msg = f"run() got an unexpected keyword argument {min(unknown)!r}"
@@ -61,6 +63,7 @@ async def run(
     tenant: str | None = None,
     order: str | None = None,
     max_in_flight: int | None = None,
+    via: str | ProviderBatches | None = None,
     grace: float = 10.0,
     stop: trio.Event | None = None,
     started: Callable[[BatchProgress], None] | None = None,
@@ -78,6 +81,10 @@ async def run(
     `order="input"` sorts the output at the end. After `stop` no row is begun, and those under way
     have `grace` seconds. `started` is called once with the progress, which grows while it runs.
 
+    `via="provider"` sends the rows through OpenAI's own batch API, at half price and within a day:
+    files are uploaded, and batches made, looked at and fetched. A run that was ended goes on
+    waiting; no row is sent twice. Limits and budgets of the engine do not hold there.
+
     Returns the progress as it is in the end: `error` says what ended the run before its last row,
     such as a budget that is spent.
 
@@ -93,6 +100,7 @@ async def run(
     options = BatchOptions(
         samples, limit, sample, part, retry_errors, dedupe, max_in_flight, grace, tenant
     )
+    provider = _provider(via, options, task)
     path, files = os.fspath(out), RealFiles() if files is None else files
     source = Source(rows, model)
     checked = await source.check()
@@ -103,14 +111,22 @@ async def run(
         digests=not source.is_file,
     )
     progress = BatchProgress(None if checked.rows is None else checked.rows * samples)
+    if checked.weight is not None and provider is None:
+        progress.tokens_left = checked.weight * samples
     stop = trio.Event() if stop is None else stop
     try:
         await output.open(calls=task is not None)
         progress.torn = output.found.torn
         if started is not None:
             started(progress)
+        work = BatchRun(eng, output, options, progress, stop, task)
+        if provider is not None:
+            work = ProviderRun(eng, output, options, progress, stop, task)
+            work.limits = provider
+        else:
+            await _check_no_batches(output)
         async with aclosing(source.each()) as each:
-            await BatchRun(eng, output, options, progress, stop, task).run(each)
+            await work.run(each)
         await compact_errors(output)
         if order == "input" and progress.complete:
             async with aclosing(source.each()) as each:
@@ -119,6 +135,34 @@ async def run(
         with trio.CancelScope(shield=True):
             await files.run(files.close)
     return progress
+
+
+def _provider(
+    via: str | ProviderBatches | None, options: BatchOptions, task: BatchTask | None
+) -> ProviderBatches | None:
+    if via is None:
+        return None
+    if task is not None or options.dedupe or options.tenant is not None:
+        raise RequestError("a provider's batches know no task, no dedupe and no tenant")
+    if via == "provider":
+        return ProviderBatches()
+    if not isinstance(via, ProviderBatches):
+        msg = f'via is "provider", a ProviderBatches or None, not {via!r:.40}'
+        raise RequestError(msg)
+    return via
+
+
+async def _check_no_batches(output: BatchOutput) -> None:
+    """Rows that a provider works on would be paid for twice."""
+    parts = Parts(output.files, output.paths.batches)
+    await parts.load()
+    waiting = sum(part.paid for part in parts.open)
+    if waiting:
+        msg = (
+            f"{waiting} batches of {output.paths.out} are at the provider: go on with --via "
+            'provider (via="provider") until they have come, or name another output'
+        )
+        raise BatchFileError(msg)
 
 
 def _state(

@@ -9,8 +9,9 @@ Rule 3: at the end answers that stand finish: for `grace` seconds after `stop`, 
 cancelled.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, contextmanager
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -20,13 +21,15 @@ from streamnursery.batch.journal import Journal
 from streamnursery.batch.lines import BatchRow
 from streamnursery.batch.options import BatchOptions
 from streamnursery.batch.output import BatchOutput, id_hash
+from streamnursery.batch.passed_on import PassedOn, pass_on
 from streamnursery.batch.source import input_error
 from streamnursery.batch.tasks import BatchTask, TaskCalls
 from streamnursery.facade import Engine
 from streamnursery.transport.single_errors import bare_errors
-from streamnursery.values.completion import Completion, Outcome
+from streamnursery.values.completion import Completion
 from streamnursery.values.errors import (
     AuthError,
+    BatchFileError,
     BudgetExceededError,
     ConfigError,
     EngineClosedError,
@@ -37,6 +40,7 @@ from streamnursery.values.request import ChatRequest
 
 _ENDS = (AuthError, ConfigError, BudgetExceededError, EngineClosedError, StorageError)
 """Errors that the next row would meet as well."""
+_Answer: TypeAlias = Completion | PassedOn
 
 
 @attrs.define
@@ -52,6 +56,16 @@ class BatchProgress:
     in_flight: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
+    tokens_left: float | None = None
+    """Tokens, input and output, that are expected of the rows that are not done; None while that
+    is not known."""
+    tokens_worked: float = 0.0
+    """Those that were expected of the rows that this run has done."""
+    categories: dict[str, int] = attrs.field(factory=dict)
+    """Of the failures, how many of each category."""
+    spent: int = 0
+    """Nano-dollars of answers from a provider's own batches, at half of the listed price. Other
+    answers stand in the engine's `usage_report`."""
     skipped: int = 0
     """Rows of other shards, and those beyond `limit` or not in the sample."""
     torn: int = 0
@@ -96,8 +110,11 @@ class BatchRun:
         """Those that are under way, by the number of their request."""
         self._same: dict[str, list[BatchRow]] = {}
         """With `dedupe`: rows that wait for the answer to an equal request."""
-        self._known: dict[str, Completion] = {}
+        self._known: dict[str, _Answer] = {}
         """With `dedupe`: answers by what was asked. All are kept until the end."""
+        most = options.max_in_flight or engine.statistics().total.max_streams
+        self._room = trio.Semaphore(most)
+        """Of rows under way, streamed or passed on."""
         self._calls = TaskCalls(output.files, output.paths.calls, self._journal, options)
 
     async def run(self, rows: AsyncIterator[BatchRow]) -> None:
@@ -130,22 +147,57 @@ class BatchRun:
         if self._task is not None:
             await self._run_tasks(rows, self._task)
             return
-        most = self._options.max_in_flight
-        async with aclosing(self._requests(rows)) as requests:
-            async with self._engine.as_completed(requests, max_in_flight=most) as outcomes:
-                async for outcome in outcomes:
-                    if await self._take(outcome):
-                        self._stop.set()
+        with bare_errors():
+            async with trio.open_nursery() as passing:
+                async with aclosing(self._requests(rows, passing)) as requests:
+                    await self._stream(requests)
 
-    async def _requests(self, rows: AsyncIterator[BatchRow]) -> AsyncGenerator[ChatRequest, None]:
+    async def _stream(self, requests: AsyncGenerator[ChatRequest, None]) -> None:
+        most = self._options.max_in_flight
+        async with self._engine.as_completed(requests, max_in_flight=most) as outcomes:
+            async for outcome in outcomes:
+                self._room.release()
+                row = self._rows.pop(outcome.index)
+                await self._take(row, outcome.completion, outcome.error)
+
+    async def _requests(
+        self, rows: AsyncIterator[BatchRow], passing: trio.Nursery
+    ) -> AsyncGenerator[ChatRequest, None]:
+        """Those that are streamed; those that are passed on are begun in `passing`."""
         number = 0
         async for row in rows:
             if self._options.dedupe and await self._is_asked(row):
                 continue
-            self._rows[number] = row
+            await self._room.acquire()
+            if self._stop.is_set():
+                return  # while it waited; the next run asks for it
             self._progress.in_flight += 1
+            if row.url:
+                passing.start_soon(self._pass_on, row)
+                continue
+            self._rows[number] = row
             number += 1
             yield self._options.paid(row.request)
+
+    async def _pass_on(self, row: BatchRow) -> None:
+        answer, failure = None, None
+        try:
+            try:
+                answer = await pass_on(self._engine, row, self._options.tenant)
+            except EngineError as error:
+                failure = error
+            with self._file_failures():
+                await self._take(row, answer, failure)
+        finally:
+            self._room.release()
+
+    @contextmanager
+    def _file_failures(self) -> Iterator[None]:
+        """Of a file that cannot be written `run` tells, once for all rows."""
+        try:
+            yield
+        except BatchFileError:
+            self._stop.set()
 
     async def _is_asked(self, row: BatchRow) -> bool:
         """Whether an equal request was made, whose answer is or will be that of this row."""
@@ -171,14 +223,24 @@ class BatchRun:
                 key = id_hash(one.id)
                 if not options.wants(key):
                     progress.skipped += 1
+                    self._not_left(one)
                 elif key in found.answered or not self._again(key):
                     progress.before += 1
+                    self._not_left(one)
                     self._compare(one, key)
                 else:
                     taken += 1
                     yield one
                     if self._stop.is_set():
                         return
+
+    def _not_left(self, row: BatchRow) -> float:
+        """Take a row out of what is left to do."""
+        if self._progress.tokens_left is None:
+            return 0.0
+        weight = row.weight
+        self._progress.tokens_left = max(0.0, self._progress.tokens_left - weight)
+        return weight
 
     def _again(self, key: int) -> bool:
         """Whether a row without an answer is asked for: one that has failed only where that is
@@ -193,21 +255,20 @@ class BatchRun:
                 "the input", [f"{what}; give it another id, or name another output"], 1
             )
 
-    async def _take(self, outcome: Outcome) -> bool:
-        """Write down what became of a row; whether that ends the run."""
-        row = self._rows.pop(outcome.index)
+    async def _take(self, row: BatchRow, answer: _Answer | None, error: EngineError | None) -> None:
+        """Write down what became of a row; some errors end the run."""
         self._progress.in_flight -= 1
-        if isinstance(outcome.error, _ENDS):
-            self._progress.error = self._progress.error or outcome.error
-            return True
-        for one in self._equal_to(row, outcome.completion):
-            if outcome.completion is not None:
-                await self._answered(one, outcome.completion, paid=one is row)
-            elif outcome.error is not None:
-                await self._failed(one, outcome.error)
-        return False
+        if isinstance(error, _ENDS):
+            self._progress.error = self._progress.error or error
+            self._stop.set()
+            return
+        for one in self._equal_to(row, answer):
+            if answer is not None:
+                await self._answered(one, answer, paid=one is row)
+            elif error is not None:
+                await self._failed(one, error)
 
-    def _equal_to(self, row: BatchRow, completion: Completion | None) -> list[BatchRow]:
+    def _equal_to(self, row: BatchRow, completion: _Answer | None) -> list[BatchRow]:
         """The row, and those that wait for its answer."""
         if not self._options.dedupe:
             return [row]
@@ -215,12 +276,13 @@ class BatchRun:
             self._known[row.digest] = completion
         return [row, *self._same.pop(row.digest, ())]
 
-    async def _answered(self, row: BatchRow, completion: Completion, *, paid: bool) -> None:
+    async def _answered(self, row: BatchRow, completion: _Answer, *, paid: bool) -> None:
         line = answer_line(row, completion)
         usage = completion.usage if paid else None
 
         def synced() -> None:
             self._progress.answered += 1
+            self._progress.tokens_worked += self._not_left(row)
             self._progress.input_tokens += (usage and usage.input_tokens) or 0
             self._progress.output_tokens += (usage and usage.output_tokens) or 0
 
@@ -228,24 +290,37 @@ class BatchRun:
 
     async def _failed(self, row: BatchRow, error: EngineError) -> None:
         def synced() -> None:
-            self._progress.failed += 1
+            progress = self._progress
+            progress.failed += 1
+            progress.categories[error.category] = progress.categories.get(error.category, 0) + 1
+            progress.tokens_worked += self._not_left(row)
 
         await self._journal.put(self._output.paths.errors, failure_line(row, error), synced)
 
     # Several calls for a row. ------------------------------------------------------------------
 
     async def _run_tasks(self, rows: AsyncIterator[BatchRow], task: BatchTask) -> None:
-        most = self._options.max_in_flight or self._engine.statistics().total.max_streams
-        room = trio.Semaphore(most)
-        async with trio.open_nursery() as nursery:
-            async for row in rows:
-                await room.acquire()
-                self._progress.in_flight += 1
-                nursery.start_soon(self._one_task, row, task, room)
+        room = self._room
+        with bare_errors():
+            async with trio.open_nursery() as nursery:
+                async for row in rows:
+                    await room.acquire()
+                    self._progress.in_flight += 1
+                    nursery.start_soon(self._one_task, row, task, room)
 
     async def _one_task(self, row: BatchRow, task: BatchTask, room: trio.Semaphore) -> None:
         try:
+            with self._file_failures():
+                await self._done_by(task, row)
+        finally:
+            self._progress.in_flight -= 1
+            room.release()
+
+    async def _done_by(self, task: BatchTask, row: BatchRow) -> None:
+        try:
             line = await self._calls.run(self._engine, row, task)
+        except BatchFileError:
+            raise
         except _ENDS as error:
             self._progress.error = self._progress.error or error
             self._stop.set()
@@ -255,9 +330,7 @@ class BatchRun:
 
             def synced() -> None:
                 self._progress.answered += 1
+                self._progress.tokens_worked += self._not_left(row)
 
             await self._journal.put(self._output.paths.out, line, synced)
             self._calls.forget(row)
-        finally:
-            self._progress.in_flight -= 1
-            room.release()

@@ -46,6 +46,8 @@ class Checked:
     rows: int | None
     """None: not known before the end."""
     digest: str = ""
+    weight: float | None = None
+    """Tokens that are expected of all rows."""
 
 
 @attrs.define
@@ -77,6 +79,7 @@ class Source:
 
     def _check(self) -> Checked:
         found, hashes, problems, count = 0, set[int](), list[str](), 0
+        weight = 0.0
         digest = blake2b(digest_size=16)
         with opened(str(self.rows)) as stream:
             for number, at, line in numbered(stream):
@@ -92,13 +95,14 @@ class Source:
                         wrong = f"{row.id!r:.80} is there twice" if key in hashes else None
                         hashes.add(key)
                         found += 1
+                        weight += row.weight
                 if wrong is not None:
                     count += 1
                     if len(problems) < SHOWN:
                         problems.append(f"line {number}, byte {at}: {wrong}")
         if count:
             raise input_error(self.name, problems, count)
-        return Checked(found, digest.hexdigest())
+        return Checked(found, digest.hexdigest(), weight)
 
     def _row(self, line: bytes, number: int) -> BatchRow | None:
         value = value_of(line)

@@ -73,7 +73,8 @@ class TaskRow:
         self._calls = calls
         self._engine = engine
         self._row = row
-        self._busy = False
+        self.busy = False
+        """A call is under way."""
 
     async def complete(
         self,
@@ -88,15 +89,18 @@ class TaskRow:
             RequestError: two calls of a row at once, or another one than in an earlier run.
             EngineError: as `Engine.complete`.
         """
-        if self._busy:
+        if self.busy:
             raise RequestError("the calls of one row are made one after the other")
+        if model is None and self._row.url:
+            msg = f"{self.id!r:.80} is no prompt but a row for {self._row.url}: name a model"
+            raise RequestError(msg)
         request = self.request if model is None else make_request(model, prompt, **fields)
-        self._busy = True
+        self.busy = True
         try:
             number, self.made = self.made, self.made + 1
             return await self._calls.answer(self._engine, self._row, number, request)
         finally:
-            self._busy = False
+            self.busy = False
 
 
 BatchTask: TypeAlias = Callable[[TaskRow], Awaitable[object]]
@@ -140,7 +144,7 @@ class TaskCalls:
     async def answer(
         self, engine: Engine, row: BatchRow, number: int, request: ChatRequest
     ) -> TaskAnswer:
-        digest = attrs.evolve(row, request=request).digest
+        digest = attrs.evolve(row, request=request, url="").digest
         place = self._known.get(id_hash(row.id), {}).get(number)
         if place is not None:
             line = _decode(await self._files.run(partial(self._files.read, self._path, *place)))

@@ -12,6 +12,7 @@ from streamnursery.cli.parser import PROGRAM, Verbs, add_config, add_verb
 
 if TYPE_CHECKING:
     from streamnursery.batch import BatchProgress
+    from streamnursery.cli.batch_run import Work
     from streamnursery.config import LoadedConfig
     from streamnursery.values.errors import EngineError
 
@@ -19,6 +20,7 @@ _EXAMPLE = """\
 streamnursery batch prompts.jsonl -o answers.jsonl -m sim/fast
 streamnursery batch batch.jsonl -o answers.jsonl --budget 5usd    OpenAI's and Anthropic's lines
 streamnursery batch prompts.txt -o answers.jsonl -m gpt-4.1-mini --dry-run
+streamnursery batch prompts.jsonl -o answers.jsonl --via provider   half the price, within a day
 streamnursery batch prompts.jsonl -o part2.jsonl --shard 2/7
 streamnursery batch merge part1.jsonl part2.jsonl -o answers.jsonl
 """
@@ -67,8 +69,14 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--order", choices=("input",), help="order of the output; by default as answers come"
     )
+    parser.add_argument(
+        "--via",
+        choices=("provider",),
+        help="OpenAI's own batch API: half of the price, within a day",
+    )
     parser.add_argument("--parallel", type=int, metavar="N", help="number of lines in flight")
     parser.add_argument("--json", action="store_true", help="print the summary as one object")
+    parser.add_argument("--html", metavar="FILE", help="write what became of it as one page")
     add_config(parser)
 
 
@@ -80,6 +88,9 @@ def run(args: argparse.Namespace) -> int:
         )
     if args.input[0] == "merge" and not Path("merge").exists():
         return _merge(args)
+    if args.via and (args.budget or args.dedupe):
+        what = "a provider's own batches know no --budget and no --dedupe"
+        raise CliError(what, "--dry-run tells what they may cost", _command(args))
     if len(args.input) > 1:
         what = f"one input at a time, not {len(args.input)}"
         raise CliError(what, "", f"cat {' '.join(map(shlex.quote, args.input))} > all.jsonl")
@@ -114,6 +125,7 @@ def _run(args: argparse.Namespace) -> int:
         code = run_trio(work.run, on_first=work.stop)
     finally:
         work.close()
+        _page(args, work)
     if work.error is not None:
         raise _explained(work.error, args)
     progress = work.progress
@@ -126,6 +138,26 @@ def _run(args: argparse.Namespace) -> int:
         note(f"goes on with: {_command(args)}")
         return code or Exit.INTERRUPTED
     return code or (Exit.SOME_FAILED if progress.failed else Exit.OK)
+
+
+def _page(args: argparse.Namespace, work: "Work") -> None:
+    """Write `--html`, however the run has ended."""
+    from streamnursery.cli.batch_page import batch_page
+
+    if not args.html or work.progress is None:
+        return
+    page = batch_page(
+        f"Batch {args.out}",
+        work.progress,
+        work.history.looks,
+        spent=work.spent,
+        seconds=work.seconds,
+        command=_command(args),
+    )
+    try:
+        Path(args.html).write_text(page, encoding="utf-8")
+    except OSError as error:
+        note(f"{args.html} could not be written: {error.strerror or error}")
 
 
 def _explained(error: "EngineError", args: argparse.Namespace) -> CliError:
@@ -155,6 +187,8 @@ def _command(args: argparse.Namespace) -> str:
         "shard",
         "order",
         "parallel",
+        "via",
+        "html",
         "config",
     ):
         value = getattr(args, flag)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from streamnursery.batch.lines import BatchRow
 from streamnursery.batch.options import BatchOptions, Shard
 from streamnursery.batch.output import id_hash
 from streamnursery.batch.source import Source
@@ -28,6 +29,8 @@ _OUTPUT = 2048
 @attrs.define
 class _Sum:
     price: Price | None
+    cheaper: int = 1
+    """A provider's own batches cost half."""
     rows: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
@@ -55,9 +58,16 @@ async def estimate_text(args: argparse.Namespace, config: "EngineConfig") -> tup
                 request = one.request
                 found = sums.get(request.model)
                 if found is None:
-                    found = sums[request.model] = _Sum(price_of(request.model, None, today))
-                _add(found, round(input_tokens(request)), request.max_tokens or _OUTPUT)
+                    price = price_of(request.model, None, today)
+                    found = sums[request.model] = _Sum(price, 2 if args.via else 1)
+                _add(found, round(input_tokens(request)), _most_output(one))
     return _table(sums), all(found.price is not None for found in sums.values())
+
+
+def _most_output(row: BatchRow) -> int:
+    if row.url and row.url != "/v1/completions":
+        return 0  # a vector, a score, a verdict
+    return row.request.max_tokens or _OUTPUT
 
 
 def _add(found: _Sum, spent: int, most: int) -> None:
@@ -65,8 +75,9 @@ def _add(found: _Sum, spent: int, most: int) -> None:
     found.input_tokens += spent
     found.output_tokens += most
     if found.price is not None:
-        found.low += cost(found.price, Usage(spent, 0))
-        found.high += cost(found.price, worst_usage(found.price, spent + spent // 4, most))
+        found.low += cost(found.price, Usage(spent, 0)) // found.cheaper
+        worst = worst_usage(found.price, spent + spent // 4, most)
+        found.high += cost(found.price, worst) // found.cheaper
 
 
 def _table(sums: dict[str, _Sum]) -> str:

@@ -17,7 +17,7 @@ from streamnursery.supervisor.relay import Relayed
 from streamnursery.values.errors import ConfigError, RequestError
 from streamnursery.values.http import check_header
 from streamnursery.values.origin import BaseUrl
-from streamnursery.values.policy import Patience, Priority, PriorityName
+from streamnursery.values.policy import Patience, Priority, PriorityName, Retries
 from streamnursery.values.relay import METHODS, SHARED_HEADERS, forwarded, relay_path
 from streamnursery.values.request import (
     CREDENTIAL_HEADERS,
@@ -77,6 +77,7 @@ class Relaying:
         priority: Priority | PriorityName | None = None,
         deadline: float | None = None,
         timeout: float | None = None,
+        retries: Retries | None = None,
         buffer_bytes: int | None = None,
     ) -> AbstractAsyncContextManager[RelayedAnswer]:
         """Pass a request on, and its answer back, byte for byte: `async with eng.relay("gpt-4.1",
@@ -100,6 +101,7 @@ class Relaying:
         `headers` are as those of `ChatRequest`, but those of the connection are left out, and
         those that say how a body is read (`content-type`, versions of the API) go to every
         endpoint. Entering the block waits for the head of the answer; leaving it ends the request.
+        `retries=Retries(attempts=1)` is for what must not be done twice.
 
         Raises:
             RequestError, ConfigError: path, body, headers or model cannot be used.
@@ -117,6 +119,7 @@ class Relaying:
             tenant,
             None if priority is None else as_priority(priority),
         )
+        ours = attrs.evolve(ours, retries=retries)
         make_request(attrs.evolve(ours, messages="", max_tokens=None, n=None, tools=None, extra={}))
         asked = read_path(
             below(below_base, self._outlets[first.endpoint].endpoint.url.path),

@@ -37,7 +37,7 @@ from streamnursery.values.admission import Explanation
 from streamnursery.values.call_options import LeaseOptions
 from streamnursery.values.completion import Completion, Outcome
 from streamnursery.values.cost import Estimate
-from streamnursery.values.policy import Priority, PriorityName, WhenBehind
+from streamnursery.values.policy import Priority, PriorityName, Retries, WhenBehind
 from streamnursery.values.request import ChatRequest, RequestHeaders
 from streamnursery.values.request_fields import (
     CallOptions,
@@ -154,6 +154,7 @@ class SyncEngine:
         priority: Priority | PriorityName | None = None,
         deadline: float | None = None,
         timeout: float | None = None,
+        retries: Retries | None = None,
         buffer_bytes: int | None = None,
     ) -> AbstractContextManager[SyncRelayedAnswer]:
         def make_half(host: SyncHost, box: Mailbox) -> RelayHalf:
@@ -169,6 +170,7 @@ class SyncEngine:
                 tenant=tenant,
                 priority=priority,
                 timeout=left,
+                retries=retries,
                 buffer_bytes=buffer_bytes,
             )
             return RelayHalf(host, box, open_block)

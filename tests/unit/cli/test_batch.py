@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from streamnursery.batch import BatchProgress
+from streamnursery.cli.batch_screen import History, Look, Screen
 from tests.support.cli import Command
 
 SLOW = "sim/gpt-4.1"
@@ -117,6 +119,63 @@ def test_a_slip_is_told_and_nothing_is_sent(
     ran = command("batch", *words, "-m", "sim/fast")
     assert ran.code in (2, 4, 6)
     assert what in ran.err
+
+
+def test_a_providers_own_batches_cost_half_and_know_no_budget(
+    command: Command, tmp_path: Path
+) -> None:
+    write_input(tmp_path, 3, "gpt-4.1-mini")
+    command.write("streamnursery.toml", PRICED)
+    dry = ("batch", "in.jsonl", "--dry-run", "--samples", "100000")
+    whole, half = (
+        [
+            float(word)
+            for word in command(*dry, *more).out.split()
+            if "." in word and word[0].isdigit()
+        ]
+        for more in ((), ("--via", "provider"))
+    )
+    assert len(whole) == 4
+    assert half == pytest.approx([cost / 2 for cost in whole], abs=0.01)
+    ran = command("batch", "in.jsonl", "-o", "o", "--via", "provider", "--budget", "1usd")
+    assert ran.code == 2
+    assert "no --budget" in ran.err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_page_tells_what_became_of_it(command: Command, tmp_path: Path) -> None:
+    lines = [{"id": n, "prompt": "Hi", "model": "sim/fast", "max_tokens": 3} for n in range(5)]
+    lines.append({"id": "<b>", "prompt": "Hi", "model": "sim/fast?status=400"})
+    (tmp_path / "in.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert command("batch", "in.jsonl", "-o", "out.jsonl", "--html", "page.html").code == 1
+    page = (tmp_path / "page.html").read_text()
+    assert "<b>6 of 6</b><span>rows done" in page
+    assert "<b>15</b><span>tokens out" in page
+    assert "<td>content_error</td><td>1</td>" in page or "<td>request_error</td>" in page
+    assert "<script" not in page
+    assert "--html page.html" in page
+
+
+def test_the_time_left_goes_by_the_tokens_that_are_left() -> None:
+    screen, said = Screen(), list[str]()
+    screen.say = said.append  # type: ignore[method-assign, assignment]
+    progress = BatchProgress(rows=10, tokens_left=1000.0)
+    screen.show(progress, 0)
+    progress.answered, progress.tokens_worked, progress.tokens_left = 9, 100.0, 900.0
+    screen.show(progress, 0)
+    assert "left" not in said[0]
+    assert said[1].endswith(" left")
+    looks = [float(part.split()[0]) for part in said[1].split(", ") if "tokens/s" in part]
+    assert looks == [0.0]
+
+
+def test_a_long_run_is_remembered_in_few_looks() -> None:
+    history = History()
+    for at in range(10_000):
+        history.add(Look(at, at, 0, at, at))
+    assert len(history.looks) < 400
+    assert [look.at for look in history.looks] == sorted(look.at for look in history.looks)
+    assert history.looks[-1].at > 9900
 
 
 def test_compressed_and_columnar_files_are_read(command: Command, tmp_path: Path) -> None:

@@ -1,0 +1,282 @@
+"""Rows through a provider's own batch API: a day's patience for half of the price.
+
+Rule 1: no row is in two batches at once. What is asked of the provider is noted before it is asked
+        for, and a batch whose answer was lost is looked for before another one is made.
+Rule 2: answers are fetched until they are on the disk; a batch is over after that, and not before.
+Rule 3: a stop ends the waiting. Batches go on at the provider, and the same command fetches them.
+"""
+
+import uuid
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import attrs
+import msgspec
+import trio
+
+from streamnursery.batch.lines import BatchRow
+from streamnursery.batch.output import id_hash
+from streamnursery.batch.parts import Part, Parts
+from streamnursery.batch.provider_api import ProviderApi
+from streamnursery.batch.provider_lines import Told, answer_of, url_and_body
+from streamnursery.batch.runner import BatchRun
+from streamnursery.config.prices import price_source
+from streamnursery.core.money.pricing import cost
+from streamnursery.values.errors import (
+    AttemptState,
+    BatchFileError,
+    BatchInputError,
+    EngineError,
+    RequestError,
+    ServerError,
+)
+from streamnursery.values.usage import Usage
+
+_OVER = frozenset({"completed", "failed", "expired", "cancelled"})
+_SETTLES = 30.0
+"""Seconds after which a batch that was made stands in the provider's list."""
+_CREATE_TRIES = 5
+_ROOM = 64 * 1024
+"""Of a relayed body, for what stands around the lines."""
+_MOST_FAILURES = 20
+"""Looks in a row that may fail before the run ends."""
+
+
+@attrs.frozen
+class ProviderBatches:
+    """How a provider's own batch API is used: OpenAI's."""
+
+    lines: int = 50_000
+    """Of one batch at most."""
+    nbytes: int = 200_000_000
+    """Of its file at most; `engine.max_relayed_bytes` may allow less."""
+    poll: float = 2.0
+    """Seconds between two looks at first; they grow to a minute."""
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("lines", "nbytes", "poll"):
+            if not getattr(self, name) > 0:
+                msg = f"{name} must be above 0, not {getattr(self, name)!r}"
+                raise RequestError(msg)
+
+
+@attrs.define(eq=False)
+class _Group:
+    """Rows for one batch: of one endpoint, one path, one model."""
+
+    endpoint: str
+    model: str
+    route: str
+    url: str
+    lines: list[bytes] = attrs.field(factory=list)
+    digests: dict[int, str] = attrs.field(factory=dict)
+    size: int = 0
+
+
+class ProviderRun(BatchRun):
+    """One run over an open output, by way of batches of the provider's."""
+
+    limits: ProviderBatches = ProviderBatches()
+
+    async def _ask(self, rows: AsyncIterator[BatchRow]) -> None:
+        self._parts = Parts(self._output.files, self._output.paths.batches)
+        await self._parts.load()
+        self._price_of = price_source(self._engine.config)
+        try:
+            await self._take_up()
+            await self._submit(rows)
+            await self._collect()
+        except (BatchFileError, BatchInputError):
+            raise
+        except EngineError as error:
+            self._progress.error = self._progress.error or error
+
+    def _api(self, part: Part) -> ProviderApi:
+        return ProviderApi(self._engine, part.endpoint)
+
+    # Rows to the provider. -----------------------------------------------------------------------
+
+    async def _take_up(self) -> None:
+        """Go on with what earlier runs have begun."""
+        for part in self._parts.open:
+            if not part.file:
+                await self._parts.step(part, "free")
+            elif not part.batch:
+                await self._create(part)
+        for part in self._parts.open:
+            # Some of its failures may have been written; they are fetched again.
+            self._output.found.failed -= part.digests.keys()
+            self._count(part, 1)
+
+    def _count(self, part: Part, sign: int) -> None:
+        left = sum(key not in self._output.found.answered for key in part.digests)
+        self._progress.in_flight += sign * left
+
+    async def _submit(self, rows: AsyncIterator[BatchRow]) -> None:
+        busy = {key for part in self._parts.open for key in part.digests}
+        groups: dict[tuple[str, str, str], _Group] = {}
+        allowed = self._engine.config.max_relayed_bytes - _ROOM
+        most = max(1, min(self.limits.nbytes, allowed))
+        async for row in rows:
+            key = id_hash(row.id)
+            if key in busy:
+                continue
+            group, line = self._line(groups, row)
+            if group.lines and (
+                len(group.lines) >= self.limits.lines or group.size + len(line) > most
+            ):
+                await self._send(group)
+            group.lines.append(line)
+            group.digests[key] = row.digest
+            group.size += len(line)
+            if sum(one.size for one in groups.values()) > 2 * most:
+                await self._send(max(groups.values(), key=lambda one: one.size))
+        for group in groups.values():
+            if group.lines and not self._stop.is_set():
+                await self._send(group)
+
+    def _line(
+        self, groups: dict[tuple[str, str, str], _Group], row: BatchRow
+    ) -> tuple[_Group, bytes]:
+        route = self._engine._first(row.request.model, None)
+        url, body = url_and_body(row, self._engine._outlets[route.endpoint], route.model)
+        line = {"custom_id": row.id, "method": "POST", "url": url, "body": body}
+        group = groups.setdefault(
+            (route.endpoint, url, route.model),
+            _Group(route.endpoint, row.request.model, str(route), url),
+        )
+        return group, msgspec.json.encode(line, enc_hook=str) + b"\n"
+
+    async def _send(self, group: _Group) -> None:
+        mark = uuid.uuid4().hex
+        part = Part(mark, group.endpoint, group.model, group.route, group.url, dict(group.digests))
+        data = b"".join(group.lines)
+        group.lines.clear()
+        group.digests.clear()
+        group.size = 0
+        await self._parts.plan(part)
+        self._count(part, 1)
+        file = await self._api(part).upload(f"streamnursery-{mark}.jsonl", data)
+        await self._parts.step(part, "file", file)
+        await self._create(part)
+
+    async def _create(self, part: Part) -> None:
+        """Make its batch, unless there is one.
+
+        Raises:
+            EngineError: there is none, or nobody knows; the next run looks for it.
+        """
+        waits = iter(self._engine.config.retries.base * 2**n for n in range(_CREATE_TRIES - 1))
+        while True:
+            if part.asked:
+                found = await self._found(part)
+                if found is not None:
+                    await self._parts.step(part, "batch", found)
+                    return
+            await self._parts.step(part, "asked")
+            try:
+                made = await self._api(part).create(part.file, part.url, part.id)
+            except EngineError as error:
+                wait = next(waits, None)
+                if not error.retryable or wait is None or self._stop.is_set():
+                    if _refused(error):
+                        await self._parts.step(part, "free")
+                    raise
+                part.asked = not _refused(error)
+                await trio.sleep(max(wait, error.retry_after or 0))
+            else:
+                await self._parts.step(part, "batch", made)
+                return
+
+    async def _found(self, part: Part) -> str | None:
+        """The batch of a part whose answer was lost."""
+        api = self._api(part)
+        found = await api.find(part.id)
+        if found is None:
+            await trio.sleep(_SETTLES)
+            found = await api.find(part.id)
+        return found
+
+    # Answers from the provider. ------------------------------------------------------------------
+
+    async def _collect(self) -> None:
+        pause, failures = self.limits.poll, 0
+        while self._parts.open and not self._stop.is_set():
+            for part in self._parts.open:
+                try:
+                    batch = await self._api(part).batch(part.batch)
+                    if batch.get("status") in _OVER:
+                        await self._fetch(part, batch)
+                    failures = 0
+                except BatchFileError:
+                    raise
+                except EngineError as error:
+                    failures += 1
+                    if not error.retryable or failures >= _MOST_FAILURES:
+                        raise
+                if self._stop.is_set():
+                    return
+            if self._parts.open:
+                with trio.move_on_after(pause):
+                    await self._stop.wait()
+                pause = min(pause * 1.5, max(60.0, self.limits.poll))
+
+    async def _fetch(self, part: Part, batch: dict[str, Any]) -> None:
+        left = {key for key in part.digests if key not in self._output.found.answered}
+        for name in ("output_file_id", "error_file_id"):
+            if batch.get(name):
+                data = await self._api(part).content(str(batch[name]))
+                for line in data.split(b"\n"):
+                    if line.strip():
+                        await self._keep(part, answer_of(line), left)
+        await self._journal.flush()
+        self._progress.in_flight -= len(left)
+        await self._parts.step(part, "done")
+        if left:
+            raise _unanswered(batch, len(left))
+
+    async def _keep(self, part: Part, told: Told, left: set[int]) -> None:
+        """Write down one answer of a batch."""
+        key = id_hash(told.custom_id)
+        if key not in left:
+            return  # of another run of ours, and safe
+        left.discard(key)
+        self._progress.in_flight -= 1
+        line = told.line(part.digests[key], part.route, part.batch)
+        paths, usage = self._output.paths, told.usage
+        path = paths.out if told.well else paths.errors
+        await self._journal.put(path, line, partial(self._synced, told.well, part, usage))
+
+    def _synced(self, well: bool, part: Part, usage: Usage) -> None:
+        progress = self._progress
+        if not well:
+            progress.failed += 1
+            name = "provider_batch"
+            progress.categories[name] = progress.categories.get(name, 0) + 1
+            return
+        progress.answered += 1
+        progress.input_tokens += usage.input_tokens or 0
+        progress.output_tokens += usage.output_tokens or 0
+        price = self._price_of(part.model, None, datetime.now(UTC).date())
+        if price is not None:
+            progress.spent += cost(price, usage) // 2
+
+
+def _refused(error: EngineError) -> bool:
+    """Whether nothing was made for certain."""
+    if error.status is not None:
+        return 400 <= error.status < 500 and error.status != 408
+    attempts = error.attempts
+    return bool(attempts) and attempts[-1].state is AttemptState.NOT_SENT
+
+
+def _unanswered(batch: dict[str, Any], count: int) -> EngineError:
+    errors = (batch.get("errors") or {}).get("data") or []
+    why = "; ".join(str(one.get("message")) for one in errors[:3] if isinstance(one, dict))
+    msg = (
+        f"batch {batch.get('id')!r:.80} is {batch.get('status')!r:.20} and leaves {count} rows "
+        f"without an answer{': ' + why[:300] if why else ''}; they are asked for by the next run"
+    )
+    return ServerError(msg, retryable=False)
