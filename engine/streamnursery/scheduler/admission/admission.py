@@ -125,7 +125,8 @@ class Admission:
         return self._take(demand, lane, now)
 
     async def acquire(self, demand: Demand) -> Lease:
-        """Everything that the demand needs, waiting for its turn in its lane.
+        """Everything that the demand needs, waiting for its turn in its lane. Others run only if it
+        has to wait: a stream's task gets to its request in one step where there is room.
 
         Raises:
             OverloadedError: `max_queued` requests wait already.
@@ -136,18 +137,13 @@ class Admission:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            lease = self.acquire_nowait(demand)
+            return self.acquire_nowait(demand)
         except trio.WouldBlock:
-            return await self._wait_turn(demand)
+            pass  # and let go of: what it holds would stay for as long as the wait
         except EngineClosedError:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
-        try:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-        except BaseException:
-            lease.release()
-            raise
-        return lease
+        return await self._wait_turn(demand)
 
     @trio.lowlevel.enable_ki_protection
     def give_back(self, lease: Lease) -> None:
