@@ -321,8 +321,9 @@ class Engine(Choosing, LimitVerbs, OwnCalls, OwnStreams, Relaying):
         return max_in_flight
 
     def _find_simulator(self, plan: RoutePlan) -> None:
-        if any(stop.endpoint == SIMULATOR_ENDPOINT for stop in plan.stops):
-            self._have_simulator()
+        for stop in plan.stops:
+            if stop.route.endpoint == SIMULATOR_ENDPOINT:
+                self._have_simulator()
 
     def _have_simulator(self) -> None:
         """Serve `sim/...` in process, from its first use on."""
