@@ -98,6 +98,8 @@ class Attempt:
     request_id: str | None = attrs.field(default=None, init=False)
     error: EngineError | None = attrs.field(default=None, init=False)
     """What ended it, if something did."""
+    whole: AttemptRecord | None = attrs.field(default=None, init=False)
+    """Its record, made when its answer was whole."""
     started_at: float = attrs.field(factory=trio.current_time, init=False)
     requests: int = attrs.field(default=0, init=False)
     """That were sent for it."""
@@ -342,7 +344,8 @@ class Attempt:
         self.delivery.response_id = decoder.response_id
         self.delivery.response_model = decoder.response_model
         self.delivery.dialect = self.outlet.dialect.name
-        self.delivery.attempts.append(self.record(trio.current_time()))
+        self.whole = self.record(trio.current_time())
+        self.delivery.attempts.append(self.whole)
 
     async def _watch_over(self, sink: StreamSink, response: HttpResponse) -> None:
         # The scope is not moved per read: it wakes at an old date and looks at the clocks.
