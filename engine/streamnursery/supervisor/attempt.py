@@ -100,7 +100,7 @@ class Attempt:
     """What ended it, if something did."""
     whole: AttemptRecord | None = attrs.field(default=None, init=False)
     """Its record, made when its answer was whole."""
-    started_at: float = attrs.field(factory=trio.current_time, init=False)
+    started_at: float = attrs.field(factory=trio.current_time, kw_only=True)
     requests: int = attrs.field(default=0, init=False)
     """That were sent for it."""
     connections: int = attrs.field(default=0, init=False)
@@ -156,10 +156,10 @@ class Attempt:
         try:
             response = await self._open()
             try:
-                now = trio.current_time()
+                now, head = trio.current_time(), response.head
                 self.clock.on_head(now)
-                await self._check(response, now)
-                await self._receive(response)
+                await self._check(response, head, now)
+                await self._receive(response, head)
             finally:
                 response.close()
         except EngineError as error:
@@ -254,9 +254,8 @@ class Attempt:
         request = self.asking.http_request(outlet, self.stop, self.headers)
         return await outlet.transport.open(request, self)
 
-    async def _check(self, response: HttpResponse, now: float) -> None:
+    async def _check(self, response: HttpResponse, head: HttpHead, now: float) -> None:
         """Raise what the head says, if it says no."""
-        head = response.head
         self.status = head.status
         self.request_id = request_id(head)
         if self.request_id is not None:
@@ -274,13 +273,13 @@ class Attempt:
             self.asking.refused(self.outlet, head, body, error)
             raise error
 
-    async def _receive(self, response: HttpResponse) -> None:
+    async def _receive(self, response: HttpResponse, head: HttpHead) -> None:
         sink = self._sink = self.asking.sink(
-            self.asking.decoder(self.outlet, self.stop, response.head),
+            self.asking.decoder(self.outlet, self.stop, head),
             self.delivery,
             self.clock,
             self.meter,
-            response.head,
+            head,
             hold=self.asking.hides_beginning,
             claim=partial(self._claim, response),
             first_token=self.first_token,
@@ -290,7 +289,7 @@ class Attempt:
         )
         self._waits_for(f"content from {self.outlet.endpoint.name}")
         # JSON that came instead of a stream may be an error; other bodies do not keep their head.
-        told = response.head if "json" in (response.head.get("content-type") or "") else None
+        told = head if "json" in (head.get("content-type") or "") else None
         try:
             response.attach(sink)
             await self._watch_over(sink, response)
@@ -353,7 +352,9 @@ class Attempt:
             with trio.CancelScope(deadline=self.clock.deadline) as sink.watch:
                 if buggify.world is not None and buggify.world.strikes("attempt.watch"):
                     sink.watch.deadline = min(self.clock.deadline, trio.current_time() + 0.01)
-                await sink.wait_ended()
+                # No coroutine of the sink's: thousands sleep here, and each frame counts.
+                sink.sleeper = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(sink.abort_sleep)
                 return
             for _ in range(MOST_UNREAD):
                 if self._expired() is None or not await response.catch_up():

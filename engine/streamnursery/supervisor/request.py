@@ -116,6 +116,10 @@ class RequestRun:
         supervisor = self.supervisor
         return RequestRecords(supervisor.recorder, self.delivery, self.course, supervisor.outlets)
 
+    def _meter(self, stop: PlannedRoute) -> Meter:
+        course = self.course
+        return course.meter if stop.model == course.model else self.supervisor.meter(stop.model)
+
     def _going_on(self) -> Continuity:
         if self._continuity is None:
             given = self.course.asking
@@ -236,7 +240,7 @@ class RequestRun:
         lease: AttemptLease,
         queued_at: float,
     ) -> Unanswered | None:
-        """Make an attempt with the lease, once the money is reserved."""
+        """Once the money is reserved, make an attempt with the lease, or two beside each other."""
         supervisor = self.supervisor
         reservation = None
         try:
@@ -247,31 +251,25 @@ class RequestRun:
                 return visit
             self._records.admitted(now, queued_at)
             if self.position.new_here:
-                supervisor.routes.budget(stop.endpoint).deposit(now)
+                supervisor.routes.budget(stop.route.endpoint).deposit(now)
             self.delivery.route = str(stop.route)
-            attempt = await self._run(self._runner(stop, visit, lease, reservation))
+            first = self._runner(stop, visit, lease, reservation, now)
+            committed, lately = self.delivery.committed, self._meter(stop).first_tokens
+            delay = None if committed else hedge_delay(stop.hedge_after, lately)
+            if delay is None:
+                await first.run()
+                attempt = first.attempt
+            else:
+                attempt = await Race(delay, partial(self._hedge, delay)).run(first)
+                self._move_to(attempt)
+            if attempt.first_token_at is not None and not committed:
+                lately.add(attempt.first_token_at - now)
             await attempt.hand_out_end()
             return attempt if attempt.error is not None else None
         finally:
             if reservation is not None:
                 reservation.settle(NOTHING_SENT, 0)  # unless the attempt has
             lease.release()
-
-    async def _run(self, first: Runner) -> Attempt:
-        """One attempt, or two beside each other; the one that counts."""
-        stop = first.attempt.stop
-        began, lately = first.attempt.started_at, self.supervisor.meter(stop.model).first_tokens
-        committed = self.delivery.committed
-        delay = None if committed else hedge_delay(stop.hedge_after, lately)
-        if delay is None:
-            await first.run()
-            counts = first.attempt
-        else:
-            counts = await Race(delay, partial(self._hedge, delay)).run(first)
-            self._move_to(counts)
-        if counts.first_token_at is not None and not committed:
-            lately.add(counts.first_token_at - began)
-        return counts
 
     async def _hedge(self, delay: float, wanted: Callable[[], bool]) -> Runner | None:
         """A second attempt, if everything for it is free now and it is still wanted then."""
@@ -309,7 +307,7 @@ class RequestRun:
             visit = routes.gate(stop.route).enter(now, cap) if wanted() else None
             if isinstance(visit, BreakerPermit):
                 routes.budget(stop.endpoint).withdraw(now)
-                runner = self._runner(stop, visit, lease, reservation, hedge=True)
+                runner = self._runner(stop, visit, lease, reservation, now, hedge=True)
         except (AdmissionError, StorageError):
             pass  # the first attempt has all it needs
         finally:
@@ -332,6 +330,7 @@ class RequestRun:
         visit: BreakerPermit,
         lease: AttemptLease,
         reservation: Reservation,
+        now: float,
         *,
         hedge: bool = False,
     ) -> Runner:
@@ -347,20 +346,20 @@ class RequestRun:
             self.course,
             self.supervisor.recorder,
             self._outgoing,
-            self.supervisor.routes.budget(stop.endpoint),
+            self.supervisor.routes.budget(stop.route.endpoint),
         )
-        return Runner(self._make_attempt(booking, hedge=hedge), booking, lease)
+        return Runner(self._make_attempt(booking, now, hedge=hedge), booking, lease)
 
-    def _make_attempt(self, booking: Booking, *, hedge: bool) -> Attempt:
+    def _make_attempt(self, booking: Booking, now: float, *, hedge: bool) -> Attempt:
         supervisor, stop = self.supervisor, booking.stop
-        meter = supervisor.meter(stop.model)
+        meter = self._meter(stop)
         request = self.delivery.request
         total = meter.total_patience(stop.patience, request)
         derived = stop.patience.total == "auto" and total < inf
         return Attempt(
             number=booking.number,
             stop=stop,
-            outlet=supervisor.outlets[stop.endpoint],
+            outlet=supervisor.outlets[stop.route.endpoint],
             asking=self._going_on().asking,
             delivery=self.delivery,
             clock=PatienceClock(
@@ -376,6 +375,7 @@ class RequestRun:
             allowance=booking.allowance,
             outgoing=self._outgoing,
             on_resent=booking.resent,
+            started_at=now,
             headers=self._extra_headers(stop, booking.number, hedge=hedge),
             hedge=hedge,
         )

@@ -175,9 +175,11 @@ class SocketConnection:
             raise trio.WouldBlock from None
 
     async def wait_readable(self) -> None:
-        self._check_open()
+        if self._closed:
+            self._check_open()
         await trio.lowlevel.wait_readable(self._sock)
-        self._check_open()
+        if self._closed:
+            self._check_open()
 
     async def send_all(self, data: Buffer) -> None:
         # No schedule point: a request would cost a pass of the loop more, and then waits anyway.
@@ -191,7 +193,8 @@ class SocketConnection:
                 sent += count
 
     def _send(self, view: memoryview, start: int) -> int:
-        self._check_open()
+        if self._closed:
+            self._check_open()
         with view[start:] as rest:
             try:
                 return self._sock.send(rest)

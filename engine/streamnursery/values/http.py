@@ -98,9 +98,9 @@ class HttpHead:
     def delimited(self) -> bool:
         """Whether the body says where it ends; otherwise the end of the connection does, and may
         be a cut."""
-        if self.http_version >= "HTTP/2":
+        if self.http_version >= "HTTP/2" or self.get("transfer-encoding") is not None:
             return True
-        return self.body_length is not None or self.get("transfer-encoding") is not None
+        return self.body_length is not None
 
     def get(self, name: str) -> str | None:
         """The first value of `name`, which must be lower case."""
