@@ -156,10 +156,10 @@ class Attempt:
         try:
             response = await self._open()
             try:
-                now, head = trio.current_time(), response.head
+                now = trio.current_time()
                 self.clock.on_head(now)
-                await self._check(response, head, now)
-                await self._receive(response, head)
+                await self._check(response, response.head, now)
+                await self._receive(response)
             finally:
                 response.close()
         except EngineError as error:
@@ -273,7 +273,8 @@ class Attempt:
             self.asking.refused(self.outlet, head, body, error)
             raise error
 
-    async def _receive(self, response: HttpResponse, head: HttpHead) -> None:
+    async def _receive(self, response: HttpResponse) -> None:
+        head = response.head
         sink = self._sink = self.asking.sink(
             self.asking.decoder(self.outlet, self.stop, head),
             self.delivery,
@@ -290,6 +291,7 @@ class Attempt:
         self._waits_for(f"content from {self.outlet.endpoint.name}")
         # JSON that came instead of a stream may be an error; other bodies do not keep their head.
         told = head if "json" in (head.get("content-type") or "") else None
+        del head  # or its twenty fields stay for as long as the stream
         try:
             response.attach(sink)
             await self._watch_over(sink, response)
