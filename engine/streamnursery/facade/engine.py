@@ -7,6 +7,7 @@ from contextlib import (
     AbstractAsyncContextManager,
     AbstractContextManager,
 )
+from math import inf
 from typing import TYPE_CHECKING, Any, TypeVar, Unpack, overload
 
 import attrs
@@ -160,7 +161,8 @@ class Engine(Choosing, LimitVerbs, OwnCalls, OwnStreams, Relaying):
             RequestError, ConfigError: the request or its model cannot be used.
             EngineClosedError: the engine is closed or draining.
         """
-        check_policy(when_behind)
+        if when_behind != "block":
+            check_policy(when_behind)
         own: dict[str, Any] = {**fields}
         if priority is not None:
             own["priority"] = priority
@@ -169,11 +171,15 @@ class Engine(Choosing, LimitVerbs, OwnCalls, OwnStreams, Relaying):
         rank = self._admission.next_rank(request.priority or Priority.INTERACTIVE)
         course = self._catalogue.course(request, rank)
         self._find_simulator(course.plan)
-        self._tell(decision, course)
+        if decision is not None:
+            self._tell(decision, course)
+        limit = inf
+        if deadline is not None or timeout is not None:
+            limit = call_deadline(deadline, timeout)
         return self._dispatcher.stream(
             request,
             course,
-            deadline=call_deadline(deadline, timeout),
+            deadline=limit,
             buffer_events=buffer_bound("buffer_events", buffer_events, self._config.buffer_events),
             buffer_bytes=buffer_bound("buffer_bytes", buffer_bytes, self._config.buffer_bytes),
             when_behind=when_behind,
@@ -321,8 +327,9 @@ class Engine(Choosing, LimitVerbs, OwnCalls, OwnStreams, Relaying):
         return max_in_flight
 
     def _find_simulator(self, plan: RoutePlan) -> None:
-        if any(stop.endpoint == SIMULATOR_ENDPOINT for stop in plan.stops):
-            self._have_simulator()
+        for stop in plan.stops:
+            if stop.route.endpoint == SIMULATOR_ENDPOINT:
+                self._have_simulator()
 
     def _have_simulator(self) -> None:
         """Serve `sim/...` in process, from its first use on."""

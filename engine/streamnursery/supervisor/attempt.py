@@ -98,7 +98,9 @@ class Attempt:
     request_id: str | None = attrs.field(default=None, init=False)
     error: EngineError | None = attrs.field(default=None, init=False)
     """What ended it, if something did."""
-    started_at: float = attrs.field(factory=trio.current_time, init=False)
+    whole: AttemptRecord | None = attrs.field(default=None, init=False)
+    """Its record, made when its answer was whole."""
+    started_at: float = attrs.field(factory=trio.current_time, kw_only=True)
     requests: int = attrs.field(default=0, init=False)
     """That were sent for it."""
     connections: int = attrs.field(default=0, init=False)
@@ -156,7 +158,7 @@ class Attempt:
             try:
                 now = trio.current_time()
                 self.clock.on_head(now)
-                await self._check(response, now)
+                await self._check(response, response.head, now)
                 await self._receive(response)
             finally:
                 response.close()
@@ -252,9 +254,8 @@ class Attempt:
         request = self.asking.http_request(outlet, self.stop, self.headers)
         return await outlet.transport.open(request, self)
 
-    async def _check(self, response: HttpResponse, now: float) -> None:
+    async def _check(self, response: HttpResponse, head: HttpHead, now: float) -> None:
         """Raise what the head says, if it says no."""
-        head = response.head
         self.status = head.status
         self.request_id = request_id(head)
         if self.request_id is not None:
@@ -273,12 +274,13 @@ class Attempt:
             raise error
 
     async def _receive(self, response: HttpResponse) -> None:
+        head = response.head
         sink = self._sink = self.asking.sink(
-            self.asking.decoder(self.outlet, self.stop, response.head),
+            self.asking.decoder(self.outlet, self.stop, head),
             self.delivery,
             self.clock,
             self.meter,
-            response.head,
+            head,
             hold=self.asking.hides_beginning,
             claim=partial(self._claim, response),
             first_token=self.first_token,
@@ -288,7 +290,8 @@ class Attempt:
         )
         self._waits_for(f"content from {self.outlet.endpoint.name}")
         # JSON that came instead of a stream may be an error; other bodies do not keep their head.
-        told = response.head if "json" in (response.head.get("content-type") or "") else None
+        told = head if "json" in (head.get("content-type") or "") else None
+        del head  # or its twenty fields stay for as long as the stream
         try:
             response.attach(sink)
             await self._watch_over(sink, response)
@@ -342,7 +345,8 @@ class Attempt:
         self.delivery.response_id = decoder.response_id
         self.delivery.response_model = decoder.response_model
         self.delivery.dialect = self.outlet.dialect.name
-        self.delivery.attempts.append(self.record(trio.current_time()))
+        self.whole = self.record(trio.current_time())
+        self.delivery.attempts.append(self.whole)
 
     async def _watch_over(self, sink: StreamSink, response: HttpResponse) -> None:
         # The scope is not moved per read: it wakes at an old date and looks at the clocks.
@@ -350,7 +354,9 @@ class Attempt:
             with trio.CancelScope(deadline=self.clock.deadline) as sink.watch:
                 if buggify.world is not None and buggify.world.strikes("attempt.watch"):
                     sink.watch.deadline = min(self.clock.deadline, trio.current_time() + 0.01)
-                await sink.wait_ended()
+                # No coroutine of the sink's: thousands sleep here, and each frame counts.
+                sink.sleeper = trio.lowlevel.current_task()
+                await trio.lowlevel.wait_task_rescheduled(sink.abort_sleep)
                 return
             for _ in range(MOST_UNREAD):
                 if self._expired() is None or not await response.catch_up():

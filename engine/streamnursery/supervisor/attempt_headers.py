@@ -28,10 +28,6 @@ class AttemptHeaders:
             return (key,)
         return (key, *headers_at(self._request, route.endpoint, self._first))
 
-    def forget(self) -> None:
-        """What is asked next is another question."""
-        self._keys = ()
-
     def _key(self, route: Route) -> Header:
         for known, key in self._keys:
             if known == route:

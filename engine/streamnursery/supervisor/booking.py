@@ -92,7 +92,9 @@ class Booking:
         if attempt.error is not None or attempt.done:
             self.visit.ended(attempt.error, now)
         self.visit.left(now)
-        record = attempt.record(now)
+        record = attempt.whole
+        if record is None or attempt.error is not None:
+            record = attempt.record(now)
         self._settle(attempt, record)
         self.allowance.settle(AttemptEnd.of(record), attempt.content_events)
         if _is_overload(attempt.error):

@@ -37,7 +37,7 @@ class Course:
         tokens = self.estimates.tokens(stop.model, self.request, self.raw_tokens)
         return Demand(
             stop.model,
-            stop.endpoint,
+            stop.route.endpoint,
             self.rank,
             deadline,
             self.request.tenant,

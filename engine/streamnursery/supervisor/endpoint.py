@@ -50,12 +50,17 @@ class Outlet:
     connected: bool = attrs.field(default=False, init=False)
     """Whether there was ever a connection to it."""
 
+    _secrets: list[str] = attrs.field(init=False, repr=False)
+    _path_and_target: tuple[str, str] = attrs.field(default=("", ""), init=False, repr=False)
+    """Of the latest request: most go to one path."""
+
     def __attrs_post_init__(self) -> None:
         self._check()
 
     def _check(self) -> None:
         fit = all(check_header(name, value) is None for name, value in self._headers)
         self._checked = len(self._headers) if fit else 0
+        self._secrets = secret_texts(self._headers)
 
     def renew_credentials(self, used: int) -> bool:
         """Whether there are newer credentials than those that `credentials` = `used` stands for.
@@ -110,7 +115,11 @@ class Outlet:
         Raises:
             RequestError: the request cannot be encoded.
         """
-        target = self._target(self.dialect.path(request, model))
+        path = self.dialect.path(request, model)
+        known, target = self._path_and_target
+        if path != known:
+            target = self._target(path)
+            self._path_and_target = path, target
         headers = self._with(extra)
         return HttpRequest(
             peer=self._peer,
@@ -141,7 +150,7 @@ class Outlet:
 
     def secrets(self) -> list[str]:
         """The credentials that are sent, as text: for taking them out of what comes back."""
-        return secret_texts(self._headers)
+        return self._secrets
 
     def _with(self, extra: tuple[Header, ...]) -> tuple[Header, ...]:
         """This endpoint's headers and others, which replace those of the same name."""

@@ -20,7 +20,7 @@ _UNAUTHORIZED = 401
 class KeyRenewal:
     """What one request has renewed."""
 
-    _endpoints: set[str] = attrs.field(factory=set, init=False)
+    _endpoints: frozenset[str] = attrs.field(default=frozenset(), init=False)
 
     def after(self, failure: Failure, attempt: Attempt) -> Failure:
         """`failure` of `attempt`, or one that may be tried again there, with another key."""
@@ -30,7 +30,7 @@ class KeyRenewal:
             return failure
         if name in self._endpoints or not outlet.renew_credentials(attempt.credentials):
             return failure
-        self._endpoints.add(name)
+        self._endpoints |= {name}
         return attrs.evolve(
             failure,
             what=f"{failure.what}, and its key has been renewed",

@@ -7,7 +7,7 @@ Rule 4: what an attempt does is reported by its `Booking`; a request may own sev
 """
 
 import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
 from math import inf
 from typing import TypeAlias
@@ -100,25 +100,31 @@ class RequestRun:
     delivery: Delivery
     course: Course
     position: Position
-    _headers: AttemptHeaders = attrs.field(init=False)
     _outgoing: Outgoing = attrs.field(init=False)
     _last: EngineError | None = attrs.field(default=None, init=False)
     """The latest failure of an attempt, or what stands for it while none was sent."""
-    _continuity: Continuity = attrs.field(init=False)
-    _records: RequestRecords = attrs.field(init=False)
-    _renewal: KeyRenewal = attrs.field(factory=KeyRenewal, init=False)
+    # Made when they are needed: thousands of requests wait for a slot without any of them.
+    _headers: AttemptHeaders | None = attrs.field(default=None, init=False)
+    _continuity: Continuity | None = attrs.field(default=None, init=False)
+    _renewal: KeyRenewal | None = attrs.field(default=None, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._outgoing = Outgoing(self.course.plan.max_exchanges)
-        given = self.course.asking
-        self._continuity = Continuity(self.delivery, *(() if given is None else (given,)))
+
+    @property
+    def _records(self) -> RequestRecords:
         supervisor = self.supervisor
-        self._records = RequestRecords(
-            supervisor.recorder, self.delivery, self.course, supervisor.outlets
-        )
-        self._headers = AttemptHeaders(
-            self.delivery.request, self.course.plan, self.supervisor.dice
-        )
+        return RequestRecords(supervisor.recorder, self.delivery, self.course, supervisor.outlets)
+
+    def _meter(self, stop: PlannedRoute) -> Meter:
+        course = self.course
+        return course.meter if stop.model == course.model else self.supervisor.meter(stop.model)
+
+    def _going_on(self) -> Continuity:
+        if self._continuity is None:
+            given = self.course.asking
+            self._continuity = Continuity(self.delivery, *(() if given is None else (given,)))
+        return self._continuity
 
     async def run(self) -> None:
         for route in self.course.plan.passed_over:
@@ -147,7 +153,7 @@ class RequestRun:
                 gate = self.supervisor.routes.gate(self.position.stop.route)
                 gate.pause(step.after, trio.current_time())
             if isinstance(step, GiveUp):
-                error = self._continuity.error or self._last
+                error = self._going_on().error or self._last
                 assert error is not None
                 error.add_note(str(step))
                 raise error
@@ -165,19 +171,21 @@ class RequestRun:
         failure = after_refusal(failure, unanswered, self.position.attempts)
         failure = after_silence(failure, self.delivery.attempts)
         failure = after_all(failure, self._outgoing)
+        self._renewal = self._renewal or KeyRenewal()
         return self._renewal.after(failure, unanswered)
 
     def _decide(self, failure: Failure, unanswered: Unanswered) -> Step:
         if not self.delivery.committed:
             return self._next_step(failure)
         attempt = unanswered if isinstance(unanswered, Attempt) else None
-        asking = self._continuity.asking
-        step = self._continuity.after(failure, attempt, self._next_step)
+        continuity = self._going_on()
+        asking = continuity.asking
+        step = continuity.after(failure, attempt, self._next_step)
         if isinstance(step, GiveUp):
             self._records.interrupted("fail", step.why)
             return step
-        if self._continuity.asking is not asking:
-            self._headers.forget()
+        if continuity.asking is not asking:
+            self._headers = None  # what is asked next is another question
             self._records.interrupted(step.how, str(step))
         return step.step
 
@@ -205,30 +213,35 @@ class RequestRun:
         delivery.waits = f"room in the budget of {stop.model}"
         hold = await supervisor.money.hold(delivery.request, demand, stop.route)
         try:
-            return await self._queue(stop, gate, demand, hold)
+            queued_at = trio.current_time()
+            delivery.waits = partial(supervisor.admission.binding_limit, demand)
+            lease = await self._queue(stop, demand)
+            if isinstance(lease, NextRoute):
+                return lease
+            return await self._use(stop, gate, hold, lease, queued_at)
         finally:
             hold.drop()
 
-    async def _queue(
-        self, stop: PlannedRoute, gate: CircuitGate, demand: Demand, hold: Hold
-    ) -> Unanswered | NextRoute | None:
-        """Wait for a lease, and use it once the money is reserved."""
-        supervisor, queued_at = self.supervisor, trio.current_time()
-        self.delivery.waits = partial(supervisor.admission.binding_limit, demand)
+    def _queue(
+        self, stop: PlannedRoute, demand: Demand
+    ) -> Coroutine[None, None, AttemptLease | NextRoute]:
+        """Wait for a lease. No coroutine of its own: thousands wait, and each frame counts."""
+        supervisor = self.supervisor
         if stop.downgrade_after is None or self.delivery.committed:
-            lease = await supervisor.admission.acquire(demand)
-        else:
-            queued = await lease_or_step(
-                supervisor.admission,
-                supervisor.money,
-                self.course,
-                self.delivery,
-                self.position,
-                demand,
-            )
-            if isinstance(queued, NextRoute):
-                return queued
-            lease = queued
+            return supervisor.admission.acquire(demand)
+        about = (supervisor.money, self.course, self.delivery, self.position, demand)
+        return lease_or_step(supervisor.admission, *about)
+
+    async def _use(
+        self,
+        stop: PlannedRoute,
+        gate: CircuitGate,
+        hold: Hold,
+        lease: AttemptLease,
+        queued_at: float,
+    ) -> Unanswered | None:
+        """Once the money is reserved, make an attempt with the lease, or two beside each other."""
+        supervisor = self.supervisor
         reservation = None
         try:
             reservation = await hold.reserve(self._outgoing.attempts + 1)
@@ -238,31 +251,25 @@ class RequestRun:
                 return visit
             self._records.admitted(now, queued_at)
             if self.position.new_here:
-                supervisor.routes.budget(stop.endpoint).deposit(now)
+                supervisor.routes.budget(stop.route.endpoint).deposit(now)
             self.delivery.route = str(stop.route)
-            attempt = await self._run(self._runner(stop, visit, lease, reservation))
+            first = self._runner(stop, visit, lease, reservation, now)
+            committed, lately = self.delivery.committed, self._meter(stop).first_tokens
+            delay = None if committed else hedge_delay(stop.hedge_after, lately)
+            if delay is None:
+                await first.run()
+                attempt = first.attempt
+            else:
+                attempt = await Race(delay, partial(self._hedge, delay)).run(first)
+                self._move_to(attempt)
+            if attempt.first_token_at is not None and not committed:
+                lately.add(attempt.first_token_at - now)
             await attempt.hand_out_end()
             return attempt if attempt.error is not None else None
         finally:
             if reservation is not None:
                 reservation.settle(NOTHING_SENT, 0)  # unless the attempt has
             lease.release()
-
-    async def _run(self, first: Runner) -> Attempt:
-        """One attempt, or two beside each other; the one that counts."""
-        stop = first.attempt.stop
-        began, lately = first.attempt.started_at, self.supervisor.meter(stop.model).first_tokens
-        committed = self.delivery.committed
-        delay = None if committed else hedge_delay(stop.hedge_after, lately)
-        if delay is None:
-            await first.run()
-            counts = first.attempt
-        else:
-            counts = await Race(delay, partial(self._hedge, delay)).run(first)
-            self._move_to(counts)
-        if counts.first_token_at is not None and not committed:
-            lately.add(counts.first_token_at - began)
-        return counts
 
     async def _hedge(self, delay: float, wanted: Callable[[], bool]) -> Runner | None:
         """A second attempt, if everything for it is free now and it is still wanted then."""
@@ -300,7 +307,7 @@ class RequestRun:
             visit = routes.gate(stop.route).enter(now, cap) if wanted() else None
             if isinstance(visit, BreakerPermit):
                 routes.budget(stop.endpoint).withdraw(now)
-                runner = self._runner(stop, visit, lease, reservation, hedge=True)
+                runner = self._runner(stop, visit, lease, reservation, now, hedge=True)
         except (AdmissionError, StorageError):
             pass  # the first attempt has all it needs
         finally:
@@ -323,6 +330,7 @@ class RequestRun:
         visit: BreakerPermit,
         lease: AttemptLease,
         reservation: Reservation,
+        now: float,
         *,
         hedge: bool = False,
     ) -> Runner:
@@ -338,21 +346,21 @@ class RequestRun:
             self.course,
             self.supervisor.recorder,
             self._outgoing,
-            self.supervisor.routes.budget(stop.endpoint),
+            self.supervisor.routes.budget(stop.route.endpoint),
         )
-        return Runner(self._make_attempt(booking, hedge=hedge), booking, lease)
+        return Runner(self._make_attempt(booking, now, hedge=hedge), booking, lease)
 
-    def _make_attempt(self, booking: Booking, *, hedge: bool) -> Attempt:
+    def _make_attempt(self, booking: Booking, now: float, *, hedge: bool) -> Attempt:
         supervisor, stop = self.supervisor, booking.stop
-        meter = supervisor.meter(stop.model)
+        meter = self._meter(stop)
         request = self.delivery.request
         total = meter.total_patience(stop.patience, request)
         derived = stop.patience.total == "auto" and total < inf
         return Attempt(
             number=booking.number,
             stop=stop,
-            outlet=supervisor.outlets[stop.endpoint],
-            asking=self._continuity.asking,
+            outlet=supervisor.outlets[stop.route.endpoint],
+            asking=self._going_on().asking,
             delivery=self.delivery,
             clock=PatienceClock(
                 stop.patience,
@@ -367,6 +375,7 @@ class RequestRun:
             allowance=booking.allowance,
             outgoing=self._outgoing,
             on_resent=booking.resent,
+            started_at=now,
             headers=self._extra_headers(stop, booking.number, hedge=hedge),
             hedge=hedge,
         )
@@ -374,7 +383,11 @@ class RequestRun:
     def _extra_headers(
         self, stop: PlannedRoute, attempt: int, *, hedge: bool
     ) -> tuple[Header, ...]:
-        headers, supervisor = self._headers.of(stop.route, fresh=hedge), self.supervisor
+        supervisor = self.supervisor
+        if self._headers is None:
+            about = (self.delivery.request, self.course.plan, supervisor.dice)
+            self._headers = AttemptHeaders(*about)
+        headers = self._headers.of(stop.route, fresh=hedge)
         if (
             supervisor.trace_headers is None
             or not supervisor.outlets[stop.endpoint].endpoint.propagate

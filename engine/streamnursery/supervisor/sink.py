@@ -37,7 +37,6 @@ class StreamSink:
 
     __slots__ = (
         "_allowance",
-        "_attempt",
         "_before_finish",
         "_claim",
         "_clock",
@@ -64,6 +63,7 @@ class StreamSink:
         "failure",
         "finished",
         "first_token_at",
+        "sleeper",
         "usage",
         "watch",
     )
@@ -99,7 +99,7 @@ class StreamSink:
         self.content_events = 0
         self.watch: trio.CancelScope | None = None
         """The scope that sleeps until the next date of the clocks."""
-        self._attempt: trio.lowlevel.Task | None = None
+        self.sleeper: trio.lowlevel.Task | None = None
         """The task that sleeps until the end."""
         self._delivery = delivery
         self._clock = clock
@@ -116,9 +116,9 @@ class StreamSink:
         self._held: list[StreamEvent] | None = None
         self._held_bytes = 0
         self._waited_for: str | Callable[[], str] | None = None
-        self._delimited = head.delimited
         self._missing = head.body_length
         """Bytes of the body that have not come."""
+        self._delimited = self._missing is not None or head.delimited
         self._partial = False
         """Bytes of an event that has not come whole are counted."""
         self._finish: Finished | None = None
@@ -188,8 +188,9 @@ class StreamSink:
 
     def rearm(self) -> None:
         """Wake at the clocks' next date at the latest; at an older one they are looked at again."""
-        if self.watch is not None:
-            self.watch.deadline = min(self.watch.deadline, self._clock.deadline)
+        watch, date = self.watch, self._clock.deadline
+        if watch is not None and date < watch.deadline:  # moving it is a dozen calls
+            watch.deadline = date
 
     def give_up(self) -> None:
         """Take nothing more, and wake the attempt."""
@@ -220,20 +221,13 @@ class StreamSink:
     def _over(self, failure: EngineError | None) -> None:
         self.failure = failure
         self.ended = True
-        if self._attempt is not None:
-            trio.lowlevel.reschedule(self._attempt)
-            self._attempt = None
+        if self.sleeper is not None:
+            trio.lowlevel.reschedule(self.sleeper)
+            self.sleeper = None
 
-    async def wait_ended(self) -> None:
-        """For the one task that runs the attempt; a checkpoint in any case."""
-        if self.ended:
-            await trio.lowlevel.checkpoint()
-        else:
-            self._attempt = trio.lowlevel.current_task()
-            await trio.lowlevel.wait_task_rescheduled(self._abort_wait)
-
-    def _abort_wait(self, _: object) -> trio.lowlevel.Abort:
-        self._attempt = None
+    def abort_sleep(self, _: object) -> trio.lowlevel.Abort:
+        """For trio, when the attempt's sleep is cancelled."""
+        self.sleeper = None
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _deliver(self, events: list[StreamEvent], nbytes: int) -> bool:

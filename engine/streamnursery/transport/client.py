@@ -301,8 +301,10 @@ def _redirect_refusal(request: HttpRequest, head: HttpHead) -> RedirectRefusedEr
 def _refuse_encoded(exchange: Exchange) -> None:
     """Nothing is decoded, so nothing can blow up. An error keeps its status and loses its body."""
     head = exchange.head
+    if head.get("content-encoding") is None:
+        return
     codings = [v.lower() for k, v in head.headers if k == "content-encoding"]
-    if not codings or codings == ["identity"]:
+    if codings == ["identity"]:
         return
     if not 200 <= head.status < 300:
         exchange.skip_body()

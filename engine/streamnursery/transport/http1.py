@@ -11,7 +11,6 @@ Rule 4: a sink that raises in `feed` loses its own stream. One that raises in `e
 """
 
 from collections.abc import Callable
-from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -131,15 +130,19 @@ class Http1Exchange:
                     await self.wait_readable()
 
     async def _send(self, request: HttpRequest) -> None:
-        with suppress(OSError, trio.ClosedResourceError):
+        try:
             for data in _outgoing(request):
                 await self.connection.send_all(data)
-            self._sent = True
+        except (OSError, trio.ClosedResourceError):
+            return  # the answer says more
+        self._sent = True
 
     async def wait_readable(self) -> None:
         """Return when there is something to read or nothing to wait for."""
-        with suppress(trio.ClosedResourceError):
+        try:
             await self.connection.wait_readable()
+        except trio.ClosedResourceError:
+            return  # nothing to wait for
 
     def _read(self) -> bool:
         """One read, if the connection is still ours and has something; whether it had."""

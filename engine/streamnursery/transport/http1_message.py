@@ -11,6 +11,7 @@ Rule 4: everything the peer can repeat is bounded: the header block with its inf
 """
 
 import re
+from functools import lru_cache
 
 import httptools
 
@@ -50,19 +51,28 @@ def check_request(request: HttpRequest) -> None:
 
 
 def _problem(request: HttpRequest) -> str | None:
-    if not _METHOD.fullmatch(request.method) or request.method == "CONNECT":
-        return f"{request.method[:40]!r} is not an HTTP method that can be sent"
-    if not _TARGET.fullmatch(request.target):
-        return (
-            "the request target must begin with a slash and have no spaces, control characters, "
-            "'#' or non-ASCII; percent-encode the path and query"
-        )
-    if not _AUTHORITY.fullmatch(request.peer.origin.authority):
-        return "the host has characters that a Host header may not have"
+    problem = _line_problem(request.method, request.target, request.peer.origin.authority)
+    if problem is not None:
+        return problem
     for name, value in request.headers[request.checked :]:
         problem = check_header(name, value)
         if problem is not None:
             return problem
+    return None
+
+
+@lru_cache(maxsize=256)
+def _line_problem(method: str, target: str, authority: str) -> str | None:
+    """Of what is the same in most requests."""
+    if not _METHOD.fullmatch(method) or method == "CONNECT":
+        return f"{method[:40]!r} is not an HTTP method that can be sent"
+    if not _TARGET.fullmatch(target):
+        return (
+            "the request target must begin with a slash and have no spaces, control characters, "
+            "'#' or non-ASCII; percent-encode the path and query"
+        )
+    if not _AUTHORITY.fullmatch(authority):
+        return "the host has characters that a Host header may not have"
     return None
 
 
@@ -82,6 +92,18 @@ def encode_head(request: HttpRequest) -> bytes:
     if request.body or request.method in {"POST", "PUT", "PATCH"}:
         lines.append(f"content-length: {len(request.body)}")
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+_NAMES: dict[bytes, str] = {}
+"""Header names as they came, and in lower case: servers send the same ones with every answer."""
+_MOST_NAMES, _LONGEST_NAME = 1024, 64
+
+
+def _lower(name: bytes) -> str:
+    lower = name.decode("latin-1").lower()
+    if len(_NAMES) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
+        _NAMES[name] = lower
+    return lower
 
 
 class _StopError(Exception):
@@ -151,7 +173,8 @@ class ResponseReader:
     def forget_headers(self) -> None:
         """They are not asked for, but for what the pool wants to know at the end."""
         if self.head is not None and len(self.head.headers) > 1:
-            kept = tuple(h for h in self.head.headers if h[0] == "keep-alive")
+            keep_alive = self.head.get("keep-alive")
+            kept = () if keep_alive is None else (("keep-alive", keep_alive),)
             self.head = HttpHead(self.head.status, kept, self.head.http_version)
             self._headers = []
 
@@ -235,7 +258,8 @@ class ResponseReader:
         if self.head is not None:
             return  # a trailer
         self._header_bytes += len(name) + len(value) + 4
-        self._headers.append((name.decode("latin-1").lower(), value.decode("latin-1").strip(" \t")))
+        lower = _NAMES.get(name) or _lower(name)
+        self._headers.append((lower, value.decode("latin-1").strip(" \t")))
         if self._header_bytes > MAX_HEAD:
             self._too_large(f"header block is larger than {MAX_HEAD:,} bytes")
             raise _StopError
@@ -274,7 +298,11 @@ class ResponseReader:
     def _begin_body(self, head: HttpHead, coding: str | None, length: str | None) -> None:
         """Fix how the body ends. llhttp has refused Content-Length beside Transfer-Encoding,
         and more than one Content-Length."""
-        codings = [value.lower() for name, value in head.headers if name == "transfer-encoding"]
+        codings = (
+            [value.lower() for name, value in head.headers if name == "transfer-encoding"]
+            if coding is not None
+            else []
+        )
         if codings and (codings != ["chunked"] or head.http_version == "HTTP/1.0"):
             self.fail(
                 UnexpectedContentError(

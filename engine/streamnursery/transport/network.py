@@ -53,7 +53,8 @@ class Connection(Protocol):
         """
 
     async def send_all(self, data: Buffer) -> None:
-        """Hand all of `data` to the network; cancelled, some of it may have gone.
+        """Hand all of `data` to the network; cancelled, some of it may have gone. A cancel point,
+        and a schedule point only where it has to wait.
 
         Raises:
             OSError: the connection broke; BrokenPipeError after the peer closed.
@@ -174,12 +175,15 @@ class SocketConnection:
             raise trio.WouldBlock from None
 
     async def wait_readable(self) -> None:
-        self._check_open()
+        if self._closed:
+            self._check_open()
         await trio.lowlevel.wait_readable(self._sock)
-        self._check_open()
+        if self._closed:
+            self._check_open()
 
     async def send_all(self, data: Buffer) -> None:
-        await trio.lowlevel.checkpoint()
+        # No schedule point: a request would cost a pass of the loop more, and then waits anyway.
+        await trio.lowlevel.checkpoint_if_cancelled()
         with memoryview(data) as view:
             sent = 0
             while sent < len(view):
@@ -189,7 +193,8 @@ class SocketConnection:
                 sent += count
 
     def _send(self, view: memoryview, start: int) -> int:
-        self._check_open()
+        if self._closed:
+            self._check_open()
         with view[start:] as rest:
             try:
                 return self._sock.send(rest)

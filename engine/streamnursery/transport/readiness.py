@@ -11,7 +11,6 @@ Rule 4: stopping takes the watch out at once, so a paused stream costs nothing.
 
 import select
 import sys
-from contextlib import suppress
 from functools import partial
 from heapq import heappop, heappush
 from itertools import count
@@ -112,8 +111,10 @@ class EpollReadiness:
         self._kept.pop(watch, None)
         if self._watches.get(watch.fd) is watch:
             del self._watches[watch.fd]
-            with suppress(OSError, ValueError):  # closed elsewhere; all of us closed
+            try:
                 self._epoll.unregister(watch.fd)
+            except (OSError, ValueError):
+                return  # closed elsewhere; all of us closed
 
     def again(self, watch: WatchedResponse) -> None:
         if watch.active and cast("Announcing", watch.connection).readable_at < inf:

@@ -83,6 +83,8 @@ class HttpHead:
     status: int
     headers: tuple[tuple[str, str], ...] = attrs.field(repr=False)
     http_version: str = "HTTP/1.1"
+    _first: dict[str, str] | None = attrs.field(default=None, init=False, repr=False, eq=False)
+    """The first value of each name, once somebody asks."""
 
     @property
     def body_length(self) -> int | None:
@@ -96,13 +98,14 @@ class HttpHead:
     def delimited(self) -> bool:
         """Whether the body says where it ends; otherwise the end of the connection does, and may
         be a cut."""
-        if self.http_version >= "HTTP/2":
+        if self.http_version >= "HTTP/2" or self.get("transfer-encoding") is not None:
             return True
-        return self.body_length is not None or self.get("transfer-encoding") is not None
+        return self.body_length is not None
 
     def get(self, name: str) -> str | None:
         """The first value of `name`, which must be lower case."""
-        for key, value in self.headers:
-            if key == name:
-                return value
-        return None
+        first = self._first
+        if first is None:
+            first = dict(reversed(self.headers))
+            object.__setattr__(self, "_first", first)
+        return first.get(name)

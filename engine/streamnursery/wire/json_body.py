@@ -19,25 +19,37 @@ def encode_body(fields: Mapping[str, object]) -> bytes | str:
     body: dict[str, object] = {}
     for name, value in fields.items():
         try:
-            body[name] = _plain(value, name)
+            body[name] = value if type(value) is str else _plain(value, name)
         except _UnsayableError as flaw:
             return str(flaw)
         except RecursionError:
             return f"{name[:80]!r} is nested too deeply, or holds itself; send a flatter value"
-    return msgspec.json.encode(body)
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        pass  # it does not say where
+    try:
+        for name, value in body.items():
+            _check_text(name, name)
+            _check_text(value, name)
+    except _UnsayableError as flaw:
+        return str(flaw)
+    raise AssertionError("text that UTF-8 cannot say has a place")
 
 
 def _plain(value: object, where: str) -> object:
     kind = type(value)
     if kind is str:  # as nearly everything; asking for an ABC is slow
-        return _text(value, where)  # type: ignore[arg-type]
+        return value
     if kind is dict:
         return _object(value, where)  # type: ignore[arg-type]
+    if kind is list:
+        return _array(value, where)  # type: ignore[arg-type]
     match value:
         case None | bool():
             return value
         case str():
-            return _text(value, where)
+            return str.__str__(value)
         case int():
             return _whole(value, where)
         case float():
@@ -45,22 +57,42 @@ def _plain(value: object, where: str) -> object:
         case Mapping():
             return _object(value, where)
         case Sequence() if not isinstance(value, bytes | bytearray | memoryview):
-            return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+            return _array(value, where)
         case _:
             what = f"is a {type(value).__name__}; send text, numbers, mappings or sequences"
             raise _flaw(where, what)
 
 
 def _object(value: Mapping[object, object], where: str) -> dict[str, object]:
-    return {_key(k, where): _plain(v, f"{where}.{k}") for k, v in value.items()}
+    # Loops, and no comprehensions: those are calls, one for each message of a conversation.
+    found: dict[str, object] = {}
+    for key, item in value.items():
+        name = key if type(key) is str else _key(key, where)
+        found[name] = item if type(item) is str else _plain(item, f"{where}.{name}")
+    return found
 
 
-def _text(value: str, where: str) -> str:
-    try:
-        value.isascii() or value.encode()
-    except UnicodeEncodeError:
-        raise _flaw(where, "has half a surrogate pair, which UTF-8 cannot say") from None
-    return str.__str__(value)
+def _array(value: Sequence[object], where: str) -> list[object]:
+    found: list[object] = []
+    for place, item in enumerate(value):
+        found.append(item if type(item) is str else _plain(item, f"{where}[{place}]"))
+    return found
+
+
+def _check_text(value: object, where: str) -> None:
+    """Raise for the first half of a surrogate pair in what `_plain` made."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise _flaw(where, "has half a surrogate pair, which UTF-8 cannot say") from None
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            _check_text(key, where)
+            _check_text(item, f"{where}.{key}")
+    elif isinstance(value, list):
+        for place, item in enumerate(value):
+            _check_text(item, f"{where}[{place}]")
 
 
 def _whole(value: int, where: str) -> int:
@@ -78,7 +110,7 @@ def _finite(value: float, where: str) -> float:
 def _key(key: object, where: str) -> str:
     if not isinstance(key, str):
         raise _flaw(where, f"has a key that is a {type(key).__name__}; use text")
-    return _text(key, where)
+    return str.__str__(key)
 
 
 def _flaw(where: str, what: str) -> _UnsayableError:

@@ -82,6 +82,8 @@ _UNITS = {
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,9})?(?:Z|[+-]\d{2}:\d{2})")
 _UNIX, _UNIX_MS = 1e9, 1e12
 """Numbers from which on a reset is Unix time: thirty years are not a duration."""
+_PLAIN = 15
+"""Digits of a whole number that is read without looking at its grammar."""
 MAX_VALUE = 64
 """Characters of a header's value that are looked at."""
 
@@ -89,7 +91,13 @@ MAX_VALUE = 64
 def rate_news(head: HttpHead, *, now: float) -> tuple[RateNews, ...]:
     """One for each kind of limit in the headers. `now` is Unix time, for dates."""
     told = _told(head)
-    return tuple([_news(kind, of, now) for kind, of in told if of.remaining is not None])
+    found: list[RateNews] = []
+    for kind, of in told:  # a loop: a comprehension is a call, and this is done for each answer
+        if of.remaining is not None:
+            reset = _seconds(of.reset, now)
+            about = (kind, of.limit or None, of.remaining, reset)
+            found.append(RateNews(*about, period=of.period, renewed=of.renewed))
+    return tuple(found)
 
 
 def named_reset(head: HttpHead, *, now: float) -> float | None:
@@ -145,23 +153,14 @@ def _told(head: HttpHead) -> Iterable[tuple[str, _Told]]:
             about = told[kind] = _Told(period, renewed)
         if what == "reset":
             about.reset = value
-        elif what == "limit":
-            about.limit = _count(value)
+            continue
+        plain = len(value) <= _PLAIN and value.isascii() and value.isdigit()
+        number = int(value) if plain else _count(value)
+        if what == "limit":
+            about.limit = number
         else:
-            about.remaining = _count(value)
+            about.remaining = number
     return told.items()
-
-
-def _news(kind: str, told: _Told, now: float) -> RateNews:
-    assert told.remaining is not None
-    return RateNews(
-        kind,
-        told.limit or None,
-        told.remaining,
-        _seconds(told.reset, now),
-        period=told.period,
-        renewed=told.renewed,
-    )
 
 
 def _count(value: str) -> int | None:
@@ -179,7 +178,10 @@ def _seconds(value: str | None, now: float) -> float | None:
             return max(0.0, (number / 1000 if number >= _UNIX_MS else number) - now)
         return number
     if _DURATION.fullmatch(value):
-        return sum(float(number) * _UNITS[unit] for number, unit in _PARTS.findall(value))
+        seconds = 0.0
+        for part, unit in _PARTS.findall(value):
+            seconds += float(part) * _UNITS[unit]
+        return seconds
     if _DATE.fullmatch(value):
         try:
             return max(0.0, datetime.fromisoformat(_microseconds(value)).timestamp() - now)

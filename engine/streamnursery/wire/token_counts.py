@@ -34,6 +34,13 @@ FIELDS: dict[str, tuple[tuple[tuple[str, ...], str], ...]] = {
     "reasoning_tokens": ((_COMPLETION, "reasoning_tokens"), ((), "reasoning_tokens")),
 }
 """Field of `Usage`: where it may stand, the first place that has it counts."""
+_PLACES: tuple[tuple[str, str | None, str], ...] = tuple(
+    (field, parent, key)
+    for field, places in FIELDS.items()
+    for parents, key in places
+    for parent in parents or (None,)
+)
+"""The same as one list: field, the object it may stand in if any, and its name there."""
 
 
 def read_usage(raw: Mapping[str, Any]) -> Usage | None:
@@ -44,13 +51,16 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
     """
     counts: dict[str, int | None] = {}
     refused: set[str] = set()
-    for field, places in FIELDS.items():
-        for parents, key in places:
-            for holder in _holders(raw, parents):
-                if key in holder and field not in counts:
-                    counts[field] = count(holder[key])
-                    if counts[field] is None and holder[key] is not None:
-                        refused.add(field)
+    for field, parent, key in _PLACES:
+        if field in counts:
+            continue
+        holder = raw if parent is None else raw.get(parent)
+        if holder is None or (type(holder) is not dict and not isinstance(holder, Mapping)):
+            continue
+        if key in holder:
+            counts[field] = count(told := holder[key])
+            if counts[field] is None and told is not None:
+                refused.add(field)
     if not counts:
         return None
     usage = Usage(
@@ -79,9 +89,3 @@ def _rule(usage: Usage, raw: Mapping[str, Any]) -> UsageRule:
 def _apart(prompt: int | None, completion: int, reasoning: int, raw: Mapping[str, Any]) -> bool:
     """Whether the total shows that `completion` leaves `reasoning` out."""
     return prompt is not None and count(raw.get("total_tokens")) == prompt + completion + reasoning
-
-
-def _holders(raw: Mapping[str, Any], parents: tuple[str, ...]) -> list[Mapping[str, Any]]:
-    if not parents:
-        return [raw]
-    return [inner for parent in parents if isinstance(inner := raw.get(parent), Mapping)]

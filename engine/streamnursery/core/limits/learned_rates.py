@@ -58,10 +58,13 @@ class RemainingQuota:
 
     def take(self, wanted: int, now: float) -> None:
         """Below zero for what is larger than the limit."""
-        self.level = self.left(now) - wanted
+        if self.renews_at is None:  # as `left`, without the call: it is asked for every request
+            self.level = min(self.limit, self.level + (now - self.as_of) * self.refill) - wanted
+        else:
+            self.level = self.left(now) - wanted
+            if now >= self.renews_at:
+                self.renews_at = now + self.period
         self.as_of = now
-        if self.renews_at is not None and now >= self.renews_at:
-            self.renews_at = now + self.period
 
 
 @attrs.define(eq=False)

@@ -30,6 +30,17 @@ TRANSITIONS = {
 }
 
 
+_STEPS = tuple((before, news, after) for (before, news), after in TRANSITIONS.items())
+"""The same as a list: an enumeration's member is hashed by a call."""
+
+
+def _after(before: RowState, news: News) -> RowState | None:
+    for state, heard, after in _STEPS:
+        if state is before and heard is news:
+            return after
+    return None
+
+
 @attrs.frozen
 class Posting:
     """News of one row, to be booked."""
@@ -50,7 +61,7 @@ def figures_of(row: LedgerRow) -> Figures:
 
 def posted(row: LedgerRow, posting: Posting) -> LedgerRow:
     """The row after the news; the same object when it comes too late to matter."""
-    state = TRANSITIONS.get((row.state, posting.news))
+    state = _after(row.state, posting.news)
     if state is None:
         return row
     kept = (row.id, row.request, row.attempt, row.payer, row.at, row.day)

@@ -37,6 +37,8 @@ _RULES: Mapping[UsageRule, _Inclusion] = {
 def whole_usage(counts: Usage, rule: UsageRule) -> Usage:
     """`counts` as the provider gives them, with cached tokens in the input and reasoning in the
     output, which is how `Usage` has them."""
+    if rule == "inclusive":
+        return counts
     inclusion = _RULES[rule]
     spent, made = counts.input_tokens, counts.output_tokens
     if spent is not None:

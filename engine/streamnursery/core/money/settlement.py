@@ -10,8 +10,6 @@ Rule 4: sent, and no content seen: it is uncertain, and keeps its estimate. A pr
 Rule 5: no count is ever negative: a budget never grows by a settlement.
 """
 
-from collections.abc import Callable
-
 import attrs
 
 from streamnursery.core.money.ledger_row import News
@@ -22,6 +20,8 @@ from streamnursery.values.spending import Flag
 from streamnursery.values.usage import Usage
 
 _NO_USAGE = Usage()
+_NO_FLAGS: frozenset[Flag] = frozenset()
+_UNPRICED = frozenset({Flag.UNPRICED})
 _FACTOR = 20
 """How far a provider's count may be from ours."""
 _LONG_TOKEN = 12
@@ -73,7 +73,7 @@ class Settlement:
 
 def settlement(ending: AttemptEnd, price: Price | None, expected: Expected) -> Settlement:
     """`price` None counts as free, and is flagged."""
-    unpriced = frozenset({Flag.UNPRICED}) if price is None else frozenset()
+    unpriced = _UNPRICED if price is None else _NO_FLAGS
     if _refused(ending):
         return Settlement(News.RELEASE, flags=unpriced)
     if ending.state is AttemptState.MAYBE_SENT and not ending.refused:
@@ -94,11 +94,13 @@ def counted(ending: AttemptEnd, expected: Expected) -> tuple[Usage, frozenset[Fl
     """The usage that is paid, and what is to be said about it."""
     told = ending.usage or _NO_USAGE
     flags: set[Flag] = set()
-    spent = _believed(told.input_tokens, "input_tokens", told, _input_range(expected), flags)
-    made = _believed(told.output_tokens, "output_tokens", told, _output_range(expected), flags)
+    ours, received = expected.input_tokens, expected.received_tokens
+    bounds = (ours // _FACTOR, ours * _FACTOR + _INPUT_SLACK)
+    spent = _believed(told.input_tokens, "input_tokens", told, bounds, flags)
+    bounds = (received // _FACTOR, max(expected.output_tokens, received) * _FACTOR + _OUTPUT_SLACK)
+    made = _believed(told.output_tokens, "output_tokens", told, bounds, flags)
     if spent is None or made is None:
         flags.add(Flag.ESTIMATED)
-    received = expected.received_tokens
     if ending.state is not AttemptState.DONE and (made is None or made < received):
         # Usage that came before the cut may be of an earlier moment.
         flags.add(Flag.ESTIMATED)
@@ -107,27 +109,28 @@ def counted(ending: AttemptEnd, expected: Expected) -> tuple[Usage, frozenset[Fl
     made = received if made is None else made
     cached = _part(told.cached_tokens, spent, flags)
     written = _part(told.cache_write_tokens, spent - (cached or 0), flags)
-    thought = _part(told.reasoning_tokens, made, flags)
     usage = Usage(
         spent,
         made,
         cached,
         written,
-        thought,
+        _part(told.reasoning_tokens, made, flags),
         cache_write_hour_tokens=_part(told.cache_write_hour_tokens, written or 0, flags),
-        estimated=Flag.ESTIMATED in flags,
+        estimated=Flag.ESTIMATED in flags if flags else False,
     )
-    return usage, frozenset(flags)
+    return usage, frozenset(flags) if flags else _NO_FLAGS
 
 
 def _believed(
     count: int | None,
     field: str,
     told: Usage,
-    plausible: Callable[[int], bool],
+    plausible: tuple[int, int],
     flags: set[Flag],
 ) -> int | None:
-    if field in told.refused or (count is not None and not plausible(count)):
+    """`count`, unless it is out of all proportion: below or above what is `plausible`."""
+    least, most = plausible
+    if field in told.refused or (count is not None and not least <= count <= most):
         flags.add(Flag.REJECTED)
         return None
     return count
@@ -139,16 +142,6 @@ def _part(count: int | None, whole: int, flags: set[Flag]) -> int | None:
         return count
     flags.add(Flag.REJECTED)
     return None
-
-
-def _input_range(expected: Expected) -> Callable[[int], bool]:
-    ours = expected.input_tokens
-    return lambda count: ours // _FACTOR <= count <= ours * _FACTOR + _INPUT_SLACK
-
-
-def _output_range(expected: Expected) -> Callable[[int], bool]:
-    seen, most = expected.received_tokens, max(expected.output_tokens, expected.received_tokens)
-    return lambda count: seen // _FACTOR <= count <= most * _FACTOR + _OUTPUT_SLACK
 
 
 def received_tokens(content_events: int, characters: int) -> int:

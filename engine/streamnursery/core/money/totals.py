@@ -1,9 +1,9 @@
 """Sums of ledger rows by day, model, tenant and endpoint: what reports are made from."""
 
-from streamnursery.values.spending import Flag, LedgerRow, Payer, RowState, SpendingLine
+from streamnursery.values.spending import Flag, LedgerRow, RowState, SpendingLine
 
 MAX_LINES = 10_000
-_OTHERS = Payer(*["(others)"] * 3)
+_OTHERS = ("(others)",) * 3
 _FLAGS = (Flag.ESTIMATED, Flag.REJECTED, Flag.OVERRUN, Flag.UNPRICED)
 _COUNTS = 7
 """Counters of a line before those of the flags, in the order of `SpendingLine`."""
@@ -15,24 +15,23 @@ class Totals:
     """Grows by days and names, not by attempts; beyond 10,000 lines names are put together."""
 
     def __init__(self) -> None:
-        self._sums: dict[tuple[str, Payer], list[int]] = {}
+        self._sums: dict[tuple[str, str, str, str], list[int]] = {}
+        """By day, model, tenant and endpoint: names, which are hashed without a call."""
 
     def put(self, before: LedgerRow | None, after: LedgerRow) -> None:
         """A new row, or one that has changed."""
-        key = (after.day, after.payer)
+        payer = after.payer
+        key = (after.day, payer.model, payer.tenant, payer.endpoint)
         sums = self._sums.get(key)
         if sums is None:
             if len(self._sums) >= MAX_LINES:
-                key = (after.day, _OTHERS)
+                key = (after.day, *_OTHERS)
             sums = self._sums.setdefault(key, [0] * WIDTH)
         tally(sums, before, after)
 
     def lines(self) -> tuple[SpendingLine, ...]:
         """In order of day, model, tenant and endpoint."""
-        found = [
-            SpendingLine(day, payer.model, payer.tenant, payer.endpoint, *sums)
-            for (day, payer), sums in self._sums.items()
-        ]
+        found = [SpendingLine(*names, *sums) for names, sums in self._sums.items()]
         return tuple(sorted(found, key=lambda line: line.key))
 
 
@@ -52,6 +51,5 @@ def _add(sums: list[int], row: LedgerRow, sign: int) -> None:
     sums[4] += sign * row.uncertain
     sums[5] += sign * row.input_tokens
     sums[6] += sign * row.output_tokens
-    if row.flags:
-        for number, flag in enumerate(_FLAGS, _COUNTS):
-            sums[number] += sign * (flag in row.flags)
+    for flag in row.flags:
+        sums[_COUNTS + _FLAGS.index(flag)] += sign

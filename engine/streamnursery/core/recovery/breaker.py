@@ -242,8 +242,8 @@ class Breaker:
         return partial(_told, self.circuit, self._window.view(now), retry_at, self.generation)
 
     def _count(self, now: float, *, calls: int = 0, failures: int = 0, slow: int = 0) -> None:
-        self._window.add(now, calls=calls, failures=failures, slow=slow)
-        tally, policy = self._window.tally(now), self.policy
+        tally = self._window.add(now, calls=calls, failures=failures, slow=slow)
+        policy = self.policy
         if tally.calls >= policy.min_calls and (
             (
                 tally.failures >= policy.failure_rate * tally.calls

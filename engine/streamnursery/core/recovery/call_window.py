@@ -29,7 +29,8 @@ class CallWindow:
     _sum: CallCounts = attrs.field(factory=CallCounts, init=False)
     """Of all slices."""
 
-    def add(self, now: float, *, calls: int = 0, failures: int = 0, slow: int = 0) -> None:
+    def add(self, now: float, *, calls: int = 0, failures: int = 0, slow: int = 0) -> CallCounts:
+        """Count them; what `tally` says then."""
         self._advance(now)
         place = self._current % SLICES
         old = self._slices[place]
@@ -38,6 +39,7 @@ class CallWindow:
         )
         all_ = self._sum
         self._sum = CallCounts(all_.calls + calls, all_.failures + failures, all_.slow + slow)
+        return self._sum
 
     def tally(self, now: float) -> CallCounts:
         self._advance(now)

@@ -113,7 +113,7 @@ class Position:
     @property
     def new_here(self) -> bool:
         """The endpoint has seen nothing of this request yet: its first exchange is a deposit."""
-        return self.stop.endpoint not in self.visited
+        return self.plan.stops[self.at].route.endpoint not in self.visited
 
     def counting(self, failure: Failure) -> "Position":
         if failure.refused is None:

@@ -45,7 +45,7 @@ class RetryBudget:
     def deposit(self, now: float) -> None:
         """A request reaches the endpoint for the first time."""
         self._advance(now)
-        self._add(self.ratio)
+        self._level = min(self.capacity, self._level + self.ratio)
         self._covered = min(self._covered + self.ratio, self.per_second * _COVER_SECONDS)
 
     def withdraw(self, now: float, cost: float = 1.0) -> bool:
@@ -75,4 +75,4 @@ class RetryBudget:
         due = elapsed * self.per_second
         paid = min(due, self._covered)
         self._covered -= paid
-        self._add(due - paid)
+        self._level = min(self.capacity, self._level + due - paid)

@@ -125,7 +125,8 @@ class Admission:
         return self._take(demand, lane, now)
 
     async def acquire(self, demand: Demand) -> Lease:
-        """Everything that the demand needs, waiting for its turn in its lane.
+        """Everything that the demand needs, waiting for its turn in its lane. Others run only if it
+        has to wait: a stream's task gets to its request in one step where there is room.
 
         Raises:
             OverloadedError: `max_queued` requests wait already.
@@ -136,18 +137,27 @@ class Admission:
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            lease = self.acquire_nowait(demand)
+            return self.acquire_nowait(demand)
         except trio.WouldBlock:
-            return await self._wait_turn(demand)
+            pass  # and let go of: what it holds would stay for as long as the wait
         except EngineClosedError:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         try:
+            waiter = self._line_up(demand)
+        except AdmissionError:
             await trio.lowlevel.cancel_shielded_checkpoint()
-        except BaseException:
-            lease.release()
             raise
-        return lease
+        try:
+            await self._queue.wait(waiter)
+            return self._outcome(waiter)
+        except BaseException as error:
+            if waiter.lease is not None:
+                waiter.lease.release()
+            self._evicted(waiter, error)
+            raise
+        finally:
+            self._nesting.leave(waiter)
 
     @trio.lowlevel.enable_ki_protection
     def give_back(self, lease: Lease) -> None:
@@ -332,7 +342,8 @@ class Admission:
             )
             raise QueueDeadlineError(msg)
 
-    async def _wait_turn(self, demand: Demand) -> Lease:
+    def _line_up(self, demand: Demand) -> QueuedDemand:
+        """One that may wait, or the error that says why it may not."""
         lane = self.lanes.lane(demand.model, demand.endpoint, demand.tenant)
         try:
             self._check_queueing(demand, lane)
@@ -341,31 +352,20 @@ class Admission:
             outcome = AdmissionOutcome
             rejected = outcome.REJECTED_DEADLINE if late else outcome.REJECTED_CAPACITY
             self.refused(demand, rejected, 0.0)
-            await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         waiter = QueuedDemand.of(demand, lane)
         nested = self._nesting.enter(waiter)
         if nested is not None:
             self.refused(demand, AdmissionOutcome.REJECTED_CAPACITY, 0.0)
-            await trio.lowlevel.cancel_shielded_checkpoint()
             raise nested
-        try:
-            await self._queue.wait(waiter)
-            return self._outcome(waiter)
-        except BaseException as error:
-            if waiter.lease is not None:
-                waiter.lease.release()
-            self._evicted(waiter, error)
-            raise
-        finally:
-            self._nesting.leave(waiter)
+        return waiter
 
     def _outcome(self, waiter: QueuedDemand) -> Lease:
         if waiter.lease is not None:
             return waiter.lease
         if waiter.refusal is not None:
             raise waiter.refusal
-        if waiter.granted.is_set():
+        if waiter.granted:
             raise EngineClosedError(self._closed or "the engine was closed") from self._bug
         raise QueueDeadlineError(self.deadline_message(waiter.demand))
 

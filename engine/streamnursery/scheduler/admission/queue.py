@@ -8,6 +8,7 @@ Rule 3: a waiter that leaves, leaves no trace: no place, no date, no claim.
 """
 
 from collections.abc import Callable
+from math import inf
 
 import attrs
 import trio
@@ -31,18 +32,44 @@ class QueuedDemand(QueueTicket):
     path: Lane
     """The lane it stands in."""
     since: float = attrs.field(factory=trio.current_time)
-    granted: trio.Event = attrs.field(factory=trio.Event)
-    """Set when the wait is over, with a lease or without."""
+    granted: bool = False
+    """The wait is over, with a lease or without."""
     lease: Lease | None = None
     refusal: AdmissionError | None = None
-    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    """What it sleeps in: to its deadline, or to a date that it looks at for everybody."""
+    wakes_at: float
+    """Its deadline, or a date that it looks at for everybody."""
+    scope: trio.CancelScope | None = None
+    """What it sleeps in where there is such a date: thousands wait, and most have none."""
+    task: trio.lowlevel.Task | None = None
+    """That sleeps."""
 
     @classmethod
     def of(cls, demand: Demand, lane: Lane) -> "QueuedDemand":
-        waiter = cls(lane, demand.rank, demand.tenant, demand.deadline, demand=demand, path=lane)
-        waiter.scope.deadline = demand.deadline
-        return waiter
+        date = demand.deadline
+        return cls(lane, demand.rank, demand.tenant, date, demand=demand, path=lane, wakes_at=date)
+
+    def grant(self) -> None:
+        """The wait is over."""
+        self.granted = True
+        self._wake()
+
+    def wake_at(self, date: float) -> None:
+        """Sleep to `date`."""
+        self.wakes_at = date
+        if self.scope is not None:
+            self.scope.deadline = date
+        elif date < inf:
+            self._wake()  # to go on sleeping in a scope
+
+    def _wake(self) -> None:
+        if self.task is not None:
+            trio.lowlevel.reschedule(self.task)
+            self.task = None
+
+    def abort(self, _: object) -> trio.lowlevel.Abort:
+        """For trio, when the sleep is cancelled."""
+        self.task = None
+        return trio.lowlevel.Abort.SUCCEEDED
 
 
 class AdmissionQueue:
@@ -89,14 +116,22 @@ class AdmissionQueue:
         self._queue.push(waiter)
         try:
             self.hand_out()
-            while True:
+            while not waiter.granted:
                 if buggify.world is not None and buggify.world.strikes("admission.woken"):
                     self._ring(waiter)
-                with waiter.scope:
-                    await waiter.granted.wait()
-                if waiter.granted.is_set() or trio.current_time() >= waiter.demand.deadline:
+                if waiter.granted:  # by its own look
                     return
-                self._ring(waiter)
+                waiter.task = trio.lowlevel.current_task()
+                if waiter.wakes_at == inf:
+                    await trio.lowlevel.wait_task_rescheduled(waiter.abort)
+                    continue
+                with trio.CancelScope(deadline=waiter.wakes_at) as waiter.scope:
+                    await trio.lowlevel.wait_task_rescheduled(waiter.abort)
+                waiter.scope = None
+                if not waiter.granted:
+                    if trio.current_time() >= waiter.demand.deadline:
+                        return
+                    self._ring(waiter)
         finally:
             self.leave(waiter)
             del self.waiters[waiter]
@@ -117,7 +152,7 @@ class AdmissionQueue:
         """End its wait without a lease."""
         waiter.refusal = error
         self.leave(waiter)
-        waiter.granted.set()
+        waiter.grant()
 
     def wake(self, limit: LaneLimit) -> None:
         """The limit may have room: the lanes parked there are looked at again."""
@@ -135,14 +170,14 @@ class AdmissionQueue:
                 break
             assert isinstance(waiter, QueuedDemand)
             waiter.lease = self._take(waiter.demand, waiter.path, trio.current_time())
-            waiter.granted.set()
+            waiter.grant()
         if self._alarm is not None or len(self._dates):
             self._set_alarm()
 
     @trio.lowlevel.enable_ki_protection
     def _ring(self, waiter: QueuedDemand) -> None:
         """A date has come."""
-        waiter.scope = trio.CancelScope(deadline=waiter.demand.deadline)
+        waiter.wakes_at = waiter.demand.deadline
         self._alarm = None
         now = trio.current_time()
         earliest = self._dates.earliest()
@@ -177,7 +212,7 @@ class AdmissionQueue:
         earliest = self._dates.earliest()
         head = self.head(earliest[1]) if earliest is not None else None
         if self._alarm is not None and self._alarm is not head:
-            self._alarm.scope.deadline = self._alarm.demand.deadline
+            self._alarm.wake_at(self._alarm.demand.deadline)
         self._alarm = head
         if earliest is not None and head is not None:
-            head.scope.deadline = min(head.demand.deadline, earliest[0])
+            head.wake_at(min(head.demand.deadline, earliest[0]))

@@ -28,6 +28,8 @@ class BudgetAlerts:
 
     def settled(self, row: LedgerRow, wall: float) -> None:
         """An attempt has ended: which thresholds have been reached."""
+        if not self._ledger.limits.all:
+            return
         limits = self._ledger.limits.of(row.payer)
         for limit, window in self._ledger.current(limits, wall) if limits else ():
             standing = self._ledger.standing(limit, window, wall)

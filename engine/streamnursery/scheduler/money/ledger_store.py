@@ -89,8 +89,10 @@ class MemoryStore:
 
     async def reserve(self, row: LedgerRow) -> Shortfall | None:
         ledger = self._ledger
-        limits = ledger.limits.of(row.payer)
-        short = shortfall(limits, row.reserved, row.at, ledger.zone, ledger.figures_of, lambda _: 0)
+        short = None
+        if ledger.limits.all:
+            about = (row.reserved, row.at, ledger.zone, ledger.figures_of, lambda _: 0)
+            short = shortfall(ledger.limits.of(row.payer), *about)
         if short is None:
             ledger.book(row, figures_of(row))
         return short

@@ -119,7 +119,10 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
         self._scope.__enter__()
         try:
             self.lease = await self._calls.admission.acquire(self._demand)
+            await trio.lowlevel.cancel_shielded_checkpoint()
         except BaseException as error:
+            if self.lease is not None:
+                self.lease.release()
             self._end(error)
             raise
         self._meter.queue_time.add(trio.current_time() - self._started_at)

@@ -121,36 +121,39 @@ class Dispatcher:
         """
         total = buffers or self._buffers
         run = (supervisor or self._supervisor).run
-
-        def own_channel(max_items: int, max_bytes: int, total: BufferTotal) -> Channel[StreamEvent]:
-            return make_channel(
-                when_behind,
-                max_items=max_items,
-                max_bytes=max_bytes,
-                rules=STREAM_EVENTS,
-                total=total,
-            )
-
-        def begin(make: ChannelMaker | None) -> Delivery:
-            around = trio.current_effective_deadline()
-            delivery = kind(
-                request,
-                (make or own_channel)(buffer_events, buffer_bytes, total),
-                deadline=min(deadline, around),
-                started_at=trio.current_time(),
-                on_settled=partial(_book, course, self._recorder),
-                on_interrupt=course.plan.on_interrupt,
-                drain=self._drain if course.plan.on_abort == "drain" else None,
-                number=course.number,
-                callers_scope=around < deadline,
-            )
-            self._start(run, delivery, course)
-            if self._recorder.listening:
-                about = (delivery.started_at, course.number, course.model)
-                self._recorder.emit(StreamStarted(*about, request.tenant))
-            return delivery
-
+        bounds = (buffer_events, buffer_bytes, total)
+        begin = partial(self._begin, run, kind, request, course, deadline, when_behind, bounds)
         return StreamBlock(self, begin)
+
+    def _begin(
+        self,
+        run: Runner,
+        kind: type[Delivery],
+        request: ChatRequest,
+        course: Course,
+        deadline: float,
+        when_behind: WhenBehind,
+        bounds: tuple[int, int, BufferTotal],
+        make: ChannelMaker | None,
+    ) -> Delivery:
+        around = trio.current_effective_deadline()
+        started_at = trio.current_time()
+        delivery = kind(
+            request,
+            _own_channel(when_behind, *bounds) if make is None else make(*bounds),
+            deadline=min(deadline, around),
+            started_at=started_at,
+            on_settled=partial(_book, course, self._recorder),
+            on_interrupt=course.plan.on_interrupt,
+            drain=self._drain if course.plan.on_abort == "drain" else None,
+            number=course.rank[1],
+            callers_scope=around < deadline,
+        )
+        self._start(run, delivery, course)
+        if self._recorder.listening:
+            about = (started_at, course.number, course.model)
+            self._recorder.emit(StreamStarted(*about, request.tenant))
+        return delivery
 
     def cancel_all(self, why: str) -> int:
         """End every live stream with `StreamCancelledError`; how many there were."""
@@ -211,7 +214,14 @@ class Dispatcher:
     async def _run(self, run: Runner, delivery: Delivery, course: Course) -> None:
         try:
             with delivery.scope:
-                await self._bring(run, delivery, course)
+                try:
+                    await run(delivery, course)
+                except EngineError as error:
+                    self._failed(delivery, course, error)
+                else:
+                    if _counts_when_taken(delivery):
+                        await delivery.wait_settled()
+                    delivery.complete()
             if delivery.counts_when_put and delivery.finished:
                 delivery.complete()
             if delivery.outcome is None:
@@ -237,20 +247,12 @@ class Dispatcher:
             self._idle.set()
             self._idle = None
 
-    async def _bring(self, run: Runner, delivery: Delivery, course: Course) -> None:
-        try:
-            await run(delivery, course)
-        except EngineError as error:
-            if isinstance(error, BudgetExceededError):
-                self._over_budget(delivery, course)
-            late = delivery.callers_scope and trio.current_time() >= delivery.deadline
-            cancelled = late and isinstance(error, QueueDeadlineError)
-            delivery.fail(_cancelled_by_caller() if cancelled else error)
-            return
-        if delivery.deadline < inf and delivery.outcome is None and not delivery.counts_when_put:
-            # The deadline counts to the last event delivered, also when the consumer is slow.
-            await delivery.wait_settled()
-        delivery.complete()
+    def _failed(self, delivery: Delivery, course: Course, error: EngineError) -> None:
+        if isinstance(error, BudgetExceededError):
+            self._over_budget(delivery, course)
+        late = delivery.callers_scope and trio.current_time() >= delivery.deadline
+        cancelled = late and isinstance(error, QueueDeadlineError)
+        delivery.fail(_cancelled_by_caller() if cancelled else error)
 
     def _over_budget(self, delivery: Delivery, course: Course) -> None:
         demand = course.demand(course.plan.stops[0], delivery.deadline)
@@ -274,6 +276,19 @@ class Dispatcher:
         error = EngineClosedError("the engine was closed while the stream was running")
         error.__cause__ = self._bug
         return error
+
+
+def _own_channel(
+    when_behind: WhenBehind, max_items: int, max_bytes: int, total: BufferTotal
+) -> Channel[StreamEvent]:
+    return make_channel(
+        when_behind, max_items=max_items, max_bytes=max_bytes, rules=STREAM_EVENTS, total=total
+    )
+
+
+def _counts_when_taken(delivery: Delivery) -> bool:
+    """The deadline counts to the last event delivered, also when the consumer is slow."""
+    return delivery.deadline < inf and delivery.outcome is None and not delivery.counts_when_put
 
 
 _USAGE = "`async with eng.stream(...) as stream:`, then `async for event in stream:`"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from streamnursery.values.errors import RequestError
 from streamnursery.wire.continuation import with_prefix
@@ -81,6 +83,39 @@ REFUSED_FIELDS = EndpointOption(
     pattern=r"[a-z_ ]{0,200}",
     expected="names of request fields",
 )
+
+
+@attrs.frozen
+class _Options:
+    """What an endpoint's options say, read once for those that have none."""
+
+    reasoning_field: str
+    short_ids: bool
+    max_tokens_field: str
+    seed_field: str
+    refused_fields: list[str]
+    include_usage: bool
+
+
+def _options(endpoint: Endpoint) -> _Options:
+    return _read_options(endpoint.options) if endpoint.options else _USUAL
+
+
+def _read_options(given: Mapping[str, object]) -> _Options:
+    def of(option: EndpointOption) -> Any:
+        return given.get(option.name, option.default)
+
+    return _Options(
+        of(REASONING_FIELD),
+        of(SHORT_IDS),
+        of(MAX_TOKENS_FIELD),
+        of(SEED_FIELD),
+        of(REFUSED_FIELDS).split(),
+        of(INCLUDE_USAGE),
+    )
+
+
+_USUAL = _read_options({})
 
 
 class OpenAIChat:
@@ -160,22 +195,26 @@ def _is_usage_alone(data: bytes) -> bool:
 def _encode(request: ChatRequest, endpoint: Endpoint, model: str, dialect: str) -> bytes | str:
     """The body, or what is wrong with the request. Raising is left to a caller whose frame
     does not hold the body, so that no traceback shows a prompt."""
-    reasoning_field = REASONING_FIELD.of(endpoint)
-    messages = sent_messages(request.messages, dialect, reasoning_field)
-    if SHORT_IDS.of(endpoint):
+    options = _options(endpoint)
+    messages = sent_messages(request.messages, dialect, options.reasoning_field)
+    if options.short_ids:
         messages = with_short_ids(messages)
     fields: dict[str, object] = {"model": model, "messages": messages}
-    fields[MAX_TOKENS_FIELD.of(endpoint)] = request.max_tokens
-    fields |= {name: getattr(request, name) for name in _FIELDS}
-    fields[SEED_FIELD.of(endpoint)] = request.seed
-    fields = {name: value for name, value in fields.items() if value is not None}
-    for name in REFUSED_FIELDS.of(endpoint).split():
+    if request.max_tokens is not None:
+        fields[options.max_tokens_field] = request.max_tokens
+    for name in _FIELDS:
+        value = getattr(request, name)
+        if value is not None:
+            fields[name] = value
+    if request.seed is not None:
+        fields[options.seed_field] = request.seed
+    for name in options.refused_fields:
         if name in fields:
             return (
                 f"the server of endpoint {endpoint.name!r} has no request field {name!r}; leave it "
                 "out, or use another endpoint"
             )
-    if INCLUDE_USAGE.of(endpoint):
+    if options.include_usage:
         fields["stream_options"] = {"include_usage": True}
     fields |= request.extra
     fields["stream"] = True

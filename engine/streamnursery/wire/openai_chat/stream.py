@@ -197,13 +197,15 @@ class OpenAIChatStream(SseStream):
             usage = usage or chunk.x_groq.get("usage")
         for place, choice in enumerate(chunk.choices or ()):
             self._take_choice(choice, place, events)
-            error = error or choice.error or _failure_told(choice.finish_reason)
+            error = error or choice.error
+            if choice.finish_reason is not None:
+                error = error or _failure_told(choice.finish_reason)
             usage = usage or choice.usage
         if isinstance(usage, dict):
             self._take_usage(usage, events)
         if error:
             self.failure = error_in_stream({"error": error}, data)
-        elif not chunk.choices:
+        elif not chunk.choices and (chunk.usage is None or not _names_no_error(data)):
             value = read_json(data)
             if is_error(value) or is_complaint(value):
                 self.failure = error_in_stream(value, data)
@@ -225,7 +227,7 @@ class OpenAIChatStream(SseStream):
 
     def _take_usage(self, raw: dict[str, Any], events: list[StreamEvent]) -> None:
         usage = read_usage(raw)
-        if usage is not None and usage != self._usage:
+        if usage is not None and (self._usage is None or usage != self._usage):
             self._usage = usage
             events.append(UsageReport(usage))
 
@@ -267,7 +269,8 @@ class OpenAIChatStream(SseStream):
         if delta.refusal:
             self._say(RefusalDelta, delta.refusal, index, events)
             self._refused = self._refused or index == 0
-        events += [OpaquePart(index, kind, data) for kind, data in delta.opaque or ()]
+        if delta.opaque:
+            events += [OpaquePart(index, kind, data) for kind, data in delta.opaque]
         if delta.tool_calls or delta.function_call is not None:
             try:
                 self._take_tools(delta, index, events)
@@ -328,6 +331,12 @@ class OpenAIChatStream(SseStream):
             kind = finish_kind(OPENAI_CHAT_KINDS, reason, calls=calls, refused=self._refused)
             events.append(Finished(reason, kind))
         return self.done
+
+
+def _names_no_error(data: bytes) -> bool:
+    """Whether a chunk with usage cannot be an error as well, which would say so in plain letters:
+    nearly every stream has one such chunk, and it need not be parsed a second time."""
+    return b"error" not in data and b"\\" not in data
 
 
 def _failure_told(reason: str | None) -> dict[str, str] | None:
