@@ -93,7 +93,7 @@ class Books:
         }
 
     def change(self, eng: sn.Engine, what: Change) -> None:
-        slots, who = self.groups[what.name]
+        _, who = self.groups[what.name]
         tenant = TENANTS[what.name == "h"]
         if what.verb == "set group":
             self.groups[what.name] = (what.slots, who)
@@ -224,7 +224,9 @@ async def test_groups_share_what_a_tenant_gets_by_their_weights() -> None:
         await trio.sleep(32.5)
         served = Counter(order[:32])
         nursery.cancel_scope.cancel()
-    assert served == {("a", "b"): 12, ("a", "s"): 4, ("b", "b"): 12, ("b", "s"): 4}
+    for tenant in TENANTS:  # who of two is first at a tie is a matter of chance
+        assert served[tenant, "b"] in (11, 12, 13) and served[tenant, "s"] in (3, 4, 5), served
+        assert served[tenant, "b"] + served[tenant, "s"] == 16
 
 
 @virtual

@@ -178,9 +178,9 @@ class Book:
 
     def _book(self, before: LedgerRow | None, after: LedgerRow, moved: Figures) -> None:
         for group in self._limits.groups_of(after.payer.model):
-            for key in (after.day, after.month):
-                if ("group", group, key) in self._figures:
-                    self._figures["group", group, key] += moved
+            for window in (after.day, after.month):
+                if ("group", group, window) in self._figures:
+                    self._figures["group", group, window] += moved
         for account in accounts(after):
             self._figures[account] = self.figures(account) + moved
             self._changed.add(account)

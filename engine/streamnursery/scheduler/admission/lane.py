@@ -219,7 +219,8 @@ class LaneTable:
 
     def state_tenants(self, tenants: Mapping[str, Tenant]) -> bool:
         """Give limits to those that have none and should; whether there were any."""
-        return any([self.limit_tenant(name) for name, one in tenants.items() if one.limited])
+        made = [self.limit_tenant(name) for name, one in tenants.items() if one.limited]
+        return any(made)
 
     def limit_tenant(self, name: str) -> bool:
         """Let a tenant have limits, of nothing at first; whether it had none before."""
@@ -231,13 +232,11 @@ class LaneTable:
     def state_groups(self, groups: Mapping[str, Group]) -> bool:
         """Have these groups and no others; whether other limits or weights hold for a model now."""
         before = self._groups
-        self._groups = {
-            name: (
-                group,
-                before[name][1] if name in before else _limit("group", name, UNLIMITED, Rates()),
-            )
-            for name, group in groups.items()
-        }
+        self._groups = {}
+        for name, group in groups.items():
+            limit = before[name][1] if name in before else None
+            limit = limit or _limit("group", name, UNLIMITED, Rates())
+            self._groups[name] = (group, limit)
         now, then = (
             [(name, group.models, group.weight) for name, (group, _) in table.items()]
             for table in (self._groups, before)
