@@ -577,6 +577,20 @@ MUTANTS = (
         SIM + "test_limit_changes.py",
     ),
     _mutant(
+        "an own call that failed without a report has cost nothing",
+        "scheduler/money/call_money.py",
+        "        posting = Posting(reservation.row.id, News.DOUBT, flags=frozenset(flags))",
+        "        posting = Posting(reservation.row.id, News.RELEASE)",
+        SIM + "test_own_calls_money.py",
+    ),
+    _mutant(
+        "an own call that is not admitted keeps its money",
+        "scheduler/run/calls.py",
+        "            held.drop()\n            raise\n        try:",
+        "            raise\n        try:",
+        SIM + "test_own_calls_money.py",
+    ),
+    _mutant(
         "a replica that has seen the prompt is as good as any other",
         "core/routing/prefix_affinity.py",
         "(-known.get(one, 0), loads[one])",
