@@ -591,6 +591,27 @@ MUTANTS = (
         SIM + "test_own_calls_money.py",
     ),
     _mutant(
+        "a key that was withdrawn goes out with what was queued",
+        "facade/limits.py",
+        "        for name in self._outlets.keys() - new.endpoints.keys():",
+        "        for name in ():",
+        SIM + "test_keys.py",
+    ),
+    _mutant(
+        "a new key rests for what the old one did",
+        "scheduler/run/keyring.py",
+        "        same = {name for name in known if endpoints.get(name) == self._endpoints.get(name)}",
+        "        same = known",
+        SIM + "test_keys.py",
+    ),
+    _mutant(
+        "a key that its command does not print is tried first again",
+        "scheduler/run/keyring.py",
+        "error.status in (_UNAUTHORIZED, None)",
+        "error.status == _UNAUTHORIZED",
+        "integration/test_token_command.py",
+    ),
+    _mutant(
         "a replica that has seen the prompt is as good as any other",
         "core/routing/prefix_affinity.py",
         "(-known.get(one, 0), loads[one])",

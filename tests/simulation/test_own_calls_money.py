@@ -6,14 +6,17 @@ from typing import Any, Literal
 import attrs
 import pytest
 import trio
+import trio.lowlevel
 import trio.testing
 from hypothesis import example, given
 from hypothesis import strategies as st
 from trio.testing import MockClock
 
 import streamnursery as sn
+from streamnursery.records import SpendingReport
 from streamnursery.settings import Call
 from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
+from streamnursery.values.call_options import LeaseOptions
 from tests.support.bridged import aio_scene, run, sync_scene
 from tests.support.scene import scene, virtual
 
@@ -56,49 +59,47 @@ plans = st.builds(
 )
 
 
-@example([Plan("a", 0, 100, "returns", 0), Plan("b", 100, None, "raises", 0)])
-@example([Plan("b", 300, 10, "returns", 1), Plan("b", 300, 10, "returns", 1)])
-@given(st.lists(plans, max_size=20))
-def test_tenants_spend_what_their_calls_report_and_never_begin_beyond_their_budgets(
-    plan: list[Plan],
-) -> None:
-    spent: Counter[str] = Counter()
-    held: Counter[str] = Counter()
-    uncertain: Counter[str] = Counter()
+@attrs.define
+class Books:
+    """What should be booked, in tokens by tenant."""
 
-    def room(tenant: str, tokens: int) -> bool:
-        total = spent + held + uncertain
+    spent: Counter[str] = attrs.field(factory=Counter)
+    held: Counter[str] = attrs.field(factory=Counter)
+    uncertain: Counter[str] = attrs.field(factory=Counter)
+
+    def room(self, tenant: str, tokens: int) -> bool:
+        total = self.spent + self.held + self.uncertain
         return total[tenant] + tokens <= LIMITS[tenant] and total.total() + tokens <= ALL
 
-    def over(one: Plan) -> None:
-        held[one.tenant] -= one.expected
+    def over(self, one: Plan) -> None:
+        self.held[one.tenant] -= one.expected
         if one.reported is not None:
-            spent[one.tenant] += one.reported
+            self.spent[one.tenant] += one.reported
         elif one.end == "returns":
-            spent[one.tenant] += one.expected
+            self.spent[one.tenant] += one.expected
         else:
-            uncertain[one.tenant] += one.expected
+            self.uncertain[one.tenant] += one.expected
 
-    async def one(eng: sn.Engine, mine: Plan) -> None:
-        fits = room(mine.tenant, mine.expected)
+    async def function(self, mine: Plan, scope: trio.CancelScope) -> None:
+        self.held[mine.tenant] += mine.expected
+        try:
+            await trio.sleep(mine.seconds)
+            if mine.reported is not None:
+                Call.report(output_tokens=mine.reported)
+            if mine.end == "raises":
+                raise OSError("as planned")
+            if mine.end == "is cancelled":
+                scope.cancel()
+                await trio.lowlevel.checkpoint()
+        finally:
+            self.over(mine)
 
-        async def function() -> None:
-            held[mine.tenant] += mine.expected
-            try:
-                await trio.sleep(mine.seconds)
-                if mine.reported is not None:
-                    Call.report(output_tokens=mine.reported)
-                if mine.end == "raises":
-                    raise OSError("as planned")
-                if mine.end == "is cancelled":
-                    scope.cancel()
-                    await trio.sleep(0)
-            finally:
-                over(mine)
-
+    async def one(self, eng: sn.Engine, mine: Plan) -> None:
+        fits = self.room(mine.tenant, mine.expected)
+        options: LeaseOptions = {"tenant": mine.tenant, "output_tokens": mine.expected}
         with trio.CancelScope() as scope:
             try:
-                await eng.run("own", function, tenant=mine.tenant, output_tokens=mine.expected)
+                await eng.run("own", self.function, mine, scope, **options)
             except sn.BudgetExceededError:
                 assert not fits
                 return
@@ -106,26 +107,34 @@ def test_tenants_spend_what_their_calls_report_and_never_begin_beyond_their_budg
                 pass
         assert fits
 
+    def check(self, report: SpendingReport) -> None:
+        for line in report.by("tenant"):
+            assert line.spent == self.spent[line.tenant] * NANOS
+            assert line.uncertain == self.uncertain[line.tenant] * NANOS
+            assert line.output_tokens == self.spent[line.tenant] and line.reserved == 0
+        assert {line.endpoint for line in report.lines} <= {"own"}
+        assert report.total.spent == self.spent.total() * NANOS
+
+
+@example([Plan("a", 0, 100, "returns", 0), Plan("b", 100, None, "raises", 0)])
+@example([Plan("b", 300, 10, "returns", 1), Plan("b", 300, 10, "returns", 1)])
+@given(st.lists(plans, max_size=20))
+def test_tenants_spend_what_their_calls_report_and_never_begin_beyond_their_budgets(
+    plan: list[Plan],
+) -> None:
+    books = Books()
+
     async def main() -> None:
-        async with sn.open_engine(budgeted()) as eng, trio.open_nursery() as nursery:
-            for mine in plan:
-                # One after another: who of two is first would be a matter of chance.
-                nursery.start_soon(one, eng, mine)
-                await trio.testing.wait_all_tasks_blocked()
-            while nursery.child_tasks:
-                await trio.sleep(1)
-            report = eng.usage_report()
-            lines = {line.tenant: line for line in report.by("tenant")}
-            for tenant in {mine.tenant for mine in plan} & lines.keys():
-                line = lines[tenant]
-                assert line.spent == spent[tenant] * NANOS
-                assert line.uncertain == uncertain[tenant] * NANOS
-                assert line.output_tokens == spent[tenant] and line.reserved == 0
-            assert {line.endpoint for line in report.lines} <= {"own"}
-            assert not eng.statistics().models.get("other")
+        async with sn.open_engine(budgeted()) as eng:
+            async with trio.open_nursery() as nursery:
+                for mine in plan:
+                    # One after another: who of two is first would be a matter of chance.
+                    nursery.start_soon(books.one, eng, mine)
+                    await trio.testing.wait_all_tasks_blocked()
+            books.check(eng.usage_report())
 
     trio.run(main, clock=MockClock(autojump_threshold=0))
-    assert not held.total()
+    assert not books.held.total()
 
 
 @virtual

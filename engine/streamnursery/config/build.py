@@ -20,6 +20,7 @@ from streamnursery.values.policy import Adaptive, Patience, Retries
 from streamnursery.values.rates import Rates
 from streamnursery.values.request_defaults import RequestDefaults
 from streamnursery.values.routing_rules import DEFAULT_RULES
+from streamnursery.values.secret import Secret
 from streamnursery.values.session import (
     EndpointHeartbeat,
     Heartbeat,
@@ -318,7 +319,8 @@ def _endpoint(name: str, groups: Groups, dialects: Dialects) -> Endpoint:
     headers = groups.get(("endpoints", name, "headers"), {})
     keys = fields.pop("keys", None)
     if isinstance(keys, tuple):
-        fields["key"], fields["more_keys"] = keys[0], keys[1:]
+        fields["more_keys"] = keys[1:]
+        fields["key" if isinstance(keys[0], Secret) else "token_command"] = keys[0]
     elif keys is not None:
         fields["key"] = keys
     absent = [v for v in (*fields.values(), *headers.values()) if isinstance(v, Absent)]

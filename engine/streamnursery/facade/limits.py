@@ -23,7 +23,7 @@ from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.values.admission import Explanation
 from streamnursery.values.errors import RequestError
-from streamnursery.values.keys import with_keys
+from streamnursery.values.keys import alone, base_name, with_keys
 from streamnursery.values.policy import Priority
 from streamnursery.values.rates import Rates
 from streamnursery.values.request import ChatRequest, make_request
@@ -211,7 +211,13 @@ class LimitVerbs:
             if endpoint != self._config.endpoints.get(name)
         }
         report = _difference(self._config, new)
-        # What is gone stays: a request that was planned before may still go there.
+        # What is gone stays: a request that was planned before may still go there. A key that is
+        # gone was withdrawn: in its place goes the first one of its endpoint.
+        for name in self._outlets.keys() - new.endpoints.keys():
+            first = new.endpoints.get(base_name(name))
+            if first is not None:
+                one = alone(first, name, first.key or first.token_command)
+                outlets[name] = outlet_of(one, self._outside.dialects, self._transports[0])
         self._outlets.update(outlets)
         self._config = new
         self._catalogue.apply_config(new)

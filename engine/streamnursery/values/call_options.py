@@ -92,7 +92,8 @@ class Call:
     @staticmethod
     def report(*, input_tokens: int = 0, output_tokens: int = 0) -> None:
         """For the function of a call that runs: the tokens that it has really used. They count for
-        the limits, budgets and statistics, and give the outcome its cost. The last report of a try counts.
+        the limits, budgets and statistics, and give the outcome its cost. The last report of a try
+        counts.
 
         Raises:
             RequestError: called outside of `run`, `settle` and `as_completed`.
