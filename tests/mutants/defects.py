@@ -600,8 +600,8 @@ MUTANTS = (
     _mutant(
         "a new key rests for what the old one did",
         "scheduler/run/keyring.py",
-        "        same = {name for name in known if endpoints.get(name) == self._endpoints.get(name)}",
-        "        same = known",
+        "if endpoints.get(name) == self._endpoints.get(name)}",
+        "}",
         SIM + "test_keys.py",
     ),
     _mutant(
@@ -610,6 +610,27 @@ MUTANTS = (
         "error.status in (_UNAUTHORIZED, None)",
         "error.status == _UNAUTHORIZED",
         "integration/test_token_command.py",
+    ),
+    _mutant(
+        "a prompt's beginning is cached for every account",
+        "simulator/prefix_cache.py",
+        "    return hash(tuple(headers.get(name) for name in _KEYS))",
+        "    return hash(headers is None)",
+        "unit/simulator/test_prefix_cache.py",
+    ),
+    _mutant(
+        "keys of one endpoint are no replicas",
+        "scheduler/run/catalogue.py",
+        "        if self.keyring and self.balancer.by_prefix(model):",
+        "        if False:",
+        SIM + "test_prefix_balance.py",
+    ),
+    _mutant(
+        "a batch asks in any order",
+        "batch/alike.py",
+        "sorted(range(len(rows)), key=places.__getitem__)",
+        "range(len(rows))",
+        SIM + "test_batch_alike.py",
     ),
     _mutant(
         "a replica that has seen the prompt is as good as any other",

@@ -1,6 +1,7 @@
 """What own calls cost: in budgets, in reports, and on disk."""
 
 from collections import Counter
+from functools import partial
 from typing import Any, Literal
 
 import attrs
@@ -16,7 +17,6 @@ import streamnursery as sn
 from streamnursery.records import SpendingReport
 from streamnursery.settings import Call
 from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
-from streamnursery.values.call_options import LeaseOptions
 from tests.support.bridged import aio_scene, run, sync_scene
 from tests.support.scene import scene, virtual
 
@@ -96,10 +96,10 @@ class Books:
 
     async def one(self, eng: sn.Engine, mine: Plan) -> None:
         fits = self.room(mine.tenant, mine.expected)
-        options: LeaseOptions = {"tenant": mine.tenant, "output_tokens": mine.expected}
         with trio.CancelScope() as scope:
             try:
-                await eng.run("own", self.function, mine, scope, **options)
+                run = partial(eng.run, tenant=mine.tenant, output_tokens=mine.expected)
+                await run("own", self.function, mine, scope)
             except sn.BudgetExceededError:
                 assert not fits
                 return

@@ -110,7 +110,8 @@ async def run(
         if started is not None:
             started(progress)
         async with aclosing(source.each()) as each:
-            await BatchRun(eng, output, options, progress, stop, task).run(each)
+            run = BatchRun(eng, output, options, progress, stop, task, alike=source.is_file)
+            await run.run(each)
         await compact_errors(output)
         if order == "input" and progress.complete:
             async with aclosing(source.each()) as each:

@@ -54,6 +54,12 @@ class Keyring:
             return routes
         return tuple(one for route in routes for one in self._by_key(route))
 
+    def ready(self, routes: tuple[Route, ...]) -> tuple[list[Route], list[Route]]:
+        """The same, parted into those that may be used now and those that rest or are closed."""
+        spread, now = self.spread(routes), trio.current_time()
+        late = [one for one in spread if any(self._place(one, now)[:2])]
+        return [one for one in spread if one not in late], late
+
     def _by_key(self, route: Route) -> list[Route]:
         found = [Route(name, route.model) for name in self._names.get(route.endpoint, ())]
         if not found:
