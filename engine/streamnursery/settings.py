@@ -3,6 +3,7 @@
 from streamnursery.values.budgets import (
     Budget,
     Budgets,
+    GroupBudget,
 )
 from streamnursery.values.call_options import Call
 from streamnursery.values.http2 import Http2Settings
@@ -45,6 +46,7 @@ __all__ = [
     "EndpointHeartbeat",
     "EngineConfig",
     "Group",
+    "GroupBudget",
     "Heartbeat",
     "Http2Settings",
     "ModelSettings",

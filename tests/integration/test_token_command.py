@@ -103,6 +103,25 @@ async def test_a_token_that_stays_wrong_is_asked_for_twice_and_no_more(tmp_path:
         await server.stop(grace=GUARD)
 
 
+async def test_one_of_several_keys_may_be_a_command_and_rests_when_it_prints_nothing() -> None:
+    provider = Provider(dice=Random(1), models=MODELS, key=Secret("token-1"))
+    keys = [
+        {"command": list(program("print('token-1')"))},
+        {"command": list(program("pass"))},
+        Secret("token-1"),
+    ]
+    async with trio.open_nursery() as nursery:
+        server = await serve_loopback(provider, nursery=nursery)
+        config = {"endpoints": {"e": {"url": server.url, "keys": keys}}}
+        async with sn.open_engine(config) as eng:
+            answers = [await eng.complete("fast", "Hi", timeout=GUARD) for _ in range(6)]
+        assert {answer.route for answer in answers} == {"e/fast", "e#3/fast"}
+        failed = [a for answer in answers for a in answer.attempts if a.error is not None]
+        assert [(a.route, type(a.error)) for a in failed] == [("e#2/fast", AuthError)]
+        assert {record.credential for record in provider.log} == {"right"}
+        await server.stop(grace=GUARD)
+
+
 def test_a_key_and_a_command_that_prints_one_exclude_each_other() -> None:
     from streamnursery.config import config_from_mapping
 

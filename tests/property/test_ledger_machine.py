@@ -12,7 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from streamnursery.core.money.ledger import Ledger
 from streamnursery.core.money.ledger_row import News, Posting, change, figures_of, posted
 from streamnursery.core.money.totals import Totals
-from streamnursery.values.budgets import Budget, Budgets
+from streamnursery.values.budgets import Budget, Budgets, GroupBudget
 from streamnursery.values.money import Money
 from streamnursery.values.spending import Flag, LedgerRow, Payer, RowState
 
@@ -55,12 +55,18 @@ class LedgerMachine(RuleBasedStateMachine):
             monthly=Money(monthly),
             models={"big": Budget(daily=Money(own))},
             tenants={"acme": Budget(monthly=Money(2 * own))},
+            groups={
+                "s": GroupBudget(Money(own + 10), models=("s*",)),
+                "any": GroupBudget(monthly=Money(daily + own), models=("big", "sm?ll")),
+            },
         )
         self.limits = {
             ("all", "", 10): daily,
             ("all", "", 7): monthly,
             ("model", "big", 10): own,
             ("tenant", "acme", 7): 2 * own,
+            ("group", "s", 10): own + 10,
+            ("group", "any", 7): daily + own,
         }
         self.ledger = Ledger(self.budgets, self.zone)
 
@@ -203,6 +209,8 @@ class LedgerMachine(RuleBasedStateMachine):
         return kept.date.startswith(key) and self.concerns(kept.payer, scope, name)
 
     def concerns(self, payer: Payer, scope: str, name: str) -> bool:
+        if scope == "group":
+            return name == "any" or payer.model == "small"
         return scope == "all" or getattr(payer, scope) == name
 
     def fits(

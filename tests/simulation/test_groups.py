@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from trio.testing import MockClock, wait_all_tasks_blocked
 
@@ -40,6 +40,8 @@ def members(name: str) -> set[str]:
     st.fixed_dictionaries({"a": most, "b": most}),
     st.integers(1, 6),
 )
+@example([("m-1", "a", 1, 0)] * 2, dict.fromkeys(GROUPS), {"a": 1, "b": None}, 2)
+@example([("m-1", "c", 1, 0)] * 2, {**dict.fromkeys(GROUPS), "one": 1}, {"a": None, "b": None}, 2)
 def test_no_limit_is_passed_and_nothing_is_free_that_somebody_waits_for(
     calls: list[tuple[str, str, int, int]],
     groups: dict[str, int | None],
@@ -147,7 +149,7 @@ async def test_limits_per_minute_are_shared_and_corrected_by_what_was_used() -> 
 
 
 @virtual
-async def test_a_reload_changes_tenants_and_says_that_groups_wait_for_the_next_start() -> None:
+async def test_a_reload_changes_tenants_and_groups() -> None:
     models = {"m": {"routes": [{"endpoint": "main"}]}}
     endpoints = {"main": {"url": "http://main.example.com/v1"}}
     base: dict[str, Any] = {"models": models, "endpoints": endpoints}
@@ -156,7 +158,7 @@ async def test_a_reload_changes_tenants_and_says_that_groups_wait_for_the_next_s
         async with eng.lease("x", tenant="a"):
             more = {"tenants": {"a": {"max_streams": 2}, "b": {"max_streams": 1}}}
             report = eng.reload({**base, **more, "groups": {"g": {"models": ["m"]}}})
-            assert report.at_next_start == ("groups",)
+            assert report.changed == ("tenants.a", "tenants.b", "groups.g")
             async with eng.lease("x", tenant="a"), eng.lease("x", tenant="b"):
                 with pytest.raises(sn.errors.NestedLeaseError, match="1 slots of tenant 'b'"):
                     await eng.run("y", trio.sleep, 0, tenant="b")

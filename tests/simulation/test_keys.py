@@ -1,15 +1,16 @@
 """Several keys of one endpoint."""
 
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
 import trio
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
-from trio.testing import MockClock
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 import streamnursery as sn
 from streamnursery.config import config_from_mapping
@@ -17,6 +18,7 @@ from streamnursery.simulator import Plan, Status
 from streamnursery.testing import World, cancel_at_every_step, wait_quiescent
 from streamnursery.values.keys import base_name, with_keys
 from tests.support.bridged import aio_scene, run, sync_scene
+from tests.support.recorded import Recorded, engine_at
 from tests.support.scene import PACED, once, scene, virtual
 
 POINTS = {"test": 8, "proof": 40, "soak": None}
@@ -103,6 +105,49 @@ async def test_a_reload_takes_keys_over() -> None:
         assert routes == {"main/m", "main#2/m"}
 
 
+ANSWER = [
+    b'data: {"choices":[{"delta":{"content":"Hi"},"finish_reason":"stop"}]}\n\n',
+    b"data: [DONE]\n\n",
+]
+MODEL: dict[str, Any] = {"models": {"m": {"routes": [{"endpoint": "main"}], "max_streams": 1}}}
+
+
+@given(
+    before=st.lists(st.sampled_from(KEYS), min_size=1, unique=True),
+    after=st.lists(st.sampled_from(KEYS), min_size=1, unique=True),
+    queued=st.integers(1, 6),
+)
+@example(before=KEYS[:2], after=KEYS[2:], queued=2)
+def test_what_is_queued_goes_with_the_keys_that_are_now(
+    before: list[sn.Secret], after: list[sn.Secret], queued: int
+) -> None:
+    async def check() -> None:
+        recorded = Recorded(ANSWER)
+        config = {"endpoints": {"main": {"url": URL, "keys": before}}, **MODEL}
+        async with engine_at(recorded, config) as eng, trio.open_nursery() as nursery:
+            async with eng.lease("m"):
+                for number in range(queued):
+                    ask = partial(eng.complete, "m", "Hi", tenant="ab"[number % 2])
+                    nursery.start_soon(ask)
+                await wait_all_tasks_blocked()
+                eng.reload({"endpoints": {"main": {"url": URL, "keys": after}}, **MODEL})
+        sent = {asked.headers["authorization"] for asked in recorded.asked}
+        assert len(recorded.asked) == queued
+        assert sent <= {f"Bearer {key.reveal()}" for key in after}
+
+    trio.run(check, clock=MockClock(autojump_threshold=0))
+
+
+@virtual
+async def test_a_key_that_was_replaced_rests_no_longer() -> None:
+    models = {"m": {"routes": [{"endpoint": "main"}]}}
+    async with scene(once(Status(401)), **main(2)) as place:
+        eng = place.engine
+        assert (await eng.complete("m", "Hi")).route == "main#2/m"
+        eng.reload({"endpoints": {"main": {"url": URL, "keys": KEYS[2:0:-1]}}, "models": models})
+        assert {(await eng.complete("m", "Hi")).route for _ in range(2)} == {"main/m", "main#2/m"}
+
+
 def test_keys_come_from_files_and_the_environment_and_what_is_absent_is_left_out(
     tmp_path: Path,
 ) -> None:
@@ -111,7 +156,7 @@ def test_keys_come_from_files_and_the_environment_and_what_is_absent_is_left_out
     mapping = {"endpoints": {"main": {"url": URL, "keys": keys}}}
     endpoint = config_from_mapping(mapping, environ={"ONE": "of-env"}).endpoints["main"]
     assert endpoint.key is not None
-    assert [key.reveal() for key in (endpoint.key, *endpoint.more_keys)] == ["of-env", "of-a-file"]
+    assert endpoint.secrets == (sn.Secret("of-env"), sn.Secret("of-a-file"))
     assert "of-env" not in repr(endpoint)
     alone = {"endpoints": {"main": {"url": URL, "keys": keys[:1]}}}
     absent = config_from_mapping(alone, environ={}).endpoints["main"]
@@ -124,6 +169,8 @@ def test_keys_come_from_files_and_the_environment_and_what_is_absent_is_left_out
         ({"keys": ["sk-secret"]}, "a key does not belong here"),
         ({"keys": []}, "must be a list such as"),
         ({"keys": {"env": "A"}}, "must be a list such as"),
+        ({"keys": [{"command": "print-it"}]}, "`command` must be an array of a program"),
+        ({"keys": [{"command": ["x"]}, {"command": ["x"]}]}, "names one key twice"),
         ({"keys": [KEYS[0], KEYS[0]]}, "names one key twice"),
         ({"keys": KEYS, "key": KEYS[0]}, "`key` another one; leave one of them out"),
     ],

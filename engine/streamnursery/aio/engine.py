@@ -325,11 +325,17 @@ class AioEngine:
 
     @same_words(Engine.set_limits, "aio")
     async def set_limits(
-        self, *, model: str | None = None, endpoint: str | None = None, max_streams: int
+        self,
+        *,
+        model: str | None = None,
+        endpoint: str | None = None,
+        group: str | None = None,
+        tenant: str | None = None,
+        max_streams: int,
     ) -> None:
         await self._bridge.ask(
             lambda engine: engine.set_limits(
-                model=model, endpoint=endpoint, max_streams=max_streams
+                model=model, endpoint=endpoint, group=group, tenant=tenant, max_streams=max_streams
             )
         )
 
@@ -339,6 +345,8 @@ class AioEngine:
         *,
         model: str | None = None,
         endpoint: str | None = None,
+        group: str | None = None,
+        tenant: str | None = None,
         rpm: int | None = None,
         tpm: int | None = None,
         input_tpm: int | None = None,
@@ -349,6 +357,8 @@ class AioEngine:
             lambda engine: engine.set_rates(
                 model=model,
                 endpoint=endpoint,
+                group=group,
+                tenant=tenant,
                 rpm=rpm,
                 tpm=tpm,
                 input_tpm=input_tpm,

@@ -119,7 +119,8 @@ async def run(
         progress.torn = output.found.torn
         if started is not None:
             started(progress)
-        work = BatchRun(eng, output, options, progress, stop, task)
+        alike = source.is_file
+        work = BatchRun(eng, output, options, progress, stop, task, alike=alike)
         if provider is not None:
             work = ProviderRun(eng, output, options, progress, stop, task)
             work.limits = provider

@@ -16,6 +16,7 @@ from typing import TypeAlias
 import attrs
 import trio
 
+from streamnursery.batch.alike import alike
 from streamnursery.batch.answers import answer_line, failure_line
 from streamnursery.batch.journal import Journal
 from streamnursery.batch.lines import BatchRow
@@ -98,7 +99,12 @@ class BatchRun:
         progress: BatchProgress,
         stop: trio.Event,
         task: BatchTask | None,
+        *,
+        alike: bool = False,
     ) -> None:
+        """`alike` puts rows that begin alike together; not where rows come from what may wait for
+        the answers to others."""
+        self._alike = alike
         self._engine = engine
         self._output = output
         self._options = options
@@ -128,8 +134,10 @@ class BatchRun:
                     asking = trio.CancelScope()
                     nursery.start_soon(self._give_up_after, asking)
                     with asking:
-                        async with aclosing(self._wanted(rows)) as wanted:
-                            await self._ask(wanted)
+                        wanted = self._wanted(rows)
+                        ordered = alike(wanted) if self._alike else wanted
+                        async with aclosing(wanted), aclosing(ordered):
+                            await self._ask(ordered)
                     await self._journal.flush()
                     nursery.cancel_scope.cancel()
         finally:

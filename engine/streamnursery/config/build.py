@@ -14,12 +14,13 @@ from streamnursery.config.credentials import Absent
 from streamnursery.config.layer import SIMULATOR, Found, Groups, Layer
 from streamnursery.config.providers import DEFAULT, PROVIDERS
 from streamnursery.config.report import Place, Report, nearest, quoted, suggestion
-from streamnursery.values.budgets import Budget, Budgets
+from streamnursery.values.budgets import Budget, Budgets, GroupBudget
 from streamnursery.values.http2 import Http2Settings
 from streamnursery.values.policy import Adaptive, Patience, Retries
 from streamnursery.values.rates import Rates
 from streamnursery.values.request_defaults import RequestDefaults
 from streamnursery.values.routing_rules import DEFAULT_RULES
+from streamnursery.values.secret import Secret
 from streamnursery.values.session import (
     EndpointHeartbeat,
     Heartbeat,
@@ -192,6 +193,12 @@ def _check_budgets(layer: Layer, groups: Groups, report: Report) -> None:
             what = f"no endpoint is called {quoted(place[2])}"
             hint = "" if report.full else suggestion(place[2], known)
             report.add(layer.values[*place, first].origin, place, what + hint)
+        if (place[0], place[2:]) == ("tenants", ("budget",)):
+            elsewhere = ("budgets", "tenants", place[1])
+            if elsewhere in groups:
+                first = next(iter(groups[place]))
+                what = f"is in [{'.'.join(elsewhere)}] too; keep one of the two tables"
+                report.add(layer.values[*place, first].origin, place, what)
 
 
 def _check_fallbacks(layer: Layer, report: Report) -> None:
@@ -275,10 +282,17 @@ def _budgets(groups: Groups) -> Budgets:
     def scope(name: str) -> dict[str, Budget]:
         return {p[2]: Budget(**f) for p, f in groups.items() if p[:2] == ("budgets", name)}
 
+    def own(table: str) -> dict[str, dict[str, Any]]:
+        return {p[1]: f for p, f in groups.items() if (p[0], p[2:]) == (table, ("budget",))}
+
     return Budgets(
         models=scope("models"),
-        tenants=scope("tenants"),
+        tenants={**scope("tenants"), **{n: Budget(**f) for n, f in own("tenants").items()}},
         endpoints=scope("endpoints"),
+        groups={
+            name: GroupBudget(**fields, models=groups.get(("groups", name), {}).get("models", ()))
+            for name, fields in own("groups").items()
+        },
         **groups.get(("budgets",), {}),
     )
 
@@ -305,7 +319,8 @@ def _endpoint(name: str, groups: Groups, dialects: Dialects) -> Endpoint:
     headers = groups.get(("endpoints", name, "headers"), {})
     keys = fields.pop("keys", None)
     if isinstance(keys, tuple):
-        fields["key"], fields["more_keys"] = keys[0], keys[1:]
+        fields["more_keys"] = keys[1:]
+        fields["key" if isinstance(keys[0], Secret) else "token_command"] = keys[0]
     elif keys is not None:
         fields["key"] = keys
     absent = [v for v in (*fields.values(), *headers.values()) if isinstance(v, Absent)]

@@ -17,7 +17,7 @@ from typing import TypeAlias
 import attrs
 
 from streamnursery.config.key_files import KeyFileError, read_key_file
-from streamnursery.config.kinds import Kind, Spot, looks_like_credential
+from streamnursery.config.kinds import Kind, Spot, command_of, looks_like_credential
 from streamnursery.config.report import MisfitError, described
 from streamnursery.values.http import check_header
 from streamnursery.values.origin import BaseUrl
@@ -121,18 +121,28 @@ def _key(raw: object, spot: Spot) -> Secret | Absent:
 KEY = Kind("credential", _key, secret=True)
 
 
-def _keys(raw: object, spot: Spot) -> tuple[Secret, ...] | Absent:
-    """Those that are there; absent only where none is."""
+def _keys(raw: object, spot: Spot) -> tuple[Secret | tuple[str, ...], ...] | Absent:
+    """Those that are there, and commands that print one; absent only where none is."""
     if not isinstance(raw, Sequence) or isinstance(raw, str) or not raw:
         form = '[{ env = "NAME" }, { file = "path" }]'
         msg = f"must be a list such as {form}, not {described(raw)}"
         raise MisfitError(msg)
-    found = [_key(one, spot) for one in raw]
-    keys = [key for key in found if isinstance(key, Secret)]
-    if len({key.reveal() for key in keys}) < len(keys):
+    found = [_key_or_command(one, spot) for one in raw]
+    keys = [one for one in found if not isinstance(one, Absent)]
+    if len({key.reveal() if isinstance(key, Secret) else key for key in keys}) < len(keys):
         raise MisfitError("names one key twice; leave one of them out")
     absent = [one for one in found if isinstance(one, Absent)]
     return tuple(keys) if keys else absent[0]
+
+
+def _key_or_command(raw: object, spot: Spot) -> Secret | tuple[str, ...] | Absent:
+    if isinstance(raw, Mapping) and raw.keys() == {"command"}:
+        try:
+            return command_of(raw["command"], spot)
+        except MisfitError as misfit:
+            msg = f"`command` {'; '.join(misfit.problems)}"
+            raise MisfitError(msg) from None
+    return _key(raw, spot)
 
 
 KEY_LIST = Kind("list of credentials", _keys, secret=True)

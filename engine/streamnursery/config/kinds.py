@@ -323,7 +323,8 @@ def _models(raw: object, _: Spot) -> tuple[str, ...]:
 MODELS = Kind("array of model names", _models, plain=False)
 
 
-def _command(raw: object, _: Spot) -> tuple[str, ...]:
+def command_of(raw: object, _: Spot) -> tuple[str, ...]:
+    """A program and its arguments."""
     items = _items(raw, "a program and its arguments")
     texts = [item for item in items if isinstance(item, str) and "\0" not in item]
     if not items or len(texts) < len(items) or not texts[0]:
@@ -333,7 +334,7 @@ def _command(raw: object, _: Spot) -> tuple[str, ...]:
     return tuple(texts)
 
 
-COMMAND = Kind("array of a program and its arguments", _command, plain=False)
+COMMAND = Kind("array of a program and its arguments", command_of, plain=False)
 
 
 def _hedge(raw: object, _: Spot) -> object:

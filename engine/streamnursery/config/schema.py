@@ -154,6 +154,11 @@ def _budgets() -> list[Key]:
     ]
 
 
+def _budget(table: str) -> list[Key]:
+    kinds = [("daily", MONEY), ("monthly", MONEY), ("mode", choice(*get_args(BudgetMode)))]
+    return [Key(f"{table}.*.budget.{n}", kind, _UNITS.get(n, "")) for n, kind in kinds]
+
+
 def _sessions() -> list[Key]:
     parts: list[tuple[str, type, list[tuple[str, Kind, str]]]] = [
         ("heartbeat.", Heartbeat, [(n, seconds(), "seconds") for n in ("interval", "timeout")]),
@@ -283,9 +288,12 @@ _KEYS: tuple[Key, ...] = (
     Key("tenants.*.max_queued", whole(0), "requests"),
     Key("tenants.*.max_streams", whole(0), "streams"),
     *_rates("tenants"),
+    *_budget("tenants"),
     Key("groups.*.models", MODELS),
     Key("groups.*.max_streams", whole(0), "streams"),
+    Key("groups.*.weight", WEIGHT),
     *_rates("groups"),
+    *_budget("groups"),
     *_budgets(),
     Key("routing.rules", RULES, "", DEFAULT_RULES),
     *_sessions(),

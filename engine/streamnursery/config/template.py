@@ -142,6 +142,10 @@ TEMPLATE = """\
 #input_tpm = 150000
 #output_tpm = 50000
 #burst = 0.1
+#[tenants.acme.budget]
+#daily = "5"
+#monthly = "100"
+#mode = "hard"
 
 #[groups.expensive]              # limits that several models share
 #models = ["gpt-4.1*", "claude-*"]  # names, or patterns; a model may be in several groups
@@ -151,6 +155,11 @@ TEMPLATE = """\
 #input_tpm = 150000
 #output_tpm = 50000
 #burst = 0.1
+#weight = 1                      # its share of what is scarce, against those of other models
+#[groups.expensive.budget]
+#daily = "50"
+#monthly = "1000"
+#mode = "soft"
 
 #[budgets]                       # in US dollars; without any limit nothing is refused
 #daily = "100"
@@ -171,7 +180,7 @@ TEMPLATE = """\
 #monthly = "400"
 #mode = "soft"
 
-#[budgets.tenants.acme]
+#[budgets.tenants.globex]        # the same as [tenants.globex.budget]
 #daily = "5"
 #monthly = "100"
 #mode = "hard"

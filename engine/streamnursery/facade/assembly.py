@@ -177,7 +177,6 @@ def time_zone(name: str) -> tzinfo:
 def apply_limits(admission: Admission, config: EngineConfig) -> None:
     """The limits of another configuration, under load."""
     admission.max_queued = config.max_queued
-    admission.tenants = dict(config.tenants)
     admission.default_tenant = Tenant(max_queued=config.max_queued_per_tenant)
     admission.lanes.default_max_streams = config.default_max_streams
     # Rates first: who passes by a higher limit of slots is to count in them.
@@ -195,9 +194,6 @@ def apply_limits(admission: Admission, config: EngineConfig) -> None:
     for name, endpoint in endpoints.items():
         bound = endpoint.max_streams if endpoint is not None else None
         admission.set_limit(UNLIMITED if bound is None else bound, endpoint=name)
-    for limit, tenant in admission.lanes.state_tenants(config.tenants):
-        admission.change_rates(limit, tenant.rates)
-        most = UNLIMITED if tenant.max_streams is None else tenant.max_streams
-        admission.change_slots(limit, most)
+    admission.set_shared(config.tenants, config.groups)
     admission.set_limit(config.max_streams)
     admission.lanes.stated = {m.name for m in config.models.values() if m.max_streams is not None}

@@ -117,7 +117,7 @@ class Engine(Choosing, LimitVerbs, OwnCalls, OwnStreams, Relaying):
             self._observers,
             DrainBounds(config.max_drain_seconds, config.max_drain_bytes),
         )
-        self._calls = Calls(self._admission)
+        self._calls = Calls(self._admission, self._spending)
         self._heartbeats = Heartbeats(dict(self._outlets), self._supervisor)
         if self._heartbeats:
             self._observers.add(self._heartbeats.observe)

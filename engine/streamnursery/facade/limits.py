@@ -23,7 +23,7 @@ from streamnursery.supervisor.request import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.values.admission import Explanation
 from streamnursery.values.errors import RequestError
-from streamnursery.values.keys import with_keys
+from streamnursery.values.keys import alone, base_name, with_keys
 from streamnursery.values.policy import Priority
 from streamnursery.values.rates import Rates
 from streamnursery.values.request import ChatRequest, make_request
@@ -39,7 +39,6 @@ _AT_OPENING = (
     "max_idle_connections",
     "trust_env",
     "budgets",
-    "groups",
     "sessions",
     "http2",
     "max_added_latency",
@@ -77,42 +76,70 @@ class LimitVerbs:
     _transports: list[HttpTransport]
 
     def set_limits(
-        self, *, model: str | None = None, endpoint: str | None = None, max_streams: int
+        self,
+        *,
+        model: str | None = None,
+        endpoint: str | None = None,
+        group: str | None = None,
+        tenant: str | None = None,
+        max_streams: int,
     ) -> None:
-        """Change the slots of a model or of an endpoint, or without either the global ones.
+        """Change the slots of a model, an endpoint, a group or a tenant, or without any of them the
+        global ones.
 
-        Nothing running is ended; 0 admits nothing until it is raised again.
+        Nothing running is ended; 0 admits nothing until it is raised again. What a tenant runs when
+        it gets its first limit does not count in it.
+
+        Raises:
+            RequestError: two of them, no such group, or no whole number.
         """
-        if model is not None and endpoint is not None:
-            raise RequestError("set_limits takes a model or an endpoint, one at a time")
+        whose = (model, endpoint, group, tenant)
+        self._check_whose("set_limits", group, sum(name is not None for name in whose), least=0)
         if not isinstance(max_streams, int) or isinstance(max_streams, bool) or max_streams < 0:
             msg = f"max_streams must be a whole number >= 0, not {max_streams!r}"
             raise RequestError(msg)
-        self._admission.set_limit(max_streams, model=model, endpoint=endpoint)
+        self._admission.set_limit(
+            max_streams, model=model, endpoint=endpoint, group=group, tenant=tenant
+        )
 
     def set_rates(
         self,
         *,
         model: str | None = None,
         endpoint: str | None = None,
+        group: str | None = None,
+        tenant: str | None = None,
         rpm: int | None = None,
         tpm: int | None = None,
         input_tpm: int | None = None,
         output_tpm: int | None = None,
         burst: float = BURST,
     ) -> None:
-        """Change the limits per minute of a model or of an endpoint; None is no limit.
+        """Change the limits per minute of a model, an endpoint, a group or a tenant; None is no
+        limit.
 
         What the last minute has used still counts, and nothing running is ended. A request that
         waits and needs more than the new limit by itself gets `TooManyTokensError`.
+
+        Raises:
+            RequestError: none or two of them, no such group, or a limit that cannot be one.
         """
-        if (model is None) == (endpoint is None):
-            raise RequestError("set_rates takes a model or an endpoint, one at a time")
+        whose = (model, endpoint, group, tenant)
+        self._check_whose("set_rates", group, sum(name is not None for name in whose), least=1)
         try:
             rates = Rates(rpm, tpm, input_tpm, output_tpm, burst)
         except ValueError as error:
             raise RequestError(str(error)) from None
-        self._admission.set_rates(rates, model=model, endpoint=endpoint)
+        self._admission.set_rates(rates, model=model, endpoint=endpoint, group=group, tenant=tenant)
+
+    def _check_whose(self, verb: str, group: str | None, named: int, *, least: int) -> None:
+        if not least <= named <= 1:
+            msg = f"{verb} takes a model, an endpoint, a group or a tenant, one at a time"
+            raise RequestError(msg)
+        if group is not None and group not in self._config.groups:
+            known = ", ".join(map(repr, self._config.groups)) or "none"
+            msg = f"no group is called {group!r}; there is {known}. Write [groups.{group}]"
+            raise RequestError(msg)
 
     def explain(
         self, model: str | ChatRequest, prompt: Prompt = "", **fields: Unpack[RequestFields]
@@ -184,7 +211,13 @@ class LimitVerbs:
             if endpoint != self._config.endpoints.get(name)
         }
         report = _difference(self._config, new)
-        # What is gone stays: a request that was planned before may still go there.
+        # What is gone stays: a request that was planned before may still go there. A key that is
+        # gone was withdrawn: in its place goes the first one of its endpoint.
+        for name in self._outlets.keys() - new.endpoints.keys():
+            first = new.endpoints.get(base_name(name))
+            if first is not None:
+                one = alone(first, name, first.key or first.token_command)
+                outlets[name] = outlet_of(one, self._outside.dialects, self._transports[0])
         self._outlets.update(outlets)
         self._config = new
         self._catalogue.apply_config(new)

@@ -57,10 +57,12 @@ class OwnCalls:
 
         The deadline bounds the wait for the slots. Calls obey the same limits, count in the same
         statistics and are waited for by the same drain as streams. `input_tokens` and
-        `output_tokens` are what you expect, for limits per minute; `report` says what it was.
+        `output_tokens` are what you expect, for limits per minute and budgets; `report` says what
+        it was.
 
         Raises:
             AdmissionError: on entry, when the slots cannot be had.
+            BudgetExceededError: on entry, when there is no room for what you expect.
         """
         name = self._own_model(model)
         check_tokens(input_tokens, output_tokens)
@@ -142,10 +144,10 @@ class _CallTally:
     model: str
     spending: "Spending"
 
-    def begin(self) -> bool:
+    def begin(self) -> int:
         self.tries.number += 1
         self.tries.wait = None
-        return self.tries.number == 1
+        return self.tries.number
 
     def end(self, usage: Usage | None, error: BaseException | None) -> bool:
         tries = self.tries

@@ -33,6 +33,7 @@ from streamnursery.simulator.chat import AnswerSpec, first
 from streamnursery.simulator.cuts import broken_off
 from streamnursery.simulator.grammar import ScriptError, parse_script
 from streamnursery.simulator.log import RequestRecord
+from streamnursery.simulator.prefix_cache import account_of
 from streamnursery.simulator.profiles import Profile
 from streamnursery.simulator.provider_state import ProviderState
 from streamnursery.simulator.question import Question
@@ -121,6 +122,7 @@ class Exchange:
         self.query = query
         path = unquote(record.path)
         self._api = next((api for api in apis if api.below(path) is not None), None)
+        self._account = account_of(headers)
         self._upgrade = headers if wants_websocket(headers.items()) else None
         self._entered: str | None = None
         self._refusal: ApiError | None = None
@@ -287,7 +289,9 @@ class Exchange:
         record.model, record.stream = question.plain, question.stream
         self._entered = question.plain
         at_once = state.enter(question.plain)
-        record.reply = state.make_reply(question, record.script, profile, record.number)
+        record.reply = state.make_reply(
+            question, record.script, profile, record.number, self._account
+        )
         headers: list[tuple[str, str]] = []
         for fault in record.script:
             if isinstance(fault, RateLimit):
@@ -327,6 +331,7 @@ class Exchange:
     ) -> AnswerSpec:
         delay = first(self.record.script, Delay) or Delay()
         wait = profile.first_token_after(self.provider.dice.random()) * profile.pressure(at_once)
+        wait *= 1 - reply.cached_tokens / max(1, reply.input_tokens)
         first_at = now + (wait if delay.first_token is None else delay.first_token)
         head_at = now if delay.first_byte is None else now + delay.first_byte
         return AnswerSpec(

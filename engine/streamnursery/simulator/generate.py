@@ -39,7 +39,10 @@ def events(sheet: AnswerSpec) -> Iterator[Step]:
 
 
 def _writer(sheet: AnswerSpec) -> GenerateWriter:
-    return GenerateWriter(sheet.id, sheet.question.model, sheet.reply.input_tokens)
+    reply = sheet.reply
+    return GenerateWriter(
+        sheet.id, sheet.question.model, reply.input_tokens, cached_tokens=reply.cached_tokens
+    )
 
 
 def _usage(sheet: AnswerSpec, telling: GenerateWriter) -> object:

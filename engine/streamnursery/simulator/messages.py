@@ -11,6 +11,7 @@ import msgspec
 
 from streamnursery.serving.steps import Step, batched
 from streamnursery.simulator.chat import AnswerSpec, first
+from streamnursery.simulator.reply import Reply
 from streamnursery.simulator.script import InStreamError, NoEndMark, NoFinish, UsageLie
 from streamnursery.simulator.told_events import ToldEvents
 from streamnursery.wire.anthropic_messages.server import MessageWriter, mistake
@@ -65,12 +66,18 @@ def _seconds(duration: str) -> float:
 
 
 def _writer(sheet: AnswerSpec) -> MessageWriter:
-    start = {"input_tokens": sheet.reply.input_tokens, "output_tokens": 1}
-    return MessageWriter(sheet.id, sheet.question.model, _counts(start))
+    counts = _counts(sheet.reply, 1)
+    return MessageWriter(sheet.id, sheet.question.model, counts)
 
 
-def _counts(usage: dict[str, Any]) -> dict[str, Any]:
-    return {**usage, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0}
+def _counts(reply: Reply, output_tokens: int) -> dict[str, Any]:
+    """As Anthropic counts: the cached part of the input is none of `input_tokens`."""
+    return {
+        "input_tokens": reply.input_tokens - reply.cached_tokens,
+        "output_tokens": output_tokens,
+        "cache_creation_input_tokens": 0,
+        "cache_read_input_tokens": reply.cached_tokens,
+    }
 
 
 def _usage(sheet: AnswerSpec) -> object:
@@ -78,8 +85,8 @@ def _usage(sheet: AnswerSpec) -> object:
     if reported is None or first(sheet.script, UsageLie):
         return reported and msgspec.Raw(reported)
     reply = sheet.reply
-    counts = {"input_tokens": reply.input_tokens, "output_tokens": reply.output_tokens}
-    return _counts(counts) | {"output_tokens_details": {"thinking_tokens": reply.reasoning_tokens}}
+    counts = _counts(reply, reply.output_tokens)
+    return {**counts, "output_tokens_details": {"thinking_tokens": reply.reasoning_tokens}}
 
 
 def _finish(sheet: AnswerSpec) -> str | None:

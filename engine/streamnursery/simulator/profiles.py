@@ -46,6 +46,10 @@ class Profile:
     """Shortest and longest answer, in tokens of text."""
     knee: int | None = of(field_checks.or_none(field_checks.positive), None)
     """Requests at once from which on the first token takes longer in proportion; None: never."""
+    prefix_cache: int = of(field_checks.count, 0)
+    """Tokens of each account's prompts that the server keeps once it has computed them, in blocks
+    of 16; the least recently used go first. What a prompt's beginning finds there is reported as
+    cached, and takes its share off the time to the first token. 0: it keeps nothing."""
 
     def __attrs_post_init__(self) -> None:
         mean, p95 = self.ttft_mean, self.ttft_p95

@@ -16,6 +16,7 @@ from streamnursery.simulator.files import UploadedFiles
 from streamnursery.simulator.limits import RateLimits
 from streamnursery.simulator.log import ProviderLog, RequestRecord
 from streamnursery.simulator.plan import Plan
+from streamnursery.simulator.prefix_cache import PrefixCache
 from streamnursery.simulator.profiles import Profile
 from streamnursery.simulator.question import Question
 from streamnursery.simulator.reply import Reply, make_reply
@@ -84,6 +85,8 @@ class ProviderState:
         self.responses = Memory()
         self.files = UploadedFiles()
         self.batches = Batches(self.files)
+        self.prefixes: dict[tuple[str, int], PrefixCache] = {}
+        """What is kept of prompts, by model and account."""
         self.in_progress: dict[str, int] = {}
         """Requests by model."""
         self._fresh = fresh
@@ -129,14 +132,18 @@ class ProviderState:
             del self.in_progress[model]
 
     def make_reply(
-        self, question: Question, script: Script, profile: Profile, number: int
+        self, question: Question, script: Script, profile: Profile, number: int, account: int
     ) -> Reply:
         lengths = profile.output_tokens
-        if not self._fresh:
-            return make_reply(question, script, lengths)
-        if question.prefix:
+        if self._fresh and question.prefix:
             number = self._broken_off(question, script, lengths) or number
-        return make_reply(question, script, lengths, self._salt(number))
+        salt = self._salt(number) if self._fresh else ""
+        reply = make_reply(question, script, lengths, salt)
+        if not profile.prefix_cache:
+            return reply
+        cache = self.prefixes.setdefault((question.plain, account), PrefixCache())
+        cached = cache.look_up(question, profile.prefix_cache)
+        return attrs.evolve(reply, cached_tokens=cached)
 
     def _broken_off(
         self, question: Question, script: Script, lengths: tuple[int, int]

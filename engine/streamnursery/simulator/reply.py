@@ -101,6 +101,8 @@ class Reply:
 
     choices: tuple[ReplyChoice, ...] = attrs.field(repr=False)
     input_tokens: int
+    cached_tokens: int = 0
+    """Of the input, that the server had computed before."""
 
     @property
     def output_tokens(self) -> int:
@@ -137,14 +139,16 @@ def make_reply(
 
 def input_tokens(question: Question) -> int:
     """Tokens of the prompt: its words, and 3 for each message."""
-    return sum(3 + _words_in(message.get("content")) for message in question.messages)
+    return sum(3 + len(words_of(message.get("content"))) for message in question.messages)
 
 
-def _words_in(content: object) -> int:
+def words_of(content: object) -> list[str]:
+    """The words of a message's content; each is a token."""
     if isinstance(content, str):
-        return len(content.split())
+        return content.split()
     parts = content if isinstance(content, list) else []
-    return sum(_words_in(part.get("text")) for part in parts if isinstance(part, dict))
+    texts = (part.get("text") for part in parts if isinstance(part, dict))
+    return [word for text in texts for word in words_of(text)]
 
 
 def _dice(root: bytes, index: int) -> Random:

@@ -42,7 +42,9 @@ class Book:
     def figures(self, account: Account) -> Figures:
         """With what this transaction has done."""
         figures = self._figures.get(account)
-        if figures is None:
+        if figures is None and account[0] == "group":
+            figures = self._figures[account] = self._of_group(*account[1:])
+        elif figures is None:
             query = (
                 "SELECT spent, reserved, uncertain FROM accounts "
                 "WHERE scope = ? AND name = ? AND window = ?"
@@ -166,7 +168,19 @@ class Book:
         limits = self._limits.of(payer)
         return shortfall(limits, amount, wall, self._zone, self.figures, lambda _: 0)
 
+    def _of_group(self, group: str, window: str) -> Figures:
+        """The sum of its models: a file outlives who is in a group."""
+        query = "SELECT DISTINCT name FROM accounts WHERE scope = 'model' AND window = ?"
+        names = {str(name) for (name,) in self._connection.execute(query, (window,))}
+        names |= {name for scope, name, key in self._figures if (scope, key) == ("model", window)}
+        own = [name for name in names if group in self._limits.groups_of(name)]
+        return sum((self.figures(("model", name, window)) for name in own), Figures())
+
     def _book(self, before: LedgerRow | None, after: LedgerRow, moved: Figures) -> None:
+        for group in self._limits.groups_of(after.payer.model):
+            for window in (after.day, after.month):
+                if ("group", group, window) in self._figures:
+                    self._figures["group", group, window] += moved
         for account in accounts(after):
             self._figures[account] = self.figures(account) + moved
             self._changed.add(account)

@@ -45,6 +45,10 @@ class LedgerReader:
         lines = [SpendingLine(*values) for values in self._connection.execute(_LINES, (since,))]
         ledger = Ledger(self._budgets, self._zone)
         ledger.figures.update(accounts_of(self._connection))
+        book = self._book()
+        for limit, now in ledger.current(ledger.limits.all, wall):
+            account = limit.account(now.key)
+            ledger.figures[account] = book.figures(account)
         return SpendingReport(wall, tuple(lines), ledger.standings(wall))
 
     def uncertain(self) -> list[LedgerRow]:

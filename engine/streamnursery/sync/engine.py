@@ -323,11 +323,17 @@ class SyncEngine:
 
     @same_words(Engine.set_limits, "sync")
     def set_limits(
-        self, *, model: str | None = None, endpoint: str | None = None, max_streams: int
+        self,
+        *,
+        model: str | None = None,
+        endpoint: str | None = None,
+        group: str | None = None,
+        tenant: str | None = None,
+        max_streams: int,
     ) -> None:
         self._bridge.ask(
             lambda engine: engine.set_limits(
-                model=model, endpoint=endpoint, max_streams=max_streams
+                model=model, endpoint=endpoint, group=group, tenant=tenant, max_streams=max_streams
             )
         )
 
@@ -337,6 +343,8 @@ class SyncEngine:
         *,
         model: str | None = None,
         endpoint: str | None = None,
+        group: str | None = None,
+        tenant: str | None = None,
         rpm: int | None = None,
         tpm: int | None = None,
         input_tpm: int | None = None,
@@ -347,6 +355,8 @@ class SyncEngine:
             lambda engine: engine.set_rates(
                 model=model,
                 endpoint=endpoint,
+                group=group,
+                tenant=tenant,
                 rpm=rpm,
                 tpm=tpm,
                 input_tpm=input_tpm,

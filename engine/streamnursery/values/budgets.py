@@ -1,6 +1,7 @@
 """Limits on spending, as values."""
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Literal
 
 import attrs
@@ -23,6 +24,18 @@ class Budget:
 
 
 @attrs.frozen
+class GroupBudget(Budget):
+    """What may be spent on several models together."""
+
+    models: tuple[str, ...] = ()
+    """Names, or patterns of them, as the group has them."""
+
+    def has(self, model: str) -> bool:
+        """Whether what is spent on `model` counts."""
+        return any(fnmatchcase(model, pattern) for pattern in self.models)
+
+
+@attrs.frozen
 class Budgets:
     """Every limit of an engine, and how they are kept."""
 
@@ -37,6 +50,7 @@ class Budgets:
     models: Mapping[str, Budget] = attrs.field(factory=dict)
     tenants: Mapping[str, Budget] = attrs.field(factory=dict)
     endpoints: Mapping[str, Budget] = attrs.field(factory=dict)
+    groups: Mapping[str, GroupBudget] = attrs.field(factory=dict)
     timezone: str = "UTC"
     """Days and months are those of this zone."""
     alerts: tuple[int, ...] = (50, 80, 100)
@@ -57,6 +71,7 @@ class Budgets:
     @property
     def limited(self) -> bool:
         """Whether anything has a limit."""
-        scopes = [*self.models.values(), *self.tenants.values(), *self.endpoints.values()]
+        scopes: list[Budget] = [*self.models.values(), *self.tenants.values()]
+        scopes += [*self.endpoints.values(), *self.groups.values()]
         limits = [self.daily, self.monthly, *(x for b in scopes for x in (b.daily, b.monthly))]
         return any(limit is not None for limit in limits)

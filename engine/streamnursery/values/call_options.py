@@ -61,7 +61,7 @@ class Call:
     priority: Priority | PriorityName
     tenant: str
     input_tokens: int
-    """That are expected, for limits per minute."""
+    """That are expected, for limits per minute and budgets."""
     output_tokens: int
     retry_on: tuple[type[Exception], ...]
 
@@ -92,7 +92,8 @@ class Call:
     @staticmethod
     def report(*, input_tokens: int = 0, output_tokens: int = 0) -> None:
         """For the function of a call that runs: the tokens that it has really used. They count for
-        the limits and statistics, and give the outcome its cost. The last report of a try counts.
+        the limits, budgets and statistics, and give the outcome its cost. The last report of a try
+        counts.
 
         Raises:
             RequestError: called outside of `run`, `settle` and `as_completed`.

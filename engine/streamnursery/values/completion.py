@@ -167,7 +167,7 @@ class Outcome:
     @property
     def cost(self) -> Cost:
         """What the request cost, also where it failed; worked out when it is read. That of a
-        `Call` is the price of the tokens that its tries reported; budgets do not count it."""
+        `Call` is the price of the tokens that its tries reported."""
         if self.call_cost is not None:
             return self.call_cost
         if self.completion is not None:

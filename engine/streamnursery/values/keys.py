@@ -9,8 +9,9 @@ import re
 import attrs
 
 from streamnursery.values.errors import ConfigError
+from streamnursery.values.secret import Secret
 from streamnursery.values.session import EndpointHeartbeat
-from streamnursery.values.settings import Endpoint, EngineConfig
+from streamnursery.values.settings import Endpoint, EngineConfig, Key
 
 _KEY = re.compile(r"#\d+$")
 
@@ -26,6 +27,18 @@ def names_of(endpoint: Endpoint) -> tuple[str, ...]:
     return (endpoint.name, *more)
 
 
+def alone(endpoint: Endpoint, name: str, key: Key | None) -> Endpoint:
+    """`endpoint` under another name, with one key; it is not asked a second time how it is."""
+    return attrs.evolve(
+        endpoint,
+        name=name,
+        key=key if isinstance(key, Secret) else None,
+        token_command=key if isinstance(key, tuple) else (),
+        more_keys=(),
+        heartbeat=EndpointHeartbeat(),
+    )
+
+
 def with_keys(config: EngineConfig) -> EngineConfig:
     """`config` with an endpoint for each key. Done to one that has them already, nothing changes.
 
@@ -35,9 +48,7 @@ def with_keys(config: EngineConfig) -> EngineConfig:
     found = dict(config.endpoints)
     for endpoint in config.endpoints.values():
         for name, key in zip(names_of(endpoint)[1:], endpoint.more_keys, strict=True):
-            one = attrs.evolve(
-                endpoint, name=name, key=key, more_keys=(), heartbeat=EndpointHeartbeat()
-            )
+            one = alone(endpoint, name, key)
             if found.setdefault(name, one) != one:
                 what = f"this name stands for a key of {endpoint.name!r}; choose another"
                 msg = f"endpoints.{name}: {what}"

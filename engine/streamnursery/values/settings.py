@@ -1,7 +1,7 @@
 """A whole configuration, as values; `streamnursery.config` makes them from files and variables."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 import attrs
 from attrs.validators import gt, in_, instance_of, matches_re, optional
@@ -31,6 +31,8 @@ from streamnursery.values.secret import RenewableSecret, Secret
 from streamnursery.values.session import EndpointHeartbeat, SessionSettings
 from streamnursery.values.tenant import Group, Tenant
 
+Key: TypeAlias = Secret | tuple[str, ...]
+"""A key, or the program and the arguments that print it."""
 Auth = Literal["bearer", "api-key", "x-api-key", "x-goog-api-key", "none"]
 Balance = Literal["primary", "p2c", "prefix"]
 
@@ -68,7 +70,7 @@ class Endpoint:
     name: str = attrs.field(validator=matches_re(r"[^\s/]+"))
     url: BaseUrl
     key: Secret | None = None
-    more_keys: tuple[Secret, ...] = ()
+    more_keys: tuple[Key, ...] = attrs.field(default=(), repr=False)
     """Further ones; each has the endpoint's limits for itself."""
     missing_key: str = ""
     """Why a credential that was asked for is absent; a request to this endpoint is refused with

@@ -9,8 +9,9 @@ import attrs
 
 from streamnursery.values.money import Money
 
-Scope = Literal["all", "model", "tenant", "endpoint"]
+Scope = Literal["all", "group", "model", "tenant", "endpoint"]
 SCOPES: tuple[Scope, ...] = ("all", "model", "tenant", "endpoint")
+"""Those that every attempt is booked into. What a group has spent is the sum of its models."""
 
 
 class RowState(Enum):
@@ -49,6 +50,7 @@ class Payer:
     endpoint: str
 
     def name(self, scope: Scope) -> str:
+        """Of one of `SCOPES`."""
         return "" if scope == "all" else str(getattr(self, scope))
 
 

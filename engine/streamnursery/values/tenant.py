@@ -15,6 +15,14 @@ def _count(_: object, field: "attrs.Attribute[Any]", value: object) -> None:
     whole_number(field.name, value, low=0)
 
 
+def check_weight(value: object) -> None:
+    """Raise ValueError where `value` is no share."""
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not (number and 0 < value < inf):  # type: ignore[operator]
+        msg = f"weight must be a number > 0, not {value!r}"
+        raise ValueError(msg)
+
+
 @attrs.frozen
 class Tenant:
     """A share of what is scarce, and of the queue."""
@@ -30,10 +38,7 @@ class Tenant:
 
     @weight.validator
     def _check_weight(self, _: object, value: object) -> None:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (number and 0 < value < inf):  # type: ignore[operator]
-            msg = f"weight must be a number > 0, not {value!r}"
-            raise ValueError(msg)
+        check_weight(value)
 
     @property
     def limited(self) -> bool:
@@ -51,6 +56,14 @@ class Group:
     """Slots of all of them together; None: no limit."""
     rates: Rates = attrs.field(default=Rates(), validator=instance_of(Rates))
     """Limits per minute of all of them together."""
+    weight: float | None = attrs.field(default=None)
+    """Its share of what several models compete for, against the models of other groups; each
+    tenant's share is divided so. None: as the models of no group, which share the weight 1."""
+
+    @weight.validator
+    def _check_weight(self, _: object, value: object) -> None:
+        if value is not None:
+            check_weight(value)
 
     def has(self, model: str) -> bool:
         """Whether a model is in it."""

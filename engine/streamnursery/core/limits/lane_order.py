@@ -1,37 +1,54 @@
-"""Which lane goes next within one priority: tenants by their start tag, a tenant's lanes by age.
+"""Which lane goes next within one priority: tenants by their start tag, a tenant's lanes by that of
+their group and by age.
 
 Rule 1: a lane stands with the tenant of its head; a turn of a tenant moves one entry, however many
         lanes it waits in.
-Rule 2: entries are looked at when they come to the top and not before: of a tenant that stands
+Rule 2: groups with a weight share by it what each tenant gets; all other lanes together are one
+        group of weight 1. Where no group has a weight, all start tags of groups are equal.
+Rule 3: entries are looked at when they come to the top and not before: of a tenant that stands
         elsewhere now they are dropped, and one that owes more than its entry says goes back. What
         a lane's entry says is for whoever asked to check.
 """
 
 import heapq
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from typing import TypeAlias
 
 import attrs
 
 from streamnursery.core.limits.fair_share import Tags
+
+Share: TypeAlias = tuple[str, float]
+"""Name and weight of what a lane shares as part of."""
+NO_GROUP: Share = ("", 1.0)
+
+
+def no_group(_: Hashable) -> Share | None:
+    """No group has a weight."""
+    return None
 
 
 @attrs.define(eq=False)
 class _Stand:
     """A tenant among the others."""
 
-    lanes: list[tuple[int, int, Hashable]] = attrs.field(factory=list)
-    """Number of the head, number of the entry, lane; never empty while it stands."""
-    key: tuple[float, int] | None = None
-    """Its one entry that counts: start tag, and the number of its oldest head."""
+    lanes: list[tuple[float, int, int, Hashable]] = attrs.field(factory=list)
+    """Start tag of the group, number of the head, number of the entry, lane; never empty while it
+    stands."""
+    key: tuple[float, float, int] | None = None
+    """Its one entry that counts: its start tag, and those two of its first lane."""
 
 
 class LaneOrder:
     """The lanes of one priority that have work and may have room."""
 
-    def __init__(self) -> None:
+    def __init__(self, share: Callable[[Hashable], Share | None] = no_group) -> None:
+        """`share` is the group of a lane; None where nothing is shared by group."""
         self.tags = Tags()
+        self.groups = Tags()
+        self._share = share
         self._stands: dict[str, _Stand] = {}
-        self._heap: list[tuple[float, int, str]] = []
+        self._heap: list[tuple[float, float, int, str]] = []
         self._entries = 0
 
     def __len__(self) -> int:
@@ -44,30 +61,46 @@ class LaneOrder:
         if stand is None:
             stand = self._stands[tenant] = _Stand()
         self._entries += 1
-        heapq.heappush(stand.lanes, (number, self._entries, lane))
-        key = (self.tags.start(tenant), stand.lanes[0][0])
+        heapq.heappush(stand.lanes, (self._start(lane), number, self._entries, lane))
+        key = (self.tags.start(tenant), *stand.lanes[0][:2])
         if stand.key is None or key < stand.key:
             self._enter(tenant, stand, key)
 
     def pop(self) -> tuple[Hashable, str, int] | None:
         """Lane, tenant and number of the first entry, which may no longer be true of the lane."""
         while self._heap:
-            start, number, tenant = heapq.heappop(self._heap)
+            *entry, tenant = heapq.heappop(self._heap)
             stand = self._stands.get(tenant)
-            if stand is None or stand.key != (start, number):
+            if stand is None or stand.key != tuple(entry):
                 continue
-            key = (self.tags.start(tenant), stand.lanes[0][0])
+            group, number, place, lane = stand.lanes[0]
+            owed = self._start(lane)
+            if owed > group:
+                heapq.heapreplace(stand.lanes, (owed, number, place, lane))
+            key = (self.tags.start(tenant), *stand.lanes[0][:2])
             if key != stand.key:
                 self._enter(tenant, stand, key)
                 continue
-            number, _, lane = heapq.heappop(stand.lanes)
+            heapq.heappop(stand.lanes)
             if stand.lanes:
-                self._enter(tenant, stand, (start, stand.lanes[0][0]))
+                self._enter(tenant, stand, (key[0], *stand.lanes[0][:2]))
             else:
                 del self._stands[tenant]
             return lane, tenant, number
         return None
 
-    def _enter(self, tenant: str, stand: _Stand, key: tuple[float, int]) -> None:
+    def served(self, lane: Hashable, tenant: str, weight: float) -> None:
+        """`tenant`, whose share is `weight`, had a turn in `lane`."""
+        self.tags.serve(tenant, self.tags.start(tenant), weight)
+        share = self._share(lane)
+        if share is not None:
+            name, part = share
+            self.groups.serve(name, self.groups.start(name), part)
+
+    def _start(self, lane: Hashable) -> float:
+        share = self._share(lane)
+        return 0.0 if share is None else self.groups.start(share[0])
+
+    def _enter(self, tenant: str, stand: _Stand, key: tuple[float, float, int]) -> None:
         stand.key = key
         heapq.heappush(self._heap, (*key, tenant))

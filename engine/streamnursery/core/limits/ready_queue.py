@@ -6,7 +6,8 @@ Rule 1: a lane at its limit costs the others nothing: only lanes that have both 
         are looked at.
 Rule 2: within a lane and between lanes the more urgent priority goes first; within a priority
         tenants share by weight (`fair_share`); then the older request goes first. Between
-        lanes that compete for a global slot, a lane speaks for the tenant of its head.
+        lanes that compete for a global slot, a lane speaks for the tenant of its head, and groups
+        with a weight share what each tenant gets (`lane_order`).
 Rule 3: who waits is served: of ten turns that a priority could have had, in a lane or between
         lanes, it gets one at least. That is the aging bound: with k requests before it in its
         own priority a request waits for 10 * (k + 1) grants at most, however many more urgent
@@ -21,7 +22,7 @@ from typing import TypeAlias
 import attrs
 
 from streamnursery.core.limits.fair_share import FairQueue, QueueTicket, Weight
-from streamnursery.core.limits.lane_order import LaneOrder
+from streamnursery.core.limits.lane_order import LaneOrder, Share, no_group
 
 AGING = 10
 """A priority that waits gets every tenth turn at least."""
@@ -109,9 +110,12 @@ class _LaneQueue:
 class ReadyQueue:
     """The only queue of the engine."""
 
-    def __init__(self, weight: Weight = _same) -> None:
-        """`weight` is a tenant's share, above 0; read anew at every turn."""
+    def __init__(
+        self, weight: Weight = _same, share: Callable[[Hashable], Share | None] = no_group
+    ) -> None:
+        """`weight` is a tenant's share, above 0, and `share` a lane's; read anew at every turn."""
         self._weight = weight
+        self._share = share
         self._queues: dict[Hashable, _LaneQueue] = {}
         self._runnable: dict[int, LaneOrder] = {}
         self._turns = _Turns()
@@ -187,8 +191,7 @@ class ReadyQueue:
             if not has_room(head):
                 continue  # `wake` brings it back
             queue.pop(self._weight)
-            tags = order.tags
-            tags.serve(head.tenant, tags.start(head.tenant), self._weight(head.tenant))
+            order.served(lane, head.tenant, self._weight(head.tenant))
             self._gone(head)
             self.wake(lane)
             return head
@@ -212,5 +215,5 @@ class ReadyQueue:
         queue.offered = place
         order = self._runnable.get(place[0])
         if order is None:
-            order = self._runnable[place[0]] = LaneOrder()
+            order = self._runnable[place[0]] = LaneOrder(self._share)
         order.add(lane, *place[1:])

@@ -82,13 +82,31 @@ class BudgetLimits:
         self._by_name: dict[tuple[Scope, str], list[BudgetLimit]] = {}
         for limit in self.all:
             self._by_name.setdefault((limit.scope, limit.name), []).append(limit)
+        self._groups = budgets.groups
+        self._groups_of: dict[str, tuple[str, ...]] = {}
 
     def of(self, payer: Payer) -> list[BudgetLimit]:
         """Those that `payer` is under, the widest first."""
         found: list[BudgetLimit] = []
         if self.all:
-            for scope in SCOPES:
-                found += self._by_name.get((scope, payer.name(scope)), ())
+            for account in self.named(payer):
+                found += self._by_name.get(account, ())
+        return found
+
+    def named(self, payer: Payer) -> list[tuple[Scope, str]]:
+        """Every scope and name that a budget of `payer` could have, the widest first."""
+        found = [(scope, payer.name(scope)) for scope in SCOPES]
+        if self._groups:
+            found[1:1] = [("group", name) for name in self.groups_of(payer.model)]
+        return found
+
+    def groups_of(self, model: str) -> tuple[str, ...]:
+        """The groups with a budget that `model` is in."""
+        found = self._groups_of.get(model)
+        if found is None:
+            found = tuple(name for name, group in self._groups.items() if group.has(model))
+            if len(self._groups_of) < _MAX_ACCOUNTS:
+                self._groups_of[model] = found
         return found
 
 
@@ -99,6 +117,7 @@ def _limits(budgets: Budgets) -> Iterator[BudgetLimit]:
         ("model", budgets.models),
         ("tenant", budgets.tenants),
         ("endpoint", budgets.endpoints),
+        ("group", budgets.groups),
     )
     for scope, by_name in scopes:
         for name, budget in by_name.items():
@@ -112,7 +131,7 @@ def _of_budget(scope: Scope, name: str, budget: Budget, mode: BudgetMode) -> Ite
 
 
 def accounts(row: LedgerRow) -> list[Account]:
-    """Where a row is booked: in each scope, in its day and in its month."""
+    """Where a row is booked: in each of `SCOPES`, in its day and in its month."""
     return [(s, row.payer.name(s), key) for key in (row.day, row.month) for s in SCOPES]
 
 
@@ -256,7 +275,7 @@ class Ledger:
         limited = {(standing.scope, standing.span) for standing in found}
         unlimited = [span for span in SPANS if ("all", span) not in limited]
         rest = [self.standing(None, window(span, wall, self.zone), wall) for span in unlimited]
-        return tuple(sorted([*found, *rest], key=lambda s: SCOPES.index(s.scope)))
+        return tuple(sorted([*found, *rest], key=lambda s: _WIDEST_FIRST.index(s.scope)))
 
     def _forget(self, day: str) -> None:
         # A clock may be set back, and rows of yesterday end today: only empty or old ones go.
@@ -274,13 +293,13 @@ class Ledger:
 
     def _scopes(self, payer: Payer) -> list[tuple[Scope, str]]:
         """The budgets that `payer` is under, and everything together."""
-        names = ((scope, payer.name(scope)) for scope in SCOPES)
-        return [scope for scope in names if scope in self._named]
+        return [scope for scope in self.limits.named(payer) if scope in self._named]
 
 
 _NOTHING = Figures()
 _NO_HOLD: tuple[Payer | None, int] = (None, 0)
 _EVERYTHING: tuple[Scope, str] = ("all", "")
+_WIDEST_FIRST: tuple[Scope, ...] = ("all", "group", *SCOPES[1:])
 _EARLY = 0.01
 """Share of a window before which its pace says nothing."""
 _MAX_ACCOUNTS = 10_000

@@ -13,9 +13,9 @@ from math import inf
 import trio
 
 from streamnursery.core.limits.learned_rates import LearnedRates
-from streamnursery.core.limits.rate_buckets import RateBuckets
+from streamnursery.scheduler.admission.changes import LimitChanges
 from streamnursery.scheduler.admission.explain import explain, limit_snapshots
-from streamnursery.scheduler.admission.lane import Lane, LaneLimit, LaneTable
+from streamnursery.scheduler.admission.lane import Lane, LaneTable
 from streamnursery.scheduler.admission.lease import Lease
 from streamnursery.scheduler.admission.nesting import Nesting
 from streamnursery.scheduler.admission.queue import AdmissionQueue, QueuedDemand
@@ -34,7 +34,7 @@ from streamnursery.values.snapshot import LimitSnapshot
 from streamnursery.values.tenant import Group, Tenant
 
 
-class Admission:
+class Admission(LimitChanges):
     """The limits of the engine, and the queue in front of them."""
 
     def __init__(
@@ -201,49 +201,6 @@ class Admission:
             return self.slots(model).max_slots
         return sum(route.slots.max_slots for route in self.lanes.routes_of(model))
 
-    def set_limit(
-        self, max_streams: int, *, model: str | None = None, endpoint: str | None = None
-    ) -> None:
-        """Change the slots of a model or an endpoint, or the global ones, under load."""
-        if model is None and endpoint is None:
-            self.total.max_slots = max_streams
-            self._queue.hand_out()
-            return
-        if model is not None:
-            self.lanes.state(model)
-        self.change_slots(self.limit(model, endpoint), max_streams)
-
-    def change_slots(self, limit: LaneLimit, max_streams: int) -> None:
-        """The same for any limit."""
-        limit.slots.max_slots = max_streams
-        self._queue.wake(limit)
-        self._queue.hand_out()
-
-    def set_rates(
-        self, rates: Rates, *, model: str | None = None, endpoint: str | None = None
-    ) -> None:
-        """Change the limits per minute of a model or an endpoint under load."""
-        self.change_rates(self.limit(model, endpoint), rates)
-
-    def change_rates(self, limit: LaneLimit, rates: Rates) -> None:
-        """The same for any limit that is not learned."""
-        assert isinstance(limit.rates, RateBuckets)
-        limit.rates.change(rates, trio.current_time())
-        for waiter in tuple(self._queue.waiters):
-            if waiter.lease is None and limit in waiter.path.limits:
-                refusal = too_large(waiter.path, waiter.demand)
-                if refusal is not None:
-                    self._queue.refuse(waiter, refusal)
-        self._queue.wake(limit)
-        self._queue.hand_out()
-
-    def limit(self, model: str | None, endpoint: str | None) -> LaneLimit:
-        """The limits of the model, or of the endpoint where there is no model."""
-        if model is not None:
-            return self.lanes.model(model)
-        assert endpoint is not None
-        return self.lanes.endpoint(endpoint)
-
     def close(self, why: str, bug: BaseException | None = None, *, waiting_too: bool) -> None:
         """Accept nothing new. What was accepted goes on, its retries included, unless
         `waiting_too` turns away all that have no slots yet."""
@@ -298,8 +255,7 @@ class Admission:
     def remains(self) -> dict[str, int]:
         """What an admission at rest would not hold, slots and waiters apart."""
         lanes = self.lanes.used
-        routes = {lane.route for lane in lanes if lane.route is not None}
-        underway = [route.rates for route in routes]
+        underway = [route.rates for route in self.lanes.routes]
         return {
             "lanes that wait for a date": self._queue.dates,
             "claims on limits per minute": sum(lane.claims for lane in lanes),

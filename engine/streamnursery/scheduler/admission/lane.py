@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from streamnursery.core.limits.adaptive import AdaptiveLimit
+from streamnursery.core.limits.lane_order import NO_GROUP, Share
 from streamnursery.core.limits.learned_rates import LearnedRates, Underway
 from streamnursery.core.limits.rate_buckets import RateBuckets, RateReservation, Shortage
 from streamnursery.scheduler.admission.slots import UNLIMITED, Slots
@@ -82,6 +83,8 @@ class Lane:
     """The model's, its groups', the tenant's, the endpoint's, and those of model and endpoint."""
     route: LaneLimit | None = None
     """The last of them, which is learned; None where there is no endpoint."""
+    share: Share | None = None
+    """The group with a weight that it competes for; None where no group has one."""
     claims: bool = attrs.field(default=False, init=False)
     """Whether it has a claim at one of its limits."""
 
@@ -161,12 +164,13 @@ class LaneTable:
             name: _limit("endpoint", name, endpoint_max_streams.get(name, UNLIMITED), rates)
             for name, rates in _both(endpoint_max_streams, endpoint_rates).items()
         }
-        self._groups = {
-            name: (group, _limit("group", name, _most(group.max_streams), group.rates))
-            for name, group in groups.items()
-        }
+        self._groups: dict[str, tuple[Group, LaneLimit]] = {}
+        self.state_groups(groups)
         self._tenants: dict[str, LaneLimit] = {}
         self.state_tenants(tenants)
+        for limit, value in self.shared(tenants, groups):
+            limit.slots = Slots(UNLIMITED if value.max_streams is None else value.max_streams)
+            limit.rates = RateBuckets(value.rates)
         self.stated = {*model_max_streams, *adaptive}
         """Models whose slots were set: they stay as they are whatever the provider says."""
         self._adaptive = dict(adaptive)
@@ -191,9 +195,17 @@ class LaneTable:
         limits += [limit for group, limit in self._groups.values() if group.has(model)]
         limits += [] if tenant is None else [self._tenants[tenant]]
         if endpoint is None:
-            return Lane(key, tuple(limits))
+            return Lane(key, tuple(limits), share=self._share(model))
         route = self._route(model, endpoint)
-        return Lane(key, (*limits, self.endpoint(endpoint), route), route)
+        limits += [self.endpoint(endpoint), route]
+        return Lane(key, tuple(limits), route, self._share(model))
+
+    def _share(self, model: str) -> Share | None:
+        """That of the first of its groups that has a weight."""
+        weights = [(name, g, g.weight) for name, (g, _) in self._groups.items()]
+        shares = [(name, weight, g.has(model)) for name, g, weight in weights if weight is not None]
+        mine = ((name, weight) for name, weight, has in shares if has)
+        return next(mine, NO_GROUP) if shares else None
 
     def _route(self, model: str, endpoint: str) -> LaneLimit:
         """One for the lanes of all tenants."""
@@ -205,15 +217,43 @@ class LaneTable:
             adapt(route, self._adaptive.get(model))
         return route
 
-    def state_tenants(self, tenants: Mapping[str, Tenant]) -> list[tuple[LaneLimit, Tenant]]:
-        """Give limits to those that have none and should; what is to be changed of the others.
-        Who waits or runs already goes by what held when it came."""
-        for name, tenant in tenants.items():
-            if tenant.limited and name not in self._tenants:
-                self._tenants[name] = _limit(
-                    "tenant", name, _most(tenant.max_streams), tenant.rates
-                )
-        return [(limit, tenants.get(name, Tenant())) for name, limit in self._tenants.items()]
+    def state_tenants(self, tenants: Mapping[str, Tenant]) -> bool:
+        """Give limits to those that have none and should; whether there were any."""
+        made = [self.limit_tenant(name) for name, one in tenants.items() if one.limited]
+        return any(made)
+
+    def limit_tenant(self, name: str) -> bool:
+        """Let a tenant have limits, of nothing at first; whether it had none before."""
+        if name in self._tenants:
+            return False
+        self._tenants[name] = _limit("tenant", name, UNLIMITED, Rates())
+        return True
+
+    def state_groups(self, groups: Mapping[str, Group]) -> bool:
+        """Have these groups and no others; whether other limits or weights hold for a model now."""
+        before = self._groups
+        self._groups = {}
+        for name, group in groups.items():
+            limit = before[name][1] if name in before else None
+            limit = limit or _limit("group", name, UNLIMITED, Rates())
+            self._groups[name] = (group, limit)
+        now, then = (
+            [(name, group.models, group.weight) for name, (group, _) in table.items()]
+            for table in (self._groups, before)
+        )
+        return now != then
+
+    def shared(
+        self, tenants: Mapping[str, Tenant], groups: Mapping[str, Group]
+    ) -> list[tuple[LaneLimit, Tenant | Group]]:
+        """The limits of tenants and groups, each with what it should allow."""
+        of_tenants = [(one, tenants.get(name, Tenant())) for name, one in self._tenants.items()]
+        return [*of_tenants, *((limit, groups[name]) for name, (_, limit) in self._groups.items())]
+
+    def forget(self) -> None:
+        """Make every lane anew when it is used. Who holds a lease keeps its lane."""
+        self._lanes.clear()
+        self._of.clear()
 
     def routes_of(self, model: str) -> list[LaneLimit]:
         """What is learned of the model's routes."""
@@ -273,6 +313,23 @@ class LaneTable:
             limit = self._endpoints[name] = _limit("endpoint", name, UNLIMITED, Rates())
         return limit
 
+    def group(self, name: str) -> LaneLimit:
+        """The limits of a group.
+
+        Raises:
+            LookupError: there is none of this name.
+        """
+        return self._groups[name][1]
+
+    def tenant(self, name: str) -> LaneLimit:
+        """The limits of a tenant that has some."""
+        return self._tenants[name]
+
+    @property
+    def routes(self) -> tuple[LaneLimit, ...]:
+        """What is learned of each route that was used."""
+        return tuple(self._routes.values())
+
     @property
     def used(self) -> tuple[Lane, ...]:
         return tuple(self._lanes.values())
@@ -310,10 +367,6 @@ def adapt(route: LaneLimit, policy: Adaptive | None) -> None:
 
 def _limit(kind: str, name: str, max_streams: int, rates: Rates) -> LaneLimit:
     return LaneLimit(f"of {kind} {name!r}", Slots(max_streams), RateBuckets(rates))
-
-
-def _most(max_streams: int | None) -> int:
-    return UNLIMITED if max_streams is None else max_streams
 
 
 def _both(slots: Mapping[str, int], rates: Mapping[str, Rates]) -> dict[str, Rates]:

@@ -7,7 +7,7 @@ Rule 2: where units per minute are missing there is a date. One timer stands for
 Rule 3: a waiter that leaves, leaves no trace: no place, no date, no claim.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from math import inf
 
 import attrs
@@ -16,6 +16,7 @@ import trio
 from streamnursery.core import buggify
 from streamnursery.core.limits.dates import Dates
 from streamnursery.core.limits.fair_share import QueueTicket, Weight
+from streamnursery.core.limits.lane_order import Share
 from streamnursery.core.limits.ready_queue import ReadyQueue
 from streamnursery.scheduler.admission.lane import Lane, LaneLimit
 from streamnursery.scheduler.admission.lease import Lease
@@ -84,7 +85,8 @@ class AdmissionQueue:
         """Grants end: every waiter is refused."""
         self._total = total
         self._take = take
-        self._queue = ReadyQueue(weight)
+        self._weight = weight
+        self._queue = ReadyQueue(weight, _share)
         self._dates: Dates[Lane] = Dates()
         self._alarm: QueuedDemand | None = None
         """Who sleeps to the earliest of the dates."""
@@ -154,6 +156,24 @@ class AdmissionQueue:
         self.leave(waiter)
         waiter.grant()
 
+    @trio.lowlevel.enable_ki_protection
+    def stand_anew(self, lane_of: Callable[[Demand], Lane]) -> None:
+        """Everybody who waits stands in the lane that is theirs now; the order of those of one
+        priority and tenant stays."""
+        waiting = [w for w in self.waiters if w.lease is None and not w.cancelled]
+        for lane in {waiter.path for waiter in waiting}:
+            lane.unclaim()
+            self._dates.drop(lane)
+            for limit in lane.limits:
+                limit.parked.pop(lane, None)
+        if self._alarm is not None:
+            self._alarm.wake_at(self._alarm.demand.deadline)
+            self._alarm = None
+        self._queue = ReadyQueue(self._weight, _share)
+        for waiter in waiting:
+            waiter.lane = waiter.path = lane_of(waiter.demand)
+            self._queue.push(waiter)
+
     def wake(self, limit: LaneLimit) -> None:
         """The limit may have room: the lanes parked there are looked at again."""
         if limit.parked and limit.slots.free:
@@ -216,3 +236,8 @@ class AdmissionQueue:
         self._alarm = head
         if earliest is not None and head is not None:
             head.wake_at(min(head.demand.deadline, earliest[0]))
+
+
+def _share(lane: Hashable) -> Share | None:
+    assert isinstance(lane, Lane)
+    return lane.share

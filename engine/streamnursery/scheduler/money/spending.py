@@ -124,9 +124,13 @@ class Spending:
         low = min(cost(price, least), high)
         return RouteEstimate(str(route), Money(low), Money(high), price_date(price), price.source)
 
+    def price(self, model: str, day: date) -> Price | None:
+        """What a model costs wherever it is asked for."""
+        return self._price_of(model, None, day)
+
     def call_cost(self, model: str, usage: Usage) -> Cost:
-        """What a call of the caller's own cost, which used so much of `model`; in no budget."""
-        price = self._price_of(model, None, date.fromisoformat(self.ledger.day(self.wall())))
+        """What a call of the caller's own cost, which used so much of `model`."""
+        price = self.price(model, date.fromisoformat(self.ledger.day(self.wall())))
         if price is None:
             return Cost(None, no_price(model))
         return Cost(Money(cost(price, usage)), price_date=price_date(price), source=price.source)
@@ -173,7 +177,14 @@ class Spending:
         return hold
 
     async def hold(self, request: ChatRequest, demand: Demand, route: Route) -> "BudgetHold":
-        bid = self.bid(request, demand, route)
+        return await self.hold_bid(self.bid(request, demand, route), demand)
+
+    async def hold_bid(self, bid: Bid, demand: Demand) -> "BudgetHold":
+        """Hold the worst case of `bid`, waiting for room where its budget is soft.
+
+        Raises:
+            BudgetExceededError: there is none.
+        """
         hold = BudgetHold(self, bid)
         if self.store.shared and self._soft(bid.payer):
             # A request that finds at its reservation that others were quicker does not wait again.
@@ -340,6 +351,11 @@ class AttemptReservation:
             found.flags,
         )
         self._spending.post(self, posting)
+
+    def post(self, posting: Posting) -> None:
+        """The end of an attempt that nothing is to be reckoned of; the first news counts."""
+        if self.row.id in self._spending.open:
+            self._spending.post(self, posting)
 
     def _extend(self, output_tokens: int) -> Shortfall | None:
         spending, bid = self._spending, self.bid

@@ -43,6 +43,10 @@ class Balancer:
         """Whether any model is balanced."""
         return bool(self._balanced or self._prefixes)
 
+    def by_prefix(self, model: str) -> bool:
+        """Whether it is balanced by what was seen of a prompt."""
+        return model in self._prefixes
+
     def order(
         self, model: str, routes: tuple[Route, ...], request: ChatRequest | None = None
     ) -> tuple[Route, ...]:

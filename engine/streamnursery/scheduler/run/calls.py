@@ -14,8 +14,16 @@ import trio
 from streamnursery.core.measure.meter import Meter
 from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.scheduler.admission.nesting import Holding, hold, let_go
+from streamnursery.scheduler.money.call_money import hold_for_call, settle_call
+from streamnursery.scheduler.money.spending import AttemptReservation, Spending
+from streamnursery.values.admission import AdmissionOutcome
 from streamnursery.values.demand import Demand
-from streamnursery.values.errors import EngineError, RequestError, StreamCancelledError
+from streamnursery.values.errors import (
+    BudgetExceededError,
+    EngineError,
+    RequestError,
+    StreamCancelledError,
+)
 from streamnursery.values.usage import Usage
 
 if TYPE_CHECKING:
@@ -43,8 +51,9 @@ class CallLease:
 class Calls:
     """The calls that wait or run."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, spending: Spending) -> None:
         self.admission = admission
+        self._spending = spending
         self._scopes: dict[trio.CancelScope, str] = {}
 
     @property
@@ -55,6 +64,32 @@ class Calls:
     def lease(self, demand: Demand, meter: Meter, book: "CallBook | None" = None) -> "CallBlock":
         """Slots for a block. The demand's deadline bounds the wait for them and not the block."""
         return CallBlock(self, meter, demand, book)
+
+    async def admit(self, demand: Demand, attempt: int) -> tuple["Lease", AttemptReservation]:
+        """Money and slots for a call; either both or nothing.
+
+        Raises:
+            AdmissionError, BudgetExceededError, StorageError: one of them cannot be had.
+        """
+        since = trio.current_time()
+        try:
+            held = await hold_for_call(self._spending, demand)
+        except BudgetExceededError:
+            waited = trio.current_time() - since
+            self.admission.refused(demand, AdmissionOutcome.REJECTED_BUDGET, waited)
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
+        try:
+            lease = await self.admission.acquire(demand)
+        except BaseException:
+            held.drop()
+            raise
+        try:
+            return lease, await held.reserve(attempt)
+        except BaseException:
+            held.drop()
+            lease.release()
+            raise
 
     def enter(self, scope: trio.CancelScope) -> None:
         self.admission.check_open()
@@ -75,8 +110,8 @@ class Calls:
 class CallBook(Protocol):
     """Of a call whose blocks are its tries."""
 
-    def begin(self) -> bool:
-        """A block begins; whether it is the call's first."""
+    def begin(self) -> int:
+        """A block begins; which of the call's it is, from 1."""
 
     def end(self, usage: Usage | None, error: BaseException | None) -> bool:
         """The code of the block has ended; whether another block is to follow."""
@@ -97,6 +132,7 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
         self._scope = trio.CancelScope()
         self._call = CallLease(demand.model)
         self.lease: Lease | None = None
+        self._money: AttemptReservation | None = None
         self._holding: Holding | None = None
         self._started_at = 0.0
 
@@ -106,6 +142,7 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
 
         Raises:
             AdmissionError: the call was not admitted.
+            BudgetExceededError: a budget has no room for what is expected of it.
             StreamCancelledError: `cancel_all` ended it.
         """
         try:
@@ -113,18 +150,17 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
         except EngineError:
             await trio.lowlevel.checkpoint()
             raise
-        if self._book is None or self._book.begin():
+        attempt = 1 if self._book is None else self._book.begin()
+        if attempt == 1:
             self._meter.requests += 1
         self._started_at = trio.current_time()
         self._scope.__enter__()
         try:
-            self.lease = await self._calls.admission.acquire(self._demand)
-            await trio.lowlevel.cancel_shielded_checkpoint()
+            self.lease, self._money = await self._calls.admit(self._demand, attempt)
         except BaseException as error:
-            if self.lease is not None:
-                self.lease.release()
             self._end(error)
             raise
+        await trio.lowlevel.cancel_shielded_checkpoint()
         self._meter.queue_time.add(trio.current_time() - self._started_at)
         self._holding = hold(trio.lowlevel.current_task(), lambda: self.lease)
         return self._call
@@ -132,8 +168,10 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> bool:
         assert self.lease is not None
+        assert self._money is not None
         assert self._holding is not None
         let_go(self._holding)
+        settle_call(self._money, self._call.usage, failed=error is not None)
         self.lease.settle(self._call.usage)
         self.lease.release()
         self._meter.input_tokens += self._call.input_tokens

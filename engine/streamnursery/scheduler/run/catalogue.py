@@ -129,6 +129,12 @@ class Catalogue:
     def _ordered(self, model: str, request: ChatRequest) -> tuple[Route, ...]:
         routes = self._written(model)
         usable = self._usable(routes)
+        if self.keyring and self.balancer.by_prefix(model):
+            # A provider's cache is an account's: each key is a replica.
+            ready, late = self.keyring.ready(usable)
+            first = self.balancer.order(model, tuple(ready), request)
+            lacking = (route for route in self.keyring.spread(routes) if route not in first)
+            return (*first, *late, *(route for route in lacking if route not in late))
         ordered = self.balancer.order(model, usable, request)
         if ordered == usable:
             return self.keyring.spread(routes)

@@ -1,6 +1,7 @@
 """Which key of an endpoint goes first: the one that is least used, of those that do not rest.
 
-Rule 1: a key that was refused (401), or whose quota is spent, rests for a minute: it comes last.
+Rule 1: a key that was refused (401), that its command did not print, or whose quota is spent,
+        rests for a minute: it comes last.
 Rule 2: it only listens: what became of a key is taken from the records that every observer gets.
 """
 
@@ -28,6 +29,7 @@ class Keyring:
         self.closed: Callable[[Route], bool] = _open
         """Whether a route may not be used now."""
         self._names: dict[str, tuple[str, ...]] = {}
+        self._endpoints: Mapping[str, Endpoint] = {}
         self._rests: dict[str, float] = {}
         """Until when, by the endpoint that a key is."""
         self._chosen: dict[str, int] = {}
@@ -35,10 +37,12 @@ class Keyring:
         self._turn = 0
 
     def apply_config(self, endpoints: Mapping[str, Endpoint]) -> None:
-        """The keys of a configuration; those that rest go on resting."""
+        """The keys of a configuration; those that rest go on resting, unless they were replaced."""
         self._names = {name: names_of(e) for name, e in endpoints.items() if e.more_keys}
         known = {name for names in self._names.values() for name in names}
-        self._rests = {name: until for name, until in self._rests.items() if name in known}
+        same = {name for name in known if endpoints.get(name) == self._endpoints.get(name)}
+        self._rests = {name: until for name, until in self._rests.items() if name in same}
+        self._endpoints = endpoints
 
     def __bool__(self) -> bool:
         """Whether any endpoint has several."""
@@ -49,6 +53,12 @@ class Keyring:
         if not self._names:
             return routes
         return tuple(one for route in routes for one in self._by_key(route))
+
+    def ready(self, routes: tuple[Route, ...]) -> tuple[list[Route], list[Route]]:
+        """The same, parted into those that may be used now and those that rest or are closed."""
+        spread, now = self.spread(routes), trio.current_time()
+        late = [one for one in spread if any(self._place(one, now)[:2])]
+        return [one for one in spread if one not in late], late
 
     def _by_key(self, route: Route) -> list[Route]:
         found = [Route(name, route.model) for name in self._names.get(route.endpoint, ())]
@@ -72,7 +82,7 @@ class Keyring:
         if not isinstance(record, AttemptEnded):
             return
         name, error = record.record.route.partition("/")[0], record.record.error
-        refused = isinstance(error, AuthError) and error.status == _UNAUTHORIZED
+        refused = isinstance(error, AuthError) and error.status in (_UNAUTHORIZED, None)
         if refused or isinstance(error, QuotaError):
             self._rests[name] = record.at + REST
         elif error is None:

@@ -183,10 +183,18 @@ class _OpenCall:
 class GenerateWriter:
     """One answer, record by record."""
 
-    def __init__(self, id: str, model: str, input_tokens: int) -> None:  # noqa: A002
+    def __init__(
+        self,
+        id: str,  # noqa: A002
+        model: str,
+        input_tokens: int,
+        *,
+        cached_tokens: int = 0,
+    ) -> None:
         self._id = id
         self._model = model
         self._input = input_tokens
+        self._cached = cached_tokens
         self._thoughts = 0
         self._said = 0
         self._calls: dict[int, _OpenCall] = {}
@@ -244,7 +252,9 @@ class GenerateWriter:
             "promptTokenCount": self._input,
             "candidatesTokenCount": self._said,
             "totalTokenCount": self._input + self._said + self._thoughts,
-        } | ({"thoughtsTokenCount": self._thoughts} if self._thoughts else {})
+            **({"cachedContentTokenCount": self._cached} if self._cached else {}),
+            **({"thoughtsTokenCount": self._thoughts} if self._thoughts else {}),
+        }
 
     def _record(
         self, index: int, part: dict[str, Any], reason: str | None = None, usage: object = None
