@@ -19,9 +19,11 @@ from pathlib import Path
 
 import attrs
 
+from tests.mutants.batch_defects import BATCH_MUTANTS
 from tests.mutants.defects import MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[2]
+ALL = (*MUTANTS, *BATCH_MUTANTS)
 ENOUGH = 28
 _FIRST = 600.0
 """Seconds for a test in a sound tree."""
@@ -47,7 +49,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="defects whose name has these words")
     parser.add_argument("--save", type=Path, help="write the page of results here")
     chosen = parser.parse_args()
-    mutants = [m for m in MUTANTS if chosen.only in m.name]
+    mutants = [m for m in ALL if chosen.only in m.name]
     verdicts = []
     for verdict in judged(mutants):
         verdicts.append(verdict)
