@@ -180,8 +180,12 @@ class Engine(Choosing, LimitVerbs, OwnCalls, OwnStreams, Relaying):
             request,
             course,
             deadline=limit,
-            buffer_events=buffer_bound("buffer_events", buffer_events, self._config.buffer_events),
-            buffer_bytes=buffer_bound("buffer_bytes", buffer_bytes, self._config.buffer_bytes),
+            buffer_events=self._config.buffer_events
+            if buffer_events is None
+            else buffer_bound("buffer_events", buffer_events, self._config.buffer_events),
+            buffer_bytes=self._config.buffer_bytes
+            if buffer_bytes is None
+            else buffer_bound("buffer_bytes", buffer_bytes, self._config.buffer_bytes),
             when_behind=when_behind,
         )
 

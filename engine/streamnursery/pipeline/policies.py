@@ -58,6 +58,15 @@ def make_channel(
     return kind(max_items=max_items, max_bytes=max_bytes, rules=rules, total=total)
 
 
+def stream_channel(
+    when_behind: WhenBehind, max_items: int, max_bytes: int, total: BufferTotal
+) -> Channel[StreamEvent]:
+    """One for the events of a stream."""
+    return make_channel(
+        when_behind, max_items=max_items, max_bytes=max_bytes, rules=STREAM_EVENTS, total=total
+    )
+
+
 class DroppingChannel(Channel[T]):
     """Drops the oldest unread items that may be dropped when it is full."""
 

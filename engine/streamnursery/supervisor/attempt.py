@@ -24,6 +24,7 @@ from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
 from streamnursery.supervisor.endpoint import Outlet
+from streamnursery.supervisor.error_body import error_body
 from streamnursery.supervisor.outgoing import Outgoing
 from streamnursery.supervisor.ports import HttpResponse, Phase
 from streamnursery.supervisor.resume import Asking
@@ -50,9 +51,6 @@ from streamnursery.wire.dialect import StreamDecoder
 from streamnursery.wire.error_answers import request_id, scrub_error, with_headers
 from streamnursery.wire.rate_headers import rate_news
 from streamnursery.wire.wrong_path import wrong_path
-
-MAX_ERROR_BODY = 64 * 1024
-_ERROR_BODY_SECONDS = 5.0
 
 _TIMEOUTS: dict[Clock, tuple[type[PatienceError], str]] = {
     Clock.CONNECT: (ConnectTimeoutError, "no connection"),
@@ -264,7 +262,7 @@ class Attempt:
             self.delivery.request_id = self.request_id
         self.on_rate_headers(self._news(head, now), now)
         if not self.asking.accepts(self.outlet, head):
-            body = await _error_body(response)
+            body = await error_body(response)
             error = self.outlet.dialect.error_from_answer(head, body, now=self.wall_time)
             asked = self.outlet.endpoint
             error = wrong_path(
@@ -385,18 +383,3 @@ class Attempt:
 def _on_room(sink: StreamSink, response: HttpResponse) -> None:
     sink.room()
     response.resume()
-
-
-async def _error_body(response: HttpResponse) -> bytes:
-    """What there is of an error's body: bounded, and no reason to lose the error itself."""
-    body = bytearray()
-    with trio.move_on_after(_ERROR_BODY_SECONDS):
-        try:
-            while len(body) < MAX_ERROR_BODY:
-                data = await response.receive_some()
-                if not data:
-                    break
-                body += data
-        except EngineError:
-            pass
-    return bytes(body[:MAX_ERROR_BODY])

@@ -16,7 +16,7 @@ class AttemptHeaders:
 
     def __init__(self, request: ChatRequest, plan: RoutePlan, dice: random.Random) -> None:
         self._request = request
-        self._first = plan.stops[0].endpoint
+        self._first = plan.stops[0].route.endpoint
         self._dice = dice
         self._keys: tuple[tuple[Route, Header], ...] = ()
         """Mostly one, so no dictionary."""

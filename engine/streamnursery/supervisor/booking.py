@@ -56,11 +56,11 @@ class Booking:
     """Of the route's endpoint."""
 
     def started(self, attempt: Attempt) -> None:
-        if self.recorder.listening:
-            course, route = self.course, str(self.stop.route)
-            self.recorder.emit(
-                AttemptStarted(attempt.started_at, course.number, course.model, self.number, route)
-            )
+        """For those who listen, of whom there are some."""
+        course, route = self.course, str(self.stop.route)
+        self.recorder.emit(
+            AttemptStarted(attempt.started_at, course.number, course.model, self.number, route)
+        )
 
     def first_token(self, now: float) -> None:
         self.visit.on_first_token(now)

@@ -34,7 +34,7 @@ class Continuity:
     """Begins with the request as it was made."""
 
     delivery: Delivery
-    asking: Asking = attrs.field()
+    asking: Asking
     """How the next attempt asks."""
     error: EngineError | None = attrs.field(default=None, init=False)
     """What broke the stream last."""
@@ -47,10 +47,6 @@ class Continuity:
     """Content events since the answer began."""
     _spent: Usage | None = attrs.field(default=None, init=False)
     """Tokens of the attempt that broke."""
-
-    @asking.default
-    def _as_it_was_made(self) -> Asking:
-        return FromTheStart(self.delivery.request)
 
     def after(self, failure: Failure, attempt: Attempt | None, decide: Decide) -> GoOn | GiveUp:
         """How to go on after `failure`, of `attempt` or of a closed gate, once content was

@@ -1,5 +1,6 @@
 """Where a request goes instead, before anything of it was sent: for money, or for want of slots."""
 
+from collections.abc import Coroutine
 from math import inf
 
 import trio
@@ -27,7 +28,22 @@ def cheaper_step(
     return NextRoute("budget", position.moved_to(at, position.barred), 0.0)
 
 
-async def lease_or_step(
+def queueing(
+    admission: Admission,
+    money: Money,
+    course: Course,
+    delivery: Delivery,
+    position: Position,
+    demand: Demand,
+) -> Coroutine[None, None, AttemptLease | NextRoute]:
+    """The wait for a lease, which is to be awaited. No coroutine of its own, since thousands wait
+    and each frame counts."""
+    if position.stop.downgrade_after is None or delivery.committed:
+        return admission.acquire(demand)
+    return _lease_or_step(admission, money, course, delivery, position, demand)
+
+
+async def _lease_or_step(
     admission: Admission,
     money: Money,
     course: Course,

@@ -34,7 +34,8 @@ class Runner:
 
     async def run(self) -> None:
         """To the attempt's end, whichever; what ended it stands in `attempt.error`."""
-        self.booking.started(self.attempt)
+        if self.booking.recorder.listening:
+            self.booking.started(self.attempt)
         try:
             if self._scope is None:
                 await self.attempt.run()

@@ -7,7 +7,7 @@ Rule 4: what an attempt does is reported by its `Booking`; a request may own sev
 """
 
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from math import inf
 from typing import TypeAlias
@@ -38,7 +38,7 @@ from streamnursery.supervisor.attempt_headers import AttemptHeaders
 from streamnursery.supervisor.booking import Booking
 from streamnursery.supervisor.continuity import Continuity
 from streamnursery.supervisor.course import Course
-from streamnursery.supervisor.detours import cheaper_step, lease_or_step
+from streamnursery.supervisor.detours import cheaper_step, queueing
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.hedge import Race, Runner
 from streamnursery.supervisor.hopeless import after_all, after_refusal, after_silence
@@ -52,9 +52,9 @@ from streamnursery.supervisor.ports import (
     Reservation,
 )
 from streamnursery.supervisor.renewal import KeyRenewal
-from streamnursery.supervisor.request_records import RequestRecords
+from streamnursery.supervisor.request_records import RequestRecords, admitted
+from streamnursery.supervisor.resume import Asking, FromTheStart
 from streamnursery.supervisor.routes import Routes, closed_error
-from streamnursery.values.demand import Demand
 from streamnursery.values.errors import AdmissionError, EngineError, RateLimitedError, StorageError
 from streamnursery.values.http import Header
 from streamnursery.values.request import asks_for_reasoning
@@ -122,9 +122,14 @@ class RequestRun:
 
     def _going_on(self) -> Continuity:
         if self._continuity is None:
-            given = self.course.asking
-            self._continuity = Continuity(self.delivery, *(() if given is None else (given,)))
+            self._continuity = Continuity(self.delivery, self._asking())
         return self._continuity
+
+    def _asking(self) -> Asking:
+        """How the next attempt asks; as the request was made, until it has broken."""
+        if self._continuity is not None:
+            return self._continuity.asking
+        return self.course.asking or FromTheStart(self.delivery.request)
 
     async def run(self) -> None:
         for route in self.course.plan.passed_over:
@@ -215,22 +220,13 @@ class RequestRun:
         try:
             queued_at = trio.current_time()
             delivery.waits = partial(supervisor.admission.binding_limit, demand)
-            lease = await self._queue(stop, demand)
+            about = (supervisor.money, self.course, delivery, self.position, demand)
+            lease = await queueing(supervisor.admission, *about)
             if isinstance(lease, NextRoute):
                 return lease
             return await self._use(stop, gate, hold, lease, queued_at)
         finally:
             hold.drop()
-
-    def _queue(
-        self, stop: PlannedRoute, demand: Demand
-    ) -> Coroutine[None, None, AttemptLease | NextRoute]:
-        """Wait for a lease. No coroutine of its own: thousands wait, and each frame counts."""
-        supervisor = self.supervisor
-        if stop.downgrade_after is None or self.delivery.committed:
-            return supervisor.admission.acquire(demand)
-        about = (supervisor.money, self.course, self.delivery, self.position, demand)
-        return lease_or_step(supervisor.admission, *about)
 
     async def _use(
         self,
@@ -249,7 +245,7 @@ class RequestRun:
             visit = gate.enter(now, stop.retries.retry_after_cap)
             if isinstance(visit, Closed):
                 return visit
-            self._records.admitted(now, queued_at)
+            admitted(supervisor.recorder, self.delivery, self.course, now, queued_at)
             if self.position.new_here:
                 supervisor.routes.budget(stop.route.endpoint).deposit(now)
             self.delivery.route = str(stop.route)
@@ -360,7 +356,7 @@ class RequestRun:
             number=booking.number,
             stop=stop,
             outlet=supervisor.outlets[stop.route.endpoint],
-            asking=self._going_on().asking,
+            asking=self._asking(),
             delivery=self.delivery,
             clock=PatienceClock(
                 stop.patience,

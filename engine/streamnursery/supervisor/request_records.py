@@ -19,6 +19,17 @@ from streamnursery.values.returned import foreign_kinds
 from streamnursery.values.settings import Route
 
 
+def admitted(
+    recorder: Recorder, delivery: Delivery, course: Course, now: float, queued_at: float
+) -> None:
+    """An attempt has its slots and its money: what happens to every request."""
+    if delivery.admitted_at is None:
+        delivery.admitted_at = now
+        course.meter.queue_time.add(now - delivery.started_at)
+    if recorder.listening:
+        recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
+
+
 @attrs.frozen
 class RequestRecords:
     """A method for each thing that happens to a request besides its attempts, which `Booking`
@@ -28,14 +39,6 @@ class RequestRecords:
     delivery: Delivery
     course: Course
     outlets: Mapping[str, Outlet]
-
-    def admitted(self, now: float, queued_at: float) -> None:
-        delivery, course = self.delivery, self.course
-        if delivery.admitted_at is None:
-            delivery.admitted_at = now
-            course.meter.queue_time.add(now - delivery.started_at)
-        if self.recorder.listening:
-            self.recorder.emit(Admitted(now, course.number, course.model, now - queued_at))
 
     def interrupted(self, how: OnInterrupt, why: str) -> None:
         now, course = trio.current_time(), self.course

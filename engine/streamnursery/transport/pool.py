@@ -58,7 +58,9 @@ class Pool:
         stack = self._by_peer.get(peer)
         while stack:
             idle = next(reversed(stack))
-            self._remove(idle)
+            del self._all[idle], stack[idle]
+            if not stack:
+                del self._by_peer[peer]
             if idle.expires_at > trio.current_time() and _is_quiet(idle.connection):
                 return idle.connection
             idle.connection.close()

@@ -53,6 +53,8 @@ def _as_priority(priority: Priority | PriorityName | None) -> Priority | None:
 
 
 def _as_response_format(asked: ResponseFormat | None) -> Mapping[str, Any] | None:
+    if asked is None:  # as in nearly every request
+        return None
     found: Mapping[str, Any] | None = as_response_format(asked)
     return found
 
@@ -187,11 +189,12 @@ def _message_problems(request: ChatRequest) -> list[str]:
         return ["messages must be a prompt or a sequence of {'role': ..., 'content': ...}"]
     if not messages:
         return ["messages is empty; give at least one {'role': 'user', 'content': ...}"]
-    return [
-        f"messages[{i}] must be a mapping with a 'role'"
-        for i, m in enumerate(messages)
-        if not (type(m) is dict or isinstance(m, Mapping)) or not isinstance(m.get("role"), str)
-    ]
+    problems = []
+    for place, message in enumerate(messages):
+        named = type(message) is dict or isinstance(message, Mapping)
+        if not named or not isinstance(message.get("role"), str):
+            problems.append(f"messages[{place}] must be a mapping with a 'role'")
+    return problems
 
 
 def _field_problems(request: ChatRequest) -> list[str]:

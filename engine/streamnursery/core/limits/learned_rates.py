@@ -51,6 +51,8 @@ class RemainingQuota:
 
     def date(self, wanted: int, now: float) -> float:
         """When `wanted` units, or all of the limit, are there."""
+        if self.renews_at is None and wanted <= self.level:
+            return now  # of what comes back evenly there is never less than there was
         missing = min(float(wanted), self.limit) - self.left(now)
         if missing <= 1e-6:
             return now

@@ -25,7 +25,7 @@ import trio
 from streamnursery.core import buggify
 from streamnursery.pipeline.channel import BufferTotal, Channel
 from streamnursery.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
-from streamnursery.pipeline.policies import STREAM_EVENTS, make_channel
+from streamnursery.pipeline.policies import stream_channel
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.scheduler.admission.nesting import asker, holdings
@@ -140,7 +140,7 @@ class Dispatcher:
         started_at = trio.current_time()
         delivery = kind(
             request,
-            _own_channel(when_behind, *bounds) if make is None else make(*bounds),
+            stream_channel(when_behind, *bounds) if make is None else make(*bounds),
             deadline=min(deadline, around),
             started_at=started_at,
             on_settled=partial(_book, course, self._recorder),
@@ -276,14 +276,6 @@ class Dispatcher:
         error = EngineClosedError("the engine was closed while the stream was running")
         error.__cause__ = self._bug
         return error
-
-
-def _own_channel(
-    when_behind: WhenBehind, max_items: int, max_bytes: int, total: BufferTotal
-) -> Channel[StreamEvent]:
-    return make_channel(
-        when_behind, max_items=max_items, max_bytes=max_bytes, rules=STREAM_EVENTS, total=total
-    )
 
 
 def _counts_when_taken(delivery: Delivery) -> bool:

@@ -20,7 +20,10 @@ def sent_messages(
 ) -> Sequence[Message]:
     """`messages` for the body of a request; they themselves where none has parts to return.
     `reasoning_field`: where the server wants the reasoning of earlier answers; empty: nowhere."""
-    if not any(KEY in message for message in messages):
+    for message in messages:
+        if KEY in message:
+            break
+    else:
         return messages
     return [_sent(m, dialect, reasoning_field) if KEY in m else m for m in messages]
 
