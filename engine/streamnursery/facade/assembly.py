@@ -23,7 +23,7 @@ from streamnursery.scheduler.run.observers import Observer
 from streamnursery.storage.disk import Disk
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.ports import Recorder
-from streamnursery.supervisor.request import Supervisor
+from streamnursery.supervisor.supervisor import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.network import Network
 from streamnursery.transport.pump import Readers

@@ -39,7 +39,7 @@ from streamnursery.scheduler.run.dispatcher import Dispatcher
 from streamnursery.scheduler.run.figures import engine_statistics
 from streamnursery.scheduler.run.heartbeats import Heartbeats
 from streamnursery.scheduler.run.observers import DropPolicy, Observers, RecordStream
-from streamnursery.supervisor.request import Supervisor
+from streamnursery.supervisor.supervisor import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.transport.connect import Connector
 from streamnursery.values.completion import Completion, Outcome

@@ -19,7 +19,7 @@ from streamnursery.scheduler.run.figures import route_statistics
 from streamnursery.scheduler.run.model_choice import ModelChoice
 from streamnursery.scheduler.run.observers import Observers
 from streamnursery.supervisor.endpoint import Outlet
-from streamnursery.supervisor.request import Supervisor
+from streamnursery.supervisor.supervisor import Supervisor
 from streamnursery.transport.client import HttpTransport
 from streamnursery.values.admission import Explanation
 from streamnursery.values.errors import RequestError

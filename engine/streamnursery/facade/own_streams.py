@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from streamnursery.scheduler.admission.admission import Admission
     from streamnursery.scheduler.run.catalogue import Catalogue
     from streamnursery.scheduler.run.dispatcher import Dispatcher
-    from streamnursery.supervisor.request import Supervisor
+    from streamnursery.supervisor.supervisor import Supervisor
 
 Ts = TypeVarTuple("Ts")
 

@@ -22,8 +22,8 @@ from streamnursery.sessions.turns import TurnAdmission, TurnTransport
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.endpoint import Outlet, identity_headers, read_again
 from streamnursery.supervisor.ports import Recorder
-from streamnursery.supervisor.request import Supervisor
 from streamnursery.supervisor.routes import Routes
+from streamnursery.supervisor.supervisor import Supervisor
 from streamnursery.transport.connect import Connector
 from streamnursery.transport.websocket import require_websockets
 from streamnursery.values.errors import ConfigError, RequestError

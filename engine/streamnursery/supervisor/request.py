@@ -6,11 +6,10 @@ Rule 3: a request keeps its rank in the queue through all its attempts.
 Rule 4: what an attempt does is reported by its `Booking`; a request may own several at once.
 """
 
-import random
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import attrs
 import trio
@@ -39,64 +38,34 @@ from streamnursery.supervisor.booking import Booking
 from streamnursery.supervisor.continuity import Continuity
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.detours import cheaper_step, queueing
-from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.hedge import Race, Runner
 from streamnursery.supervisor.hopeless import after_all, after_refusal, after_silence
 from streamnursery.supervisor.outgoing import Outgoing
 from streamnursery.supervisor.ports import (
-    Admission,
     AttemptLease,
     Hold,
-    Money,
-    Recorder,
     Reservation,
 )
 from streamnursery.supervisor.renewal import KeyRenewal
 from streamnursery.supervisor.request_records import RequestRecords, admitted
 from streamnursery.supervisor.resume import Asking, FromTheStart
-from streamnursery.supervisor.routes import Routes, closed_error
+from streamnursery.supervisor.routes import closed_error
 from streamnursery.values.errors import AdmissionError, EngineError, RateLimitedError, StorageError
 from streamnursery.values.http import Header
 from streamnursery.values.request import asks_for_reasoning
+
+if TYPE_CHECKING:
+    from streamnursery.supervisor.supervisor import Supervisor
 
 Unanswered: TypeAlias = Attempt | Closed
 """Why a visit to a route brought no whole answer."""
 
 
 @attrs.define(eq=False)
-class Supervisor:
-    """What the requests of an engine have in common."""
-
-    admission: Admission
-    money: Money
-    outlets: Mapping[str, Outlet]
-    meter: Callable[[str], Meter]
-    """The meter of a model."""
-    recorder: Recorder
-    wall: Callable[[], float]
-    dice: random.Random
-    trace_headers: Callable[[int, int, str], tuple[Header, ...]] | None = None
-    """Headers for an attempt of a request, by their numbers and its route; for endpoints that say
-    `propagate`."""
-    routes: Routes = attrs.field(init=False)
-
-    def __attrs_post_init__(self) -> None:
-        self.routes = Routes(self.dice, self.recorder)
-
-    def run(self, delivery: Delivery, course: Course) -> Awaitable[None]:
-        """Bring the request to its answer, all of it put into the delivery.
-
-        Raises:
-            EngineError: what ended the request.
-        """
-        return RequestRun(self, delivery, course, Position(course.plan)).run()
-
-
-@attrs.define(eq=False)
 class RequestRun:
     """One request under way."""
 
-    supervisor: Supervisor
+    supervisor: "Supervisor"
     delivery: Delivery
     course: Course
     position: Position

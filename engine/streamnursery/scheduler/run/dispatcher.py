@@ -32,7 +32,7 @@ from streamnursery.scheduler.admission.nesting import asker, holdings
 from streamnursery.scheduler.run.snapshot import stream_snapshots
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.ports import Recorder
-from streamnursery.supervisor.request import Supervisor
+from streamnursery.supervisor.supervisor import Supervisor
 from streamnursery.values.admission import AdmissionOutcome
 from streamnursery.values.cost import total_cost, usd
 from streamnursery.values.errors import (

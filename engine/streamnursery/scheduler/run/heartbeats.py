@@ -12,7 +12,7 @@ import trio
 from streamnursery.core.recovery.endpoint_pulse import EndpointPulse
 from streamnursery.core.recovery.patience import LATE
 from streamnursery.supervisor.endpoint import Outlet
-from streamnursery.supervisor.request import Supervisor
+from streamnursery.supervisor.supervisor import Supervisor
 from streamnursery.transport.ports import Phase, Unhurried
 from streamnursery.values.errors import (
     ConnectTimeoutError,

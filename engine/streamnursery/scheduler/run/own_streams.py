@@ -22,7 +22,7 @@ from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.ports import Admission, AttemptLease
-from streamnursery.supervisor.request import Supervisor
+from streamnursery.supervisor.supervisor import Supervisor
 from streamnursery.transport.ports import ByteSink, ConnectProgress, Phase
 from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.demand import Demand
