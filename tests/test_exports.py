@@ -30,7 +30,7 @@ MODULES = (
 )
 FACES = ("streamnursery", *(f"streamnursery.{name}" for name in MODULES))
 MOST_AT_THE_TOP = 75
-MOST = 270
+MOST = 271
 
 
 def faces() -> list[ModuleType]:

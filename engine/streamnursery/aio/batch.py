@@ -46,7 +46,7 @@ async def run(
     )
 
 
-class TaskRow(ForeignRow):
+class AioTaskRow(ForeignRow):
     """What a task gets: a row, and the way to make calls for it."""
 
     def __init__(self, row: _EngineRow, bridge: Bridge) -> None:
@@ -61,6 +61,9 @@ class TaskRow(ForeignRow):
     ) -> TaskAnswer:
         """As `streamnursery.batch.TaskRow.complete`."""
         return await self._bridge.ask_task(self._call(model, prompt, fields))
+
+
+TaskRow = AioTaskRow
 
 
 def _from_the_engine(

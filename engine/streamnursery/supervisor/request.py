@@ -9,7 +9,7 @@ Rule 4: what an attempt does is reported by its `Booking`; a request may own sev
 from collections.abc import Callable
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import attrs
 import trio
@@ -41,6 +41,7 @@ from streamnursery.supervisor.detours import cheaper_step, queueing
 from streamnursery.supervisor.hedge import Race, Runner
 from streamnursery.supervisor.hopeless import after_all, after_refusal, after_silence
 from streamnursery.supervisor.outgoing import Outgoing
+from streamnursery.supervisor.parts import SupervisorParts
 from streamnursery.supervisor.ports import (
     AttemptLease,
     Hold,
@@ -54,9 +55,6 @@ from streamnursery.values.errors import AdmissionError, EngineError, RateLimited
 from streamnursery.values.http import Header
 from streamnursery.values.request import asks_for_reasoning
 
-if TYPE_CHECKING:
-    from streamnursery.supervisor.supervisor import Supervisor
-
 Unanswered: TypeAlias = Attempt | Closed
 """Why a visit to a route brought no whole answer."""
 
@@ -65,7 +63,7 @@ Unanswered: TypeAlias = Attempt | Closed
 class RequestRun:
     """One request under way."""
 
-    supervisor: "Supervisor"
+    supervisor: SupervisorParts
     delivery: Delivery
     course: Course
     position: Position

@@ -44,7 +44,7 @@ def run(
     )
 
 
-class TaskRow(ForeignRow):
+class SyncTaskRow(ForeignRow):
     """What a task gets: a row, and the way to make calls for it."""
 
     def __init__(self, row: _EngineRow, bridge: SyncBridge) -> None:
@@ -59,6 +59,9 @@ class TaskRow(ForeignRow):
     ) -> TaskAnswer:
         """As `streamnursery.batch.TaskRow.complete`, awaited for you."""
         return self._bridge.ask_task(self._call(model, prompt, fields))
+
+
+TaskRow = SyncTaskRow
 
 
 def _from_the_engine(bridge: SyncBridge, task: Callable[[TaskRow], object]) -> BatchTask:

@@ -156,11 +156,7 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
         self._started_at = trio.current_time()
         self._scope.__enter__()
         try:
-<<<<<<< HEAD
             self.lease, self._money = await self._calls.admit(self._demand, attempt)
-=======
-            await self._take()
->>>>>>> cost
         except BaseException as error:
             self._end(error)
             raise
@@ -168,22 +164,6 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
         self._meter.queue_time.add(trio.current_time() - self._started_at)
         self._holding = hold(trio.lowlevel.current_task(), lambda: self.lease)
         return self._call
-
-    async def _take(self) -> None:
-        """A checkpoint in any case, and only one."""
-        admission = self._calls.admission
-        await trio.lowlevel.checkpoint_if_cancelled()
-        try:
-            self.lease = admission.acquire_nowait(self._demand)
-        except trio.WouldBlock:
-            pass  # and let go of, before a wait that may be long
-        except EngineError:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            raise
-        if self.lease is None:
-            self.lease = await admission.acquire(self._demand)
-        else:
-            await trio.lowlevel.cancel_shielded_checkpoint()
 
     @trio.lowlevel.enable_ki_protection
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> bool:

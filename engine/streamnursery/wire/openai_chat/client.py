@@ -86,7 +86,7 @@ REFUSED_FIELDS = EndpointOption(
 
 
 @attrs.frozen
-class _Options:
+class _EndpointOptions:
     """What an endpoint's options say, read once for those that have none."""
 
     reasoning_field: str
@@ -97,15 +97,15 @@ class _Options:
     include_usage: bool
 
 
-def _options(endpoint: Endpoint) -> _Options:
+def _options(endpoint: Endpoint) -> _EndpointOptions:
     return _read_options(endpoint.options) if endpoint.options else _USUAL
 
 
-def _read_options(given: Mapping[str, object]) -> _Options:
+def _read_options(given: Mapping[str, object]) -> _EndpointOptions:
     def of(option: EndpointOption) -> Any:
         return given.get(option.name, option.default)
 
-    return _Options(
+    return _EndpointOptions(
         of(REASONING_FIELD),
         of(SHORT_IDS),
         of(MAX_TOKENS_FIELD),
