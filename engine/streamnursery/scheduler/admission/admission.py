@@ -17,7 +17,7 @@ from streamnursery.scheduler.admission.changes import LimitChanges
 from streamnursery.scheduler.admission.explain import explain, limit_snapshots
 from streamnursery.scheduler.admission.lane import Lane, LaneTable
 from streamnursery.scheduler.admission.lease import Lease
-from streamnursery.scheduler.admission.nesting import Nesting
+from streamnursery.scheduler.admission.nesting import Nesting, holdings
 from streamnursery.scheduler.admission.queue import AdmissionQueue, QueuedDemand
 from streamnursery.scheduler.admission.refusals import queue_full, tenant_full, too_large
 from streamnursery.scheduler.admission.slots import Slots
@@ -70,7 +70,12 @@ class Admission(LimitChanges):
         self._refused: Counter[AdmissionOutcome] = Counter()
         self.on_refused: Callable[[Demand, AdmissionOutcome, float], None] = _nobody
         """Told of every demand that was not dispatched, with the seconds it waited."""
-        self._queue = AdmissionQueue(self.total, self._take, lambda name: self.tenant(name).weight)
+        self._queue = AdmissionQueue(
+            self.total,
+            self._take,
+            lambda name: self.tenant(name).weight,
+            shared=self.lanes.weighted,
+        )
         self._nesting = Nesting(self.total)
         self._sequence = 0
         self._closed: str | None = None
@@ -300,7 +305,8 @@ class Admission(LimitChanges):
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         waiter = QueuedDemand.of(demand, lane)
-        nested = self._nesting.enter(waiter)
+        inside = holdings.get() != ()
+        nested = self._nesting.enter(waiter) if inside else None
         if nested is not None:
             self.refused(demand, AdmissionOutcome.REJECTED_CAPACITY, 0.0)
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -314,7 +320,8 @@ class Admission(LimitChanges):
             self._evicted(waiter, error)
             raise
         finally:
-            self._nesting.leave(waiter)
+            if inside:
+                self._nesting.leave(waiter)
 
     def _outcome(self, waiter: QueuedDemand) -> Lease:
         if waiter.lease is not None:
