@@ -557,8 +557,8 @@ MUTANTS = (
     _mutant(
         "a group's share counts turns of every group",
         "core/limits/lane_order.py",
-        "            self.groups.serve(name, self.groups.start(name), part)",
-        "            self.groups.serve(name, self.groups.start(name), 1.0)",
+        "        self.groups.serve(name, self.groups.start(name), part)",
+        "        self.groups.serve(name, self.groups.start(name), 1.0)",
         SIM + "test_limit_changes.py",
     ),
     _mutant(

@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +48,8 @@ def run(source: Any, *, samples: int = 1) -> tuple[Counter[bool], list[str]]:
 
     async def main() -> Counter[bool]:
         async with scene(profile=SMALL, model={"max_streams": 1}) as place:
-            one: dict[str, Any] = {"samples": samples, "max_in_flight": 1}
-            await batch.run(place.engine, source, out="/out.jsonl", files=files, **one)
+            go = partial(batch.run, samples=samples, max_in_flight=1)
+            await go(place.engine, source, out="/out.jsonl", files=files)
             replies = [record.reply for record in place.provider.log if record.reply is not None]
             return Counter(reply.cached_tokens > 0 for reply in replies)
 

@@ -20,12 +20,8 @@ from streamnursery.core.limits.fair_share import Tags
 
 Share: TypeAlias = tuple[str, float]
 """Name and weight of what a lane shares as part of."""
+ShareOf: TypeAlias = Callable[[Hashable], Share]
 NO_GROUP: Share = ("", 1.0)
-
-
-def no_group(_: Hashable) -> Share | None:
-    """No group has a weight."""
-    return None
 
 
 @attrs.define(eq=False)
@@ -42,11 +38,11 @@ class _Stand:
 class LaneOrder:
     """The lanes of one priority that have work and may have room."""
 
-    def __init__(self, share: Callable[[Hashable], Share | None] = no_group) -> None:
-        """`share` is the group of a lane; None where nothing is shared by group."""
+    def __init__(self, share: ShareOf | None = None) -> None:
+        """`share` is the group of a lane; None: no group has a weight."""
         self.tags = Tags()
         self.groups = Tags()
-        self._share = share
+        self.share = share
         self._stands: dict[str, _Stand] = {}
         self._heap: list[tuple[float, float, int, str]] = []
         self._entries = 0
@@ -61,7 +57,8 @@ class LaneOrder:
         if stand is None:
             stand = self._stands[tenant] = _Stand()
         self._entries += 1
-        heapq.heappush(stand.lanes, (self._start(lane), number, self._entries, lane))
+        group = 0.0 if self.share is None else self.groups.start(self.share(lane)[0])
+        heapq.heappush(stand.lanes, (group, number, self._entries, lane))
         key = (self.tags.start(tenant), *stand.lanes[0][:2])
         if stand.key is None or key < stand.key:
             self._enter(tenant, stand, key)
@@ -74,9 +71,10 @@ class LaneOrder:
             if stand is None or stand.key != tuple(entry):
                 continue
             group, number, place, lane = stand.lanes[0]
-            owed = self._start(lane)
-            if owed > group:
-                heapq.heapreplace(stand.lanes, (owed, number, place, lane))
+            if self.share is not None:
+                owed = self.groups.start(self.share(lane)[0])
+                if owed > group:
+                    heapq.heapreplace(stand.lanes, (owed, number, place, lane))
             key = (self.tags.start(tenant), *stand.lanes[0][:2])
             if key != stand.key:
                 self._enter(tenant, stand, key)
@@ -89,17 +87,10 @@ class LaneOrder:
             return lane, tenant, number
         return None
 
-    def served(self, lane: Hashable, tenant: str, weight: float) -> None:
-        """`tenant`, whose share is `weight`, had a turn in `lane`."""
-        self.tags.serve(tenant, self.tags.start(tenant), weight)
-        share = self._share(lane)
-        if share is not None:
-            name, part = share
-            self.groups.serve(name, self.groups.start(name), part)
-
-    def _start(self, lane: Hashable) -> float:
-        share = self._share(lane)
-        return 0.0 if share is None else self.groups.start(share[0])
+    def served(self, share: Share) -> None:
+        """A lane of this share had a turn."""
+        name, part = share
+        self.groups.serve(name, self.groups.start(name), part)
 
     def _enter(self, tenant: str, stand: _Stand, key: tuple[float, float, int]) -> None:
         stand.key = key

@@ -22,7 +22,7 @@ from typing import TypeAlias
 import attrs
 
 from streamnursery.core.limits.fair_share import FairQueue, QueueTicket, Weight
-from streamnursery.core.limits.lane_order import LaneOrder, Share, no_group
+from streamnursery.core.limits.lane_order import LaneOrder, ShareOf
 
 AGING = 10
 """A priority that waits gets every tenth turn at least."""
@@ -110,9 +110,7 @@ class _LaneQueue:
 class ReadyQueue:
     """The only queue of the engine."""
 
-    def __init__(
-        self, weight: Weight = _same, share: Callable[[Hashable], Share | None] = no_group
-    ) -> None:
+    def __init__(self, weight: Weight = _same, share: ShareOf | None = None) -> None:
         """`weight` is a tenant's share, above 0, and `share` a lane's; read anew at every turn."""
         self._weight = weight
         self._share = share
@@ -191,7 +189,10 @@ class ReadyQueue:
             if not has_room(head):
                 continue  # `wake` brings it back
             queue.pop(self._weight)
-            order.served(lane, head.tenant, self._weight(head.tenant))
+            tags = order.tags
+            tags.serve(head.tenant, tags.start(head.tenant), self._weight(head.tenant))
+            if order.share is not None:
+                order.served(order.share(lane))
             self._gone(head)
             self.wake(lane)
             return head

@@ -17,7 +17,7 @@ from streamnursery.scheduler.admission.changes import LimitChanges
 from streamnursery.scheduler.admission.explain import explain, limit_snapshots
 from streamnursery.scheduler.admission.lane import Lane, LaneTable
 from streamnursery.scheduler.admission.lease import Lease
-from streamnursery.scheduler.admission.nesting import Nesting
+from streamnursery.scheduler.admission.nesting import Nesting, holdings
 from streamnursery.scheduler.admission.queue import AdmissionQueue, QueuedDemand
 from streamnursery.scheduler.admission.refusals import queue_full, tenant_full, too_large
 from streamnursery.scheduler.admission.slots import Slots
@@ -70,7 +70,12 @@ class Admission(LimitChanges):
         self._refused: Counter[AdmissionOutcome] = Counter()
         self.on_refused: Callable[[Demand, AdmissionOutcome, float], None] = _nobody
         """Called with every demand that was not dispatched, and the seconds it waited."""
-        self._queue = AdmissionQueue(self.total, self._take, lambda name: self.tenant(name).weight)
+        self._queue = AdmissionQueue(
+            self.total,
+            self._take,
+            lambda name: self.tenant(name).weight,
+            shared=self.lanes.weighted,
+        )
         self._nesting = Nesting(self.total)
         self._sequence = 0
         self._closed: str | None = None
@@ -310,7 +315,8 @@ class Admission(LimitChanges):
             self.refused(demand, rejected, 0.0)
             raise
         waiter = QueuedDemand.of(demand, lane)
-        nested = self._nesting.enter(waiter)
+        # Outside of every block nothing can be nested.
+        nested = self._nesting.enter(waiter) if holdings.get() != () else None
         if nested is not None:
             self.refused(demand, AdmissionOutcome.REJECTED_CAPACITY, 0.0)
             raise nested

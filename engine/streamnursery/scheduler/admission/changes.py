@@ -104,7 +104,9 @@ class LimitChanges:
     def _stand_anew(self) -> None:
         lanes = self.lanes
         lanes.forget()
-        self._queue.stand_anew(lambda d: lanes.lane(d.model, d.endpoint, d.tenant))
+        self._queue.stand_anew(
+            lambda d: lanes.lane(d.model, d.endpoint, d.tenant), shared=lanes.weighted
+        )
         self._refuse_too_large(self._queue.waiters)
         self._queue.hand_out()
 

@@ -83,8 +83,8 @@ class Lane:
     """The model's, its groups', the tenant's, the endpoint's, and those of model and endpoint."""
     route: LaneLimit | None = None
     """The last of them, which is learned; None where there is no endpoint."""
-    share: Share | None = None
-    """The group with a weight that it competes for; None where no group has one."""
+    share: Share = NO_GROUP
+    """The group with a weight that it competes for."""
     claims: bool = attrs.field(default=False, init=False)
     """Whether it has a claim at one of its limits."""
 
@@ -200,12 +200,15 @@ class LaneTable:
         limits += [self.endpoint(endpoint), route]
         return Lane(key, tuple(limits), route, self._share(model))
 
-    def _share(self, model: str) -> Share | None:
+    def _share(self, model: str) -> Share:
         """That of the first of its groups that has a weight."""
-        weights = [(name, g, g.weight) for name, (g, _) in self._groups.items()]
-        shares = [(name, weight, g.has(model)) for name, g, weight in weights if weight is not None]
-        mine = ((name, weight) for name, weight, has in shares if has)
-        return next(mine, NO_GROUP) if shares else None
+        groups = ((name, g.weight) for name, (g, _) in self._groups.items() if g.has(model))
+        return next(((name, w) for name, w in groups if w is not None), NO_GROUP)
+
+    @property
+    def weighted(self) -> bool:
+        """Whether any group has a weight."""
+        return any(group.weight is not None for group, _ in self._groups.values())
 
     def _route(self, model: str, endpoint: str) -> LaneLimit:
         """One for the lanes of all tenants."""

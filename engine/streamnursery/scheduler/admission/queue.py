@@ -77,16 +77,22 @@ class AdmissionQueue:
     """Everybody who waits, in the order of the ready queue."""
 
     def __init__(
-        self, total: Slots, take: Callable[[Demand, Lane, float], Lease], weight: Weight
+        self,
+        total: Slots,
+        take: Callable[[Demand, Lane, float], Lease],
+        weight: Weight,
+        *,
+        shared: bool,
     ) -> None:
-        """`take` makes the lease of a demand that has been found to have room."""
+        """`take` makes the lease of a demand that has been found to have room; `shared`: groups
+        have weights."""
         self.waiters: dict[QueuedDemand, None] = {}
         self.closed = False
         """Grants end: every waiter is refused."""
         self._total = total
         self._take = take
         self._weight = weight
-        self._queue = ReadyQueue(weight, _share)
+        self._queue = ReadyQueue(weight, _share if shared else None)
         self._dates: Dates[Lane] = Dates()
         self._alarm: QueuedDemand | None = None
         """Who sleeps to the earliest of the dates."""
@@ -157,7 +163,7 @@ class AdmissionQueue:
         waiter.grant()
 
     @trio.lowlevel.enable_ki_protection
-    def stand_anew(self, lane_of: Callable[[Demand], Lane]) -> None:
+    def stand_anew(self, lane_of: Callable[[Demand], Lane], *, shared: bool) -> None:
         """Everybody who waits stands in the lane that is theirs now; the order of those of one
         priority and tenant stays."""
         waiting = [w for w in self.waiters if w.lease is None and not w.cancelled]
@@ -169,7 +175,7 @@ class AdmissionQueue:
         if self._alarm is not None:
             self._alarm.wake_at(self._alarm.demand.deadline)
             self._alarm = None
-        self._queue = ReadyQueue(self._weight, _share)
+        self._queue = ReadyQueue(self._weight, _share if shared else None)
         for waiter in waiting:
             waiter.lane = waiter.path = lane_of(waiter.demand)
             self._queue.push(waiter)
@@ -238,6 +244,6 @@ class AdmissionQueue:
             head.wake_at(min(head.demand.deadline, earliest[0]))
 
 
-def _share(lane: Hashable) -> Share | None:
+def _share(lane: Hashable) -> Share:
     assert isinstance(lane, Lane)
     return lane.share
