@@ -27,7 +27,7 @@ async def run(
     rows: str | Path | Iterable[Any] | AsyncIterable[Any],
     *,
     out: str | Path,
-    task: "Callable[[TaskRow], Awaitable[object]] | None" = None,
+    task: "Callable[[AioTaskRow], Awaitable[object]] | None" = None,
     **options: Unpack[RunOptions],
 ) -> BatchProgress:
     """As `streamnursery.batch.run`, without `grace`, `stop` and `files`. `task` runs on your own
@@ -46,7 +46,7 @@ async def run(
     )
 
 
-class TaskRow(ForeignRow):
+class AioTaskRow(ForeignRow):
     """What a task gets: a row, and the way to make calls for it."""
 
     def __init__(self, row: _EngineRow, bridge: Bridge) -> None:
@@ -63,13 +63,16 @@ class TaskRow(ForeignRow):
         return await self._bridge.ask_task(self._call(model, prompt, fields))
 
 
+TaskRow = AioTaskRow
+
+
 def _from_the_engine(
-    bridge: Bridge, host: AsyncHost, task: Callable[[TaskRow], Awaitable[object]]
+    bridge: Bridge, host: AsyncHost, task: Callable[[AioTaskRow], Awaitable[object]]
 ) -> BatchTask:
     """`task` as the engine's thread calls it."""
 
     async def made(engine_row: _EngineRow) -> object:
-        row, over = TaskRow(engine_row, bridge), trio.Event()
+        row, over = AioTaskRow(engine_row, bridge), trio.Event()
         values: list[object] = []
         errors: list[Exception] = []
         spawned: list[Spawned] = []

@@ -18,9 +18,9 @@ import trio
 
 from streamnursery.batch.lines import BatchRow
 from streamnursery.batch.output import id_hash
-from streamnursery.batch.parts import Part, Parts
+from streamnursery.batch.parts import Part, ProviderParts
 from streamnursery.batch.provider_api import ProviderApi
-from streamnursery.batch.provider_lines import Told, answer_of, url_and_body
+from streamnursery.batch.provider_lines import AnsweredLine, answer_of, url_and_body
 from streamnursery.batch.runner import BatchRun
 from streamnursery.config.prices import price_source
 from streamnursery.core.money.pricing import cost
@@ -63,7 +63,7 @@ class ProviderBatches:
 
 
 @attrs.define(eq=False)
-class _Group:
+class _RowGroup:
     """Rows for one batch: of one endpoint, one path, one model."""
 
     endpoint: str
@@ -81,7 +81,7 @@ class ProviderRun(BatchRun):
     limits: ProviderBatches = ProviderBatches()
 
     async def _ask(self, rows: AsyncIterator[BatchRow]) -> None:
-        self._parts = Parts(self._output.files, self._output.paths.batches)
+        self._parts = ProviderParts(self._output.files, self._output.paths.batches)
         await self._parts.load()
         self._price_of = price_source(self._engine.config)
         try:
@@ -116,7 +116,7 @@ class ProviderRun(BatchRun):
 
     async def _submit(self, rows: AsyncIterator[BatchRow]) -> None:
         busy = {key for part in self._parts.open for key in part.digests}
-        groups: dict[tuple[str, str, str], _Group] = {}
+        groups: dict[tuple[str, str, str], _RowGroup] = {}
         allowed = self._engine.config.max_relayed_bytes - _ROOM
         most = max(1, min(self.limits.nbytes, allowed))
         async for row in rows:
@@ -138,18 +138,18 @@ class ProviderRun(BatchRun):
                 await self._send(group)
 
     def _line(
-        self, groups: dict[tuple[str, str, str], _Group], row: BatchRow
-    ) -> tuple[_Group, bytes]:
+        self, groups: dict[tuple[str, str, str], _RowGroup], row: BatchRow
+    ) -> tuple[_RowGroup, bytes]:
         route = self._engine._first(row.request.model, None)
         url, body = url_and_body(row, self._engine._outlets[route.endpoint], route.model)
         line = {"custom_id": row.id, "method": "POST", "url": url, "body": body}
         group = groups.setdefault(
             (route.endpoint, url, route.model),
-            _Group(route.endpoint, row.request.model, str(route), url),
+            _RowGroup(route.endpoint, row.request.model, str(route), url),
         )
         return group, msgspec.json.encode(line, enc_hook=str) + b"\n"
 
-    async def _send(self, group: _Group) -> None:
+    async def _send(self, group: _RowGroup) -> None:
         mark = uuid.uuid4().hex
         part = Part(mark, group.endpoint, group.model, group.route, group.url, dict(group.digests))
         data = b"".join(group.lines)
@@ -237,7 +237,7 @@ class ProviderRun(BatchRun):
         if left:
             raise _unanswered(batch, len(left))
 
-    async def _keep(self, part: Part, told: Told, left: set[int]) -> None:
+    async def _keep(self, part: Part, told: AnsweredLine, left: set[int]) -> None:
         """Write down one answer of a batch."""
         key = id_hash(told.custom_id)
         if key not in left:
