@@ -34,9 +34,12 @@ sim/gpt-4\.1 +25   25 [^$]*
 total +111  105 """,
 }
 
+ELSEWHERE = {"ray_data.py"}
+"""Needs what the tests do not have; `tests/contract` runs it."""
+
 
 def test_every_example_is_run() -> None:
-    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == sorted(SAYS)
+    assert {path.name for path in EXAMPLES.glob("*.py")} == SAYS.keys() | ELSEWHERE
 
 
 @pytest.mark.parametrize("name", sorted(SAYS))

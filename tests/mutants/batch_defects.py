@@ -53,13 +53,6 @@ BATCH_MUTANTS = (
         _RUN,
     ),
     _mutant(
-        "a sync that has failed is tried again",
-        "journal.py",
-        "                self.error = self._failure(group, error)",
-        "                self._files.failure = 0; self._waiting = group + self._waiting; return",
-        _RUN,
-    ),
-    _mutant(
         "two processes work on one output",
         "output.py",
         "        if not files.lock(paths.out):",

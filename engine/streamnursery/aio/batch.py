@@ -27,7 +27,7 @@ async def run(
     rows: str | Path | Iterable[Any] | AsyncIterable[Any],
     *,
     out: str | Path,
-    task: "Callable[[TaskRow], Awaitable[object]] | None" = None,
+    task: "Callable[[AioTaskRow], Awaitable[object]] | None" = None,
     **options: Unpack[RunOptions],
 ) -> BatchProgress:
     """As `streamnursery.batch.run`, without `grace`, `stop` and `files`. `task` runs on your own
@@ -67,12 +67,12 @@ TaskRow = AioTaskRow
 
 
 def _from_the_engine(
-    bridge: Bridge, host: AsyncHost, task: Callable[[TaskRow], Awaitable[object]]
+    bridge: Bridge, host: AsyncHost, task: Callable[[AioTaskRow], Awaitable[object]]
 ) -> BatchTask:
     """`task` as the engine's thread calls it."""
 
     async def made(engine_row: _EngineRow) -> object:
-        row, over = TaskRow(engine_row, bridge), trio.Event()
+        row, over = AioTaskRow(engine_row, bridge), trio.Event()
         values: list[object] = []
         errors: list[Exception] = []
         spawned: list[Spawned] = []

@@ -63,7 +63,7 @@ class Part:
         return not self.over and self.asked
 
 
-class BatchParts:
+class ProviderParts:
     """All parts of a run and of the runs before it."""
 
     def __init__(self, files: Files, path: str) -> None:

@@ -48,7 +48,7 @@ class _Line(msgspec.Struct):
     error: msgspec.Raw = msgspec.Raw(b"null")
 
 
-class _AnswerBody(msgspec.Struct):
+class _AnsweredBody(msgspec.Struct):
     usage: dict[str, Any] | None = None
 
 
@@ -61,7 +61,7 @@ _line = msgspec.json.Decoder(_Line).decode
 
 
 @attrs.frozen
-class LineOutcome:
+class AnsweredLine:
     """A line of a batch's output or of its errors."""
 
     custom_id: str
@@ -87,7 +87,7 @@ class LineOutcome:
         return msgspec.json.encode(line) + b"\n"
 
 
-def answer_of(data: bytes) -> LineOutcome:
+def answer_of(data: bytes) -> AnsweredLine:
     """What a line says.
 
     Raises:
@@ -104,7 +104,7 @@ def answer_of(data: bytes) -> LineOutcome:
         msg = f"a line of the provider's batch cannot be read: {error}"
         raise MalformedChunkError(msg, status=200, body=text) from None
     status = 0 if response is None else response.status_code
-    return LineOutcome(line.custom_id, well, usage, status, line.id, line.response, line.error)
+    return AnsweredLine(line.custom_id, well, usage, status, line.id, line.response, line.error)
 
 
 def _there(raw: msgspec.Raw) -> bool:
@@ -112,7 +112,7 @@ def _there(raw: msgspec.Raw) -> bool:
 
 
 _response = msgspec.json.Decoder(_Response).decode
-_body = msgspec.json.Decoder(_AnswerBody).decode
+_body = msgspec.json.Decoder(_AnsweredBody).decode
 
 
 def _usage(response: _Response) -> Usage:

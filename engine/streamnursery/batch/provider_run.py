@@ -18,9 +18,9 @@ import trio
 
 from streamnursery.batch.lines import BatchRow
 from streamnursery.batch.output import id_hash
-from streamnursery.batch.parts import BatchParts, Part
+from streamnursery.batch.parts import Part, ProviderParts
 from streamnursery.batch.provider_api import ProviderApi
-from streamnursery.batch.provider_lines import LineOutcome, answer_of, url_and_body
+from streamnursery.batch.provider_lines import AnsweredLine, answer_of, url_and_body
 from streamnursery.batch.runner import BatchRun
 from streamnursery.config.prices import price_source
 from streamnursery.core.money.pricing import cost
@@ -81,7 +81,7 @@ class ProviderRun(BatchRun):
     limits: ProviderBatches = ProviderBatches()
 
     async def _ask(self, rows: AsyncIterator[BatchRow]) -> None:
-        self._parts = BatchParts(self._output.files, self._output.paths.batches)
+        self._parts = ProviderParts(self._output.files, self._output.paths.batches)
         await self._parts.load()
         self._price_of = price_source(self._engine.config)
         try:
@@ -237,7 +237,7 @@ class ProviderRun(BatchRun):
         if left:
             raise _unanswered(batch, len(left))
 
-    async def _keep(self, part: Part, told: LineOutcome, left: set[int]) -> None:
+    async def _keep(self, part: Part, told: AnsweredLine, left: set[int]) -> None:
         """Write down one answer of a batch."""
         key = id_hash(told.custom_id)
         if key not in left:

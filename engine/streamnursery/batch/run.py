@@ -13,7 +13,7 @@ from streamnursery.batch.files import Files, RealFiles
 from streamnursery.batch.finish import compact_errors, in_input_order
 from streamnursery.batch.options import BatchOptions, Shard
 from streamnursery.batch.output import VERSION, BatchOutput, BatchState, Paths, settings_digest
-from streamnursery.batch.parts import BatchParts
+from streamnursery.batch.parts import ProviderParts
 from streamnursery.batch.provider_run import ProviderBatches, ProviderRun
 from streamnursery.batch.runner import BatchProgress, BatchRun
 from streamnursery.batch.source import Rows, Source
@@ -155,7 +155,7 @@ def _provider(
 
 async def _check_no_batches(output: BatchOutput) -> None:
     """Rows that a provider works on would be paid for twice."""
-    parts = BatchParts(output.files, output.paths.batches)
+    parts = ProviderParts(output.files, output.paths.batches)
     await parts.load()
     waiting = sum(part.paid for part in parts.open)
     if waiting:

@@ -26,7 +26,7 @@ def run(
     rows: str | Path | Iterable[Any],
     *,
     out: str | Path,
-    task: "Callable[[TaskRow], object] | None" = None,
+    task: "Callable[[SyncTaskRow], object] | None" = None,
     **options: Unpack[RunOptions],
 ) -> BatchProgress:
     """As `streamnursery.batch.run`, without `grace`, `stop` and `files`. `task` is a plain
@@ -64,12 +64,12 @@ class SyncTaskRow(ForeignRow):
 TaskRow = SyncTaskRow
 
 
-def _from_the_engine(bridge: SyncBridge, task: Callable[[TaskRow], object]) -> BatchTask:
+def _from_the_engine(bridge: SyncBridge, task: Callable[[SyncTaskRow], object]) -> BatchTask:
     """`task` as the engine's thread calls it."""
     threads: list[trio.CapacityLimiter] = []  # made in the engine's thread; rows are bounded
 
     async def made(engine_row: _EngineRow) -> object:
-        row = TaskRow(engine_row, bridge)
+        row = SyncTaskRow(engine_row, bridge)
         threads[:] = threads or [trio.CapacityLimiter(inf)]
         try:
             return await trio.to_thread.run_sync(
