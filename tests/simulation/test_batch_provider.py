@@ -163,27 +163,30 @@ def _is_crash(error: BaseException) -> bool:
     )
 
 
-@in_world()
-async def test_a_stop_leaves_the_batches_and_the_next_run_fetches_them(place: Place) -> None:
-    stop = trio.Event()
-    began = trio.current_time()
+def test_a_stop_leaves_the_batches_and_the_next_run_fetches_them() -> None:
+    @in_world()
+    async def check(place: Place) -> None:
+        stop = trio.Event()
+        began = trio.current_time()
 
-    async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
 
-        @nursery.start_soon
-        async def soon() -> None:
-            await trio.sleep(1)
-            stop.set()
+            @nursery.start_soon
+            async def soon() -> None:
+                await trio.sleep(1)
+                stop.set()
 
-        progress = await place.go(rows(4), stop=stop)
-    assert progress.stopped
-    assert (progress.answered, progress.in_flight) == (0, 4)
-    assert trio.current_time() - began < 2
-    with pytest.raises(sn.errors.BatchFileError, match=r"1 batches of .* are at the provider"):
-        await place.go(rows(4), via=None)
-    assert place.asked("/v1/chat/completions") == 0
-    progress = await place.go(rows(4))
-    assert (progress.answered, place.asked("/v1/batches")) == (4, 1)
+            progress = await place.go(rows(4), stop=stop)
+        assert progress.stopped
+        assert (progress.answered, progress.in_flight) == (0, 4)
+        assert trio.current_time() - began < 2
+        with pytest.raises(sn.errors.BatchFileError, match=r"1 batches of .* are at the provider"):
+            await place.go(rows(4), via=None)
+        assert place.asked("/v1/chat/completions") == 0
+        progress = await place.go(rows(4))
+        assert (progress.answered, place.asked("/v1/batches")) == (4, 1)
+
+    check()
 
 
 @pytest.mark.parametrize("request_", range(1, 8))
