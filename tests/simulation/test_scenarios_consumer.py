@@ -443,10 +443,11 @@ async def test_a_bug_ends_the_engine_loudly_and_every_stream_names_it() -> None:
                 nursery.start_soon(outside, eng)
                 await trio.sleep(0.1)
 
-                def broken(*_: object) -> object:
-                    raise KeyError("bug")
+                class Broken:
+                    def __getattr__(self, _: str) -> object:
+                        raise KeyError("bug")
 
-                eng._supervisor.meter = broken  # type: ignore[assignment]
+                eng._supervisor.routes = Broken()  # type: ignore[assignment]
                 async with eng.stream("sim/fast", "hello") as stream:
                     await read(stream)
     assert isinstance(readings[0].error, EngineClosedError)

@@ -71,7 +71,7 @@ def test_why_the_engine_gave_up_is_told() -> None:
         (errors.TlsError("x"), "doctor"),
         (errors.ConnectionLostError("x"), "run it again"),
         (errors.DeadlineError("x"), "--timeout"),
-        (errors.ModelError("x"), "streamnursery models"),
+        (errors.ModelError("x"), "streamnursery doctor"),
         (errors.ConfigError("x"), "config check"),
         (errors.TooLargeError("x"), "doctor"),
     ],
