@@ -13,8 +13,8 @@ from streamnursery.testing.lone_faults import LONE
 from tests.support.toy_clients import MISTAKES, ToyClient
 
 TIER = os.environ.get("STREAMNURSERY_TIER", "test")
-SEEDS = {"test": 1, "proof": 8, "soak": 100}[TIER]
-RIGHT = {"test": 100, "proof": 1000, "soak": 10_000}[TIER]
+SEEDS = {"test": 1, "proof": 4, "soak": 100}[TIER]
+RIGHT = {"test": 100, "proof": 400, "soak": 10_000}[TIER]
 MOST = 100
 """Examples in which a mistake must be found."""
 

@@ -93,7 +93,7 @@ class Completion(Generic[Parsed]):
         return line(
             "Completion",
             [
-                repr(cut(self.text, 40)),
+                cut(repr(self.text[:40]), 40),  # escapes make a text longer
                 f"{calls} tool calls" if calls else "",
                 self.finish_kind,
                 "" if usage is None else f"{usage.input_tokens} + {usage.output_tokens} tokens",

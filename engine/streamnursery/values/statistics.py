@@ -247,7 +247,7 @@ _HEADS = (
 
 
 def _digits(value: float | None) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else repr(value)
+    return f"{value:.3g}" if isinstance(value, float) else repr(value)
 
 
 def _row(model: ModelStatistics) -> tuple[str, ...]:
