@@ -80,7 +80,7 @@ class Calls:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
         try:
-            lease = await self.admission.acquire(demand)
+            lease = await self._slots(demand)
         except BaseException:
             held.drop()
             raise
@@ -90,6 +90,26 @@ class Calls:
             held.drop()
             lease.release()
             raise
+
+    async def _slots(self, demand: Demand) -> "Lease":
+        """A checkpoint in any case; one that waited has passed it."""
+        await trio.lowlevel.checkpoint_if_cancelled()
+        lease: Lease | None = None
+        try:
+            lease = self.admission.acquire_nowait(demand)
+        except trio.WouldBlock:
+            pass  # and let go of, before a wait that may be long
+        except EngineError:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+            raise
+        if lease is None:
+            return await self.admission.acquire(demand)
+        try:
+            await trio.lowlevel.cancel_shielded_checkpoint()
+        except BaseException:
+            lease.release()
+            raise
+        return lease
 
     def enter(self, scope: trio.CancelScope) -> None:
         self.admission.check_open()
@@ -160,7 +180,6 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
         except BaseException as error:
             self._end(error)
             raise
-        await trio.lowlevel.cancel_shielded_checkpoint()
         self._meter.queue_time.add(trio.current_time() - self._started_at)
         self._holding = hold(trio.lowlevel.current_task(), lambda: self.lease)
         return self._call
