@@ -127,6 +127,11 @@ def _add_ends(add: Callable[..., object]) -> None:
         metavar="N",
         help="processes that share the load (default: 1)",
     )
+    _add_behaviour(add)
+
+
+def _add_behaviour(add: Callable[..., object]) -> None:
+    """What the client and its users do."""
     add(
         "--max-streams",
         type=whole(1, 100_000),

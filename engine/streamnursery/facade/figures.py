@@ -61,7 +61,7 @@ def _model(engine: "Engine", name: str) -> Figures:
 
 def totals(engine: "Engine") -> Figures:
     """The counters of all models together, their `ttft` as quantiles in seconds, and what was spent
-    in nano-dollars. Some 2 ms at 500 models."""
+    in nano-dollars. Some 4 ms at 500 models."""
     meters = list(engine._catalogue.meters.values())
     first = Histogram()
     first.merge_all([meter.ttft for meter in meters])
