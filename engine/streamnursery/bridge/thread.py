@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from typing import Any, Final, Protocol
 
 import trio
@@ -110,8 +110,10 @@ class EngineThread:
             if self._armed or self._token is None:
                 return
             self._armed = True
-            # Under the lock, so that the run cannot end in between.
-            self._token.run_sync_soon(self._run_calls)
+            # A run that is over takes no call any more, and `_main` has not come to the lock yet:
+            # it fails what it finds in the queue.
+            with suppress(trio.RunFinishedError):
+                self._token.run_sync_soon(self._run_calls)
 
     def abandon(self, host: object) -> None:
         """End what `host` holds; in the engine's thread."""
@@ -132,7 +134,8 @@ class EngineThread:
         with self._lock:
             self._stopping = True
             if self._token is not None and not self._closed:
-                self._token.run_sync_soon(self._stop_now, idempotent=True)
+                with suppress(trio.RunFinishedError):
+                    self._token.run_sync_soon(self._stop_now, idempotent=True)
 
     def join(self, timeout: float | None = None) -> bool:
         """Wait until the thread is over; whether it is."""

@@ -141,7 +141,11 @@ class LiveProvider:
             except Exception as error:  # noqa: BLE001 - for the caller: here it would end the run
                 answers.put(error)
 
-        self._token.run_sync_soon(answer)
+        try:
+            self._token.run_sync_soon(answer)
+        except trio.RunFinishedError:
+            self._thread.join()
+            return function()
         found = answers.get()
         if isinstance(found, BaseException):
             raise found

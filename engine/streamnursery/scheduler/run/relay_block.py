@@ -1,7 +1,7 @@
 """`async with` around one relay: a stream whose bytes are handed on."""
 
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 
 import trio
 
@@ -74,7 +74,8 @@ class RelayBlock(AbstractAsyncContextManager[RelayedAnswer]):
     def abandon(self) -> None:
         """Leave without waiting; from any thread, idempotent."""
         if self._token is not None:
-            self._token.run_sync_soon(self._leave_once)
+            with suppress(trio.RunFinishedError):  # the run has ended it
+                self._token.run_sync_soon(self._leave_once)
 
     def _leave_once(self) -> None:
         if not self._left:
