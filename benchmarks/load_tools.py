@@ -171,10 +171,11 @@ def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
     with tempfile.TemporaryDirectory() as made, sim_process("--speed", str(SPEED)) as simulator:
         folder = Path(made)
         prepare(folder)
+        url = simulator.url()
         for _ in range(rounds):
             for name, tool in TOOLS.items():
-                _, base = tool(simulator.url(), FEW, folder)
-                figures, cpu = tool(simulator.url(), MANY, folder)
+                _, base = tool(url, FEW, folder)
+                figures, cpu = tool(url, MANY, folder)
                 assert figures["answers"] >= MANY, (name, figures)
                 figures["CPU of a run, s"] = cpu
                 figures["CPU of one more token, us"] = (cpu - base) / (MANY - FEW) / TOKENS * 1e6
