@@ -28,7 +28,7 @@ from streamnursery.cli.processes import sim_process
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "load_tools"
 PINNED = {"guidellm": "guidellm==0.8.1", "aiperf": "aiperf==0.13.0"}
-USERS, TOKENS, FEW, MANY = 8, 64, 40, 160
+USERS, TOKENS, FEW, MANY = 8, 64, 40, 640
 SPEED = 4
 """Of the simulated gpt-4.1, against the real one."""
 _WORDS = [
@@ -131,7 +131,8 @@ def aiperf(url: str, count: int, folder: Path) -> tuple[Found, float]:
         *(program("aiperf"), "profile", "-m", "gpt-4.1", "--url", url.removesuffix("/v1")),
         *("--endpoint-type", "chat", "--streaming", "--concurrency", str(USERS)),
         *("--request-count", str(count), "--input-file", "texts.jsonl"),
-        *("--custom-dataset-type", "single_turn", "--tokenizer", "tokenizer", "--ui", "none"),
+        *("--custom-dataset-type", "single_turn", "--ui", "none"),
+        *("--tokenizer", str(folder / "tokenizer")),  # else it takes it for a name on a hub
         *("--extra-inputs", f"max_tokens:{TOKENS}", "--artifact-dir", "aiperf"),
     ]
     cpu = cpu_of(words, folder)
