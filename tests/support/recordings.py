@@ -1,6 +1,7 @@
 """Recorded streams of a dialect, and what is asked of every dialect's decoder with them."""
 
 import json
+from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -61,9 +62,16 @@ class Recordings(Generic[D]):
             assert (field in usage.reported) == (wanted is not None), (name, field)
 
 
+def body_of(recording: dict[str, Any]) -> bytes:
+    if "body_b64" in recording:
+        return b64decode(recording["body_b64"])
+    text: str = recording["body"]
+    return text.encode()
+
+
 def splits(recording: dict[str, Any], times: int) -> Iterator[list[bytes]]:
     """The body whole, and so many times in pieces."""
-    body = recording["body"].encode()
+    body = body_of(recording)
     dice = Random(recording["id"])
     yield [body]
     for _ in range(times):

@@ -11,11 +11,13 @@ import msgspec
 from streamnursery.serving.steps import JSON, Step, whole
 from streamnursery.simulator import (
     chat,
+    converse,
     embeddings,
     files,
     generate,
     interactions,
     messages,
+    ollama,
     responses,
 )
 from streamnursery.simulator.batches import taken
@@ -25,9 +27,13 @@ from streamnursery.simulator.kept import Kept, Memory
 from streamnursery.simulator.question import question_from, understood
 from streamnursery.simulator.script import Script
 from streamnursery.wire.anthropic_messages.server import error_body, question_of_messages
+from streamnursery.wire.bedrock_converse.server import error_body as amazon_error
+from streamnursery.wire.bedrock_converse.server import question_of_converse
 from streamnursery.wire.gemini.server import error_body as google_error
 from streamnursery.wire.gemini.server import question_of_contents
 from streamnursery.wire.gemini_interactions.server import question_of_interaction
+from streamnursery.wire.ollama_chat.server import error_body as ollama_error
+from streamnursery.wire.ollama_chat.server import question_of_chat
 from streamnursery.wire.openai_chat.server import ApiError, json_object
 from streamnursery.wire.openai_responses.server import question_of_response
 
@@ -68,6 +74,39 @@ def _generate(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterato
 
     question = understood(question_of_contents(json_object(body), name, stream=stream))
     return exchange.answered(question, now, voice)
+
+
+def _converse(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterator[Step]:
+    exchange.only("POST")
+    name, _, verb = rest.rpartition("/")
+    stream = verb == "converse-stream"
+
+    def voice(sheet: AnswerSpec) -> Renderer:
+        said = partial(converse.events, sheet), partial(converse.completion, sheet)
+        return Renderer(*said, converse.EVENT_STREAM)
+
+    question = understood(question_of_converse(json_object(body), name, stream=stream))
+    return exchange.answered(question, now, voice)
+
+
+def _ollama(exchange: Exchange, _: str, body: bytes, now: float) -> Iterator[Step]:
+    exchange.only("POST")
+
+    def voice(sheet: AnswerSpec) -> Renderer:
+        said = partial(ollama.events, sheet), partial(ollama.completion, sheet)
+        return Renderer(*said, ollama.LINES)
+
+    return exchange.answered(understood(question_of_chat(json_object(body))), now, voice)
+
+
+def _amazon_headers(headers: list[tuple[str, str]], _: float) -> list[tuple[str, str]]:
+    """Amazon says nothing of limits."""
+    names = {"x-request-id": "x-amzn-requestid"}
+    return [
+        (names.get(name, name), value)
+        for name, value in headers
+        if not name.startswith("x-ratelimit-")
+    ]
 
 
 def _anthropic_headers(headers: list[tuple[str, str]], unix: float) -> list[tuple[str, str]]:
@@ -199,6 +238,7 @@ def _batches(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterator
     return whole(200, msgspec.json.encode(made), exchange.headers(JSON))
 
 
+CONVERSE = ("/converse-stream", "/converse")
 DEPLOYED = "/chat/completions"
 GENERATE = (":generateContent", ":streamGenerateContent")
 """Google's client asks at /v1 where another server is set."""
@@ -206,12 +246,21 @@ APIS = (
     Api("/v1/chat/completions", _chat),
     Api("/v1/responses", _responses, deep=True, upgrades=True),
     Api("/v1/messages", _messages, error_body=error_body, own_headers=_anthropic_headers),
+    Api(
+        "/model",
+        _converse,
+        deep=True,
+        ends=CONVERSE,
+        error_body=amazon_error,
+        own_headers=_amazon_headers,
+    ),
     Api("/openai/deployments", _azure, deep=True, ends=DEPLOYED),
     Api("/v1beta/models", _generate, deep=True, error_body=google_error),
     *(
         Api(f"/{version}/interactions", _interactions, deep=True, error_body=google_error)
         for version in ("v1beta", "v1")
     ),
+    Api("/api/chat", _ollama, error_body=ollama_error),
     Api("/v1/embeddings", embeddings.answer),
     Api("/v1/files", _files, deep=True),
     Api("/v1/batches", _batches, deep=True),

@@ -65,6 +65,8 @@ class Renderer:
 
     events: Callable[[], Iterator[Step]]
     completion: Callable[[], bytes]
+    kind: tuple[str, str] = odd_answers.EVENTS
+    """The type of the stream."""
 
 
 @attrs.frozen
@@ -355,14 +357,18 @@ class Exchange:
             tokens = sheet.reply.output_tokens
             at = sheet.first_at + max(0, tokens - 1) * sheet.gap
             return at_once(sheet.script, voice.completion(), headers, at=at, tokens=tokens)
-        return self.streamed(voice.events(), headers, sheet.head_at)
+        return self.streamed(voice.events(), headers, sheet.head_at, voice.kind)
 
     def streamed(
-        self, steps: Iterator[Step], headers: list[tuple[str, str]], at: float
+        self,
+        steps: Iterator[Step],
+        headers: list[tuple[str, str]],
+        at: float,
+        kind: tuple[str, str] = odd_answers.EVENTS,
     ) -> Iterator[Step]:
         return odd_answers.streamed(
             steps,
-            (*headers, odd_answers.EVENTS, ("cache-control", "no-cache")),
+            (*headers, kind, ("cache-control", "no-cache")),
             at=at,
             chunks=self._chunks,
             script=self.record.script,

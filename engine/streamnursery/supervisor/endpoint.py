@@ -13,8 +13,10 @@ from streamnursery.values.http import Header, HttpRequest, Peer, check_header
 from streamnursery.values.request import CREDENTIAL_HEADERS, ChatRequest
 from streamnursery.values.secret import RenewableSecret, Secret, secret_texts
 from streamnursery.values.settings import Auth, Endpoint
+from streamnursery.wire.bedrock_converse.stream import BedrockStream
 from streamnursery.wire.dialect import Dialect, Resumption, StreamDecoder
 from streamnursery.wire.guarded import GuardedDecoder
+from streamnursery.wire.ollama_chat.stream import OllamaStream
 from streamnursery.wire.sse import MAX_EVENT
 from streamnursery.wire.sse_stream import SSE_HEADERS, SseStream
 
@@ -136,7 +138,7 @@ class Outlet:
         most = self.endpoint.max_event_bytes
         if most != MAX_EVENT:
             framing = decoder.inner if isinstance(decoder, GuardedDecoder) else decoder
-            if isinstance(framing, SseStream):
+            if isinstance(framing, SseStream | BedrockStream | OllamaStream):
                 framing.limit(most)
         return decoder
 

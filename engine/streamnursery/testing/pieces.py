@@ -3,7 +3,7 @@
 Rule 1: a piece is a delta of the provider's reply, in its API's form: the chat API in the same
         deltas, the others in their own events.
 Rule 2: an API without refusals has them as text. The Messages API has a call without arguments
-        as `{}`; the Gemini API has the arguments of a call at once, and its own ids.
+        as `{}`; the Gemini API and Ollama's have the arguments of a call at once, and no ids.
 """
 
 import json
@@ -54,11 +54,11 @@ def opaque_parts(events: Iterable[StreamEvent]) -> int:
 def tells_calls_at_once(request: RequestRecord) -> bool:
     """It has calls in an API that sends each of them in one piece."""
     calls = request.reply is not None and any(c.calls for c in request.reply.choices)
-    return _is_gemini(request) and calls
+    return _has_whole_calls(request) and calls
 
 
-def _is_gemini(request: RequestRecord) -> bool:
-    return request.path.endswith("GenerateContent")
+def _has_whole_calls(request: RequestRecord) -> bool:
+    return request.path.endswith(("GenerateContent", "/api/chat"))
 
 
 def said_pieces(request: RequestRecord) -> list[Piece]:
@@ -73,7 +73,7 @@ def said_pieces(request: RequestRecord) -> list[Piece]:
         for place, (index, part, content) in enumerate(request.reply.deltas())
         if part != "tool_calls" or place not in unsaid
     ]
-    if _is_gemini(request):
+    if _has_whole_calls(request):
         return list(_with_whole_calls(said))
     for place in _bare_calls(request, said):
         said.insert(place, (0, "tool", (_tool_index(said[place - 1]), None, None, "{}")))
@@ -125,7 +125,7 @@ def as_heard(pieces: Iterable[Piece], request: RequestRecord) -> Iterator[Piece]
     """`pieces` of a consumer as they compare with what `request` said."""
     for piece in pieces:
         content = piece[2]
-        if _is_gemini(request) and isinstance(content, tuple):
+        if _has_whole_calls(request) and isinstance(content, tuple):
             told = content[3] if content[1] is not None else arguments_of(content[3])
             yield piece[0], piece[1], (content[0], None, content[2], told)
         else:

@@ -9,6 +9,14 @@ from streamnursery.values.http import HttpVersion
 from streamnursery.values.origin import BaseUrl
 from streamnursery.values.secret import Secret
 
+_BELOW = {
+    "bedrock-converse": "",
+    "gemini": "/v1beta",
+    "gemini-interactions": "/v1beta",
+    "ollama": "/api",
+}
+"""Where the paths of a dialect lie."""
+
 
 class Wall:
     """Unix time in a world. It runs with the virtual clock, and may jump."""
@@ -37,5 +45,5 @@ class Site:
     @property
     def url(self) -> BaseUrl:
         """Under which its dialect's paths lie."""
-        version = "v1beta" if self.dialect.startswith("gemini") else "v1"
-        return BaseUrl.parse(f"http://{self.host}/{version}")
+        below = _BELOW.get(self.dialect, "/v1")
+        return BaseUrl.parse(f"http://{self.host}{below}")

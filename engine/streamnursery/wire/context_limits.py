@@ -16,7 +16,7 @@ _REACH = 300
 """Characters of a message that are looked at: what follows may quote the prompt."""
 
 _TOO_LONG = re.compile(
-    r"(?:prompt|input|conversation|messages?)(?: length)? (?:is|are) too long"
+    r"(?:prompt|input|conversation|messages?)(?: length)? (?:(?:is|are) )?too long"
     r"|(?:maximum|max(?:imum)? allowed) (?:context|prompt|model) (?:length|window|size)"
     r"|exceeds? (?:the |its )?(?:available |model\'?s? |maximum )?context"
     r"|(?:larger|longer|greater) than (?:the |its )?(?:model\'?s )?(?:maximum )?"

@@ -64,6 +64,22 @@ GEMINI_INTERACTIONS: Evidence = (frozenset({Sign.END_MARK}),)
 GEMINI_INTERACTIONS_FAILURES = frozenset({"budget_exceeded", "cancelled", "failed"})
 """Statuses of an interaction whose answer is not whole."""
 
+BEDROCK_CONVERSE: Evidence = (
+    frozenset({Sign.EVERY_CHOICE_FINISHED, Sign.END_MARK}),
+    frozenset({Sign.EVERY_CHOICE_FINISHED, Sign.CLEAN_END}),
+)
+"""`messageStop` with its reason, and then `metadata` or a clean end: in every recording `metadata`
+is the last message."""
+
+BEDROCK_CONVERSE_FAILURES = frozenset({"malformed_model_output", "malformed_tool_use"})
+"""The model's answer could not be read by its own server."""
+
+OLLAMA: Evidence = (frozenset({Sign.END_MARK}),)
+"""`"done": true`."""
+
+OLLAMA_FAILURES = frozenset({"load", "unload"})
+"""The server has loaded the model, or put it away, and said nothing."""
+
 OPENAI_CHAT_FAILURES = frozenset([
     "abort",
     "aborted",
@@ -102,6 +118,8 @@ EVIDENCE: Mapping[str, Evidence] = {
     "gemini": GEMINI,
     "gemini-interactions": GEMINI_INTERACTIONS,
     "azure-openai": OPENAI_CHAT,
+    "bedrock-converse": BEDROCK_CONVERSE,
+    "ollama": OLLAMA,
 }
 """By dialect."""
 FAILURES: Mapping[str, frozenset[str]] = {
@@ -111,6 +129,8 @@ FAILURES: Mapping[str, frozenset[str]] = {
     "gemini": GEMINI_FAILURES,
     "gemini-interactions": GEMINI_INTERACTIONS_FAILURES,
     "azure-openai": OPENAI_CHAT_FAILURES,
+    "bedrock-converse": BEDROCK_CONVERSE_FAILURES,
+    "ollama": OLLAMA_FAILURES,
 }
 """Finish reasons, or statuses of a response, that mean failure, by dialect."""
 SIGNS: Mapping[Sign, str] = {

@@ -72,6 +72,18 @@ GEMINI_INTERACTIONS_KINDS: Mapping[str, FinishKind] = {
     "requires_continuation": "paused",
 }
 
+BEDROCK_CONVERSE_KINDS: Mapping[str, FinishKind] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "guardrail_intervened": "filtered",
+    "content_filtered": "filtered",
+}
+
+OLLAMA_KINDS: Mapping[str, FinishKind] = {"stop": "stop", "length": "length"}
+
 
 def finish_kind(
     kinds: Mapping[str, FinishKind], reason: str | None, *, calls: bool, refused: bool

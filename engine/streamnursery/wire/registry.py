@@ -10,10 +10,12 @@ from collections.abc import Callable, Iterable
 
 from streamnursery.values.errors import ConfigError
 from streamnursery.wire.anthropic_messages.client import AnthropicMessages
+from streamnursery.wire.bedrock_converse.client import BedrockConverse
 from streamnursery.wire.dialect import API, Dialect, EndpointOption
 from streamnursery.wire.gemini.client import Gemini
 from streamnursery.wire.gemini_interactions.client import GeminiInteractions
 from streamnursery.wire.guarded import GuardedDialect
+from streamnursery.wire.ollama_chat.client import OllamaChat
 from streamnursery.wire.openai_chat.azure import AzureOpenAI
 from streamnursery.wire.openai_chat.client import OpenAIChat
 from streamnursery.wire.openai_responses.client import OpenAIResponses
@@ -25,6 +27,8 @@ BUILT_IN: tuple[Dialect, ...] = (
     Gemini(),
     GeminiInteractions(),
     AzureOpenAI(),
+    BedrockConverse(),
+    OllamaChat(),
 )
 DEFAULT = BUILT_IN[0].name
 """The dialect of an endpoint that states none."""

@@ -1,0 +1,1 @@
+"""Amazon Bedrock's ConverseStream API: JSON events in frames of AWS's own."""
