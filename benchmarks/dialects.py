@@ -16,6 +16,7 @@ from trio.testing import MockClock
 
 import streamnursery as sn
 from benchmarks.steps import DONE, END, EVENT, HEAD, Counts, Prebuilt, chunk
+from streamnursery.wire.bedrock_converse.server import frame
 
 EVENTS = 100
 READS = 100
@@ -30,12 +31,21 @@ class Language:
     event: bytes
     end: bytes
     path: str = "/v1"
+    kind: bytes = b"text/event-stream"
 
 
 def _named(kind: bytes, rest: bytes) -> bytes:
     return b'event: %b\ndata: {"type":"%b"%b}\n\n' % (kind, kind, rest)
 
 
+def _step(kind: bytes, rest: bytes) -> bytes:
+    return b'event: %b\ndata: {"event_type":"%b","event_id":"e1",%b}\n\n' % (kind, kind, rest)
+
+
+_LINE = (
+    b'{"model":"qwen3","created_at":"2026-12-01T00:00:00.000000Z",'
+    b'"message":{"role":"assistant","content":"%b"},"done":%b}\n'
+)
 _COUNTS = b'"usageMetadata": {"promptTokenCount": 15,"candidatesTokenCount": 18}'
 _RECORD = (
     b'data: {"candidates": [{"content": {"parts": [{"text": "%b"}],"role": "model"}%b,'
@@ -66,6 +76,32 @@ LANGUAGES = {
         _RECORD % (b"", b',"finishReason": "STOP"', _COUNTS),
         "/v1beta",
     ),
+    "gemini-interactions": Language(
+        _step(b"interaction.created", b'"interaction":{"id":"v1_1","status":"in_progress"}')
+        + _step(b"step.start", b'"index":0,"step":{"type":"model_output"}'),
+        _step(b"step.delta", b'"index":0,"delta":{"type":"text","text":" token"}'),
+        _step(b"step.stop", b'"index":0')
+        + _step(b"interaction.completed", b'"interaction":{"id":"v1_1","status":"completed"}'),
+        "/v1beta",
+    ),
+    "bedrock-converse": Language(
+        frame("messageStart", b'{"role":"assistant","p":"abc"}'),
+        frame(
+            "contentBlockDelta",
+            b'{"contentBlockIndex":0,"delta":{"text":" token"},"p":"abcdefghijklmnop"}',
+        ),
+        frame("messageStop", b'{"stopReason":"end_turn","p":"abc"}')
+        + frame("metadata", b'{"usage":{"inputTokens":1,"outputTokens":2},"p":"abc"}'),
+        "",
+        b"application/vnd.amazon.eventstream",
+    ),
+    "ollama": Language(
+        _LINE % (b"A", b"false"),
+        _LINE % (b" token", b"false"),
+        _LINE % (b"", b'true,"done_reason":"stop"'),
+        "/api",
+        b"application/x-ndjson",
+    ),
 }
 
 
@@ -77,7 +113,8 @@ class PrebuiltLanguage(Prebuilt):
 
     def _answer(self) -> tuple[bytes, bytes, bytes]:
         told = self.language
-        head = HEAD + (chunk(told.opening) if told.opening else b"")
+        head = HEAD.replace(b"text/event-stream", told.kind)
+        head += chunk(told.opening) if told.opening else b""
         return head, chunk(told.event) * self.events, chunk(told.end) + chunk(b"")
 
 

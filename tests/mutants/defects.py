@@ -241,14 +241,14 @@ MUTANTS = (
     _mutant(
         "the checksum of an AWS message is not compared",
         "wire/bedrock_converse/frames.py",
-        "if crc32(memoryview(data)[:-_CHECKSUM]) != checksum:",
+        "if crc32(data[at : end - 4]) != _CHECKSUM(data, end - 4)[0]:",
         "if False:",
         WIRE + "test_aws_frames.py",
     ),
     _mutant(
         "the lengths of an AWS message are believed unchecked",
         "wire/bedrock_converse/frames.py",
-        "if crc32(self._held[at : at + 8]) != checksum:",
+        "if crc32(data[at : at + 8]) != checksum:",
         "if False:",
         WIRE + "test_aws_frames.py",
     ),

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from streamnursery.values.errors import (
     MAX_BODY,
     EngineError,
@@ -48,7 +50,7 @@ if TYPE_CHECKING:
 
 MAX_BLOCKS = 65_536
 """Blocks of one answer."""
-_TEXT = frozenset(b"{[<")
+_TEXT = (b"{", b"[", b"<")
 """How a body begins that is no frame: the first byte of a frame that may be is 0 or 1."""
 _STATUSES = {
     "internalServerException": 500,
@@ -58,6 +60,20 @@ _STATUSES = {
     "throttlingException": 429,
     "validationException": 400,
 }
+
+
+class _Text(msgspec.Struct, gc=False):
+    text: str
+
+
+class _TextPiece(msgspec.Struct, gc=False):
+    """A piece of the answer's text, as most messages are. Its types are the check."""
+
+    delta: _Text
+
+
+_decode_text = msgspec.json.Decoder(_TextPiece).decode
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class _Block:
@@ -110,7 +126,7 @@ class BedrockStream:
             return events
         if not self._begun:
             self._begun = True
-            if data.lstrip()[:1] and data.lstrip()[0] in _TEXT:
+            if data.lstrip()[:1] in _TEXT:
                 self._text = bytearray()
         if self._text is not None:
             self._text += data
@@ -118,14 +134,30 @@ class BedrockStream:
                 self.failure = _too_many("bytes of text", self._max_text)
             return events
         messages = self._frames.read(data)
+        taken = self._take_all(messages, events)
+        if self.done or self.failure is not None:
+            self.trailing = taken < len(messages)
+        else:
+            self.failure = self._frames.failure
+        return events
+
+    def _take_all(self, messages: list[AwsMessage], events: list[StreamEvent]) -> int:
+        """Take messages up to the end of the answer; how many were taken."""
         for taken, message in enumerate(messages, 1):
             self._messages += 1
+            if message.headers.get(":event-type") == "contentBlockDelta":
+                try:
+                    text = _decode_text(message.payload).delta.text
+                except _DECODE_ERRORS:
+                    pass
+                else:
+                    if text:
+                        events.append(TextDelta(text))
+                    continue
             self._take(message, events)
             if self.done or self.failure is not None:
-                self.trailing = taken < len(messages)
-                return events
-        self.failure = self._frames.failure
-        return events
+                return taken
+        return len(messages)
 
     def end(self, *, delimited: bool = True) -> list[StreamEvent]:
         events: list[StreamEvent] = []

@@ -12,6 +12,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from streamnursery.values.errors import (
     MAX_BODY,
     EngineError,
@@ -51,6 +53,24 @@ if TYPE_CHECKING:
 
 _INERT = frozenset({"role", "content", "thinking", "tool_calls", "tool_name"})
 """Fields of a message that have a type here or say nothing."""
+
+
+class _Text(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    role: str
+    content: str
+
+
+class _TextLine(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A piece of the answer's text, as most lines are. Its fields and types are the check."""
+
+    model: str
+    message: _Text
+    done: bool
+    created_at: str = ""
+
+
+_decode_text = msgspec.json.Decoder(_TextLine).decode
+_DECODE_ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class OllamaStream:
@@ -116,6 +136,16 @@ class OllamaStream:
         return TruncatedStreamError(msg, status=200)
 
     def _take(self, line: bytes, events: list[StreamEvent]) -> None:
+        if self._count:
+            try:
+                piece = _decode_text(line)
+            except _DECODE_ERRORS:
+                piece = None
+            if piece is not None and not piece.done:
+                self._count += 1
+                if piece.message.content:
+                    events.append(TextDelta(piece.message.content))
+                return
         value = read_json(line)
         if not isinstance(value, dict):
             self.failure = self._unreadable(line)
