@@ -149,8 +149,8 @@ MUTANTS = (
     _mutant(
         "nobody watches a stalled answer",
         "supervisor/attempt.py",
-        "with trio.CancelScope(deadline=self.clock.deadline) as sink.watch:",
-        'with trio.CancelScope(deadline=float("inf")) as sink.watch:',
+        "with trio.CancelScope(deadline=self.clock.deadline) as self._watch:",
+        'with trio.CancelScope(deadline=float("inf")) as self._watch:',
         SIM + "test_scenarios_body.py",
     ),
     # Failing, and what comes after it.
@@ -217,8 +217,8 @@ MUTANTS = (
     ),
     _mutant(
         "a redirect is no reason to refuse",
-        "transport/client.py",
-        "    if location is None or head.status not in _REDIRECTS:",
+        "transport/refused_heads.py",
+        "    if head.status not in _REDIRECTS:",
         "    if True:",
         SIM + "test_threats_engine.py",
         "integration/test_threats_transport.py",
@@ -293,8 +293,8 @@ MUTANTS = (
     _mutant(
         "a response is not closed when its attempt ends",
         "supervisor/attempt.py",
-        "            finally:\n                response.close()",
-        "            finally:\n                pass",
+        "                self._exchange.close()\n            self._let_go()",
+        "                pass\n            self._let_go()",
         SIM + "test_scenarios_body.py",
     ),
     _mutant(
@@ -373,7 +373,7 @@ MUTANTS = (
     _mutant(
         "a clock strikes before what lies unread was read",
         "supervisor/attempt.py",
-        "if self._expired() is None or not await response.catch_up():",
+        "if self._expired() is None or not await self._exchange.catch_up():",
         "if True:",
         SIM + "test_clocks.py",
     ),
@@ -387,7 +387,7 @@ MUTANTS = (
     _mutant(
         "a clock is not armed again when content has come",
         "supervisor/sink.py",
-        "            self.rearm()\n",
+        "            self._owner.rearm()\n",
         "            pass\n",
         SIM + "test_watchdog.py",
         SIM + "test_scenarios_body.py",

@@ -36,6 +36,20 @@ class Delivered(SimpleNamespace):
         return True
 
 
+class NobodyElse:
+    """An attempt that gets the stream, and does nothing for it."""
+
+    def claim(self) -> list[StreamEvent]:
+        return []
+
+    def first_token(self, now: float) -> None:
+        """Nobody counts."""
+
+    def finish(self) -> None: ...
+
+    mark_unreusable = rearm = wake = finish
+
+
 def sink_of(delivered: Any, head: HttpHead = NO_LENGTH) -> StreamSink:
     return StreamSink(
         OpenAIChatStream(),
@@ -44,11 +58,8 @@ def sink_of(delivered: Any, head: HttpHead = NO_LENGTH) -> StreamSink:
         Meter(),
         head,
         hold=True,
-        claim=list,
-        first_token=lambda _: None,
-        before_finish=lambda: None,
+        owner=NobodyElse(),
         allowance=SimpleNamespace(look_at=inf, without_end=list),  # type: ignore[arg-type]
-        mark_unreusable=lambda: None,
     )
 
 

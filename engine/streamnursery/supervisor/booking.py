@@ -15,7 +15,7 @@ from streamnursery.core.recovery.retry_budget import RetryBudget
 from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
-from streamnursery.supervisor.attempt import Attempt
+from streamnursery.supervisor.attempt_progress import AttemptProgress
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.outgoing import Outgoing
 from streamnursery.supervisor.ports import AttemptLease, Recorder
@@ -55,7 +55,7 @@ class Booking:
     budget: RetryBudget
     """Of the route's endpoint."""
 
-    def started(self, attempt: Attempt) -> None:
+    def started(self, attempt: AttemptProgress) -> None:
         """For those who listen, of whom there are some."""
         course, route = self.course, str(self.stop.route)
         self.recorder.emit(
@@ -86,7 +86,7 @@ class Booking:
             self.recorder.emit(Resent(*about, why, wait))
         return wait
 
-    def over(self, attempt: Attempt) -> None:
+    def over(self, attempt: AttemptProgress) -> None:
         """The attempt is over: whole, failed, or left by us."""
         now = trio.current_time()
         if attempt.error is not None or attempt.done:
@@ -107,7 +107,7 @@ class Booking:
         if self.recorder.listening:
             self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))
 
-    def _settle(self, attempt: Attempt, record: AttemptRecord) -> None:
+    def _settle(self, attempt: AttemptProgress, record: AttemptRecord) -> None:
         """The lease learns what was used; of an attempt that broke it is not known."""
         if record.state is AttemptState.NOT_SENT:
             return

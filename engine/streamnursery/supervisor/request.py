@@ -38,7 +38,7 @@ from streamnursery.supervisor.booking import Booking
 from streamnursery.supervisor.continuity import Continuity
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.detours import cheaper_step, queueing
-from streamnursery.supervisor.hedge import Race, Runner
+from streamnursery.supervisor.hedge import Race
 from streamnursery.supervisor.hopeless import after_all, after_refusal, after_silence
 from streamnursery.supervisor.outgoing import Outgoing
 from streamnursery.supervisor.parts import SupervisorParts
@@ -216,25 +216,25 @@ class RequestRun:
             if self.position.new_here:
                 supervisor.routes.budget(stop.route.endpoint).deposit(now)
             self.delivery.route = str(stop.route)
-            first = self._runner(stop, visit, lease, reservation, now)
+            attempt = self._attempt(stop, visit, lease, reservation, now)
             committed, lately = self.delivery.committed, self._meter(stop).first_tokens
             delay = None if committed else hedge_delay(stop.hedge_after, lately)
             if delay is None:
-                await first.run()
-                attempt = first.attempt
+                await attempt.run()
             else:
-                attempt = await Race(delay, partial(self._hedge, delay)).run(first)
+                attempt = await Race(delay, partial(self._hedge, delay)).run(attempt)
                 self._move_to(attempt)
             if attempt.first_token_at is not None and not committed:
                 lately.add(attempt.first_token_at - now)
-            await attempt.hand_out_end()
+            if attempt.allowance.withheld:
+                await attempt.hand_out_end()
             return attempt if attempt.error is not None else None
         finally:
             if reservation is not None:
                 reservation.settle(NOTHING_SENT, 0)  # unless the attempt has
             lease.release()
 
-    async def _hedge(self, delay: float, wanted: Callable[[], bool]) -> Runner | None:
+    async def _hedge(self, delay: float, wanted: Callable[[], bool]) -> Attempt | None:
         """A second attempt, if everything for it is free now and it is still wanted then."""
         supervisor, now = self.supervisor, trio.current_time()
         stops = hedge_stops(self.position) if self._outgoing.may_hedge else ()
@@ -252,17 +252,17 @@ class RequestRun:
             except (trio.WouldBlock, AdmissionError):
                 hold.drop()
                 continue
-            runner = await self._begin_hedge(stop, hold, lease, wanted)
-            if runner is not None:
-                self.position = self.position.having_visited(runner.attempt.stop.endpoint)
-                self._records.hedged(runner.attempt, delay)
-            return runner
+            attempt = await self._begin_hedge(stop, hold, lease, wanted)
+            if attempt is not None:
+                self.position = self.position.having_visited(stop.endpoint)
+                self._records.hedged(attempt, delay)
+            return attempt
         return None
 
     async def _begin_hedge(
         self, stop: PlannedRoute, hold: Hold, lease: AttemptLease, wanted: Callable[[], bool]
-    ) -> Runner | None:
-        runner, reservation = None, None
+    ) -> Attempt | None:
+        attempt, reservation = None, None
         try:
             reservation = await hold.reserve(self._outgoing.attempts + 1)
             now, routes = trio.current_time(), self.supervisor.routes
@@ -270,16 +270,16 @@ class RequestRun:
             visit = routes.gate(stop.route).enter(now, cap) if wanted() else None
             if isinstance(visit, BreakerPermit):
                 routes.budget(stop.endpoint).withdraw(now)
-                runner = self._runner(stop, visit, lease, reservation, now, hedge=True)
+                attempt = self._attempt(stop, visit, lease, reservation, now, hedge=True)
         except (AdmissionError, StorageError):
             pass  # the first attempt has all it needs
         finally:
             hold.drop()
-            if runner is None:
+            if attempt is None:
                 lease.release()
                 if reservation is not None:
                     reservation.settle(NOTHING_SENT, 0)
-        return runner
+        return attempt
 
     def _move_to(self, counts: Attempt) -> None:
         """A hedge that owns the stream is where the request stands now."""
@@ -287,7 +287,7 @@ class RequestRun:
             self.course.meter.hedges_won += 1
             self.position = self.position.at_stop(counts.stop)
 
-    def _runner(
+    def _attempt(
         self,
         stop: PlannedRoute,
         visit: BreakerPermit,
@@ -296,7 +296,7 @@ class RequestRun:
         now: float,
         *,
         hedge: bool = False,
-    ) -> Runner:
+    ) -> Attempt:
         self._outgoing.attempts += 1
         self.delivery.attempt = self._outgoing.attempts
         booking = Booking(
@@ -311,15 +311,13 @@ class RequestRun:
             self._outgoing,
             self.supervisor.routes.budget(stop.route.endpoint),
         )
-        return Runner(self._make_attempt(booking, now, hedge=hedge), booking, lease)
-
-    def _make_attempt(self, booking: Booking, now: float, *, hedge: bool) -> Attempt:
-        supervisor, stop = self.supervisor, booking.stop
+        supervisor = self.supervisor
         meter = self._meter(stop)
         request = self.delivery.request
         total = meter.total_patience(stop.patience, request)
         derived = stop.patience.total == "auto" and total < inf
         return Attempt(
+            booking=booking,
             number=booking.number,
             stop=stop,
             outlet=supervisor.outlets[stop.route.endpoint],
@@ -333,11 +331,8 @@ class RequestRun:
             ),
             meter=meter,
             wall_time=supervisor.wall(),
-            first_token=booking.first_token,
-            on_rate_headers=booking.lease.on_rate_headers,
             allowance=booking.allowance,
             outgoing=self._outgoing,
-            on_resent=booking.resent,
             started_at=now,
             headers=self._extra_headers(stop, booking.number, hedge=hedge),
             hedge=hedge,
