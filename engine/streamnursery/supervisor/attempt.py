@@ -141,7 +141,7 @@ class Attempt(AttemptProgress):
         return trio.lowlevel.Abort.SUCCEEDED
 
     def _strike_soon(self, watch: trio.CancelScope) -> None:
-        watch.deadline = min(watch.deadline, trio.current_time() + 0.01)
+        watch.deadline = min(watch.deadline, self.current_time() + 0.01)
 
     async def _outlast(self) -> None:
         """A clock may have struck: what lies unread is read first."""
@@ -153,7 +153,7 @@ class Attempt(AttemptProgress):
             self.strike()
 
     def _expired(self) -> Clock | None:
-        now = trio.current_time()
+        now = self.current_time()
         if now >= self.clock.deadline and self.content_events:
             self.clock.measure(now, self.allowance.received(self.content_events))
         return self.clock.expired(now)
@@ -165,7 +165,7 @@ class Attempt(AttemptProgress):
         try:
             if problem is not None:
                 raise problem
-            self._take_head(trio.current_time())
+            self._take_head(self.current_time())
         except Exception as error:  # noqa: BLE001 - rule 3
             self._problem = error
             self.wake()
@@ -238,7 +238,7 @@ class Attempt(AttemptProgress):
         self.delivery.response_id = decoder.response_id
         self.delivery.response_model = decoder.response_model
         self.delivery.dialect = self.outlet.dialect.name
-        self.whole = self.record(trio.current_time())
+        self.whole = self.record(self.current_time())
         self.delivery.attempts.append(self.whole)
 
     def _on_room(self) -> None:

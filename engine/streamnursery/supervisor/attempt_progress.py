@@ -68,6 +68,8 @@ class AttemptProgress:
     allowance: Allowance
     outgoing: Outgoing
     started_at: float
+    current_time: Callable[[], float]
+    """On trio's clock."""
     headers: tuple[Header, ...] = ()
     hedge: bool = False
     """Made beside another attempt."""
@@ -148,7 +150,7 @@ class AttemptProgress:
             self.state = AttemptState.MAYBE_SENT
             self.delivery.under_way = True
             return
-        now, name = trio.current_time(), self.outlet.endpoint.name
+        now, name = self.current_time(), self.outlet.endpoint.name
         if phase is Phase.CONNECTING:
             self.clock.connecting(now)
             self._waits_for(f"a connection to {name}")
@@ -164,7 +166,7 @@ class AttemptProgress:
 
     def strike(self) -> None:
         """As `ConnectProgress`."""
-        now = trio.current_time()
+        now = self.current_time()
         clock = self.clock.expired(now)
         if clock is not None and not self.clock.put_off(now):
             raise timed_out(self.stop.route, self.clock, clock)

@@ -111,7 +111,7 @@ class RequestRun(RequestEntry):
         if isinstance(step, TryAgain) and limited:
             # Also without a date: a 429 speaks to everybody, not to the one who got it.
             gate = self.supervisor.routes.gate(self.position.stop.route)
-            gate.pause(step.after, trio.current_time())
+            gate.pause(step.after, self.supervisor.current_time())
         if isinstance(step, GiveUp):
             error = self._going_on().error or self._last
             assert error is not None
@@ -122,7 +122,7 @@ class RequestRun(RequestEntry):
         return False
 
     def _failure(self, unanswered: Unanswered) -> Failure:
-        now = trio.current_time()
+        now = self.supervisor.current_time()
         if isinstance(unanswered, Closed):
             self._last = self._last or closed_error(self.position.stop, unanswered, now)
             return Failure.closed(unanswered, now)
@@ -151,7 +151,7 @@ class RequestRun(RequestEntry):
         return step.step
 
     def _next_step(self, failure: Failure, usable: Usable = lambda _: True) -> Step:
-        now, routes = trio.current_time(), self.supervisor.routes
+        now, routes = self.supervisor.current_time(), self.supervisor.routes
         return next_step(
             failure,
             self.position,
@@ -175,7 +175,7 @@ class RequestRun(RequestEntry):
 
     async def _hedge(self, delay: float, wanted: Callable[[], bool]) -> Attempt | None:
         """A second attempt, if everything for it is free now and it is still wanted then."""
-        supervisor, now = self.supervisor, trio.current_time()
+        supervisor, now = self.supervisor, self.supervisor.current_time()
         stops = hedge_stops(self.position) if self._outgoing.may_hedge else ()
         for stop in stops:
             gate = supervisor.routes.gate(stop.route)
@@ -204,7 +204,7 @@ class RequestRun(RequestEntry):
         attempt, reservation = None, None
         try:
             reservation = await hold.reserve(self._outgoing.attempts + 1)
-            now, routes = trio.current_time(), self.supervisor.routes
+            now, routes = self.supervisor.current_time(), self.supervisor.routes
             cap = stop.retries.retry_after_cap
             visit = routes.gate(stop.route).enter(now, cap) if wanted() else None
             if isinstance(visit, BreakerPermit):
@@ -228,7 +228,7 @@ class RequestRun(RequestEntry):
 
     async def _take(self, step: TryAgain | NextRoute) -> None:
         supervisor, course = self.supervisor, self.course
-        now = trio.current_time()
+        now = self.supervisor.current_time()
         budget = supervisor.routes.budget(step.position.stop.endpoint)
         if step.cost:
             budget.withdraw(now, step.cost)

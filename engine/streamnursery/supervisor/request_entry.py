@@ -10,7 +10,6 @@ from functools import partial
 from math import inf
 
 import attrs
-import trio
 
 from streamnursery.core.measure.meter import Meter
 from streamnursery.core.recovery.circuit_gate import BreakerPermit, Closed
@@ -79,7 +78,7 @@ class RequestEntry:
         return self.course.asking or FromTheStart(self.delivery.request)
 
     def _closed(self, stop: PlannedRoute) -> Closed | None:
-        return self.supervisor.routes.gate(stop.route).peek(trio.current_time())
+        return self.supervisor.routes.gate(stop.route).peek(self.supervisor.current_time())
 
     def _demand(self, stop: PlannedRoute) -> Demand:
         demand = self.course.demand(stop, self.delivery.deadline)
@@ -94,7 +93,7 @@ class RequestEntry:
     def _for_slots(self, demand: Demand) -> Awaitable[AttemptLease | NextRoute]:
         """The same: for a lease, or a step when the queue of the route is too long."""
         supervisor, delivery = self.supervisor, self.delivery
-        self._queued_at = trio.current_time()
+        self._queued_at = self.supervisor.current_time()
         delivery.waits = partial(supervisor.admission.binding_limit, demand)
         return queueing(
             supervisor.admission, supervisor.money, self.course, delivery, self.position, demand
@@ -105,7 +104,7 @@ class RequestEntry:
         self._lease, stop = lease, self.position.stop
         assert self._hold is not None
         reservation = self._reservation = await self._hold.reserve(self._outgoing.attempts + 1)
-        supervisor, now = self.supervisor, trio.current_time()
+        supervisor, now = self.supervisor, self.supervisor.current_time()
         visit = supervisor.routes.gate(stop.route).enter(now, stop.retries.retry_after_cap)
         if isinstance(visit, Closed):
             return visit
@@ -175,6 +174,7 @@ class RequestEntry:
             allowance=booking.allowance,
             outgoing=self._outgoing,
             started_at=now,
+            current_time=supervisor.current_time,
             headers=self._extra_headers(stop, booking.number, hedge=hedge),
             hedge=hedge,
         )

@@ -51,6 +51,7 @@ class Admission(LimitChanges):
         default_tenant: Tenant | None = None,
         adaptive: Mapping[str, Adaptive] | None = None,
         groups: Mapping[str, Group] | None = None,
+        current_time: Callable[[], float] = trio.current_time,
     ) -> None:
         self.total = Slots(max_streams)
         self.max_queued = max_queued
@@ -66,6 +67,7 @@ class Admission(LimitChanges):
         )
         self.tenants = dict(tenants or {})
         self.default_tenant = default_tenant or Tenant()
+        self._now = current_time
         self._dispatched = 0
         self._refused: Counter[AdmissionOutcome] = Counter()
         self.on_refused: Callable[[Demand, AdmissionOutcome, float], None] = _nobody
@@ -124,7 +126,7 @@ class Admission(LimitChanges):
             self._queue.length and self._queue.waiting(lane)
         ):
             raise trio.WouldBlock
-        now = trio.current_time()
+        now = self._now()
         if lane.blocked_by(demand, now) is not None:
             raise trio.WouldBlock
         return self._take(demand, lane, now)
@@ -167,7 +169,7 @@ class Admission(LimitChanges):
     @trio.lowlevel.enable_ki_protection
     def give_back(self, lease: Lease) -> None:
         """For `Lease.release` alone."""
-        lease.correct(trio.current_time())
+        lease.correct(self._now())
         for slots in lease.slots:
             slots.give_back(lease)
         self.total.give_back(lease)
