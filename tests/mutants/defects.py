@@ -579,8 +579,8 @@ MUTANTS = (
     _mutant(
         "an own call that failed without a report has cost nothing",
         "scheduler/money/call_money.py",
-        "        posting = Posting(reservation.row.id, News.DOUBT, flags=frozenset(flags))",
-        "        posting = Posting(reservation.row.id, News.RELEASE)",
+        "        reservation.post(News.DOUBT, flags=flags)",
+        "        reservation.post(News.RELEASE)",
         SIM + "test_own_calls_money.py",
     ),
     _mutant(

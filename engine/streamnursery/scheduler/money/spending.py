@@ -41,7 +41,7 @@ from streamnursery.values.money import Money
 from streamnursery.values.prices import Price
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import Route
-from streamnursery.values.spending import LedgerRow, Payer, SpendingReport
+from streamnursery.values.spending import Flag, LedgerRow, Payer, SpendingReport
 from streamnursery.values.usage import Usage
 
 PriceOf: TypeAlias = Callable[[str, Route | None, date], Price | None]
@@ -365,20 +365,19 @@ class AttemptReservation:
         expected = Expected(self.bid.expected_input, self.covered, received_tokens)
         found = settlement(ending, self.bid.price, expected)
         usage = found.usage
-        posting = Posting(
-            self.row.id,
-            found.news,
-            found.amount,
-            usage.input_tokens or 0,
-            usage.output_tokens or 0,
-            found.flags,
-        )
-        self._spending.post(self, posting)
+        tokens = (usage.input_tokens or 0, usage.output_tokens or 0)
+        self.post(found.news, found.amount, tokens, found.flags)
 
-    def post(self, posting: Posting) -> None:
-        """The end of an attempt that nothing is to be reckoned of; the first news counts."""
+    def post(
+        self,
+        news: News,
+        amount: int = 0,
+        tokens: tuple[int, int] = (0, 0),
+        flags: frozenset[Flag] = frozenset(),
+    ) -> None:
+        """The attempt's end, as it is to be booked; the first news counts."""
         if self.row.id in self._spending.open:
-            self._spending.post(self, posting)
+            self._spending.post(self, Posting(self.row.id, news, amount, *tokens, flags))
 
     def _extend(self, output_tokens: int) -> Shortfall | None:
         spending, bid = self._spending, self.bid

@@ -65,23 +65,36 @@ class UnlimitedAttempt:
         return Bill(self.bid, self.covered, received_tokens)
 
     def settle(self, ending: AttemptEnd, received_tokens: int) -> None:
+        if self in self._books.open:
+            expected = Expected(self.bid.expected_input, self.covered, received_tokens)
+            found = settlement(ending, self.bid.price, expected)
+            usage = found.usage
+            tokens = (usage.input_tokens or 0, usage.output_tokens or 0)
+            self.post(found.news, found.amount, tokens, found.flags)
+
+    def post(
+        self,
+        news: News,
+        amount: int = 0,
+        tokens: tuple[int, int] = (0, 0),
+        flags: frozenset[Flag] = frozenset(),
+    ) -> None:
+        """The attempt's end; the first news counts."""
         if self not in self._books.open:
             return
         del self._books.open[self]
-        expected = Expected(self.bid.expected_input, self.covered, received_tokens)
-        found = settlement(ending, self.bid.price, expected)
-        line, flags = self._line, found.flags
+        line = self._line
         line[3] -= self.reserved
-        if found.news is News.SETTLE:
+        if news is News.SETTLE:
             line[1] += 1
-            line[2] += found.amount
-            line[5] += found.usage.input_tokens or 0
-            line[6] += found.usage.output_tokens or 0
-            if found.amount > self.reserved:
-                flags = flags | _OVERRUN
-            if found.amount:
-                self._books.meter(self.bid.payer.model).billed += found.amount
-        elif found.news is News.DOUBT:
+            line[2] += amount
+            line[5] += tokens[0]
+            line[6] += tokens[1]
+            if amount > self.reserved:
+                flags |= _OVERRUN
+            if amount:
+                self._books.meter(self.bid.payer.model).billed += amount
+        elif news is News.DOUBT:
             line[4] += self.reserved
         if flags:
             count_flags(line, flags)
