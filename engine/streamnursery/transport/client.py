@@ -127,8 +127,8 @@ class HttpTransport:
         self._check_usable()
         check_request(request)
         peer = request.peer
-        check_version(peer)
-        if may_speak_http2(peer):
+        if not peer.http1_only:
+            check_version(peer)
             exchange = await self._over_http2(request, progress, after)
             if exchange is not None:
                 return exchange

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from streamnursery.transport.http1_message import ResponseReader, encode_head
-from streamnursery.transport.network import READ_SIZE, Buffer, Connection, without_frames
+from streamnursery.transport.network import READ_SIZE, Connection, without_frames
 from streamnursery.transport.ports import ByteSink, ConnectProgress, HeadListener
 from streamnursery.transport.pump import Readers
 from streamnursery.transport.reader import MOST_UNREAD
@@ -142,8 +142,13 @@ class Http1Exchange:
         """As `HttpExchange`; a large body is sent by a task of its own."""
         if len(request.body) > READ_SIZE:
             self._nursery.start_soon(self._send, request)
-        else:
-            await self._send(request)
+            return
+        try:
+            # As a view, which shows nothing of it in a traceback.
+            await self.connection.send_all(memoryview(encode_head(request) + request.body))
+        except (OSError, trio.ClosedResourceError):
+            return  # the answer says more
+        self._sent = True
 
     def expect(self, on_head: HeadListener) -> None:
         """As `HttpExchange`."""
@@ -156,13 +161,16 @@ class Http1Exchange:
     def _tell_head(self) -> None:
         tell, self._on_head = self._on_head, None
         if tell is not None:
-            no_head = self._message.head is None
-            tell(self._message.failure if no_head else head_refusal(self, self._target))
+            head = self._message.head
+            if head is None:
+                tell(self._message.failure)
+            else:
+                tell(head_refusal(self, head, self._target))
 
     async def _send(self, request: HttpRequest) -> None:
         try:
-            for data in _outgoing(request):
-                await self.connection.send_all(data)
+            await self.connection.send_all(memoryview(encode_head(request)))
+            await self.connection.send_all(memoryview(request.body))
         except (OSError, trio.ClosedResourceError):
             return  # the answer says more
         self._sent = True
@@ -251,9 +259,10 @@ class Http1Exchange:
     def on_readable(self) -> bool:
         """One round for the head or the sink; False ends the rounds."""
         self._read()
-        if self._on_head is not None and not self._waits_for_head:
+        if self._on_head is None:
+            self._deliver()
+        elif not self._waits_for_head:
             self._tell_head()
-        self._deliver()
         if (self._sink is not None and not self._paused) or self._on_head is not None:
             return True
         self._stop_reading()
@@ -262,9 +271,10 @@ class Http1Exchange:
     def poll(self) -> bool:
         """As `Readable`."""
         found = self._read()
-        if self._on_head is not None and not self._waits_for_head:
+        if self._on_head is None:
+            self._deliver()
+        elif not self._waits_for_head:
             self._tell_head()
-        self._deliver()
         if not self._wants_more:
             self._stop_reading()
         return found
@@ -369,10 +379,3 @@ class DrainSink:
 
     def end(self, _error: EngineError | None) -> None:
         self.ended.set()
-
-
-def _outgoing(request: HttpRequest) -> tuple[Buffer, ...]:
-    """What goes on the wire; as views, which show nothing of it in a traceback."""
-    if len(request.body) > READ_SIZE:
-        return memoryview(encode_head(request)), memoryview(request.body)
-    return (memoryview(encode_head(request) + request.body),)

@@ -46,20 +46,11 @@ def check_request(request: HttpRequest) -> None:
     Raises:
         RequestError: nothing was sent.
     """
-    problem = _problem(request)
+    problem = _line_problem(request.method, request.target, request.peer.origin.authority)
+    for name, value in request.headers[request.checked :]:
+        problem = problem or check_header(name, value)
     if problem is not None:
         raise RequestError(problem)
-
-
-def _problem(request: HttpRequest) -> str | None:
-    problem = _line_problem(request.method, request.target, request.peer.origin.authority)
-    if problem is not None:
-        return problem
-    for name, value in request.headers[request.checked :]:
-        problem = check_header(name, value)
-        if problem is not None:
-            return problem
-    return None
 
 
 @lru_cache(maxsize=256)
@@ -217,7 +208,7 @@ class ResponseReader:
 
     def feed(self, data: bytes) -> None:
         """Take one read, which is not empty."""
-        if not self.received and not self.ended:
+        if not self.received and not self.complete and self.failure is None:
             self._begin_parsing(data)
         self.received = True
         if self._parser is None:
@@ -343,11 +334,11 @@ class ResponseReader:
     def _begin_body(self, head: HttpHead, coding: str | None, length: str | None) -> None:
         """Fix how the body ends. llhttp has refused Content-Length beside Transfer-Encoding,
         and more than one Content-Length."""
-        codings = (
-            [value.lower() for name, value in head.headers if name == "transfer-encoding"]
-            if coding is not None
-            else []
-        )
+        codings = []
+        if coding is not None:
+            for name, value in head.headers:  # no comprehension, which is a call
+                if name == "transfer-encoding":
+                    codings.append(value.lower())
         if codings and (codings != ["chunked"] or head.http_version == "HTTP/1.0"):
             self.fail(
                 UnexpectedContentError(

@@ -23,9 +23,14 @@ class Answered(Protocol):
         """Take the head for the whole answer."""
 
 
-def head_refusal(exchange: Answered, target: str) -> EngineError | None:
+def head_refusal(exchange: Answered, head: HttpHead, target: str) -> EngineError | None:
     """Why the answer to a request for `target` is not taken; then it is to be closed."""
-    return encoding_refusal(exchange) or redirect_refusal(exchange, target)
+    refusal: EngineError | None = None
+    if head.get("content-encoding") is not None:
+        refusal = encoding_refusal(exchange)
+    if refusal is None and head.status in _REDIRECTS:
+        refusal = redirect_refusal(exchange, target)
+    return refusal
 
 
 def redirect_refusal(exchange: Answered, target: str) -> RedirectRefusedError | None:

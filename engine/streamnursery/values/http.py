@@ -60,6 +60,12 @@ class Peer:
     """No certificate check. Never on unless the user wrote it."""
     deny_private: bool = False
     http: HttpVersion = "auto"
+    http1_only: bool = attrs.field(init=False, repr=False, eq=False)
+    """HTTP/2 is neither asked for nor offered."""
+
+    @http1_only.default
+    def _is_http1_only(self) -> bool:
+        return self.http == "1.1" or (self.http == "auto" and not self.origin.secure)
 
 
 @attrs.frozen

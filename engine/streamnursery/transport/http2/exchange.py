@@ -82,7 +82,8 @@ class Http2Exchange:
         if tell is not None and not self._waits_for_head:
             self._on_head = None
             stream = self._stream
-            tell(stream.failure if stream.head is None else head_refusal(self, self._target))
+            head = stream.head
+            tell(stream.failure if head is None else head_refusal(self, head, self._target))
 
     async def start(self, _request: HttpRequest, progress: ConnectProgress) -> None:
         """Wait for the final head, in the place of `expect`; the body is sent meanwhile.
