@@ -142,7 +142,7 @@ MUTANTS = (
     _mutant(
         "the watchdog is forgotten once a slow consumer has caught up",
         "supervisor/sink.py",
-        "        self._clock.resume(self._time.current_time())\n",
+        "        self._clock.resume(self._now())\n",
         "",
         SIM + "test_watchdog.py",
     ),

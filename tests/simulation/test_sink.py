@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trio
 
 from streamnursery.core.measure.meter import Meter
 from streamnursery.core.recovery.patience import PatienceClock
@@ -38,6 +39,9 @@ class Delivered(SimpleNamespace):
 
 class NobodyElse:
     """An attempt that gets the stream, and does nothing for it."""
+
+    def __init__(self) -> None:
+        self.current_time = trio.current_time
 
     def claim(self) -> list[StreamEvent]:
         return []

@@ -213,7 +213,7 @@ class Attempt(AttemptProgress):
         over = self.delivery.outcome is not None and not self.delivery.draining
         if over or not (self.may_claim is None or self.may_claim()):
             return None
-        self.delivery.route, self.delivery.request_id = str(self.stop.route), self.request_id
+        self.delivery.route, self.delivery.request_id = self.stop.route.name, self.request_id
         self.delivery.channel.on_room = self._on_room
         mark = self.asking.mark(self.number, self.delivery)
         if type(mark) is Restarted:

@@ -194,7 +194,7 @@ class AttemptProgress:
         """What the attempt did, once it is over."""
         return AttemptRecord(
             number=self.number,
-            route=str(self.stop.route),
+            route=self.stop.route.name,
             state=self.state,
             started_at=self.started_at,
             ended_at=now,

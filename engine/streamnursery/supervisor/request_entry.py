@@ -12,7 +12,7 @@ from math import inf
 import attrs
 
 from streamnursery.core.measure.meter import Meter
-from streamnursery.core.recovery.circuit_gate import BreakerPermit, Closed
+from streamnursery.core.recovery.circuit_gate import BreakerPermit, CircuitGate, Closed
 from streamnursery.core.recovery.next_step import (
     NextRoute,
     Position,
@@ -53,6 +53,8 @@ class RequestEntry:
     _hold: Hold | None = attrs.field(default=None, init=False)
     _lease: AttemptLease | None = attrs.field(default=None, init=False)
     _reservation: Reservation | None = attrs.field(default=None, init=False)
+    _gate: CircuitGate | None = attrs.field(default=None, init=False)
+    """Of the route that the request has looked at last."""
     _queued_at: float = attrs.field(default=0.0, init=False)
     _entered_at: float = attrs.field(default=0.0, init=False)
     # Made when they are needed: thousands of requests wait for a slot without any of them.
@@ -78,7 +80,8 @@ class RequestEntry:
         return self.course.asking or FromTheStart(self.delivery.request)
 
     def _closed(self, stop: PlannedRoute) -> Closed | None:
-        return self.supervisor.routes.gate(stop.route).peek(self.supervisor.current_time())
+        gate = self._gate = self.supervisor.routes.gate(stop.route)
+        return gate.peek(self.supervisor.current_time())
 
     def _demand(self, stop: PlannedRoute) -> Demand:
         demand = self.course.demand(stop, self.delivery.deadline)
@@ -105,14 +108,15 @@ class RequestEntry:
         assert self._hold is not None
         reservation = self._reservation = await self._hold.reserve(self._outgoing.attempts + 1)
         supervisor, now = self.supervisor, self.supervisor.current_time()
-        visit = supervisor.routes.gate(stop.route).enter(now, stop.retries.retry_after_cap)
+        assert self._gate is not None
+        visit = self._gate.enter(now, stop.retries.retry_after_cap)
         if isinstance(visit, Closed):
             return visit
         self._entered_at = now
         admitted(supervisor.recorder, self.delivery, self.course, now, self._queued_at)
         if self.position.new_here:
             supervisor.routes.budget(stop.route.endpoint).deposit(now)
-        self.delivery.route = str(stop.route)
+        self.delivery.route = stop.route.name
         return self._attempt(stop, visit, lease, reservation, now)
 
     def _give_back(self) -> None:
@@ -144,7 +148,9 @@ class RequestEntry:
             stop,
             visit,
             lease,
-            Allowance(reservation, self.delivery.transcript),
+            Allowance(
+                reservation, self.delivery.transcript, before=self.delivery.transcript.characters
+            ),
             self.delivery,
             self.course,
             self.supervisor.recorder,
@@ -192,4 +198,4 @@ class RequestEntry:
             or not supervisor.outlets[stop.endpoint].endpoint.propagate
         ):
             return headers
-        return (*headers, *supervisor.trace_headers(self.course.number, attempt, str(stop.route)))
+        return (*headers, *supervisor.trace_headers(self.course.number, attempt, stop.route.name))

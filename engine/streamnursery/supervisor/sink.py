@@ -13,8 +13,6 @@ Rule 3: after the end mark or a failure nothing counts any more; but where the h
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
-import trio
-
 from streamnursery.core.measure.meter import Meter
 from streamnursery.core.recovery.patience import PatienceClock
 from streamnursery.pipeline.delivery import Delivery
@@ -34,6 +32,10 @@ _LARGE = 64 * 1024
 
 class SinkOwner(Protocol):
     """What an attempt's sink tells it, each in the step in which it happens."""
+
+    @property
+    def current_time(self) -> Callable[[], float]:
+        """Of trio's clock."""
 
     def claim(self) -> list[StreamEvent] | None:
         """The first content is there: what comes before it; None: the stream is not to be had."""
@@ -68,9 +70,9 @@ class StreamSink:
         "_hold",
         "_meter",
         "_missing",
+        "_now",
         "_owner",
         "_partial",
-        "_time",
         "_waited_for",
         "_working",
         "body_ended",
@@ -114,7 +116,7 @@ class StreamSink:
         self._clock = clock
         self._working = clock.reasoning
         """Whatever comes before the first content is a sign of work."""
-        self._time = trio.lowlevel.current_clock()
+        self._now = owner.current_time
         self._meter = meter
         self._hold = hold
         self._owner = owner
@@ -122,9 +124,8 @@ class StreamSink:
         self._held: list[StreamEvent] | None = None
         self._held_bytes = 0
         self._waited_for: str | Callable[[], str] | None = None
-        self._missing = head.body_length
-        """Bytes of the body that have not come."""
-        self._delimited = self._missing is not None or head.delimited
+        self._missing, self._delimited = head.framing()
+        """Bytes of the body that have not come, and whether it says where it ends."""
         self._partial = False
         """Bytes of an event that has not come whole are counted."""
         self._finish: Finished | None = None
@@ -136,7 +137,7 @@ class StreamSink:
         if self._finish is not None:  # nothing counts any more, until `end`
             return self.rest is None or self.rest(data)
         if self._working:
-            self._clock.working(self._time.current_time())
+            self._clock.working(self._now())
         events = self.decoder.feed(data)
         if self._missing is not None:
             self._count_down(len(data), events)
@@ -188,7 +189,7 @@ class StreamSink:
 
     def room(self) -> None:
         """The consumer has caught up: the clocks run again."""
-        self._clock.resume(self._time.current_time())
+        self._clock.resume(self._now())
         self._delivery.waits = self._waited_for
         self._owner.rearm()
 
@@ -287,12 +288,12 @@ class StreamSink:
         return [*before, *held, *events]
 
     def _wait_for_consumer(self) -> None:
-        self._clock.pause(self._time.current_time())
+        self._clock.pause(self._now())
         self._waited_for = self._delivery.waits
         self._delivery.waits = "the consumer"
 
     def _count(self, count: int) -> None:
-        now = self._time.current_time()
+        now = self._now()
         delivery = self._delivery
         self.content_events += count
         delivery.content_events += count

@@ -108,6 +108,11 @@ class HttpHead:
             return True
         return self.body_length is not None
 
+    def framing(self) -> tuple[int | None, bool]:
+        """`body_length` and `delimited`."""
+        length = self.body_length
+        return length, length is not None or self.delimited
+
     def get(self, name: str) -> str | None:
         """The first value of `name`, which must be lower case."""
         first = self._first

@@ -123,7 +123,7 @@ class Admission(LimitChanges):
             self.check_open()
         lane = self.lanes.lane(demand.model, demand.endpoint, demand.tenant)
         if self.total.taken >= self.total.limit or (
-            self._queue.length and self._queue.waiting(lane)
+            self._queue.line.live and self._queue.waiting(lane)
         ):
             raise trio.WouldBlock
         now = self._now()
@@ -173,11 +173,11 @@ class Admission(LimitChanges):
         for slots in lease.slots:
             slots.give_back(lease)
         self.total.give_back(lease)
-        if self._queue.length:
+        if self._queue.line.live:
             for limit in lease.lane.limits:
                 self._queue.wake(limit)
             self._queue.hand_out()
-        else:
+        elif self._idle is not None:
             self._tell_idle()
 
     def learned(self, lease: Lease) -> None:

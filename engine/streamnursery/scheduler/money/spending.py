@@ -110,6 +110,7 @@ class Spending:
         price = self._price_of(demand.model, route, day)
         if (
             price is None
+            and self.unlimited is None
             and self.budgets.unknown_price == "refuse"
             and self.ledger.limits.of(payer)
         ):
