@@ -75,8 +75,10 @@ class Attempt(AttemptProgress):
             self._let_go()
             if not self.lost:
                 self.delivery.under_way = False
-            self.book()
-            self.booking.lease.release()
+            try:
+                self.book()
+            finally:
+                self.booking.lease.release()
 
     def book(self) -> None:
         """It is over, or has lost: report it, once."""
@@ -257,11 +259,11 @@ class Attempt(AttemptProgress):
         if sink is None:
             await self._refuse(response)
             return
-        self._let_go()
         if sink.failure is not None:
             told = self._told
             raise sink.failure if told is None else with_headers(sink.failure, told, self.wall_time)
         if sink.claimed and not sink.body_ended:
+            self._let_go()
             await response.drain(self.delivery.deadline, blank=True, rest=sink.rest)
 
     async def _refuse(self, response: HttpExchange) -> None:

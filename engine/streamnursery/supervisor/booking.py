@@ -34,8 +34,8 @@ _REFUSES = (429, 503, 529)
 _TIMES_OUT = (FirstByteTimeoutError, FirstTokenTimeoutError)
 
 
-def _is_overload(error: EngineError | None) -> bool:
-    return isinstance(error, _TIMES_OUT) or (error is not None and error.status in _REFUSES)
+def _is_overload(error: EngineError) -> bool:
+    return isinstance(error, _TIMES_OUT) or error.status in _REFUSES
 
 
 @attrs.define(eq=False)
@@ -88,21 +88,22 @@ class Booking:
 
     def over(self, attempt: AttemptProgress) -> None:
         """The attempt is over: whole, failed, or left by us."""
-        now = trio.current_time()
-        if attempt.error is not None or attempt.done:
+        now, done = attempt.current_time(), attempt.state is AttemptState.DONE
+        if attempt.error is not None or done:
             self.visit.ended(attempt.error, now)
-        self.visit.left(now)
+        else:
+            self.visit.left(now)
         record = attempt.whole
         if record is None or attempt.error is not None:
             record = attempt.record(now)
         self._settle(attempt, record)
         self.allowance.settle(AttemptEnd.of(record), attempt.content_events)
-        if _is_overload(attempt.error):
+        if attempt.error is not None and _is_overload(attempt.error):
             error = attempt.error
             self.lease.on_overload(
                 now, limited=isinstance(error, RateLimitedError) and error.retryable
             )
-        if not attempt.done:
+        if not done:
             self.delivery.attempts.append(record)
         if self.recorder.listening:
             self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))
@@ -113,7 +114,7 @@ class Booking:
             return
         usage = record.usage
         reported = _reported(record)
-        if not attempt.done:
+        if attempt.state is not AttemptState.DONE:
             self.lease.settle(reported)
             return
         if reported is not None:

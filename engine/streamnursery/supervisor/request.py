@@ -75,6 +75,7 @@ class RequestRun(RequestEntry):
                 if isinstance(found, Attempt):
                     race = None if committed or stop.hedge_after == "off" else self._race(stop)
                     if race is None:
+                        self._hold = self._reservation = self._lease = None  # the attempt's now
                         await found.run()
                     else:
                         found = await race.run(found)

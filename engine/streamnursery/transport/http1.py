@@ -265,7 +265,8 @@ class Http1Exchange:
             self._tell_head()
         if (self._sink is not None and not self._paused) or self._on_head is not None:
             return True
-        self._stop_reading()
+        if self._reading is not None:
+            self._stop_reading()
         return False
 
     def poll(self) -> bool:

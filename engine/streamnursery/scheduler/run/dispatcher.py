@@ -83,6 +83,7 @@ class Dispatcher:
         self._drain = drain
         self.handle: Callable[[Delivery], TokenStream] = TokenStream
         """Makes what a consumer holds; a simulated world's remembers what was read."""
+        self._now = trio.lowlevel.current_clock().current_time
         self._live: dict[Delivery, Course] = {}
         self._open: dict[Delivery, None] = {}
         self._bug: BaseException | None = None
@@ -137,7 +138,7 @@ class Dispatcher:
         make: ChannelMaker | None,
     ) -> Delivery:
         around = trio.current_effective_deadline()
-        started_at = trio.current_time()
+        started_at = self._now()
         delivery = kind(
             request,
             stream_channel(when_behind, *bounds) if make is None else make(*bounds),
@@ -201,7 +202,8 @@ class Dispatcher:
         """The consumer has gone: what still runs of the stream ends now."""
         if delivery.finished:
             # Whole: let the task read the last bytes, so that the connection can be reused.
-            delivery.complete()
+            if delivery.outcome is None:
+                delivery.complete()
         elif not delivery.draining and not delivery.leave_to_drain():
             delivery.abandon()
             delivery.scope.cancel()
@@ -221,8 +223,9 @@ class Dispatcher:
                 else:
                     if _counts_when_taken(delivery):
                         await delivery.wait_settled()
-                    delivery.complete()
-            if delivery.counts_when_put and delivery.finished:
+                    if delivery.outcome is None:
+                        delivery.complete()
+            if delivery.outcome is None and delivery.counts_when_put and delivery.finished:
                 delivery.complete()
             if delivery.outcome is None:
                 delivery.revoke(self._deadline_error(delivery, course))
