@@ -13,6 +13,8 @@ Rule 3: after the end mark or a failure nothing counts any more; but where the h
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+import trio
+
 from streamnursery.core.measure.meter import Meter
 from streamnursery.core.recovery.patience import PatienceClock
 from streamnursery.pipeline.delivery import Delivery
@@ -215,6 +217,9 @@ class StreamSink:
 
     def let_go(self) -> None:
         """Nothing more is fed."""
+        # Who owns it holds it: a circle, and dozens of objects of each stream, are left otherwise
+        # for the collector to find.
+        self._owner = _NOBODY
         if self._partial:
             self._partial = False
             self._delivery.channel.keep_partial(0)
@@ -311,3 +316,23 @@ class StreamSink:
             self._owner.first_token(now)
         if self._clock.content(now):
             self._owner.rearm()
+
+
+class _Nobody:
+    """The owner of a sink whose attempt is over: what a late reader says is heard by nobody."""
+
+    current_time = staticmethod(trio.current_time)
+
+    def claim(self) -> None:
+        """It is not to be had."""
+
+    def first_token(self, now: float) -> None:
+        """See above."""
+
+    def finish(self) -> None:
+        """See above."""
+
+    mark_unreusable = rearm = wake = finish
+
+
+_NOBODY = _Nobody()
