@@ -6,7 +6,6 @@ Rule 3: what waits makes no frame of its own: thousands wait.
 """
 
 from collections.abc import Awaitable
-from functools import partial
 from math import inf
 
 import attrs
@@ -55,6 +54,7 @@ class RequestEntry:
     _reservation: Reservation | None = attrs.field(default=None, init=False)
     _gate: CircuitGate | None = attrs.field(default=None, init=False)
     """Of the route that the request has looked at last."""
+    _demanded: Demand | None = attrs.field(default=None, init=False)
     _queued_at: float = attrs.field(default=0.0, init=False)
     _entered_at: float = attrs.field(default=0.0, init=False)
     # Made when they are needed: thousands of requests wait for a slot without any of them.
@@ -97,10 +97,16 @@ class RequestEntry:
         """The same: for a lease, or a step when the queue of the route is too long."""
         supervisor, delivery = self.supervisor, self.delivery
         self._queued_at = self.supervisor.current_time()
-        delivery.waits = partial(supervisor.admission.binding_limit, demand)
+        self._demanded = demand
+        delivery.waits = self._binding_limit
         return queueing(
             supervisor.admission, supervisor.money, self.course, delivery, self.position, demand
         )
+
+    def _binding_limit(self) -> str:
+        """What it waits for, for who asks."""
+        assert self._demanded is not None
+        return self.supervisor.admission.binding_limit(self._demanded)
 
     async def _enter(self, lease: AttemptLease) -> Attempt | Closed:
         """With the lease: reserve the money, pass the gate."""

@@ -119,16 +119,23 @@ class Admission(LimitChanges):
         Raises:
             EngineClosedError: the engine is closed.
         """
+        lease = self._now_or_none(demand)
+        if lease is None:
+            raise trio.WouldBlock
+        return lease
+
+    def _now_or_none(self, demand: Demand) -> Lease | None:
+        # No exception: caught in a coroutine, it leaves a frame there for the length of a wait.
         if self._queue.closed:
             self.check_open()
         lane = self.lanes.lane(demand.model, demand.endpoint, demand.tenant)
         if self.total.taken >= self.total.limit or (
             self._queue.line.live and self._queue.waiting(lane)
         ):
-            raise trio.WouldBlock
+            return None
         now = self._now()
         if lane.blocked_by(demand, now) is not None:
-            raise trio.WouldBlock
+            return None
         return self._take(demand, lane, now)
 
     async def acquire(self, demand: Demand) -> Lease:
@@ -144,19 +151,22 @@ class Admission(LimitChanges):
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            return self.acquire_nowait(demand)
-        except trio.WouldBlock:
-            pass  # and let go of: what it holds would stay for as long as the wait
-        except EngineClosedError:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            raise
-        try:
-            waiter = self._line_up(demand)
+            lease = self._now_or_none(demand)
+            waiter = self._line_up(demand) if lease is None else None
         except AdmissionError:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
+        if waiter is None:
+            assert lease is not None
+            return lease
         try:
-            await self._queue.wait(waiter)
+            self._queue.stand(waiter)
+            while not self._queue.is_over(waiter):
+                if waiter.wakes_at == inf:
+                    # No coroutine of the queue's: thousands wait here, and each frame counts.
+                    await trio.lowlevel.wait_task_rescheduled(waiter.abort)
+                else:
+                    await self._queue.sleep(waiter)
             return self._outcome(waiter)
         except BaseException as error:
             if waiter.lease is not None:
@@ -164,6 +174,7 @@ class Admission(LimitChanges):
             self._evicted(waiter, error)
             raise
         finally:
+            self._queue.gone(waiter)
             self._nesting.leave(waiter)
 
     @trio.lowlevel.enable_ki_protection

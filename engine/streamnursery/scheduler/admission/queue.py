@@ -35,6 +35,8 @@ class QueuedDemand(QueueTicket):
     since: float = attrs.field(factory=trio.current_time)
     granted: bool = False
     """The wait is over, with a lease or without."""
+    expired: bool = False
+    """Its deadline has passed."""
     lease: Lease | None = None
     refusal: AdmissionError | None = None
     wakes_at: float
@@ -118,31 +120,39 @@ class AdmissionQueue:
         assert head is None or isinstance(head, QueuedDemand)
         return head
 
-    async def wait(self, waiter: QueuedDemand) -> None:
-        """Stand in the line until granted or refused, or until the deadline has passed."""
+    def stand(self, waiter: QueuedDemand) -> None:
+        """Stand in the line; followed by `gone` in any case. Between them, `is_over` is asked
+        before each sleep: until granted or refused, or until the deadline has passed."""
         self.waiters[waiter] = None
         self.line.push(waiter)
-        try:
-            self.hand_out()
-            while not waiter.granted:
-                if buggify.world is not None and buggify.world.strikes("admission.woken"):
-                    self._ring(waiter)
-                if waiter.granted:  # by its own look
-                    return
-                waiter.task = trio.lowlevel.current_task()
-                if waiter.wakes_at == inf:
-                    await trio.lowlevel.wait_task_rescheduled(waiter.abort)
-                    continue
-                with trio.CancelScope(deadline=waiter.wakes_at) as waiter.scope:
-                    await trio.lowlevel.wait_task_rescheduled(waiter.abort)
-                waiter.scope = None
-                if not waiter.granted:
-                    if trio.current_time() >= waiter.demand.deadline:
-                        return
-                    self._ring(waiter)
-        finally:
+        self.hand_out()
+
+    def is_over(self, waiter: QueuedDemand) -> bool:
+        """Whether the wait is; otherwise its task is about to sleep, and can be waked."""
+        if waiter.granted or waiter.expired:
+            return True
+        if buggify.world is not None and buggify.world.strikes("admission.woken"):
+            self._ring(waiter)
+            if waiter.granted:  # by its own look
+                return True
+        waiter.task = trio.lowlevel.current_task()
+        return False
+
+    async def sleep(self, waiter: QueuedDemand) -> None:
+        """To its date, for one that has one."""
+        with trio.CancelScope(deadline=waiter.wakes_at) as waiter.scope:
+            await trio.lowlevel.wait_task_rescheduled(waiter.abort)
+        waiter.scope = None
+        if not waiter.granted:
+            if trio.current_time() >= waiter.demand.deadline:
+                waiter.expired = True
+            else:
+                self._ring(waiter)
+
+    def gone(self, waiter: QueuedDemand) -> None:
+        """It waits no more, for whatever reason."""
+        if self.waiters.pop(waiter, waiter) is None:
             self.leave(waiter)
-            del self.waiters[waiter]
 
     @trio.lowlevel.enable_ki_protection
     def leave(self, waiter: QueuedDemand) -> None:

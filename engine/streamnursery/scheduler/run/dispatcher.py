@@ -24,17 +24,17 @@ import trio
 
 from streamnursery.core import buggify
 from streamnursery.pipeline.channel import BufferTotal, Channel
-from streamnursery.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
+from streamnursery.pipeline.delivery import Delivery, DrainBounds
 from streamnursery.pipeline.policies import stream_channel
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.scheduler.admission.nesting import asker, holdings
+from streamnursery.scheduler.run.outcome_counts import count_outcome
 from streamnursery.scheduler.run.snapshot import stream_snapshots
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.supervisor.supervisor import Supervisor
 from streamnursery.values.admission import AdmissionOutcome
-from streamnursery.values.cost import total_cost, usd
 from streamnursery.values.errors import (
     BudgetExceededError,
     DeadlineError,
@@ -45,7 +45,7 @@ from streamnursery.values.errors import (
     StreamCancelledError,
 )
 from streamnursery.values.events import StreamEvent
-from streamnursery.values.lifecycle import StreamEnded, StreamStarted
+from streamnursery.values.lifecycle import StreamStarted
 from streamnursery.values.policy import WhenBehind
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.snapshot import StreamSnapshot
@@ -83,6 +83,8 @@ class Dispatcher:
         self._drain = drain
         self.handle: Callable[[Delivery], TokenStream] = TokenStream
         """Makes what a consumer holds; a simulated world's remembers what was read."""
+        self._on_settled = self._settled
+        """Kept, so that not every stream has a bound method of its own."""
         self._now = trio.lowlevel.current_clock().current_time
         self._live: dict[Delivery, Course] = {}
         self._open: dict[Delivery, None] = {}
@@ -144,7 +146,7 @@ class Dispatcher:
             stream_channel(when_behind, *bounds) if make is None else make(*bounds),
             deadline=min(deadline, around),
             started_at=started_at,
-            on_settled=partial(_book, course, self._recorder),
+            on_settled=self._on_settled,
             on_interrupt=course.plan.on_interrupt,
             drain=self._drain if course.plan.on_abort == "drain" else None,
             number=course.rank[1],
@@ -241,6 +243,9 @@ class Dispatcher:
                     course.meter.usage(delivery.usage, delivery.timings())
             finally:
                 self._forget(delivery)
+
+    def _settled(self, delivery: Delivery) -> None:
+        count_outcome(self._live[delivery], self._recorder, delivery)
 
     def _forget(self, delivery: Delivery) -> None:
         """Whatever else goes wrong, those who wait for the task must not wait for ever."""
@@ -358,40 +363,3 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
 
 def _cancelled_by_caller() -> StreamCancelledError:
     return StreamCancelledError("the cancel scope around the caller has ended")
-
-
-def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:
-    """Count a delivery's outcome into its model's statistics, once, and record it."""
-    assert delivery.outcome is not None
-    timings = delivery.timings()
-    meter = course.meter
-    if not delivery.draining:  # what it uses is known when it has been drained
-        meter.usage(delivery.usage, timings)
-    category = delivery.error.category if delivery.error is not None else None
-    match delivery.outcome:
-        case StreamOutcome.COMPLETE:
-            meter.succeeded += 1
-            meter.latency.add(timings.duration or 0.0)
-        case StreamOutcome.CANCELLED:
-            meter.cancelled += 1
-        case StreamOutcome.FAILED:
-            meter.failed += 1
-            meter.errors[category or "engine_error"] += 1
-    if recorder.listening:
-        usage = delivery.usage
-        recorder.emit(
-            StreamEnded(
-                delivery.ended_at or 0.0,
-                course.number,
-                course.model,
-                outcome=delivery.outcome.value,
-                category=category,
-                attempts=len(delivery.attempts),
-                content_events=delivery.content_events,
-                seconds=timings.duration or 0.0,
-                ttft=timings.time_to_first_token,
-                input_tokens=usage.input_tokens if usage is not None else None,
-                output_tokens=usage.output_tokens if usage is not None else None,
-                cost_usd=usd(total_cost(delivery.attempts)),
-            )
-        )
