@@ -244,3 +244,4 @@ class Http2Exchange:
             self._give_up("it was closed before its end")
         if self._news is not None:
             self._news.set()
+        self._stream.owner = None  # nothing more is told, and no circle is left
