@@ -7,6 +7,7 @@ Rule 4: what an attempt does is reported by its `Booking`; a request may own sev
 """
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import TypeAlias
 
@@ -58,38 +59,44 @@ class RequestRun(RequestEntry):
         supervisor = self.supervisor
         return RequestRecords(supervisor.recorder, self.delivery, self.course, supervisor.outlets)
 
-    async def run(self) -> None:
-        """To the whole answer; raises what ended the request."""
-        if len(self.course.plan.stops) > 1 or self.course.plan.passed_over:
+    @trio.lowlevel.enable_ki_protection
+    async def run(self, task: AbstractContextManager[object]) -> None:
+        """To the whole answer, inside of `task`; raises there what ended the request."""
+        with task:
             self._set_out()
-        while True:
-            stop, committed = self.position.stop, self.delivery.committed
-            found: Unanswered | NextRoute | None = self._closed(stop)
-            # All in one frame, of which thousands wait: for room, for a slot, for an answer.
-            try:
-                if found is None:
-                    demand = self._demand(stop)
-                    self._hold = await self._for_money(stop, demand)
-                    lease = await self._for_slots(demand)
-                    found = lease if isinstance(lease, NextRoute) else await self._enter(lease)
-                if isinstance(found, Attempt):
-                    race = None if committed or stop.hedge_after == "off" else self._race(stop)
-                    if race is None:
-                        self._hold = self._reservation = self._lease = None  # the attempt's now
-                        await found.run()
-                    else:
-                        found = await race.run(found)
-                        self._move_to(found)
-                    self._note_first_token(found, committed=committed)
-                    if found.allowance.withheld:
-                        await found.hand_out_end()
-            finally:
-                self._give_back()
-            if (isinstance(found, Attempt) and found.error is None) or await self._ends(found):
-                return
+            while True:
+                stop, committed = self.position.stop, self.delivery.committed
+                found: Unanswered | NextRoute | None = self._closed(stop)
+                # All in one frame, of which thousands wait: for room, a slot, an answer.
+                try:
+                    if found is None:
+                        demand = self._demand(stop)
+                        self._hold = await self._for_money(stop, demand)
+                        lease = await self._for_slots(demand)
+                        found = lease if isinstance(lease, NextRoute) else await self._enter(lease)
+                    if isinstance(found, Attempt):
+                        race = None if committed or stop.hedge_after == "off" else self._race(stop)
+                        if race is None:
+                            self._hold = self._reservation = self._lease = None  # the attempt's now
+                            await found.run()
+                        else:
+                            found = await race.run(found)
+                            self._move_to(found)
+                        self._note_first_token(found, committed=committed)
+                        if found.allowance.withheld:
+                            await found.hand_out_end()
+                finally:
+                    self._give_back()
+                whole = isinstance(found, Attempt) and found.error is None
+                if whole or await self._ends(found):
+                    break
+            if self.delivery.counts_when_taken:
+                await self.delivery.wait_settled()
 
     def _set_out(self) -> None:
         """Say which routes have no key, and begin with a cheaper model where money is short."""
+        if len(self.course.plan.stops) == 1 and not self.course.plan.passed_over:
+            return
         for route in self.course.plan.passed_over:
             self._records.rerouted(route, self.position.stop, "no key")
         cheaper = cheaper_step(self.supervisor.money, self.course, self.delivery, self.position)
