@@ -28,7 +28,7 @@ from streamnursery.cli.processes import sim_process
 ROOT = Path(__file__).parents[1]
 BUILD = ROOT / "build" / "load_tools"
 PINNED = {"guidellm": "guidellm==0.8.1", "aiperf": "aiperf==0.13.0"}
-USERS, TOKENS, FEW, MANY = 8, 64, 40, 160
+USERS, TOKENS, FEW, MANY = 8, 64, 40, 640
 SPEED = 4
 """Of the simulated gpt-4.1, against the real one."""
 _WORDS = [
@@ -73,7 +73,7 @@ def cpu_of(words: Sequence[str | Path], folder: Path, **environ: str) -> float:
     subprocess.run(
         words,
         cwd=folder,
-        env={**os.environ, "HOME": str(folder), "HF_HUB_OFFLINE": "1", **environ},
+        env={**os.environ, "HOME": str(folder), **environ},
         check=True,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -114,7 +114,7 @@ def guidellm(url: str, count: int, folder: Path) -> tuple[Found, float]:
         *("--tokenizer", "kind=hf_auto,model=tokenizer"),
         *("--output", "kind=json,path=guidellm.json", "--disable-console"),
     ]
-    cpu = cpu_of(words, folder)
+    cpu = cpu_of(words, folder, HF_HUB_OFFLINE="1")
     metrics = json.loads((folder / "guidellm.json").read_text())["benchmarks"][0]["metrics"]
     first = metrics["time_to_first_token_ms"]["successful"]
     return {
@@ -131,10 +131,11 @@ def aiperf(url: str, count: int, folder: Path) -> tuple[Found, float]:
         *(program("aiperf"), "profile", "-m", "gpt-4.1", "--url", url.removesuffix("/v1")),
         *("--endpoint-type", "chat", "--streaming", "--concurrency", str(USERS)),
         *("--request-count", str(count), "--input-file", "texts.jsonl"),
-        *("--custom-dataset-type", "single_turn", "--tokenizer", "tokenizer", "--ui", "none"),
+        *("--custom-dataset-type", "single_turn", "--ui", "none"),
+        *("--tokenizer", str(folder / "tokenizer")),  # else it takes it for a name on a hub
         *("--extra-inputs", f"max_tokens:{TOKENS}", "--artifact-dir", "aiperf"),
     ]
-    cpu = cpu_of(words, folder)
+    cpu = cpu_of(words, folder)  # offline it looks for a folder's tokenizer in a cache
     found = json.loads((folder / "aiperf" / "profile_export_aiperf.json").read_text())
     return {
         "ttft p50, ms": found["time_to_first_token"]["p50"],
@@ -171,10 +172,11 @@ def measure(rounds: int) -> dict[str, dict[str, list[float]]]:
     with tempfile.TemporaryDirectory() as made, sim_process("--speed", str(SPEED)) as simulator:
         folder = Path(made)
         prepare(folder)
+        url = simulator.url()
         for _ in range(rounds):
             for name, tool in TOOLS.items():
-                _, base = tool(simulator.url(), FEW, folder)
-                figures, cpu = tool(simulator.url(), MANY, folder)
+                _, base = tool(url, FEW, folder)
+                figures, cpu = tool(url, MANY, folder)
                 assert figures["answers"] >= MANY, (name, figures)
                 figures["CPU of a run, s"] = cpu
                 figures["CPU of one more token, us"] = (cpu - base) / (MANY - FEW) / TOKENS * 1e6

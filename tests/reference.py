@@ -305,6 +305,14 @@ ERROR_ANSWERS: dict[str, tuple[tuple[int, str], ...]] = {
         (504, "DEADLINE_EXCEEDED"),
         (200, "promptFeedback.blockReason"),
     ),
+    "gemini-interactions": (
+        (400, "INVALID_ARGUMENT"),
+        (403, "PERMISSION_DENIED"),
+        (404, "NOT_FOUND"),
+        (429, "RESOURCE_EXHAUSTED"),
+        (500, "INTERNAL"),
+        (503, "UNAVAILABLE"),
+    ),
 }
 """Statuses and the provider's words; what they are classed as is asked of the code."""
 _SAID_AS = {

@@ -16,7 +16,7 @@ from tests.support.guard import until
 if TYPE_CHECKING:
     import subprocess
 
-KILLS = {"test": 4, "proof": 12, "soak": 200}
+KILLS = {"test": 2, "proof": 12, "soak": 200}
 ROWS = 300
 SLOW = "sim/gpt-4.1"
 

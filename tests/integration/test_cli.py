@@ -200,6 +200,7 @@ def test_a_simulator_takes_profiles_and_scripts(tmp_path: Path) -> None:
     assert [len(ran.out.split()) for ran in runs] == [2, 2, 0]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     ("flags", "http", "code"),
     [

@@ -41,7 +41,7 @@ from tests.support.cli import ROOT
 from tests.support.guard import GUARD, until
 
 TOKEN = 1_000_000
-KILLS = {"test": 5, "proof": 20, "soak": 200}
+KILLS = {"test": 2, "proof": 20, "soak": 200}
 PAIRS = {"test": 2, "proof": 8, "soak": 40}
 FAULTS = Plan((
     Rule((Status(503),), When(probability=0.1)),

@@ -121,6 +121,7 @@ async def check_filtered(name: str, pieces: list[bytes], wanted: bytes) -> None:
         assert got == wanted, name
 
 
+@pytest.mark.every(4)
 @pytest.mark.parametrize("path", sorted(STREAMS.glob("*.sse")), ids=lambda path: path.stem)
 def test_odd_streams_are_handed_on_as_they_came(path: Path, tier: str) -> None:
     body = path.read_bytes()
@@ -128,6 +129,7 @@ def test_odd_streams_are_handed_on_as_they_came(path: Path, tier: str) -> None:
         check_exact("openai_chat", path.stem, pieces, "chunked")
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("ends", [b"\n", b"\r\n", b"\r"])
 @pytest.mark.parametrize("asked", [True, False])
 def test_a_usage_event_goes_whatever_ends_its_lines(ends: bytes, asked: bool) -> None:
@@ -152,6 +154,7 @@ def test_a_usage_event_goes_whatever_ends_its_lines(ends: bytes, asked: bool) ->
         run([body[:at], body[at:]])
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("file", ["openai_chat", "openai_responses", "anthropic_messages"])
 @pytest.mark.parametrize("how", [How.CUT, How.KEEP])
 def test_a_cut_at_any_byte_before_the_end_mark_raises(

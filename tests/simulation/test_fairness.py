@@ -121,7 +121,7 @@ async def refusal(eng: Engine, tenant: str, kind: type[Exception]) -> None:
         await eng.complete("m", "x", tenant=tenant)
 
 
-OVERLOADED = {"test": 15, "proof": 60, "soak": 300}
+OVERLOADED = {"test": 6, "proof": 60, "soak": 300}
 """Seconds."""
 
 

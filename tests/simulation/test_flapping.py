@@ -54,6 +54,7 @@ def run(plan: Plan, profile: Profile, policy: BreakerPolicy | None = None) -> Ru
     return runs[0]
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize(
     ("fault", "profile", "turn"),
     [

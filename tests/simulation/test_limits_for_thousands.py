@@ -37,6 +37,7 @@ async def test_five_hundred_in_flight_run_at_once() -> None:
         assert s.engine.statistics().models["m"].peak_active == 500
 
 
+@pytest.mark.every(5)
 @pytest.mark.parametrize("verb", ["settle", "as_completed", "merge"])
 @pytest.mark.parametrize(
     ("model", "engine", "named"),

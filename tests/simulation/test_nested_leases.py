@@ -180,6 +180,57 @@ def test_from_asyncio_and_threads_it_is_told_at_once_too() -> None:
             eng.complete("m", "Hi")
 
 
+def test_of_tasks_that_were_begun_in_a_block_it_is_said_once_that_they_may_wait_for_ever(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def nothing() -> None:
+        pass
+
+    async def main() -> None:
+        async with aio_scene(**ONE) as (eng, _):
+            async with eng.lease("a"):
+                below = [asyncio.create_task(eng.run("a", nothing)) for _ in range(2)]
+                while (await eng.statistics()).models["a"].queued < 2:
+                    pass
+                said = [record.getMessage() for record in caplog.records]
+                for task in below:
+                    task.cancel()
+                await asyncio.gather(*below, return_exceptions=True)
+            await eng.run("a", nothing)
+        (words,) = said
+        assert words.startswith("a: this may wait for ever. It was begun inside of a block")
+        assert "all 1 slots of model 'a' are held" in words
+
+    run(main)
+
+
+def test_of_tasks_that_were_begun_outside_or_wait_for_others_nothing_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def nothing() -> None:
+        pass
+
+    async def main() -> None:
+        async with aio_scene(**ONE) as (eng, _):
+            go_on = asyncio.Event()
+
+            async def below(model: str) -> None:
+                await go_on.wait()
+                await eng.run(model, nothing)
+
+            before = asyncio.create_task(below("a"))
+            async with eng.lease("a"):
+                inside = asyncio.create_task(below("b"))
+                go_on.set()
+                while not (await eng.statistics()).models["a"].queued:
+                    pass
+                await inside
+            await before
+
+    run(main)
+    assert caplog.records == []
+
+
 def test_nested_leases_that_are_cancelled_anywhere_leave_nothing(tier: str) -> None:
     async def scenario(world: World, scope: trio.CancelScope) -> None:
         async with world.open_engine(world.config(max_streams=2)) as eng:
@@ -192,7 +243,8 @@ def test_nested_leases_that_are_cancelled_anywhere_leave_nothing(tier: str) -> N
                 await play(eng, tasks, errors)
                 assert len(errors) == 1
             await wait_quiescent(eng)
-            assert not eng._admission._nesting._waits
+            nesting = eng._admission._nesting
+            assert not nesting._waits and not nesting._begun_inside
 
     report = cancel_at_every_step(scenario, most=POINTS[tier])
     assert report.points >= min(report.possible, 10)

@@ -72,6 +72,7 @@ async def hit_rate(place: Scene, prompts: Sequence[str]) -> tuple[float, float]:
     return hits / perfect, max(load.values()) * len(load) / len(prompts)
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("seed", range(3))
 def test_nearly_all_that_could_be_cached_is_found_and_no_replica_is_crowded(seed: int) -> None:
     @virtual
@@ -83,6 +84,7 @@ def test_nearly_all_that_could_be_cached_is_found_and_no_replica_is_crowded(seed
     check()
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("seed", range(3))
 def test_keys_of_one_endpoint_are_replicas_too(seed: int) -> None:
     @virtual

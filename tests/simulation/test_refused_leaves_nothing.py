@@ -71,6 +71,7 @@ def tracked() -> int:
     return len(gc.get_objects())
 
 
+@pytest.mark.every(3)
 @pytest.mark.parametrize("why", REFUSALS)
 @virtual
 async def test_however_often(why: str) -> None:

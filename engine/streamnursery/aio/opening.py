@@ -50,7 +50,7 @@ class AioEngineBlock(AbstractAsyncContextManager[AioEngine]):
         self._where = opener.where
         for observer in self._on_loop:
             observer.bind(host.call_soon)
-        thread.on_end.append(self._over)
+        thread.on_end += [self._over, hosts.close]
         bridge = Bridge(thread, hosts)
         thread.start()
         try:
@@ -141,6 +141,7 @@ def shared() -> AioEngine:
         hosts = AsyncHosts(
             thread.crossings.border, lambda host: gone_with_its_loop(thread, host, None)
         )
+        thread.on_end.append(hosts.close)
         found = AioEngine(Bridge(thread, hosts))
         _SHARED.clear()
         _SHARED[thread] = found

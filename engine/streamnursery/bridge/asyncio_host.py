@@ -1,12 +1,14 @@
 """An asyncio loop that waits for the engine's thread."""
 
 import asyncio
+import os
 import weakref
-from collections.abc import Callable, Coroutine
-from functools import partial
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from math import inf
 from typing import Any
 
+from streamnursery.bridge.asyncio_wait import ReaderWait
 from streamnursery.bridge.hosting import Interruption, Spawned, nothing
 from streamnursery.bridge.outbox import Border, HostOutbox, Mailbox
 from streamnursery.pipeline.broadcast import LoopEvent
@@ -20,9 +22,34 @@ class AsyncioHost:
         self.outbox = HostOutbox(border)
         self.gone: Callable[[], None] = nothing
         self._loop = weakref.ref(loop, self._dropped)
+        self._event = _event_for(loop, self._awoken)
 
     def wake(self) -> None:
-        self.call_soon(self._sweep)
+        event = self._event
+        if event is None:
+            self.call_soon(self._sweep)
+            return
+        loop = self._loop()
+        if loop is None or loop.is_closed():
+            self._dropped(None)
+        else:
+            event.set()
+
+    def close(self) -> None:
+        """The engine has ended: leave nothing in the loop. From any thread."""
+        event, self._event = self._event, None
+        loop = self._loop()
+        if event is not None and loop is not None:
+            with suppress(RuntimeError):  # closed
+                loop.call_soon_threadsafe(self._close_here, event)
+
+    def _close_here(self, event: "_EventFd") -> None:
+        asyncio.get_running_loop().remove_reader(event.fd)
+        self._sweep()  # what the descriptor was to say
+
+    def _awoken(self, event: "_EventFd") -> None:
+        event.clear()
+        self._sweep()
 
     def call_soon(self, function: Callable[[], None]) -> None:
         loop = self._loop()
@@ -39,11 +66,20 @@ class AsyncioHost:
 
     def _sweep(self) -> None:
         boxes, more = self.outbox.sweep()
-        for box in boxes:
-            if box.notify is not None:
-                box.notify()
         if more:
             asyncio.get_running_loop().call_soon(self._sweep)
+        self._notify(iter(boxes))
+
+    def _notify(self, boxes: Iterator[Mailbox]) -> None:
+        over = False
+        try:
+            for box in boxes:
+                if box.notify is not None:
+                    box.notify()
+            over = True
+        finally:
+            if not over:  # a task has ended the loop, by a KeyboardInterrupt say
+                asyncio.get_running_loop().call_soon(self._notify, boxes)
 
     def now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -62,11 +98,11 @@ class AsyncioHost:
 
     async def wait(self, box: Mailbox, seconds: float | None = None) -> None:
         loop = asyncio.get_running_loop()
-        future = loop.create_future()
-        box.notify = partial(_wake, future)
-        timer = None if seconds is None else loop.call_later(seconds, box.notify)
+        wait = ReaderWait(loop)
+        box.notify = wait.wake
+        timer = None if seconds is None else loop.call_later(seconds, wait.wake)
         try:
-            await future
+            await wait
         finally:
             box.notify = None
             if timer is not None:
@@ -79,12 +115,12 @@ class AsyncioHost:
         cancelled: asyncio.CancelledError | None = None
         until = loop.time() + seconds
         while not done() and loop.time() < until:
-            future = loop.create_future()
-            box.notify = partial(_wake, future)
-            timer = loop.call_at(until, box.notify)
+            wait = ReaderWait(loop)
+            box.notify = wait.wake
+            timer = loop.call_at(until, wait.wake)
             try:
                 if self.outbox.park(box, for_over=for_over):
-                    await future
+                    await wait
             except asyncio.CancelledError as error:
                 cancelled = error
             finally:
@@ -99,6 +135,35 @@ class AsyncioHost:
 
     def interruption(self) -> Interruption:
         return _AsyncioInterruption()
+
+
+class _EventFd:
+    """Wakes a loop by one write and one read (eventfd(2)). `call_soon_threadsafe` of asyncio takes
+    a handle, a write and two reads, of which the second fails."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    def set(self) -> None:
+        os.eventfd_write(self.fd, 1)
+
+    def clear(self) -> None:
+        os.eventfd_read(self.fd)
+
+    def __del__(self) -> None:
+        # Not before: a thread that writes must not meet a number that was given away again.
+        os.close(self.fd)
+
+
+def _event_for(
+    loop: asyncio.AbstractEventLoop, then: Callable[[_EventFd], None]
+) -> _EventFd | None:
+    """None where the loop's own way is as cheap (uvloop) or the only one."""
+    if not hasattr(os, "eventfd") or not isinstance(loop, asyncio.SelectorEventLoop):
+        return None
+    event = _EventFd()
+    loop.add_reader(event.fd, then, event)
+    return event
 
 
 class _AsyncioTask:
@@ -137,8 +202,3 @@ class _AsyncioInterruption:
         # As asyncio.timeout does it: the cancel was ours if no other is left.
         others = self._task.uncancel() > self._before
         return isinstance(error, asyncio.CancelledError) and not others
-
-
-def _wake(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)

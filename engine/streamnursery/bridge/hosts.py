@@ -68,6 +68,8 @@ class AsyncHosts:
         """`gone` is called from the engine's thread, for a loop that was closed."""
         self._border = border
         self._gone = gone
+        self._lock = threading.Lock()
+        self._closed = False
         self._asyncio: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncioHost] = (
             weakref.WeakKeyDictionary()
         )
@@ -95,12 +97,25 @@ class AsyncHosts:
         )
         raise RequestError(msg)
 
+    def close(self) -> None:
+        """The engine has ended. In its thread."""
+        with self._lock:
+            self._closed = True
+            hosts = list(self._asyncio.values())
+        for host in hosts:
+            host.close()
+
     def _of_loop(self, loop: asyncio.AbstractEventLoop) -> AsyncHost:
         host = self._asyncio.get(loop)
         if host is None:
-            host = self._asyncio[loop] = AsyncioHost(loop, self._border)
+            host = AsyncioHost(loop, self._border)
             found: AsyncHost = host
             host.gone = lambda: self._gone(found)
+            with self._lock:
+                self._asyncio[loop] = host
+                closed = self._closed
+            if closed:
+                host.close()
         return host
 
     def _of_run(self, token: trio.lowlevel.TrioToken) -> AsyncHost:

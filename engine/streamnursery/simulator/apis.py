@@ -1,6 +1,6 @@
 """The APIs of a simulated provider: where each is, and how it reads and answers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from math import inf
 from urllib.parse import parse_qsl
@@ -9,15 +9,25 @@ import attrs
 import msgspec
 
 from streamnursery.serving.steps import JSON, Step, whole
-from streamnursery.simulator import chat, embeddings, files, generate, messages, responses
+from streamnursery.simulator import (
+    chat,
+    embeddings,
+    files,
+    generate,
+    interactions,
+    messages,
+    responses,
+)
 from streamnursery.simulator.batches import taken
 from streamnursery.simulator.chat import AnswerSpec
 from streamnursery.simulator.exchange import EPOCH, Api, Exchange, Renderer
+from streamnursery.simulator.kept import Kept, Memory
 from streamnursery.simulator.question import question_from, understood
-from streamnursery.simulator.responses import Kept, Memory
+from streamnursery.simulator.script import Script
 from streamnursery.wire.anthropic_messages.server import error_body, question_of_messages
 from streamnursery.wire.gemini.server import error_body as google_error
 from streamnursery.wire.gemini.server import question_of_contents
+from streamnursery.wire.gemini_interactions.server import question_of_interaction
 from streamnursery.wire.openai_chat.server import ApiError, json_object
 from streamnursery.wire.openai_responses.server import question_of_response
 
@@ -120,14 +130,50 @@ def _new_response(memory: Memory, sheet: AnswerSpec) -> Renderer:
 
 
 def _resumed(exchange: Exchange, kept: Kept, after: str) -> Iterator[Step]:
+    behind = int(after) if after.removeprefix("-").isdecimal() else -1
+    return _streamed_again(exchange, kept, partial(responses.events, behind=behind))
+
+
+def _streamed_again(
+    exchange: Exchange, kept: Kept, events: Callable[[Kept, Script], Iterator[Step]]
+) -> Iterator[Step]:
     if not kept.sheet.question.background:
-        msg = "Only a response that was created with background=true can be streamed again."
+        msg = "Only what was created with background=true can be streamed again."
         raise ApiError(400, msg, param="stream")
     record = exchange.record
     record.model, record.stream = kept.sheet.question.plain, True
-    behind = int(after) if after.removeprefix("-").isdecimal() else -1
-    steps = responses.events(kept, record.script, behind)
-    return exchange.streamed(steps, exchange.headers(), -inf)
+    return exchange.streamed(events(kept, record.script), exchange.headers(), -inf)
+
+
+def _interactions(exchange: Exchange, name: str, body: bytes, now: float) -> Iterator[Step]:
+    memory = exchange.state.interactions
+    if not name:
+        exchange.only("POST")
+        asked = question_of_interaction(json_object(body), memory.earlier)
+        return exchange.answered(understood(asked), now, partial(_new_interaction, memory))
+    kept = memory.get(name.removesuffix("/cancel"))
+    if name.endswith("/cancel"):
+        exchange.only("POST")
+        if kept.cancelled_at is None and now < kept.done_at:
+            kept.cancelled_at = now
+    else:
+        exchange.only("GET")
+        query = dict(parse_qsl(exchange.query))
+        if query.get("stream") == "true":
+            behind = interactions.number_of(query.get("last_event_id", ""))
+            return _streamed_again(exchange, kept, partial(interactions.events, behind=behind))
+    return whole(200, interactions.completion(kept, now), exchange.headers(JSON))
+
+
+def _new_interaction(memory: Memory, sheet: AnswerSpec) -> Renderer:
+    sheet = attrs.evolve(sheet, id=sheet.id.replace("chatcmpl-", "v1_"))
+    kept = Kept(sheet)
+    if sheet.question.store:
+        memory.keep(kept)
+    return Renderer(
+        partial(interactions.events, kept, sheet.script),
+        partial(interactions.completion, kept, inf),
+    )
 
 
 def _files(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterator[Step]:
@@ -162,6 +208,10 @@ APIS = (
     Api("/v1/messages", _messages, error_body=error_body, own_headers=_anthropic_headers),
     Api("/openai/deployments", _azure, deep=True, ends=DEPLOYED),
     Api("/v1beta/models", _generate, deep=True, error_body=google_error),
+    *(
+        Api(f"/{version}/interactions", _interactions, deep=True, error_body=google_error)
+        for version in ("v1beta", "v1")
+    ),
     Api("/v1/embeddings", embeddings.answer),
     Api("/v1/files", _files, deep=True),
     Api("/v1/batches", _batches, deep=True),

@@ -13,6 +13,7 @@ from streamnursery.serving.steps import Step
 from streamnursery.simulator.batches import Batches
 from streamnursery.simulator.fault import NetworkFault
 from streamnursery.simulator.files import UploadedFiles
+from streamnursery.simulator.kept import Memory
 from streamnursery.simulator.limits import RateLimits
 from streamnursery.simulator.log import ProviderLog, RequestRecord
 from streamnursery.simulator.plan import Plan
@@ -20,7 +21,6 @@ from streamnursery.simulator.prefix_cache import PrefixCache
 from streamnursery.simulator.profiles import Profile
 from streamnursery.simulator.question import Question
 from streamnursery.simulator.reply import Reply, make_reply
-from streamnursery.simulator.responses import Memory
 from streamnursery.simulator.script import RateLimit, Script
 from streamnursery.wire.openai_chat.server import ApiError
 
@@ -82,7 +82,8 @@ class ProviderState:
 
     def __init__(self, provider: PublicProvider, fresh: bool) -> None:
         self.provider = provider
-        self.responses = Memory()
+        self.responses = Memory("Response")
+        self.interactions = Memory("Interaction")
         self.files = UploadedFiles()
         self.batches = Batches(self.files)
         self.prefixes: dict[tuple[str, int], PrefixCache] = {}

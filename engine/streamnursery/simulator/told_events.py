@@ -28,6 +28,9 @@ T = TypeVar("T", bound=Telling)
 class ToldEvents(Events, Generic[T]):
     """As server-sent events, named by their `type`."""
 
+    marker = b'"type":"'
+    """Stands before the name."""
+
     def __init__(self, sheet: AnswerSpec, telling: T) -> None:
         super().__init__(sheet)
         self._told = telling
@@ -60,7 +63,7 @@ class ToldEvents(Events, Generic[T]):
         return b"".join(framed)
 
     def _event(self, data: bytes) -> bytes:
-        kind = data.partition(b'"type":"')[2].partition(b'"')[0]
+        kind = data.partition(self.marker)[2].partition(b'"')[0]
         comments = self._before.removesuffix(b"data: ")
         name = b"event: " + kind + self._newline if kind else b""
         return comments + name + b"data: " + data + self._after

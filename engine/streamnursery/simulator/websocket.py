@@ -22,9 +22,10 @@ from streamnursery.simulator.chat import AnswerSpec
 from streamnursery.simulator.cuts import RESET_AFTER
 from streamnursery.simulator.exchange import Exchange
 from streamnursery.simulator.fault import Fault
+from streamnursery.simulator.kept import Kept
 from streamnursery.simulator.provider import Provider
 from streamnursery.simulator.question import understood
-from streamnursery.simulator.responses import Kept, closing, writer
+from streamnursery.simulator.responses import closing, writer
 from streamnursery.simulator.script import (
     BadJson,
     Cut,

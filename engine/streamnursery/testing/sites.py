@@ -37,5 +37,5 @@ class Site:
     @property
     def url(self) -> BaseUrl:
         """Under which its dialect's paths lie."""
-        version = "v1beta" if self.dialect == "gemini" else "v1"
+        version = "v1beta" if self.dialect.startswith("gemini") else "v1"
         return BaseUrl.parse(f"http://{self.host}/{version}")

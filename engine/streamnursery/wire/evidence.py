@@ -58,6 +58,11 @@ GEMINI_FAILURES = frozenset([
 ])
 """The model's answer could not be read by its own server, or the request lacked a signature."""
 
+GEMINI_INTERACTIONS: Evidence = (frozenset({Sign.END_MARK}),)
+"""`interaction.completed`. A step that stopped proves nothing, nor does a status before it."""
+
+GEMINI_INTERACTIONS_FAILURES = frozenset({"budget_exceeded", "cancelled", "failed"})
+"""Statuses of an interaction whose answer is not whole."""
 
 OPENAI_CHAT_FAILURES = frozenset([
     "abort",
@@ -95,6 +100,7 @@ EVIDENCE: Mapping[str, Evidence] = {
     "openai-responses": OPENAI_RESPONSES,
     "anthropic-messages": ANTHROPIC_MESSAGES,
     "gemini": GEMINI,
+    "gemini-interactions": GEMINI_INTERACTIONS,
     "azure-openai": OPENAI_CHAT,
 }
 """By dialect."""
@@ -103,6 +109,7 @@ FAILURES: Mapping[str, frozenset[str]] = {
     "openai-responses": frozenset({"cancelled", "failed"}),
     "anthropic-messages": frozenset(),
     "gemini": GEMINI_FAILURES,
+    "gemini-interactions": GEMINI_INTERACTIONS_FAILURES,
     "azure-openai": OPENAI_CHAT_FAILURES,
 }
 """Finish reasons, or statuses of a response, that mean failure, by dialect."""

@@ -65,6 +65,13 @@ GEMINI_KINDS: Mapping[str, FinishKind] = {
 }
 """Google ends calls with STOP; an imitator (aimock) says FUNCTION_CALL."""
 
+GEMINI_INTERACTIONS_KINDS: Mapping[str, FinishKind] = {
+    "completed": "stop",
+    "requires_action": "tool_calls",
+    "incomplete": "length",
+    "requires_continuation": "paused",
+}
+
 
 def finish_kind(
     kinds: Mapping[str, FinishKind], reason: str | None, *, calls: bool, refused: bool

@@ -82,3 +82,13 @@ def _whole(digits: str) -> int | float:
     if len(digits) > _LONG_INT:
         return -math.inf if digits.startswith("-") else math.inf
     return int(digits)
+
+
+def text_of(value: object) -> str:
+    """Text that encodes as UTF-8; empty for anything else."""
+    return clean(value) if isinstance(value, str) else ""
+
+
+def objects(value: object) -> list[dict[str, Any]]:
+    """The objects of a list; none of anything else."""
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []

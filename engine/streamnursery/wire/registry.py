@@ -12,6 +12,7 @@ from streamnursery.values.errors import ConfigError
 from streamnursery.wire.anthropic_messages.client import AnthropicMessages
 from streamnursery.wire.dialect import API, Dialect, EndpointOption
 from streamnursery.wire.gemini.client import Gemini
+from streamnursery.wire.gemini_interactions.client import GeminiInteractions
 from streamnursery.wire.guarded import GuardedDialect
 from streamnursery.wire.openai_chat.azure import AzureOpenAI
 from streamnursery.wire.openai_chat.client import OpenAIChat
@@ -22,6 +23,7 @@ BUILT_IN: tuple[Dialect, ...] = (
     OpenAIResponses(),
     AnthropicMessages(),
     Gemini(),
+    GeminiInteractions(),
     AzureOpenAI(),
 )
 DEFAULT = BUILT_IN[0].name

@@ -24,6 +24,7 @@ from streamnursery.values.relay import RelayHead
 from streamnursery.wire import token_counts
 from streamnursery.wire.dialect import Cursor, StreamDecoder
 from streamnursery.wire.gemini import usage as gemini_counts
+from streamnursery.wire.gemini_interactions import usage as interaction_counts
 from streamnursery.wire.json_text import read_json
 from streamnursery.wire.usage_filter import UsageFilter
 
@@ -193,4 +194,6 @@ def _usage(value: object) -> list[UsageReport]:
     usage = token_counts.read_usage(told) if isinstance(told, dict) else None
     if usage is None and isinstance(theirs, dict):
         usage = gemini_counts.read_usage(theirs)
+    if usage is None and isinstance(told, dict):
+        usage = interaction_counts.read_usage(told)
     return [] if usage is None else [UsageReport(usage)]

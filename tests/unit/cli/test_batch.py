@@ -126,7 +126,7 @@ def test_a_providers_own_batches_cost_half_and_know_no_budget(
 ) -> None:
     write_input(tmp_path, 3, "gpt-4.1-mini")
     command.write("streamnursery.toml", PRICED)
-    dry = ("batch", "in.jsonl", "--dry-run", "--samples", "100000")
+    dry = ("batch", "in.jsonl", "--dry-run", "--samples", "20000")
     whole, half = (
         [
             float(word)

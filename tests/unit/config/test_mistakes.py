@@ -168,7 +168,7 @@ def test_an_unknown_key_is_an_error_with_a_suggestion(path: tuple[str, ...], mes
         (
             "dialect",
             "openai",
-            'must be "openai-chat", "openai-responses", "anthropic-messages", "gemini" or',
+            'must be "openai-chat", "openai-responses", "anthropic-messages", "gemini", ',
         ),
         ("auth", "baerer", 'did you mean "bearer"?'),
         ("auth", 5, '"x-goog-api-key" or "none"'),

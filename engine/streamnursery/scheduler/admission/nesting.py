@@ -7,8 +7,11 @@ Rule 1: only what cannot end counts. A block holds its slots until its own task,
         nurseries that were opened inside of it, have gone on; tasks elsewhere prove nothing. What
         waits for a date, a running stream, and a wait with a deadline all end.
 Rule 2: the newest wait is refused; with its block the others go on.
+Rule 3: of tasks outside of trio it is known who began them, and not who waits for them. Where all
+        holders are blocks in which waits like it were begun, a warning says so once for each limit.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import ContextVar
 from math import inf
@@ -23,6 +26,8 @@ if TYPE_CHECKING:
     from streamnursery.scheduler.admission.lease import Lease
     from streamnursery.scheduler.admission.queue import QueuedDemand
     from streamnursery.scheduler.admission.slots import Slots
+
+_log = logging.getLogger("streamnursery")
 
 FindLease: TypeAlias = "Callable[[], Lease | None]"
 
@@ -66,7 +71,11 @@ def held_around() -> tuple["Lease", ...]:
     if not found:
         return ()
     askers = (trio.lowlevel.current_task(), asker.get())
-    leases = (one.lease() for one in found if any(_inside(one, each) for each in askers))
+    return _unreleased(one for one in found if any(_inside(one, each) for each in askers))
+
+
+def _unreleased(found: Iterable[Holding]) -> tuple["Lease", ...]:
+    leases = (one.lease() for one in found)
     return tuple(lease for lease in leases if lease is not None and not lease.released)
 
 
@@ -87,26 +96,51 @@ class Nesting:
 
     total: "Slots"
     _waits: dict["QueuedDemand", tuple["Lease", ...]] = attrs.field(factory=dict, init=False)
+    _begun_inside: dict["QueuedDemand", tuple["Lease", ...]] = attrs.field(factory=dict, init=False)
+    """Waits of other event loops and threads, with all leases of the blocks around them."""
+    _warned: set[str] = attrs.field(factory=set, init=False)
 
     def enter(self, waiter: "QueuedDemand") -> NestedLeaseError | None:
         """`waiter` is about to wait; why it must not. To be called in its own task."""
-        held = held_around() if waiter.demand.deadline == inf else ()
-        if not held or (asker.get() is not None and _is_cut_short(waiter)):
+        who = asker.get()
+        if waiter.demand.deadline != inf or (who is not None and _is_cut_short(waiter)):
             return None
-        self._waits[waiter] = held
-        lacking = self._never(waiter)
-        if lacking is None:
-            return None
-        del self._waits[waiter]
-        return _error(waiter, lacking, len(held))
+        held = held_around()
+        if held:
+            self._waits[waiter] = held
+            lacking = self._never(waiter, self._waits)
+            if lacking is not None:
+                del self._waits[waiter]
+                return _error(waiter, lacking, len(held))
+        if who is not None and not isinstance(who, trio.lowlevel.Task):
+            self._begun_inside[waiter] = _unreleased(holdings.get())
+        if self._begun_inside:
+            self._warn(waiter)
+        return None
 
     def leave(self, waiter: "QueuedDemand") -> None:
         """It waits no more."""
         self._waits.pop(waiter, None)
+        self._begun_inside.pop(waiter, None)
 
-    def _never(self, newest: "QueuedDemand") -> str | None:
+    def _warn(self, newest: "QueuedDemand") -> None:
+        lacking = self._never(newest, {**self._waits, **self._begun_inside})
+        if lacking is None or lacking in self._warned:
+            return
+        self._warned.add(lacking)
+        _log.warning(
+            "%s: this may wait for ever. It was begun inside of a block with slots of this engine, "
+            "and all %s are held by blocks in which others were begun that wait like it: it goes "
+            "on only if such a block ends without them",
+            newest.demand.model,
+            lacking,
+        )
+
+    def _never(
+        self, newest: "QueuedDemand", waits: Mapping["QueuedDemand", tuple["Lease", ...]]
+    ) -> str | None:
         """What `newest` will never get, if that is so."""
-        stuck = {waiter: held for waiter, held in self._waits.items() if waiter.lease is None}
+        stuck = {waiter: held for waiter, held in waits.items() if waiter.lease is None}
         while newest in stuck:
             pinned = {lease for held in stuck.values() for lease in held}
             ends = [waiter for waiter in stuck if self._full(waiter, pinned) is None]

@@ -10,24 +10,18 @@ Rule 5: what this API has no word for is refused, never dropped. Empty texts, wh
         left out: they say nothing.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from streamnursery.values.request import Message
 from streamnursery.values.returned import KEY, ReturnedPart, returned
-from streamnursery.wire.json_text import read_json
+from streamnursery.wire.chat_messages import UnsayableError, calls_of, inline_data, parts_of
 
 DIALECT = "anthropic-messages"
 Block: TypeAlias = dict[str, Any]
 
 _NOT_RETURNED = frozenset({"citation", "stop_details"})
 """Opaque parts that are not blocks of the message."""
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]+)(?:;[\w=.-]+)*;base64,(?P<data>.*)", re.DOTALL)
-
-
-class UnsayableError(Exception):
-    """A message that this API has no words for; the text says which."""
 
 
 def top_and_turns(messages: Sequence[Message]) -> tuple[list[Block], list[Block]]:
@@ -100,25 +94,13 @@ def _tool_result(message: Message, place: int) -> Block:
 
 
 def _blocks(content: object, place: int) -> Iterator[Block]:
-    if isinstance(content, str):
-        content = [{"type": "text", "text": content}]
-    if content is None:
-        return
-    if not isinstance(content, Sequence):
-        msg = f"messages[{place}].content must be text or a list of parts"
-        raise UnsayableError(msg)
-    for part in content:
+    for part in parts_of(content, place):
         block = _part(part, place)
         if block.get("type") != "text" or block.get("text"):
             yield block
 
 
-def _part(part: object, place: int) -> Block:
-    if isinstance(part, str):
-        return {"type": "text", "text": part}
-    if not isinstance(part, Mapping):
-        msg = f"messages[{place}].content holds a {type(part).__name__}, which is no part"
-        raise UnsayableError(msg)
+def _part(part: Mapping[str, Any], place: int) -> Block:
     cache = {"cache_control": part["cache_control"]} if "cache_control" in part else {}
     match part.get("type"):
         case "image_url":
@@ -140,13 +122,10 @@ def _source(url: object, place: int) -> Block:
     if not isinstance(url, str):
         msg = f"messages[{place}]: an image needs a url, 'data:image/png;base64,...' or 'https:...'"
         raise UnsayableError(msg)
-    if not url.startswith("data:"):
+    inline = inline_data(url, place)
+    if inline is None:
         return {"type": "url", "url": url}
-    found = _DATA_URL.fullmatch(url)
-    if found is None:
-        msg = f"messages[{place}]: a data: url must be base64, 'data:image/png;base64,...'"
-        raise UnsayableError(msg)
-    return {"type": "base64", "media_type": found["type"], "data": found["data"]}
+    return {"type": "base64", "media_type": inline[0], "data": inline[1]}
 
 
 def _document(file: Mapping[str, Any], place: int) -> Block:
@@ -166,7 +145,7 @@ def _assistant(message: Message, place: int) -> list[Block]:
     said = list(_blocks(message.get("content"), place))
     if isinstance(message.get("refusal"), str) and message["refusal"]:
         said.append({"type": "text", "text": message["refusal"]})
-    calls = list(_calls(message.get("tool_calls"), place))
+    calls = list(_calls(message, place))
     held = returned(message, DIALECT) if KEY in message else None
     if held is None or not held.parts:
         return [*said, *calls]
@@ -207,25 +186,6 @@ def _text(text: str) -> Iterator[Block]:
         yield {"type": "text", "text": text}
 
 
-def _calls(calls: object, place: int) -> Iterator[Block]:
-    for call in calls if isinstance(calls, Sequence) and not isinstance(calls, str) else ():
-        function = call.get("function") if isinstance(call, Mapping) else None
-        if not isinstance(function, Mapping):
-            msg = f"messages[{place}]: a tool call needs a 'function' with name and arguments"
-            raise UnsayableError(msg)
-        given = function.get("arguments")
-        found = read_json(given.encode("utf-8", "replace")) if isinstance(given, str) else given
-        if not given:
-            found = {}
-        if not isinstance(found, Mapping):
-            msg = (
-                f"messages[{place}]: the arguments of {function.get('name')!r:.80} are no JSON "
-                "object, which the Messages API asks for"
-            )
-            raise UnsayableError(msg)
-        yield {
-            "type": "tool_use",
-            "id": call.get("id"),
-            "name": function.get("name"),
-            "input": found,
-        }
+def _calls(message: Message, place: int) -> Iterator[Block]:
+    for call_id, name, arguments in calls_of(message, place, "Messages API"):
+        yield {"type": "tool_use", "id": call_id, "name": name, "input": arguments}

@@ -9,7 +9,8 @@ from typing import Any
 
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import Endpoint
-from streamnursery.wire.anthropic_messages.content import UnsayableError, plain, top_and_turns
+from streamnursery.wire.anthropic_messages.content import plain, top_and_turns
+from streamnursery.wire.chat_messages import UnsayableError
 from streamnursery.wire.dialect import EndpointOption
 
 DEFAULT_MAX_TOKENS = EndpointOption(

@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 from streamnursery.values.request import Message
 from streamnursery.values.returned import KEY, Returned, ReturnedPart, returned
+from streamnursery.wire.chat_messages import UnsayableError, calls_of, inline_data, parts_of
 from streamnursery.wire.gemini.calls import MADE
 from streamnursery.wire.json_text import read_json
 
@@ -32,11 +33,6 @@ _NOT_RETURNED = frozenset({
 })
 _UNSIGNING = re.compile(r"gemini-[12](?:\D|$)")
 """Models that sign nothing, or do not ask for it back."""
-_DATA_URL = re.compile(r"data:(?P<type>[\w.+/-]+)(?:;[\w=.-]+)*;base64,(?P<data>.*)", re.DOTALL)
-
-
-class UnsayableError(Exception):
-    """A message that this API has no words for; the text says which."""
 
 
 def instruction_and_contents(
@@ -115,7 +111,10 @@ class _ContentsBuilder:
         said = list(_parts(message.get("content"), place))
         if isinstance(message.get("refusal"), str) and message["refusal"]:
             said.append({"text": message["refusal"]})
-        calls = [self._call(call, place) for call in _objects(message.get("tool_calls"))]
+        calls = [
+            self._call(call_id, name, arguments, place)
+            for call_id, name, arguments in calls_of(message, place, "Gemini API")
+        ]
         held = returned(message, DIALECT) if KEY in message else Returned("")
         if held.dialect != DIALECT and calls and self._signs:
             calls[0][_SIGNATURE] = UNSIGNED
@@ -124,24 +123,13 @@ class _ContentsBuilder:
                 calls[part.tool][part.kind] = part.data
         return list(_woven(said, calls, held.parts))
 
-    def _call(self, call: Mapping[str, Any], place: int) -> Part:
-        function = call.get("function")
-        if not isinstance(function, Mapping):
+    def _call(self, call_id: object, name: object, arguments: dict[str, Any], place: int) -> Part:
+        if not isinstance(name, str):
             msg = f"messages[{place}]: a tool call needs a 'function' with name and arguments"
             raise UnsayableError(msg)
-        given, name = function.get("arguments"), function.get("name")
-        found = read_json(given.encode("utf-8", "replace")) if isinstance(given, str) else given
-        args = {} if not given else found
-        if not isinstance(args, Mapping) or not isinstance(name, str):
-            msg = (
-                f"messages[{place}]: the arguments of {name!r:.80} are no JSON object, which the "
-                "Gemini API asks for"
-            )
-            raise UnsayableError(msg)
-        call_id = call.get("id")
         if isinstance(call_id, str):
             self._names[call_id] = name
-        return {"functionCall": {**_id(call_id), "name": name, "args": dict(args)}}
+        return {"functionCall": {**_id(call_id), "name": name, "args": arguments}}
 
 
 def _id(call_id: object) -> dict[str, Any]:
@@ -185,22 +173,8 @@ def _text(text: str) -> Iterator[Part]:
 
 
 def _parts(content: object, place: int) -> Iterator[Part]:
-    if isinstance(content, str):
-        yield from _text(content)
-        return
-    if content is None:
-        return
-    if not isinstance(content, Sequence):
-        msg = f"messages[{place}].content must be text or a list of parts"
-        raise UnsayableError(msg)
-    for part in content:
-        if isinstance(part, str):
-            yield from _text(part)
-        elif isinstance(part, Mapping):
-            yield from _part(part, place)
-        else:
-            msg = f"messages[{place}].content holds a {type(part).__name__}, which is no part"
-            raise UnsayableError(msg)
+    for part in parts_of(content, place):
+        yield from _part(part, place)
 
 
 def _part(part: Mapping[str, Any], place: int) -> Iterator[Part]:
@@ -227,15 +201,7 @@ def _data(url: object, place: int) -> Part:
     if not isinstance(url, str) or not url:
         msg = f"messages[{place}]: an image or a file needs its data or its url"
         raise UnsayableError(msg)
-    if not url.startswith("data:"):
+    inline = inline_data(url, place)
+    if inline is None:
         return {"fileData": {"fileUri": url}}
-    found = _DATA_URL.fullmatch(url)
-    if found is None:
-        msg = f"messages[{place}]: a data: url must be base64, 'data:image/png;base64,...'"
-        raise UnsayableError(msg)
-    return {"inlineData": {"mimeType": found["type"], "data": found["data"]}}
-
-
-def _objects(value: object) -> Iterator[Mapping[str, Any]]:
-    calls = value if isinstance(value, Sequence) and not isinstance(value, str) else ()
-    return (call if isinstance(call, Mapping) else {} for call in calls)
+    return {"inlineData": {"mimeType": inline[0], "data": inline[1]}}

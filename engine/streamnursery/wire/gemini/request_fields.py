@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from streamnursery.values.request import ChatRequest
-from streamnursery.wire.gemini.content import UnsayableError, instruction_and_contents
+from streamnursery.wire.chat_messages import UnsayableError
+from streamnursery.wire.gemini.content import instruction_and_contents
 
 BUDGETS = {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24_576}
 """Thinking tokens by `reasoning_effort`, for models up to 2.5."""

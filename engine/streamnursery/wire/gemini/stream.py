@@ -32,7 +32,7 @@ from streamnursery.wire.finish_kinds import GEMINI_KINDS, finish_kind
 from streamnursery.wire.gemini.calls import GeminiCalls
 from streamnursery.wire.gemini.chunk import DECODE_ERRORS, NO_USAGE, decode, decode_text
 from streamnursery.wire.gemini.usage import beginning, read_usage
-from streamnursery.wire.json_text import as_raw, clean, count, read_json
+from streamnursery.wire.json_text import as_raw, count, read_json, text_of
 from streamnursery.wire.sse import ServerSentEvent
 from streamnursery.wire.sse_stream import MAX_TOOL_CALLS, SseStream
 
@@ -158,8 +158,8 @@ class GeminiStream(SseStream):
         return f"without a finishReason for candidate {lacking}"
 
     def _take(self, value: dict[str, Any], data: bytes, events: list[StreamEvent]) -> None:
-        self.response_id = self.response_id or _text(value.get("responseId")) or None
-        self.response_model = self.response_model or _text(value.get("modelVersion")) or None
+        self.response_id = self.response_id or text_of(value.get("responseId")) or None
+        self.response_model = self.response_model or text_of(value.get("modelVersion")) or None
         usage = value.get("usageMetadata")
         if isinstance(usage, dict):
             self._raw, self._fresh = usage, True
@@ -179,8 +179,8 @@ class GeminiStream(SseStream):
         if not why or self.failure is not None:
             return
         self._tell_usage(events)
-        words = _text(feedback.get("blockReasonMessage")) if isinstance(feedback, dict) else ""
-        told = f"the prompt was blocked: {_text(why)}"
+        words = text_of(feedback.get("blockReasonMessage")) if isinstance(feedback, dict) else ""
+        told = f"the prompt was blocked: {text_of(why)}"
         told = f"{told}: {words}" if words else told
         self.failure = error_in_stream({"error": {"code": "prompt_blocked", "message": told}}, data)
 
@@ -199,7 +199,7 @@ class GeminiStream(SseStream):
                 self._take_part(part, index, data, events)
         told = [(name, candidate.get(name)) for name in _METADATA]
         events += [OpaquePart(index, name, as_raw(value)) for name, value in told if value]
-        reason = _text(candidate.get("finishReason"))
+        reason = text_of(candidate.get("finishReason"))
         if reason and reason != _UNTOLD and self._reasons[index] is None:
             self._take_reason(reason, index, candidate, data, events)
 
@@ -212,7 +212,7 @@ class GeminiStream(SseStream):
         events: list[StreamEvent],
     ) -> None:
         if reason in GEMINI_FAILURES:
-            words = _text(candidate.get("finishMessage"))
+            words = text_of(candidate.get("finishMessage"))
             message = f"finishReason {reason}{f': {words}' if words else ''}"
             self._tell_usage(events)
             self.failure = error_in_stream({"error": {"code": reason, "message": message}}, data)
@@ -226,7 +226,7 @@ class GeminiStream(SseStream):
     def _take_part(
         self, part: dict[str, Any], index: int, data: bytes, events: list[StreamEvent]
     ) -> None:
-        text, signature = _text(part.get("text")), part.get("thoughtSignature")
+        text, signature = text_of(part.get("text")), part.get("thoughtSignature")
         call = part.get("functionCall")
         if isinstance(call, dict):
             self._take_call(call, signature, index, data, events)
@@ -287,8 +287,3 @@ class GeminiStream(SseStream):
             found = read_json(bytes(raw))
             raw = found if isinstance(found, dict) else None
         return read_usage(raw) if raw else None
-
-
-def _text(value: object) -> str:
-    """Text that encodes as UTF-8; empty for anything else."""
-    return clean(value) if isinstance(value, str) else ""

@@ -29,15 +29,22 @@ def read_usage(raw: Mapping[str, Any]) -> Usage | None:
     A count that is not a whole number of 0 or more is refused: it is None, in `reported` and in
     `refused`.
     """
-    told = {ours: raw[theirs] for ours, theirs in _FIELDS.items() if theirs in raw}
+    return read_counts(raw, _FIELDS, "toolUsePromptTokenCount")
+
+
+def read_counts(
+    raw: Mapping[str, Any], fields: Mapping[str, str], read_by_tools: str
+) -> Usage | None:
+    """As `read_usage`, of another API of Google's: its names by those of `Usage`, and its name of
+    what the server's own tools have read."""
+    told = {ours: raw[theirs] for ours, theirs in fields.items() if theirs in raw}
     if not told:
         return None
     counts = {name: count(value) for name, value in told.items()}
     refused = {name for name, value in told.items() if value is not None and counts[name] is None}
-    read_by_tools = count(raw.get("toolUsePromptTokenCount"))
-    spent = counts.get("input_tokens")
-    if spent is not None and read_by_tools:
-        counts["input_tokens"] = spent + read_by_tools
+    more, spent = count(raw.get(read_by_tools)), counts.get("input_tokens")
+    if spent is not None and more:
+        counts["input_tokens"] = spent + more
     if "output_tokens" not in counts and counts.get("reasoning_tokens") is not None:
         counts["output_tokens"] = 0  # absent where the answer is nothing but thoughts and calls
     usage = Usage(

@@ -5,8 +5,7 @@ from typing import Any
 from streamnursery.values.errors import EngineError
 from streamnursery.values.http import HttpHead
 from streamnursery.wire.error_answers import error_in_stream
-from streamnursery.wire.json_text import read_json
-from streamnursery.wire.openai_responses.fields import text_of
+from streamnursery.wire.json_text import read_json, text_of
 from streamnursery.wire.retry_after import retry_after
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from streamnursery.wire.json_text import clean
+from streamnursery.wire.json_text import text_of
 
 if TYPE_CHECKING:
     from streamnursery.wire.openai_responses.event import Event
@@ -21,13 +21,3 @@ def plain(value: object) -> object:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     return value
-
-
-def text_of(value: object) -> str:
-    """Text that encodes as UTF-8; empty for anything else."""
-    return clean(value) if isinstance(value, str) else ""
-
-
-def objects(value: object) -> list[dict[str, Any]]:
-    """The objects of a list; none of anything else."""
-    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []

@@ -33,9 +33,9 @@ from streamnursery.wire.dialect import Cursor
 from streamnursery.wire.error_answers import error_in_stream, is_error
 from streamnursery.wire.evidence import OPENAI_RESPONSES, Sign, complete
 from streamnursery.wire.finish_kinds import OPENAI_RESPONSES_KINDS, finish_kind
-from streamnursery.wire.json_text import as_raw, read_json
+from streamnursery.wire.json_text import as_raw, objects, read_json, text_of
 from streamnursery.wire.openai_responses.error_event import stream_error
-from streamnursery.wire.openai_responses.fields import key_of, objects, plain, text_of
+from streamnursery.wire.openai_responses.fields import key_of, plain
 from streamnursery.wire.sse_stream import MAX_TOOL_CALLS
 from streamnursery.wire.token_counts import read_usage
 
