@@ -385,6 +385,28 @@ MUTANTS = (
         SIM + "test_clocks.py",
     ),
     _mutant(
+        "what is wrong with a head is kept from its attempt",
+        "supervisor/attempt.py",
+        "            self._problem = error\n            self.wake()\n",
+        "            pass\n",
+        SIM + "test_dialects.py",
+        SIM + "test_outgoing.py",
+    ),
+    _mutant(
+        "a sink that is over holds its attempt in a circle",
+        "supervisor/sink.py",
+        "        self._owner = _NOBODY\n",
+        "",
+        SIM + "test_counters.py",
+    ),
+    _mutant(
+        "without budgets what was reserved is never given back",
+        "scheduler/money/unlimited.py",
+        "        line[3] -= self.reserved\n",
+        "",
+        SIM + "test_cost.py",
+    ),
+    _mutant(
         "a clock is not armed again when content has come",
         "supervisor/sink.py",
         "            self._owner.rearm()\n",
