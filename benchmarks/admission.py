@@ -139,7 +139,7 @@ async def _memory(waiting: int = 5000) -> float:
     waiters = [QueuedDemand.of(crowd.demand(), lane) for _ in range(waiting)]
     for waiter in waiters:
         line.waiters[waiter] = None
-        line._queue.push(waiter)
+        line.line.push(waiter)
     held = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     return held / waiting

@@ -308,6 +308,26 @@ def admission(queued: int, grants: int = GRANTS) -> float:
     return counts.calls / grants
 
 
+def left_to_the_collector(http: str, streams: int = 50) -> float:
+    """Objects of each stream that only the garbage collector frees."""
+    found = 0
+
+    async def work(eng: sn.Engine) -> None:
+        nonlocal found
+        await drop(eng)
+        gc.collect()
+        gc.disable()
+        try:
+            for _ in range(streams):
+                await drop(eng)
+            found = gc.collect()
+        finally:
+            gc.enable()
+
+    run(work, reads=2, events=1, http=http)
+    return found / streams
+
+
 def queue_length(text: str) -> int:
     """So many have to wait that those who are granted a slot are among them."""
     value = int(text)
@@ -326,6 +346,9 @@ def everything(queued: Sequence[int]) -> dict[str, Any]:
         "ten events per read, HTTP/2": per_event(10, 100, "h2c"),
         "fifty streams at once": many_streams(),
         "short streams": per_stream(),
+        "objects of a stream left to the collector": {
+            http: left_to_the_collector(http) for http in ("1.1", "h2c")
+        },
         "calls per grant": {f"{n} queued": admission(n) for n in queued},
     }
 

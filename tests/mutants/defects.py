@@ -142,15 +142,15 @@ MUTANTS = (
     _mutant(
         "the watchdog is forgotten once a slow consumer has caught up",
         "supervisor/sink.py",
-        "        self._clock.resume(self._time.current_time())\n",
+        "        self._clock.resume(self._now())\n",
         "",
         SIM + "test_watchdog.py",
     ),
     _mutant(
         "nobody watches a stalled answer",
         "supervisor/attempt.py",
-        "with trio.CancelScope(deadline=self.clock.deadline) as sink.watch:",
-        'with trio.CancelScope(deadline=float("inf")) as sink.watch:',
+        "with trio.CancelScope(deadline=self.clock.deadline) as self._watch:",
+        'with trio.CancelScope(deadline=float("inf")) as self._watch:',
         SIM + "test_scenarios_body.py",
     ),
     # Failing, and what comes after it.
@@ -217,8 +217,8 @@ MUTANTS = (
     ),
     _mutant(
         "a redirect is no reason to refuse",
-        "transport/client.py",
-        "    if location is None or head.status not in _REDIRECTS:",
+        "transport/refused_heads.py",
+        "    if head.status not in _REDIRECTS:",
         "    if True:",
         SIM + "test_threats_engine.py",
         "integration/test_threats_transport.py",
@@ -329,8 +329,8 @@ MUTANTS = (
     _mutant(
         "a response is not closed when its attempt ends",
         "supervisor/attempt.py",
-        "            finally:\n                response.close()",
-        "            finally:\n                pass",
+        "                self._exchange.close()\n            self._let_go()",
+        "                pass\n            self._let_go()",
         SIM + "test_scenarios_body.py",
     ),
     _mutant(
@@ -409,7 +409,7 @@ MUTANTS = (
     _mutant(
         "a clock strikes before what lies unread was read",
         "supervisor/attempt.py",
-        "if self._expired() is None or not await response.catch_up():",
+        "if self._expired() is None or not await self._exchange.catch_up():",
         "if True:",
         SIM + "test_clocks.py",
     ),
@@ -421,9 +421,31 @@ MUTANTS = (
         SIM + "test_clocks.py",
     ),
     _mutant(
+        "what is wrong with a head is kept from its attempt",
+        "supervisor/attempt.py",
+        "            self._problem = error\n            self.wake()\n",
+        "            pass\n",
+        SIM + "test_dialects.py",
+        SIM + "test_outgoing.py",
+    ),
+    _mutant(
+        "a sink that is over holds its attempt in a circle",
+        "supervisor/sink.py",
+        "        self._owner = _NOBODY\n",
+        "",
+        SIM + "test_counters.py",
+    ),
+    _mutant(
+        "without budgets what was reserved is never given back",
+        "scheduler/money/unlimited.py",
+        "        line[3] -= self.reserved\n",
+        "",
+        SIM + "test_cost.py",
+    ),
+    _mutant(
         "a clock is not armed again when content has come",
         "supervisor/sink.py",
-        "            self.rearm()\n",
+        "            self._owner.rearm()\n",
         "            pass\n",
         SIM + "test_watchdog.py",
         SIM + "test_scenarios_body.py",
@@ -615,8 +637,8 @@ MUTANTS = (
     _mutant(
         "an own call that failed without a report has cost nothing",
         "scheduler/money/call_money.py",
-        "        posting = Posting(reservation.row.id, News.DOUBT, flags=frozenset(flags))",
-        "        posting = Posting(reservation.row.id, News.RELEASE)",
+        "        reservation.post(News.DOUBT, flags=flags)",
+        "        reservation.post(News.RELEASE)",
         SIM + "test_own_calls_money.py",
     ),
     _mutant(

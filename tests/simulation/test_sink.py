@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import trio
 
 from streamnursery.core.measure.meter import Meter
 from streamnursery.core.recovery.patience import PatienceClock
@@ -36,6 +37,23 @@ class Delivered(SimpleNamespace):
         return True
 
 
+class NobodyElse:
+    """An attempt that gets the stream, and does nothing for it."""
+
+    def __init__(self) -> None:
+        self.current_time = trio.current_time
+
+    def claim(self) -> list[StreamEvent]:
+        return []
+
+    def first_token(self, now: float) -> None:
+        """Nobody counts."""
+
+    def finish(self) -> None: ...
+
+    mark_unreusable = rearm = wake = finish
+
+
 def sink_of(delivered: Any, head: HttpHead = NO_LENGTH) -> StreamSink:
     return StreamSink(
         OpenAIChatStream(),
@@ -44,11 +62,8 @@ def sink_of(delivered: Any, head: HttpHead = NO_LENGTH) -> StreamSink:
         Meter(),
         head,
         hold=True,
-        claim=list,
-        first_token=lambda _: None,
-        before_finish=lambda: None,
+        owner=NobodyElse(),
         allowance=SimpleNamespace(look_at=inf, without_end=list),  # type: ignore[arg-type]
-        mark_unreusable=lambda: None,
     )
 
 

@@ -185,7 +185,7 @@ def test_attempts_beyond_the_limit_are_found(monkeypatch: pytest.MonkeyPatch) ->
                 for _ in range(2):
                     nursery.start_soon(read, eng)
                 await trio.testing.wait_all_tasks_blocked()
-                monkeypatch.setattr(admission, "acquire_nowait", lambda demand: _Nothing())
+                monkeypatch.setattr(admission, "_now_or_none", lambda demand: _Nothing())
                 nursery.start_soon(read, eng)
 
     with pytest.raises(AssertionError, match=r"3 attempts of model 'gpt-4.1' ran with 2 slots"):

@@ -7,7 +7,7 @@ from math import inf
 import attrs
 import trio
 
-from streamnursery.supervisor.ports import ByteSink, ConnectProgress, Phase
+from streamnursery.supervisor.ports import ByteSink, ConnectProgress, HeadListener, Phase
 from streamnursery.values.errors import ConnectionLostError, EngineError, TruncatedStreamError
 from streamnursery.values.events import Finished, StreamEvent, TextDelta, UsageReport
 from streamnursery.values.http import HttpHead, HttpRequest
@@ -117,9 +117,17 @@ class KeptTransport:
     async def open(self, request: HttpRequest, progress: ConnectProgress) -> "KeptResponse":
         return await self._kept.open_(request, progress)
 
+    async def begin(
+        self, request: HttpRequest, progress: ConnectProgress, after: object = None
+    ) -> "KeptResponse":
+        assert after is None
+        return await self._kept.open_(request, progress)
+
 
 class KeptResponse:
     """Sends event by event for as long as its sink takes them."""
+
+    unseen = False
 
     def __init__(self, kept: Kept, status: int, after: int, most: int | None) -> None:
         headers = (("content-type", "text/event-stream" if status == 200 else "application/json"),)
@@ -129,6 +137,12 @@ class KeptResponse:
         self._most = most
         self._sink: ByteSink | None = None
         self._closed = False
+
+    def expect(self, on_head: HeadListener) -> None:
+        on_head(None)
+
+    async def send(self, request: HttpRequest) -> None:
+        """It was."""
 
     async def receive_some(self) -> bytes:
         await trio.lowlevel.checkpoint()

@@ -110,6 +110,7 @@ def admission_of(config: EngineConfig) -> Admission:
         default_tenant=Tenant(max_queued=config.max_queued_per_tenant),
         adaptive={m.name: m.adaptive for m in models if m.max_streams == "adaptive"},
         groups=config.groups,
+        current_time=trio.lowlevel.current_clock().current_time,
     )
 
 

@@ -197,12 +197,15 @@ class Channel(Generic[T]):
     def close(self) -> None:
         """Nothing more will be put; what is there can still be received."""
         self._closed = True
-        self._total.forget(self)
-        self._wake()
+        if self._total.held_back:
+            self._total.forget(self)
+        if self._consumer is not None:
+            self._wake()
 
     def discard(self) -> None:
         """Close, and drop what the consumer has not asked for."""
-        self.close()
+        if not self._closed:
+            self.close()
         self._next = self._behind = None
         if self._items:
             self._let_go(self._items, self._bytes)

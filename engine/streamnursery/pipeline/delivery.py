@@ -9,6 +9,7 @@ Rule 3: content put here is committed, read or not.
 
 from collections.abc import Callable
 from enum import Enum
+from math import inf
 from typing import Any
 
 import attrs
@@ -171,6 +172,11 @@ class Delivery:
         if go_on is not None:
             go_on()
         return True
+
+    @property
+    def counts_when_taken(self) -> bool:
+        """The deadline counts to the last event delivered, also when the consumer is slow."""
+        return self.deadline < inf and self.outcome is None and not self.counts_when_put
 
     async def wait_settled(self) -> None:
         """Until the request has its outcome; the consumer taking `Finished` settles it too."""

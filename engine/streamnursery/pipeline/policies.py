@@ -62,6 +62,8 @@ def stream_channel(
     when_behind: WhenBehind, max_items: int, max_bytes: int, total: BufferTotal
 ) -> Channel[StreamEvent]:
     """One for the events of a stream."""
+    if when_behind == "block":
+        return Channel(max_items=max_items, max_bytes=max_bytes, total=total)
     return make_channel(
         when_behind, max_items=max_items, max_bytes=max_bytes, rules=STREAM_EVENTS, total=total
     )

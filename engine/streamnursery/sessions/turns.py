@@ -15,7 +15,7 @@ import trio
 
 from streamnursery.sessions.lanes import Permit, Turn, TurnLanes
 from streamnursery.supervisor.ports import Admission, AttemptLease
-from streamnursery.transport.ports import ByteSink, ConnectProgress, Phase
+from streamnursery.transport.ports import ByteSink, ConnectProgress, HeadListener, Phase
 from streamnursery.transport.reader import MOST_UNREAD
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import ConnectionLostError
@@ -97,6 +97,13 @@ class TurnTransport:
         self._session = session
         self._admission = admission
 
+    async def begin(
+        self, request: HttpRequest, progress: ConnectProgress, after: object = None
+    ) -> "TurnResponse":
+        """As `Transport`; its answer has begun."""
+        assert after is None, "an answer that did not begin is not asked for again"
+        return await self.open(request, progress)
+
     async def open(self, request: HttpRequest, progress: ConnectProgress) -> "TurnResponse":
         """Ask, and return when the first event of the answer is there.
 
@@ -137,7 +144,9 @@ class TurnTransport:
 
 
 class TurnResponse:
-    """An answer that has begun; the supervisor's `HttpResponse`."""
+    """An answer that has begun; the supervisor's `HttpExchange`."""
+
+    unseen = False
 
     def __init__(self, session: "SessionCore", turn: Turn) -> None:
         self._session = session
@@ -150,6 +159,13 @@ class TurnResponse:
         if self._turn.name is not None:
             headers.append(("x-request-id", self._turn.name))
         return HttpHead(200, tuple(headers), "websocket")
+
+    def expect(self, on_head: HeadListener) -> None:
+        """As `HttpExchange`: at once."""
+        on_head(None)
+
+    async def send(self, request: HttpRequest) -> None:
+        """As `HttpExchange`: it was."""
 
     async def receive_some(self) -> bytes:
         raise ConnectionLostError("an answer on a session is pushed, and cannot be pulled")

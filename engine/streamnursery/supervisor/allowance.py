@@ -24,11 +24,8 @@ class Allowance:
     """Content events at which `outgrown` is to be asked."""
     withheld: list[StreamEvent] = attrs.field(factory=list, init=False)
     """The end of the answer, which is handed out once its cost is on the disk."""
-    _before: int = attrs.field(init=False)
+    _before: int = attrs.field(default=0, kw_only=True)
     """Characters that earlier attempts delivered."""
-
-    def __attrs_post_init__(self) -> None:
-        self._before = self.transcript.characters
 
     def without_end(self, events: list[StreamEvent]) -> list[StreamEvent]:
         """The last events of a whole answer, but for those that wait for the books."""

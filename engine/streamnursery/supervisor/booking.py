@@ -15,7 +15,7 @@ from streamnursery.core.recovery.retry_budget import RetryBudget
 from streamnursery.core.routing.route_plan import PlannedRoute
 from streamnursery.pipeline.delivery import Delivery
 from streamnursery.supervisor.allowance import Allowance
-from streamnursery.supervisor.attempt import Attempt
+from streamnursery.supervisor.attempt_progress import AttemptProgress
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.outgoing import Outgoing
 from streamnursery.supervisor.ports import AttemptLease, Recorder
@@ -34,8 +34,8 @@ _REFUSES = (429, 503, 529)
 _TIMES_OUT = (FirstByteTimeoutError, FirstTokenTimeoutError)
 
 
-def _is_overload(error: EngineError | None) -> bool:
-    return isinstance(error, _TIMES_OUT) or (error is not None and error.status in _REFUSES)
+def _is_overload(error: EngineError) -> bool:
+    return isinstance(error, _TIMES_OUT) or error.status in _REFUSES
 
 
 @attrs.define(eq=False)
@@ -55,7 +55,7 @@ class Booking:
     budget: RetryBudget
     """Of the route's endpoint."""
 
-    def started(self, attempt: Attempt) -> None:
+    def started(self, attempt: AttemptProgress) -> None:
         """For those who listen, of whom there are some."""
         course, route = self.course, str(self.stop.route)
         self.recorder.emit(
@@ -86,34 +86,35 @@ class Booking:
             self.recorder.emit(Resent(*about, why, wait))
         return wait
 
-    def over(self, attempt: Attempt) -> None:
+    def over(self, attempt: AttemptProgress) -> None:
         """The attempt is over: whole, failed, or left by us."""
-        now = trio.current_time()
-        if attempt.error is not None or attempt.done:
+        now, done = attempt.current_time(), attempt.state is AttemptState.DONE
+        if attempt.error is not None or done:
             self.visit.ended(attempt.error, now)
-        self.visit.left(now)
+        else:
+            self.visit.left(now)
         record = attempt.whole
         if record is None or attempt.error is not None:
             record = attempt.record(now)
         self._settle(attempt, record)
         self.allowance.settle(AttemptEnd.of(record), attempt.content_events)
-        if _is_overload(attempt.error):
+        if attempt.error is not None and _is_overload(attempt.error):
             error = attempt.error
             self.lease.on_overload(
                 now, limited=isinstance(error, RateLimitedError) and error.retryable
             )
-        if not attempt.done:
+        if not done:
             self.delivery.attempts.append(record)
         if self.recorder.listening:
             self.recorder.emit(AttemptEnded(now, self.course.number, self.course.model, record))
 
-    def _settle(self, attempt: Attempt, record: AttemptRecord) -> None:
+    def _settle(self, attempt: AttemptProgress, record: AttemptRecord) -> None:
         """The lease learns what was used; of an attempt that broke it is not known."""
         if record.state is AttemptState.NOT_SENT:
             return
         usage = record.usage
         reported = _reported(record)
-        if not attempt.done:
+        if attempt.state is not AttemptState.DONE:
             self.lease.settle(reported)
             return
         if reported is not None:

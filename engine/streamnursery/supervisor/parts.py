@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable, Mapping
 
 import attrs
+import trio
 
 from streamnursery.core.measure.meter import Meter
 from streamnursery.supervisor.endpoint import Outlet
@@ -28,6 +29,9 @@ class SupervisorParts:
     """Headers for an attempt of a request, by their numbers and its route; for endpoints that say
     `propagate`."""
     routes: Routes = attrs.field(init=False)
+    current_time: Callable[[], float] = attrs.field(init=False)
+    """That of the run that this was made in; asked for many times a request."""
 
     def __attrs_post_init__(self) -> None:
+        self.current_time = trio.lowlevel.current_clock().current_time
         self.routes = Routes(self.dice, self.recorder)

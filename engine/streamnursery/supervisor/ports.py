@@ -5,10 +5,17 @@ passed in, so that the supervisor imports none of the layers that call it.
 """
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from streamnursery.core.money.settlement import AttemptEnd
-from streamnursery.transport.ports import ByteSink, ConnectProgress, HttpResponse, Phase
+from streamnursery.transport.ports import (
+    ByteSink,
+    ConnectProgress,
+    HeadListener,
+    HttpExchange,
+    HttpResponse,
+    Phase,
+)
 from streamnursery.values.cost import CostSource
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import EngineError
@@ -24,7 +31,9 @@ __all__ = [
     "AttemptLease",
     "ByteSink",
     "ConnectProgress",
+    "HeadListener",
     "Hold",
+    "HttpExchange",
     "HttpResponse",
     "Money",
     "Phase",
@@ -40,6 +49,16 @@ class Transport(Protocol):
 
         Raises:
             NetworkError, ProtocolError: nothing is left behind. Cancellation likewise.
+        """
+
+    async def begin(
+        self, request: HttpRequest, progress: ConnectProgress, after: Any = None
+    ) -> HttpExchange:
+        """A way for `request`, which goes on as `HttpExchange` says. Where it is sent again,
+        `after` is the exchange that came to nothing.
+
+        Raises:
+            NetworkError: nothing is left behind. Cancellation likewise.
         """
 
 

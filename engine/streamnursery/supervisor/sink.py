@@ -11,7 +11,7 @@ Rule 3: after the end mark or a failure nothing counts any more; but where the h
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import trio
 
@@ -32,26 +32,49 @@ _LARGE = 64 * 1024
 """Bytes of an event on its way from which they are counted: a read has as many."""
 
 
+class SinkOwner(Protocol):
+    """What an attempt's sink tells it, each in the step in which it happens."""
+
+    @property
+    def current_time(self) -> Callable[[], float]:
+        """Of trio's clock."""
+
+    def claim(self) -> list[StreamEvent] | None:
+        """The first content is there: what comes before it; None: the stream is not to be had."""
+
+    def first_token(self, now: float) -> None:
+        """The first content counts."""
+
+    def finish(self) -> None:
+        """The answer is whole; its last event cannot be read yet."""
+
+    def mark_unreusable(self) -> None:
+        """More came than the answer."""
+
+    def rearm(self) -> None:
+        """The clocks' next date has changed."""
+
+    def wake(self) -> None:
+        """The sink takes nothing more."""
+
+
 class StreamSink:
     """Takes the body of one attempt."""
 
     __slots__ = (
         "_allowance",
-        "_before_finish",
-        "_claim",
         "_clock",
         "_delimited",
         "_delivery",
         "_finish",
-        "_first_token",
         "_held",
         "_held_bytes",
         "_hold",
-        "_mark_unreusable",
         "_meter",
         "_missing",
+        "_now",
+        "_owner",
         "_partial",
-        "_time",
         "_waited_for",
         "_working",
         "body_ended",
@@ -63,9 +86,7 @@ class StreamSink:
         "failure",
         "finished",
         "first_token_at",
-        "sleeper",
         "usage",
-        "watch",
     )
 
     def __init__(
@@ -77,13 +98,9 @@ class StreamSink:
         head: HttpHead,
         *,
         hold: bool,
-        claim: Callable[[], list[StreamEvent] | None],
-        first_token: Callable[[float], None],
-        before_finish: Callable[[], None],
+        owner: SinkOwner,
         allowance: Allowance,
-        mark_unreusable: Callable[[], None],
     ) -> None:
-        """`mark_unreusable` is called when more came than the answer."""
         self.ended = False
         """The attempt is over, well or not."""
         self.decoder = decoder
@@ -97,28 +114,20 @@ class StreamSink:
         self.first_token_at: float | None = None
         self.usage: Usage | None = None
         self.content_events = 0
-        self.watch: trio.CancelScope | None = None
-        """The scope that sleeps until the next date of the clocks."""
-        self.sleeper: trio.lowlevel.Task | None = None
-        """The task that sleeps until the end."""
         self._delivery = delivery
         self._clock = clock
         self._working = clock.reasoning
         """Whatever comes before the first content is a sign of work."""
-        self._time = trio.lowlevel.current_clock()
+        self._now = owner.current_time
         self._meter = meter
         self._hold = hold
-        self._claim = claim
-        self._first_token = first_token
-        self._before_finish = before_finish
+        self._owner = owner
         self._allowance = allowance
-        self._mark_unreusable = mark_unreusable
         self._held: list[StreamEvent] | None = None
         self._held_bytes = 0
         self._waited_for: str | Callable[[], str] | None = None
-        self._missing = head.body_length
-        """Bytes of the body that have not come."""
-        self._delimited = self._missing is not None or head.delimited
+        self._missing, self._delimited = head.framing()
+        """Bytes of the body that have not come, and whether it says where it ends."""
         self._partial = False
         """Bytes of an event that has not come whole are counted."""
         self._finish: Finished | None = None
@@ -130,7 +139,7 @@ class StreamSink:
         if self._finish is not None:  # nothing counts any more, until `end`
             return self.rest is None or self.rest(data)
         if self._working:
-            self._clock.working(self._time.current_time())
+            self._clock.working(self._now())
         events = self.decoder.feed(data)
         if self._missing is not None:
             self._count_down(len(data), events)
@@ -155,7 +164,7 @@ class StreamSink:
     def _decided(self) -> bool:
         """The decoder takes nothing more: over, unless the body has to end first."""
         if self.decoder.trailing:
-            self._mark_unreusable()
+            self._owner.mark_unreusable()
         if self._finish is None:
             self._over(self.decoder.failure)
         return self._finish is not None
@@ -182,15 +191,9 @@ class StreamSink:
 
     def room(self) -> None:
         """The consumer has caught up: the clocks run again."""
-        self._clock.resume(self._time.current_time())
+        self._clock.resume(self._now())
         self._delivery.waits = self._waited_for
-        self.rearm()
-
-    def rearm(self) -> None:
-        """Wake at the clocks' next date at the latest; at an older one they are looked at again."""
-        watch, date = self.watch, self._clock.deadline
-        if watch is not None and date < watch.deadline:  # moving it is a dozen calls
-            watch.deadline = date
+        self._owner.rearm()
 
     def give_up(self) -> None:
         """Take nothing more, and wake the attempt."""
@@ -214,6 +217,9 @@ class StreamSink:
 
     def let_go(self) -> None:
         """Nothing more is fed."""
+        # Who owns it holds it: a circle, and dozens of objects of each stream, are left otherwise
+        # for the collector to find.
+        self._owner = _NOBODY
         if self._partial:
             self._partial = False
             self._delivery.channel.keep_partial(0)
@@ -221,14 +227,7 @@ class StreamSink:
     def _over(self, failure: EngineError | None) -> None:
         self.failure = failure
         self.ended = True
-        if self.sleeper is not None:
-            trio.lowlevel.reschedule(self.sleeper)
-            self.sleeper = None
-
-    def abort_sleep(self, _: object) -> trio.lowlevel.Abort:
-        """For trio, when the attempt's sleep is cancelled."""
-        self.sleeper = None
-        return trio.lowlevel.Abort.SUCCEEDED
+        self._owner.wake()
 
     def _deliver(self, events: list[StreamEvent], nbytes: int) -> bool:
         count = 0
@@ -249,7 +248,7 @@ class StreamSink:
             self._count(count)
         if self.finished:
             # The consumer may read on from here before the attempt's task runs again.
-            self._before_finish()
+            self._owner.finish()
             events = self._allowance.without_end(events)
             return not events or self._delivery.put(events, nbytes)
         room = self._delivery.put(events, nbytes)
@@ -285,7 +284,7 @@ class StreamSink:
 
     def _with_beginning(self, events: list[StreamEvent]) -> list[StreamEvent]:
         """Claim the stream; all that is to be put, unless another attempt has it."""
-        before = self._claim()
+        before = self._owner.claim()
         if before is None:
             self._over(None)
             return []
@@ -294,12 +293,12 @@ class StreamSink:
         return [*before, *held, *events]
 
     def _wait_for_consumer(self) -> None:
-        self._clock.pause(self._time.current_time())
+        self._clock.pause(self._now())
         self._waited_for = self._delivery.waits
         self._delivery.waits = "the consumer"
 
     def _count(self, count: int) -> None:
-        now = self._time.current_time()
+        now = self._now()
         delivery = self._delivery
         self.content_events += count
         delivery.content_events += count
@@ -314,6 +313,26 @@ class StreamSink:
             self.committed = True
             self.first_token_at = now
             self._working = False
-            self._first_token(now)
+            self._owner.first_token(now)
         if self._clock.content(now):
-            self.rearm()
+            self._owner.rearm()
+
+
+class _Nobody:
+    """The owner of a sink whose attempt is over: what a late reader says is heard by nobody."""
+
+    current_time = staticmethod(trio.current_time)
+
+    def claim(self) -> None:
+        """It is not to be had."""
+
+    def first_token(self, now: float) -> None:
+        """See above."""
+
+    def finish(self) -> None:
+        """See above."""
+
+    mark_unreusable = rearm = wake = finish
+
+
+_NOBODY = _Nobody()

@@ -1,6 +1,8 @@
 """What runs the requests of an engine."""
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import attrs
 
@@ -21,4 +23,11 @@ class Supervisor(SupervisorParts):
         Raises:
             EngineError: what ended the request.
         """
-        return RequestRun(self, delivery, course, Position(course.plan)).run()
+        return self.run_in(nullcontext(), delivery, course)
+
+    def run_in(
+        self, task: AbstractContextManager[object], delivery: Delivery, course: Course
+    ) -> Coroutine[Any, Any, None]:
+        """The same inside of `task`, as all that the stream's task does. Without a deadline that
+        counts to the last event taken, it is over with the answer; with one when that is known."""
+        return RequestRun(self, delivery, course, Position(course.plan)).run(task)

@@ -11,6 +11,8 @@ def money_problems(engine: Engine) -> list[str]:
     total = report.total
     problems = []
     open_rows = sum(reservation.row.reserved for reservation in spending.open.values())
+    if spending.unlimited is not None:
+        open_rows += sum(attempt.reserved for attempt in spending.unlimited.open)
     if total.reserved != open_rows:
         problems.append(f"{total.reserved} nanos are reserved, and the rows hold {open_rows}")
     if min(total.spent, total.reserved, total.uncertain) < 0:

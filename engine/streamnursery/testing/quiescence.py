@@ -72,7 +72,7 @@ def remains(engine: Engine, *, closed: bool = False) -> list[str]:
         "HTTP/2 streams": connections.http2_streams,
         "buffered bytes": statistics.buffered_bytes,
         "sessions": statistics.sessions,
-        "reservations of money": len(engine._spending.open),
+        "reservations of money": engine._spending.reservations,
         "holds of money": engine._spending.ledger.holds,
         "requests waiting for a budget": engine._spending.waiting,
         **engine._admission.remains(),

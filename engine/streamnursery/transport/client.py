@@ -11,9 +11,7 @@ Rule 4: tasks run in the nursery that was passed in; its owner calls `close` bef
 """
 
 import os
-import re
 from typing import TypeAlias
-from urllib.parse import urljoin, urlsplit
 
 import attrs
 import trio
@@ -28,19 +26,15 @@ from streamnursery.transport.network import Connection, Network, TrioNetwork
 from streamnursery.transport.pool import Pool, idle_seconds
 from streamnursery.transport.ports import ConnectProgress, Phase
 from streamnursery.transport.pump import Readers
+from streamnursery.transport.refused_heads import encoding_refusal, redirect_refusal
 from streamnursery.values.errors import (
     ConnectionLostError,
     EngineClosedError,
-    RedirectRefusedError,
-    UnexpectedContentError,
 )
-from streamnursery.values.http import HttpHead, HttpRequest, Peer
+from streamnursery.values.http import HttpRequest, Peer
 from streamnursery.values.http2 import Http2Settings
 
 Exchange: TypeAlias = Http1Exchange | Http2Exchange
-
-_REDIRECTS = frozenset({301, 302, 303, 307, 308})
-_MAX_LOCATION = 200
 
 
 @attrs.frozen
@@ -101,7 +95,7 @@ class HttpTransport:
             NetworkError, ProtocolError: nothing is left behind. Cancellation likewise.
         """
         exchange = await self.exchange(request, progress)
-        refusal = _redirect_refusal(request, exchange.head)
+        refusal = redirect_refusal(exchange, request.target)
         if refusal is not None:
             exchange.close()
             raise refusal
@@ -109,63 +103,57 @@ class HttpTransport:
 
     async def exchange(self, request: HttpRequest, progress: ConnectProgress) -> Exchange:
         """As `open`, but an answer that redirects is returned like any other."""
+        exchange: Exchange | None = None
+        while True:
+            exchange = await self.begin(request, progress, exchange)
+            try:
+                await exchange.start(request, progress)
+            except ConnectionLostError as error:
+                if not exchange.unseen or self._closed:
+                    raise
+                await progress.resends(error)
+            else:
+                break
+        refusal = encoding_refusal(exchange)
+        if refusal is not None:
+            exchange.close()
+            raise refusal
+        return exchange
+
+    async def begin(
+        self, request: HttpRequest, progress: ConnectProgress, after: Exchange | None = None
+    ) -> Exchange:
+        """As `supervisor.ports.Transport`."""
         self._check_usable()
         check_request(request)
-        check_version(request.peer)
-        exchange: Exchange | None = None
-        if may_speak_http2(request.peer):
-            exchange = await self._over_http2(request, progress)
-        if exchange is None:
-            exchange = await self._over_http1(request, progress)
-        _refuse_encoded(exchange)
-        return exchange
+        peer = request.peer
+        if not peer.http1_only:
+            check_version(peer)
+            exchange = await self._over_http2(request, progress, after)
+            if exchange is not None:
+                return exchange
+        if not isinstance(after, Http1Exchange):  # which was on an idle connection that had died
+            idle = self._pool.checkout(peer)
+            if idle is not None:
+                return self._begin(idle, request, progress, reused=True)
+        connection, _ = await self._connect(_http1_only(peer), progress)
+        return self._begin(connection, request, progress)
 
-    async def _over_http1(self, request: HttpRequest, progress: ConnectProgress) -> Http1Exchange:
-        exchange = await self._reuse(request, progress)
-        if exchange is None:
-            connection, _ = await self._connect(_http1_only(request.peer), progress)
-            exchange = self._begin(connection, request, progress)
-            await exchange.start(request, progress)
-        return exchange
-
-    async def _over_http2(self, request: HttpRequest, progress: ConnectProgress) -> Exchange | None:
+    async def _over_http2(
+        self, request: HttpRequest, progress: ConnectProgress, after: Exchange | None
+    ) -> Exchange | None:
         """None if the peer speaks HTTP/1.1."""
+        if after is not None and after.needs_http1 and request.peer.http == "auto":
+            self._http2.call_plain(request.peer)
         while True:
             connection = await self._http2.take(request.peer, progress)
             if connection is None:
                 return None
             if not isinstance(connection, Http2Connection):
-                first = self._begin(connection, request, progress)
-                await first.start(request, progress)
-                return first
+                return self._begin(connection, request, progress)
             exchange = connection.begin(request, progress)
-            if exchange is None:
-                continue
-            try:
-                await exchange.start(progress)
-            except ConnectionLostError as error:
-                if not exchange.unprocessed or self._closed:
-                    raise
-                await progress.resends(error)
-                if connection.needs_http1 and request.peer.http == "auto":
-                    self._http2.call_plain(request.peer)
-            else:
+            if exchange is not None:
                 return exchange
-
-    async def _reuse(self, request: HttpRequest, progress: ConnectProgress) -> Http1Exchange | None:
-        """The exchange on an idle connection; None if there is none, or it turned out dead."""
-        connection = self._pool.checkout(request.peer)
-        if connection is None:
-            return None
-        exchange = self._begin(connection, request, progress)
-        try:
-            await exchange.start(request, progress)
-        except ConnectionLostError as error:
-            if not exchange.unanswered or self._closed:
-                raise
-            await progress.resends(error)
-            return None
-        return exchange
 
     async def _connect(self, peer: Peer, progress: ConnectProgress) -> tuple[Connection, bool]:
         """A fresh connection, and whether HTTP/2 is spoken on it."""
@@ -184,7 +172,12 @@ class HttpTransport:
         return connection, speaks_http2(peer, connection)
 
     def _begin(
-        self, connection: Connection, request: HttpRequest, progress: ConnectProgress
+        self,
+        connection: Connection,
+        request: HttpRequest,
+        progress: ConnectProgress,
+        *,
+        reused: bool = False,
     ) -> Http1Exchange:
         exchange = Http1Exchange(
             connection,
@@ -193,6 +186,7 @@ class HttpTransport:
             self._readers,
             self._when_released,
             self._when_unfit,
+            reused=reused,
         )
         self._busy.add(exchange)
         progress.enter(Phase.CONNECTED)
@@ -283,46 +277,3 @@ class HttpTransport:
 def _http1_only(peer: Peer) -> Peer:
     """Where the peer chose HTTP/1.1 once, it is not asked again: it might choose otherwise."""
     return attrs.evolve(peer, http="1.1") if may_speak_http2(peer) else peer
-
-
-def _redirect_refusal(request: HttpRequest, head: HttpHead) -> RedirectRefusedError | None:
-    """The error to raise; made here, so that no traceback holds the whole Location."""
-    location = head.get("location")
-    if location is None or head.status not in _REDIRECTS:
-        return None
-    origin = str(request.peer.origin)
-    return RedirectRefusedError(
-        f"{origin} redirects ({head.status}) to {_shown(origin, request.target, location)}; keys "
-        "and prompts do not follow. If you trust the target, set the endpoint's url to it",
-        status=head.status,
-    )
-
-
-def _refuse_encoded(exchange: Exchange) -> None:
-    """Nothing is decoded, so nothing can blow up. An error keeps its status and loses its body."""
-    head = exchange.head
-    if head.get("content-encoding") is None:
-        return
-    codings = [v.lower() for k, v in head.headers if k == "content-encoding"]
-    if codings == ["identity"]:
-        return
-    if not 200 <= head.status < 300:
-        exchange.skip_body()
-        return
-    exchange.close()
-    msg = (
-        f"{exchange.peer.origin} sent content-encoding {', '.join(codings)!r:.60} though "
-        "'identity' was asked for; check for a proxy that compresses on its own"
-    )
-    raise UnexpectedContentError(msg, status=head.status)
-
-
-def _shown(origin: str, target: str, location: str) -> str:
-    """Origin and path of a Location; its query may hold secrets."""
-    try:
-        parts = urlsplit(urljoin(origin + target.partition("?")[0], location))
-        port = f":{parts.port}" if parts.port is not None else ""
-    except ValueError:
-        return "a location that cannot be read"
-    text = f"{parts.scheme}://{parts.hostname or ''}{port}{parts.path}"
-    return re.sub(r"[^\x21-\x7e]", "?", text)[:_MAX_LOCATION]

@@ -128,7 +128,7 @@ def check_version(peer: Peer) -> None:
 
 def may_speak_http2(peer: Peer) -> bool:
     """Whether HTTP/2 is asked for, or offered."""
-    return peer.http in ("2", "h2c") or (peer.http == "auto" and peer.origin.secure)
+    return not peer.http1_only
 
 
 def speaks_http2(peer: Peer, connection: Connection) -> bool:

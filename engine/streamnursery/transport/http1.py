@@ -4,8 +4,8 @@ Rule 1: the connection has one owner. It is the exchange's until `_release`, whi
         synchronously, and in the step in which the message ended, failed or was given up.
 Rule 2: an answer says more than the way the request went: a send that fails is not an error as
         long as an answer can be read (an early 401 or 413 above all).
-Rule 3: at most one party waits on the connection for reading: whoever opens, then either who
-        pulls, or the rounds that are made while a sink is attached and not full.
+Rule 3: at most one party waits on the connection for reading: whoever starts or pulls, or the
+        rounds that are made while the head is expected, or a sink is attached and not full.
 Rule 4: a sink that raises in `feed` loses its own stream. One that raises in `end` has nobody
         left to report to, and ends the engine as a bug.
 """
@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING
 import trio
 
 from streamnursery.transport.http1_message import ResponseReader, encode_head
-from streamnursery.transport.network import READ_SIZE, Buffer, Connection, without_frames
-from streamnursery.transport.ports import ByteSink, ConnectProgress
+from streamnursery.transport.network import READ_SIZE, Connection, without_frames
+from streamnursery.transport.ports import ByteSink, ConnectProgress, HeadListener
 from streamnursery.transport.pump import Readers
 from streamnursery.transport.reader import MOST_UNREAD
+from streamnursery.transport.refused_heads import head_refusal
 from streamnursery.values.errors import ConnectionLostError, EngineError
 from streamnursery.values.http import HttpHead, HttpRequest
 
@@ -32,12 +33,13 @@ DRAIN_SECONDS = 0.05
 
 
 class Http1Exchange:
-    """A request and its response; implements `HttpResponse` once `start` has returned."""
+    """A request and its response; implements `HttpResponse` once its head is there."""
 
     __slots__ = (
         "_live",
         "_message",
         "_nursery",
+        "_on_head",
         "_paused",
         "_readers",
         "_reading",
@@ -45,10 +47,14 @@ class Http1Exchange:
         "_sent",
         "_sink",
         "_spoiled",
+        "_target",
         "_unfit",
         "connection",
         "peer",
+        "reused",
     )
+
+    needs_http1 = False
 
     def __init__(
         self,
@@ -58,9 +64,14 @@ class Http1Exchange:
         readers: Readers,
         released: Callable[["Http1Exchange"], None],
         unfit: Callable[["Http1Exchange"], None],
+        *,
+        reused: bool,
     ) -> None:
         self.connection = connection
         self.peer = request.peer
+        self.reused = reused
+        """The connection was idle, and may have been dead."""
+        self._target = request.target
         self._message = ResponseReader(request.method, request.peer.origin.authority)
         self._nursery = nursery
         self._readers = readers
@@ -70,6 +81,7 @@ class Http1Exchange:
         self._live = True
         """The connection is ours."""
         self._sent = False
+        self._on_head: HeadListener | None = None
         self._sink: ByteSink | None = None
         self._paused = False
         self._reading: Reading | None = None
@@ -77,13 +89,14 @@ class Http1Exchange:
 
     @property
     def head(self) -> HttpHead:
-        assert self._message.head is not None, "the head is there once start() has returned"
+        assert self._message.head is not None, "there is no head yet"
         return self._message.head
 
     @property
-    def unanswered(self) -> bool:
-        """Not one byte of an answer came: the server has perhaps never seen the request."""
-        return not self._message.received
+    def unseen(self) -> bool:
+        """As `HttpExchange`: not one byte of an answer came on a connection that had been idle, so
+        the server has perhaps never seen the request."""
+        return self.reused and not self._message.received
 
     @property
     def reusable(self) -> bool:
@@ -91,19 +104,15 @@ class Http1Exchange:
         return self._sent and self._message.reusable and not self._spoiled
 
     async def start(self, request: HttpRequest, progress: ConnectProgress) -> None:
-        """Send `request` and wait for the final head; a large body is sent meanwhile.
+        """Send `request` and wait for the final head, in the place of `send` and `expect`.
 
         Raises:
             EngineError: there will be no head. The connection is closed, as after cancellation.
         """
         try:
             with trio.CancelScope(deadline=progress.deadline) as watch:
-                if len(request.body) > READ_SIZE:
-                    self._nursery.start_soon(self._send, request)
-                else:
-                    await self._send(request)
-                message = self._message
-                while message.head is None and message.failure is None:
+                await self.send(request)
+                while self._waits_for_head:
                     await self.wait_readable()
                     self._read()
             if watch.cancelled_caught:
@@ -129,10 +138,39 @@ class Http1Exchange:
                 with trio.CancelScope(deadline=progress.deadline):
                     await self.wait_readable()
 
+    async def send(self, request: HttpRequest) -> None:
+        """As `HttpExchange`; a large body is sent by a task of its own."""
+        if len(request.body) > READ_SIZE:
+            self._nursery.start_soon(self._send, request)
+            return
+        try:
+            # As a view, which shows nothing of it in a traceback.
+            await self.connection.send_all(memoryview(encode_head(request) + request.body))
+        except (OSError, trio.ClosedResourceError):
+            return  # the answer says more
+        self._sent = True
+
+    def expect(self, on_head: HeadListener) -> None:
+        """As `HttpExchange`."""
+        self._on_head = on_head
+        if self._waits_for_head:
+            self._reading = self._readers.start(self)
+        else:
+            self._tell_head()
+
+    def _tell_head(self) -> None:
+        tell, self._on_head = self._on_head, None
+        if tell is not None:
+            head = self._message.head
+            if head is None:
+                tell(self._message.failure)
+            else:
+                tell(head_refusal(self, head, self._target))
+
     async def _send(self, request: HttpRequest) -> None:
         try:
-            for data in _outgoing(request):
-                await self.connection.send_all(data)
+            await self.connection.send_all(memoryview(encode_head(request)))
+            await self.connection.send_all(memoryview(request.body))
         except (OSError, trio.ClosedResourceError):
             return  # the answer says more
         self._sent = True
@@ -209,27 +247,35 @@ class Http1Exchange:
     def _go_on(self) -> None:
         """Hand on what is there, and have the rest read."""
         self._deliver()
-        if self._wants_more and self._reading is None:
+        if self._wants_more:
             self._message.forget_headers()
-            self._reading = self._readers.start(self)
+            if self._reading is None:
+                self._reading = self._readers.start(self)
 
     @property
     def _wants_more(self) -> bool:
-        return self._sink is not None and not self._paused
+        return (self._sink is not None and not self._paused) or self._on_head is not None
 
     def on_readable(self) -> bool:
-        """One round for the sink; False ends the rounds."""
+        """One round for the head or the sink; False ends the rounds."""
         self._read()
-        self._deliver()
-        if self._sink is not None and not self._paused:
+        if self._on_head is None:
+            self._deliver()
+        elif not self._waits_for_head:
+            self._tell_head()
+        if (self._sink is not None and not self._paused) or self._on_head is not None:
             return True
-        self._stop_reading()
+        if self._reading is not None:
+            self._stop_reading()
         return False
 
     def poll(self) -> bool:
         """As `Readable`."""
         found = self._read()
-        self._deliver()
+        if self._on_head is None:
+            self._deliver()
+        elif not self._waits_for_head:
+            self._tell_head()
         if not self._wants_more:
             self._stop_reading()
         return found
@@ -259,7 +305,8 @@ class Http1Exchange:
     def abandon(self, why: str, cause: BaseException | None = None) -> bool:
         """Give the answer up; False if there is no sink left to end."""
         self._give_up(why, cause)
-        attached = self._sink is not None
+        attached = self._sink is not None or self._on_head is not None
+        self._tell_head()
         self._deliver()
         return attached
 
@@ -302,7 +349,7 @@ class Http1Exchange:
             self._unfit(self)
 
     def close(self) -> None:
-        self._sink = None
+        self._on_head = self._sink = None
         if self._live:
             self._give_up("it was closed before its end")
 
@@ -333,10 +380,3 @@ class DrainSink:
 
     def end(self, _error: EngineError | None) -> None:
         self.ended.set()
-
-
-def _outgoing(request: HttpRequest) -> tuple[Buffer, ...]:
-    """What goes on the wire; as views, which show nothing of it in a traceback."""
-    if len(request.body) > READ_SIZE:
-        return memoryview(encode_head(request)), memoryview(request.body)
-    return (memoryview(encode_head(request) + request.body),)

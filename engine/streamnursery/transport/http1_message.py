@@ -37,6 +37,7 @@ _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TARGET = re.compile(r"/[\x21\x22\x24-\x7e]*")
 _AUTHORITY = re.compile(r"(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?")
 _NO_CONTENT = (204, 304)
+_VERSIONS = {"1.0": "HTTP/1.0", "1.1": "HTTP/1.1"}
 
 
 def check_request(request: HttpRequest) -> None:
@@ -45,20 +46,11 @@ def check_request(request: HttpRequest) -> None:
     Raises:
         RequestError: nothing was sent.
     """
-    problem = _problem(request)
+    problem = _line_problem(request.method, request.target, request.peer.origin.authority)
+    for name, value in request.headers[request.checked :]:
+        problem = problem or check_header(name, value)
     if problem is not None:
         raise RequestError(problem)
-
-
-def _problem(request: HttpRequest) -> str | None:
-    problem = _line_problem(request.method, request.target, request.peer.origin.authority)
-    if problem is not None:
-        return problem
-    for name, value in request.headers[request.checked :]:
-        problem = check_header(name, value)
-        if problem is not None:
-            return problem
-    return None
 
 
 @lru_cache(maxsize=256)
@@ -94,16 +86,41 @@ def encode_head(request: HttpRequest) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
 
-_NAMES: dict[bytes, str] = {}
+_NAMES: dict[str, str] = {}
 """Header names as they came, and in lower case: servers send the same ones with every answer."""
 _MOST_NAMES, _LONGEST_NAME = 1024, 64
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] [2-5][0-9][0-9][^\r\n]*\r\n")
+_MOST_AT_ONCE = MAX_HEAD // 2
 
 
-def _lower(name: bytes) -> str:
-    lower = name.decode("latin-1").lower()
+def _lower(name: str) -> str:
+    lower = name.lower()
     if len(_NAMES) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
         _NAMES[name] = lower
     return lower
+
+
+def _fields_at_once(data: bytes) -> list[tuple[str, str]] | None:
+    """The fields of a final head that stands whole and plain at the beginning of `data`, as the
+    parser would give them one by one; None: let the parser do that. It parses them in any case."""
+    line, end = _STATUS_LINE.match(data), data.find(b"\r\n\r\n")
+    if line is None or not 0 <= end <= _MOST_AT_ONCE or line.end() > end:
+        return None
+    block = data[line.end() : end].decode("latin-1")
+    lines = block.split("\r\n")
+    breaks = len(lines) - 1
+    if breaks >= MAX_HEADERS or block.count("\n") != breaks or block.count("\r") != breaks:
+        return None
+    fields = []
+    for each in lines:
+        name, colon, value = each.partition(":")
+        lower = _NAMES.get(name)
+        if lower is None:
+            if not colon or not _METHOD.fullmatch(name):  # a folded line, for one
+                return None
+            lower = _lower(name)
+        fields.append((lower, value.strip(" \t")))
+    return fields
 
 
 class _StopError(Exception):
@@ -114,6 +131,7 @@ class ResponseReader:
     """Reads the one response to one request from whatever bytes it is fed."""
 
     __slots__ = (
+        "_at_once",
         "_framing_bytes",
         "_header_bytes",
         "_headers",
@@ -127,6 +145,7 @@ class ResponseReader:
         "failure",
         "head",
         "on_body",
+        "on_header",
         "received",
         "reusable",
     )
@@ -144,13 +163,16 @@ class ResponseReader:
         self._method = method
         self._where = where
         self._headers: list[tuple[str, str]] = []
+        self._at_once: list[tuple[str, str]] | None = None
+        """The fields of the head, where the parser need not tell them."""
         self._header_bytes = 0
         self._informational = 0
         self._framing_bytes = 0
         self._until_fin = False
         self._parts: list[bytes] = []
         self.on_body = self._parts.append
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = None
+        """Made when the first bytes have come; None once it is needed no more."""
 
     @property
     def ended(self) -> bool:
@@ -186,6 +208,8 @@ class ResponseReader:
 
     def feed(self, data: bytes) -> None:
         """Take one read, which is not empty."""
+        if not self.received and not self.complete and self.failure is None:
+            self._begin_parsing(data)
         self.received = True
         if self._parser is None:
             self.reusable = False
@@ -205,6 +229,14 @@ class ResponseReader:
         if self.complete or self.failure is not None:
             # Callbacks and parser hold each other: let go, or the collector has to find them.
             self._parser = None
+
+    def _begin_parsing(self, data: bytes) -> None:
+        self._at_once = _fields_at_once(data)
+        if self._at_once is None:
+            self.on_header = self._on_header
+        self._parser = httptools.HttpResponseParser(self)
+        if self._at_once is None:
+            del self.on_header  # the parser has it: held here too, only the collector would end it
 
     def feed_eof(self) -> None:
         """FIN: the end of a body that nothing else delimits, and a loss otherwise."""
@@ -254,11 +286,12 @@ class ResponseReader:
             raise _StopError
         self._headers = []
 
-    def on_header(self, name: bytes, value: bytes) -> None:
+    def _on_header(self, name: bytes, value: bytes) -> None:
         if self.head is not None:
             return  # a trailer
         self._header_bytes += len(name) + len(value) + 4
-        lower = _NAMES.get(name) or _lower(name)
+        text = name.decode("latin-1")
+        lower = _NAMES.get(text) or _lower(text)
         self._headers.append((lower, value.decode("latin-1").strip(" \t")))
         if self._header_bytes > MAX_HEAD:
             self._too_large(f"header block is larger than {MAX_HEAD:,} bytes")
@@ -274,10 +307,13 @@ class ResponseReader:
             self._count_informational(status)
             return
         version = self._parser.get_http_version()
-        if version not in {"1.0", "1.1"} or status < 100:
+        if version not in _VERSIONS or status < 100:
             self._broken(f"status {status}, version {version}")
             raise _StopError
-        head = HttpHead(status, tuple(self._headers), f"HTTP/{version}")
+        fields, self._at_once = self._at_once, None
+        head = HttpHead(
+            status, tuple(self._headers if fields is None else fields), _VERSIONS[version]
+        )
         self._begin_body(head, head.get("transfer-encoding"), head.get("content-length"))
         self.head = head
         if self._has_no_body(status):
@@ -298,11 +334,11 @@ class ResponseReader:
     def _begin_body(self, head: HttpHead, coding: str | None, length: str | None) -> None:
         """Fix how the body ends. llhttp has refused Content-Length beside Transfer-Encoding,
         and more than one Content-Length."""
-        codings = (
-            [value.lower() for name, value in head.headers if name == "transfer-encoding"]
-            if coding is not None
-            else []
-        )
+        codings = []
+        if coding is not None:
+            for name, value in head.headers:  # no comprehension, which is a call
+                if name == "transfer-encoding":
+                    codings.append(value.lower())
         if codings and (codings != ["chunked"] or head.http_version == "HTTP/1.0"):
             self.fail(
                 UnexpectedContentError(

@@ -46,6 +46,7 @@ class Pool:
     def __init__(self, *, max_idle_per_peer: int, max_idle: int) -> None:
         self._max_idle_per_peer = max_idle_per_peer
         self.max_idle = max_idle
+        self._now = trio.lowlevel.current_clock().current_time
         # Ordered sets, oldest first.
         self._all: OrderedDict[_Idle, None] = OrderedDict()
         self._by_peer: dict[Peer, OrderedDict[_Idle, None]] = {}
@@ -61,7 +62,7 @@ class Pool:
             del self._all[idle], stack[idle]
             if not stack:
                 del self._by_peer[peer]
-            if idle.expires_at > trio.current_time() and _is_quiet(idle.connection):
+            if idle.expires_at > self._now() and _is_quiet(idle.connection):
                 return idle.connection
             idle.connection.close()
         return None
@@ -71,7 +72,7 @@ class Pool:
         if seconds <= 0 or not self._max_idle_per_peer or not self.max_idle:
             connection.close()
             return
-        idle = _Idle(peer, connection, trio.current_time() + seconds)
+        idle = _Idle(peer, connection, self._now() + seconds)
         stack = self._by_peer.setdefault(peer, OrderedDict())
         stack[idle] = self._all[idle] = None
         if len(stack) > self._max_idle_per_peer:
@@ -88,7 +89,7 @@ class Pool:
 
     def expire(self) -> float | None:
         """Close what is too old; return when to look again, None if nothing is idle."""
-        now = trio.current_time()
+        now = self._now()
         for idle in [idle for idle in self._all if idle.expires_at <= now]:
             self._drop(idle)
         return min((idle.expires_at for idle in self._all), default=None)

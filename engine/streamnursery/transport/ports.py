@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from enum import Enum, auto
 from math import inf
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import trio
 
 from streamnursery.values.errors import EngineError
-from streamnursery.values.http import HttpHead
+from streamnursery.values.http import HttpHead, HttpRequest
 
 
 class Phase(Enum):
@@ -82,6 +82,11 @@ class ByteSink(Protocol):
         """Called once: the body ended cleanly, or broke with `error`."""
 
 
+HeadListener: TypeAlias = Callable[[EngineError | None], None]
+"""Called once and synchronously when a head has come, or with the error that stands for it. It
+must not raise."""
+
+
 class HttpResponse(Protocol):
     """A response whose head has arrived."""
 
@@ -127,3 +132,19 @@ class HttpResponse(Protocol):
     def close(self) -> None:
         """Synchronous and idempotent. The connection goes back to the pool if the message has
         been read to its end, and is closed at once otherwise; the sink gets nothing more."""
+
+
+class HttpExchange(HttpResponse, Protocol):
+    """A request that goes out, and its response: usable as one from `on_head` on."""
+
+    def expect(self, on_head: HeadListener) -> None:
+        """Have `on_head` called when the final head has come, or none will; perhaps at once. By
+        whoever reads the connection: the exchange is waited for in no way but `catch_up`."""
+
+    async def send(self, request: HttpRequest) -> None:
+        """Send it, after `expect` since an answer may come first; not once the head is there.
+        Cancelled, some of it may have gone, and an answer may still come."""
+
+    @property
+    def unseen(self) -> bool:
+        """No head has come, and no server has looked at the request: it may be sent again."""

@@ -81,7 +81,8 @@ class Pump:
         try:
             more = watch.response.on_readable()
             if not more:
-                watch.stop()
+                if watch.active:
+                    watch.stop()
             elif watch.announces:
                 self._readiness.again(watch)
         except Exception as bug:

@@ -60,6 +60,12 @@ class Peer:
     """No certificate check. Never on unless the user wrote it."""
     deny_private: bool = False
     http: HttpVersion = "auto"
+    http1_only: bool = attrs.field(init=False, repr=False, eq=False)
+    """HTTP/2 is neither asked for nor offered."""
+
+    @http1_only.default
+    def _is_http1_only(self) -> bool:
+        return self.http == "1.1" or (self.http == "auto" and not self.origin.secure)
 
 
 @attrs.frozen
@@ -101,6 +107,11 @@ class HttpHead:
         if self.http_version >= "HTTP/2" or self.get("transfer-encoding") is not None:
             return True
         return self.body_length is not None
+
+    def framing(self) -> tuple[int | None, bool]:
+        """`body_length` and `delimited`."""
+        length = self.body_length
+        return length, length is not None or self.delimited
 
     def get(self, name: str) -> str | None:
         """The first value of `name`, which must be lower case."""

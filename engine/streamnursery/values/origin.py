@@ -20,14 +20,16 @@ class Origin:
     scheme: str
     host: str
     port: int
+    secure: bool = attrs.field(init=False, repr=False, eq=False)
+    authority: str = attrs.field(init=False, repr=False, eq=False)
+    """`host[:port]` as the Host header wants it; the port only where it is not the default."""
 
-    @property
-    def secure(self) -> bool:
+    @secure.default
+    def _is_secure(self) -> bool:
         return self.scheme in ("https", "wss")
 
-    @property
-    def authority(self) -> str:
-        """`host[:port]` as the Host header wants it; the port only where it is not the default."""
+    @authority.default
+    def _host_and_port(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}"
 

@@ -143,9 +143,15 @@ class Route:
     endpoint: str
     model: str
     """The model's name on the wire."""
+    name: str = attrs.field(init=False, repr=False, eq=False)
+    """As `str`."""
+
+    @name.default
+    def _as_text(self) -> str:
+        return f"{self.endpoint}/{self.model}"
 
     def __str__(self) -> str:
-        return f"{self.endpoint}/{self.model}"
+        return self.name
 
 
 @attrs.frozen

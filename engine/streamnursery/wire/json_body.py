@@ -18,8 +18,12 @@ def encode_body(fields: Mapping[str, object]) -> bytes | str:
     """
     body: dict[str, object] = {}
     for name, value in fields.items():
+        kind = type(value)
+        if kind is str or kind is bool or (kind is list and _is_flat(value)):  # type: ignore[arg-type]
+            body[name] = value
+            continue
         try:
-            body[name] = value if type(value) is str else _plain(value, name)
+            body[name] = _plain(value, name)
         except _UnsayableError as flaw:
             return str(flaw)
         except RecursionError:
@@ -35,6 +39,18 @@ def encode_body(fields: Mapping[str, object]) -> bytes | str:
     except _UnsayableError as flaw:
         return str(flaw)
     raise AssertionError("text that UTF-8 cannot say has a place")
+
+
+def _is_flat(messages: list[object]) -> bool:
+    """Whether they are mappings from text to text, as most messages are: nothing is to be made
+    plain there."""
+    for message in messages:
+        if type(message) is not dict:
+            return False
+        for key, value in message.items():
+            if type(value) is not str or type(key) is not str:
+                return False
+    return True
 
 
 def _plain(value: object, where: str) -> object:

@@ -316,3 +316,28 @@ def test_a_skipped_body_leaves_the_head_and_costs_the_connection() -> None:
     assert reader.complete and not reader.reusable
     assert reader.take() == b""
     assert reader.failure is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        b"content-type: text/event-stream\r\nX-Request-Id:  r-1 \t\r\nX-Empty:\r\n",
+        b"x-colons: a:b: c\r\nX-COLONS:d\r\n",
+        b"x-latin: \xe9\xff\r\n",
+        b"",
+    ],
+)
+def test_a_head_says_the_same_in_one_read_as_byte_by_byte(fields: bytes) -> None:
+    message = b"HTTP/1.1 200 OK\r\n" + fields + b"content-length: 2\r\n\r\nok"
+    at_once, bit_by_bit = read(message), read(*(bytes([byte]) for byte in message))
+    assert at_once.head == bit_by_bit.head
+    assert at_once.head is not None
+    assert at_once.head.get("content-length") == "2"
+    assert at_once.complete
+    assert bit_by_bit.complete
+
+
+def test_a_folded_line_is_refused_in_one_read_as_byte_by_byte() -> None:
+    message = b"HTTP/1.1 200 OK\r\nx-long: one\r\n two\r\ncontent-length: 0\r\n\r\n"
+    for reader in (read(message), read(*(bytes([byte]) for byte in message))):
+        assert isinstance(failure(reader), ProtocolError)

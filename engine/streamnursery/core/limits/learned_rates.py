@@ -17,7 +17,7 @@ from functools import partial
 
 import attrs
 
-from streamnursery.core.limits.rate_buckets import Shortage, units
+from streamnursery.core.limits.rate_buckets import Shortage, units, weights
 from streamnursery.values.demand import Demand
 from streamnursery.values.rates import RateNews
 from streamnursery.values.statistics import RateStatistics
@@ -39,6 +39,8 @@ class RemainingQuota:
     renews_at: float | None = None
     """When all of it comes back at once, where it does."""
     period: float = 60.0
+    weights: tuple[int, int, int] = (0, 0, 1)
+    """What a request and its tokens take, as `rate_buckets.weights`."""
 
     def left(self, now: float) -> float:
         if self.renews_at is not None:
@@ -123,9 +125,8 @@ class LearnedRates:
         # What is left was rounded down and the reset was not: a unit less is missing, perhaps.
         surely = missing - 1 if missing > _FEW else missing
         refill = surely / reset if missing and reset > 0 else limit / news.period
-        underway = units(news.kind, self._inputs, self._outputs)
-        if news.kind.startswith("rp"):
-            underway = self._requests
+        weight = weights(news.kind) if before is None else before.weights
+        underway = weight[0] * self._requests + weight[1] * self._inputs + weight[2] * self._outputs
         self.buckets[news.kind] = RemainingQuota(
             limit,
             max(0.0, remaining - underway),
@@ -135,13 +136,18 @@ class LearnedRates:
             if news.renewed
             else None,
             period=news.period,
+            weights=weight,
         )
 
     def shortage(self, demand: Demand, now: float) -> Shortage | None:
         """The limit that `demand` waits for longest; None: there is enough left of all."""
         worst: Shortage | None = None
+        made, spent = demand.output_tokens, demand.input_tokens
         for kind, allowance in self.buckets.items():
-            wanted = units(kind, demand.input_tokens, demand.output_tokens)
+            request, per_input, per_output = allowance.weights
+            wanted = request + per_input * spent + per_output * made
+            if allowance.renews_at is None and wanted <= allowance.level:
+                continue  # as `date` says, without the call: it is asked for every request
             date = allowance.date(wanted, now)
             if date > (now if worst is None else worst.date):
                 worst = Shortage(kind, int(allowance.limit), wanted, date)
@@ -149,8 +155,10 @@ class LearnedRates:
 
     def reserve(self, demand: Demand, now: float) -> tuple[Underway]:
         """Take what `demand` needs from what is left."""
-        for kind, allowance in self.buckets.items():
-            allowance.take(units(kind, demand.input_tokens, demand.output_tokens), now)
+        made, spent = demand.output_tokens, demand.input_tokens
+        for allowance in self.buckets.values():
+            request, per_input, per_output = allowance.weights
+            allowance.take(request + per_input * spent + per_output * made, now)
         self.add_underway(demand, 1)
         return (Underway(self, demand),)
 

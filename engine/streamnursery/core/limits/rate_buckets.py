@@ -119,17 +119,19 @@ class RateBuckets:
         return None
 
 
+_ONE, _ALL, _INPUT, _OUTPUT = (1, 0, 0), (0, 1, 1), (0, 1, 0), (0, 0, 1)
+_WEIGHTS = {"rpm": _ONE, "rph": _ONE, "rpd": _ONE, "tpm": _ALL, "tph": _ALL, "tpd": _ALL}
+
+
+def weights(kind: str) -> tuple[int, int, int]:
+    """What a request, a token of its input and one of its output take from a bucket of `kind`."""
+    return _WEIGHTS.get(kind) or (_INPUT if kind == "input_tpm" else _OUTPUT)
+
+
 def units(kind: str, input_tokens: int, output_tokens: int) -> int:
     """What one request with so many tokens takes from the bucket of that kind."""
-    match kind:
-        case "rpm" | "rph" | "rpd":
-            return 1
-        case "tpm" | "tph" | "tpd":
-            return input_tokens + output_tokens
-        case "input_tpm":
-            return input_tokens
-        case _:
-            return output_tokens
+    request, per_input, per_output = weights(kind)
+    return request + per_input * input_tokens + per_output * output_tokens
 
 
 def _limits(rates: Rates) -> Iterator[tuple[str, int]]:

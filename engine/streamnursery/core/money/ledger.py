@@ -163,7 +163,12 @@ class Ledger:
         self.zone = zone
         self.figures: dict[Account, Figures] = {}
         """Of accounts that something was booked into and that may still be asked about."""
-        self._holds: dict[object, tuple[Payer, int]] = {}
+        self.waiting: dict[object, tuple[Payer, int]] = {}
+        """The holds, by their keys. They count against the limits through `hold` and `drop`: only
+        who has none may write here."""
+        self.added_up: Callable[[str], Figures] | None = None
+        """Of a window, everything together: in the place of figures that are booked here, where
+        there are no limits."""
         self._held: dict[tuple[Scope, str], int] = {}
         # Everything together is always kept, for reports.
         named = ((limit.scope, limit.name) for limit in self.limits.all)
@@ -173,14 +178,16 @@ class Ledger:
     @property
     def holds(self) -> int:
         """How many holds there are."""
-        return len(self._holds)
+        return len(self.waiting)
 
     @property
     def held(self) -> int:
         """Nano-dollars held in all."""
-        return sum(amount for _, amount in self._holds.values())
+        return sum(amount for _, amount in self.waiting.values())
 
     def figures_of(self, account: Account) -> Figures:
+        if self.added_up is not None:
+            return self.added_up(account[2])
         return self.figures.get(account, _NOTHING)
 
     def shortfall(self, payer: Payer, amount: int, wall: float) -> Shortfall | None:
@@ -194,7 +201,7 @@ class Ledger:
         """Hold `amount` under `key`, or say what stands against it."""
         short = self.shortfall(payer, amount, wall)
         if short is None:
-            self._holds[key] = (payer, amount)
+            self.waiting[key] = (payer, amount)
             if self.limits.all:
                 self._add_held(payer, amount)
         return short
@@ -210,14 +217,14 @@ class Ledger:
 
     def drop(self, key: object) -> bool:
         """Give a hold up; idempotent. Whether there was one."""
-        payer, amount = self._holds.pop(key, _NO_HOLD)
+        payer, amount = self.waiting.pop(key, _NO_HOLD)
         if payer is not None and self.limits.all:
             self._add_held(payer, -amount)
         return payer is not None
 
     def book(self, row: LedgerRow, change: Figures) -> None:
         """Add `change` to every account of the row that has a limit."""
-        if not (change.spent or change.reserved or change.uncertain):
+        if self.added_up is not None or not (change.spent or change.reserved or change.uncertain):
             return
         figures = self.figures
         for account in self.limited(row):

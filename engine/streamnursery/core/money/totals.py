@@ -1,6 +1,8 @@
 """Sums of ledger rows by day, model, tenant and endpoint: what reports are made from."""
 
-from streamnursery.values.spending import Flag, LedgerRow, RowState, SpendingLine
+from collections.abc import Iterable
+
+from streamnursery.values.spending import Flag, LedgerRow, Payer, RowState, SpendingLine
 
 MAX_LINES = 10_000
 _OTHERS = ("(others)",) * 3
@@ -20,14 +22,17 @@ class Totals:
 
     def put(self, before: LedgerRow | None, after: LedgerRow) -> None:
         """A new row, or one that has changed."""
-        payer = after.payer
-        key = (after.day, payer.model, payer.tenant, payer.endpoint)
+        tally(self.line(after.day, after.payer), before, after)
+
+    def line(self, day: str, payer: Payer) -> list[int]:
+        """The counters of a payer's line."""
+        key = (day, payer.model, payer.tenant, payer.endpoint)
         sums = self._sums.get(key)
         if sums is None:
             if len(self._sums) >= MAX_LINES:
-                key = (after.day, *_OTHERS)
+                key = (day, *_OTHERS)
             sums = self._sums.setdefault(key, [0] * WIDTH)
-        tally(sums, before, after)
+        return sums
 
     def lines(self) -> tuple[SpendingLine, ...]:
         """In order of day, model, tenant and endpoint."""
@@ -51,5 +56,11 @@ def _add(sums: list[int], row: LedgerRow, sign: int) -> None:
     sums[4] += sign * row.uncertain
     sums[5] += sign * row.input_tokens
     sums[6] += sign * row.output_tokens
-    for flag in row.flags:
+    if row.flags:
+        count_flags(sums, row.flags, sign)
+
+
+def count_flags(sums: list[int], flags: Iterable[Flag], sign: int = 1) -> None:
+    """Count what is to be said about a row."""
+    for flag in flags:
         sums[_COUNTS + _FLAGS.index(flag)] += sign

@@ -51,6 +51,7 @@ class Admission(LimitChanges):
         default_tenant: Tenant | None = None,
         adaptive: Mapping[str, Adaptive] | None = None,
         groups: Mapping[str, Group] | None = None,
+        current_time: Callable[[], float] = trio.current_time,
     ) -> None:
         self.total = Slots(max_streams)
         self.max_queued = max_queued
@@ -66,6 +67,7 @@ class Admission(LimitChanges):
         )
         self.tenants = dict(tenants or {})
         self.default_tenant = default_tenant or Tenant()
+        self._now = current_time
         self._dispatched = 0
         self._refused: Counter[AdmissionOutcome] = Counter()
         self.on_refused: Callable[[Demand, AdmissionOutcome, float], None] = _nobody
@@ -117,16 +119,23 @@ class Admission(LimitChanges):
         Raises:
             EngineClosedError: the engine is closed.
         """
+        lease = self._now_or_none(demand)
+        if lease is None:
+            raise trio.WouldBlock
+        return lease
+
+    def _now_or_none(self, demand: Demand) -> Lease | None:
+        # No exception: caught in a coroutine, it leaves a frame there for the length of a wait.
         if self._queue.closed:
             self.check_open()
         lane = self.lanes.lane(demand.model, demand.endpoint, demand.tenant)
         if self.total.taken >= self.total.limit or (
-            self._queue.length and self._queue.waiting(lane)
+            self._queue.line.live and self._queue.waiting(lane)
         ):
-            raise trio.WouldBlock
-        now = trio.current_time()
+            return None
+        now = self._now()
         if lane.blocked_by(demand, now) is not None:
-            raise trio.WouldBlock
+            return None
         return self._take(demand, lane, now)
 
     async def acquire(self, demand: Demand) -> Lease:
@@ -142,19 +151,22 @@ class Admission(LimitChanges):
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         try:
-            return self.acquire_nowait(demand)
-        except trio.WouldBlock:
-            pass  # and let go of: what it holds would stay for as long as the wait
-        except EngineClosedError:
-            await trio.lowlevel.cancel_shielded_checkpoint()
-            raise
-        try:
-            waiter = self._line_up(demand)
+            lease = self._now_or_none(demand)
+            waiter = self._line_up(demand) if lease is None else None
         except AdmissionError:
             await trio.lowlevel.cancel_shielded_checkpoint()
             raise
+        if waiter is None:
+            assert lease is not None
+            return lease
         try:
-            await self._queue.wait(waiter)
+            self._queue.stand(waiter)
+            while not self._queue.is_over(waiter):
+                if waiter.wakes_at == inf:
+                    # No coroutine of the queue's: thousands wait here, and each frame counts.
+                    await trio.lowlevel.wait_task_rescheduled(waiter.abort)
+                else:
+                    await self._queue.sleep(waiter)
             return self._outcome(waiter)
         except BaseException as error:
             if waiter.lease is not None:
@@ -162,20 +174,21 @@ class Admission(LimitChanges):
             self._evicted(waiter, error)
             raise
         finally:
+            self._queue.gone(waiter)
             self._nesting.leave(waiter)
 
     @trio.lowlevel.enable_ki_protection
     def give_back(self, lease: Lease) -> None:
         """For `Lease.release` alone."""
-        lease.correct(trio.current_time())
+        lease.correct(self._now())
         for slots in lease.slots:
             slots.give_back(lease)
         self.total.give_back(lease)
-        if self._queue.length:
+        if self._queue.line.live:
             for limit in lease.lane.limits:
                 self._queue.wake(limit)
             self._queue.hand_out()
-        else:
+        elif self._idle is not None:
             self._tell_idle()
 
     def learned(self, lease: Lease) -> None:

@@ -35,6 +35,8 @@ class QueuedDemand(QueueTicket):
     since: float = attrs.field(factory=trio.current_time)
     granted: bool = False
     """The wait is over, with a lease or without."""
+    expired: bool = False
+    """Its deadline has passed."""
     lease: Lease | None = None
     refusal: AdmissionError | None = None
     wakes_at: float
@@ -92,14 +94,14 @@ class AdmissionQueue:
         self._total = total
         self._take = take
         self._weight = weight
-        self._queue = ReadyQueue(weight, _share if shared else None)
+        self.line = ReadyQueue(weight, _share if shared else None)
         self._dates: Dates[Lane] = Dates()
         self._alarm: QueuedDemand | None = None
         """Who sleeps to the earliest of the dates."""
 
     @property
     def length(self) -> int:
-        return self._queue.live
+        return self.line.live
 
     @property
     def dates(self) -> int:
@@ -107,42 +109,50 @@ class AdmissionQueue:
         return len(self._dates)
 
     def waiting(self, lane: Lane) -> int:
-        return self._queue.waiting(lane)
+        return self.line.waiting(lane)
 
     def waiting_of(self, tenant: str) -> int:
-        return self._queue.waiting_of(tenant)
+        return self.line.waiting_of(tenant)
 
     def head(self, lane: Lane) -> QueuedDemand | None:
         """Who goes next in the lane."""
-        head = self._queue.head(lane)
+        head = self.line.head(lane)
         assert head is None or isinstance(head, QueuedDemand)
         return head
 
-    async def wait(self, waiter: QueuedDemand) -> None:
-        """Stand in the line until granted or refused, or until the deadline has passed."""
+    def stand(self, waiter: QueuedDemand) -> None:
+        """Stand in the line; followed by `gone` in any case. Between them, `is_over` is asked
+        before each sleep: until granted or refused, or until the deadline has passed."""
         self.waiters[waiter] = None
-        self._queue.push(waiter)
-        try:
-            self.hand_out()
-            while not waiter.granted:
-                if buggify.world is not None and buggify.world.strikes("admission.woken"):
-                    self._ring(waiter)
-                if waiter.granted:  # by its own look
-                    return
-                waiter.task = trio.lowlevel.current_task()
-                if waiter.wakes_at == inf:
-                    await trio.lowlevel.wait_task_rescheduled(waiter.abort)
-                    continue
-                with trio.CancelScope(deadline=waiter.wakes_at) as waiter.scope:
-                    await trio.lowlevel.wait_task_rescheduled(waiter.abort)
-                waiter.scope = None
-                if not waiter.granted:
-                    if trio.current_time() >= waiter.demand.deadline:
-                        return
-                    self._ring(waiter)
-        finally:
+        self.line.push(waiter)
+        self.hand_out()
+
+    def is_over(self, waiter: QueuedDemand) -> bool:
+        """Whether the wait is; otherwise its task is about to sleep, and can be waked."""
+        if waiter.granted or waiter.expired:
+            return True
+        if buggify.world is not None and buggify.world.strikes("admission.woken"):
+            self._ring(waiter)
+            if waiter.granted:  # by its own look
+                return True
+        waiter.task = trio.lowlevel.current_task()
+        return False
+
+    async def sleep(self, waiter: QueuedDemand) -> None:
+        """To its date, for one that has one."""
+        with trio.CancelScope(deadline=waiter.wakes_at) as waiter.scope:
+            await trio.lowlevel.wait_task_rescheduled(waiter.abort)
+        waiter.scope = None
+        if not waiter.granted:
+            if trio.current_time() >= waiter.demand.deadline:
+                waiter.expired = True
+            else:
+                self._ring(waiter)
+
+    def gone(self, waiter: QueuedDemand) -> None:
+        """It waits no more, for whatever reason."""
+        if self.waiters.pop(waiter, waiter) is None:
             self.leave(waiter)
-            del self.waiters[waiter]
 
     @trio.lowlevel.enable_ki_protection
     def leave(self, waiter: QueuedDemand) -> None:
@@ -150,9 +160,9 @@ class AdmissionQueue:
         if waiter.lease is not None or waiter.cancelled:
             return
         lane = waiter.path
-        self._queue.cancel(waiter)
+        self.line.cancel(waiter)
         if lane in self._dates:
-            if not self._queue.waiting(lane):
+            if not self.line.waiting(lane):
                 self._leave_dates(lane)
             self.hand_out()
 
@@ -175,23 +185,23 @@ class AdmissionQueue:
         if self._alarm is not None:
             self._alarm.wake_at(self._alarm.demand.deadline)
             self._alarm = None
-        self._queue = ReadyQueue(self._weight, _share if shared else None)
+        self.line = ReadyQueue(self._weight, _share if shared else None)
         for waiter in waiting:
             waiter.lane = waiter.path = lane_of(waiter.demand)
-            self._queue.push(waiter)
+            self.line.push(waiter)
 
     def wake(self, limit: LaneLimit) -> None:
         """The limit may have room: the lanes parked there are looked at again."""
         if limit.parked and limit.slots.free:
             for lane in limit.parked:
-                self._queue.wake(lane)
+                self.line.wake(lane)
             limit.parked.clear()
 
     def hand_out(self) -> None:
         """Give what is free to whose turn it is, until nothing is free or no request can take
         it."""
         while self._total.free and not self.closed:
-            waiter = self._queue.pop(self._has_room)
+            waiter = self.line.pop(self._has_room)
             if waiter is None:
                 break
             assert isinstance(waiter, QueuedDemand)
@@ -209,7 +219,7 @@ class AdmissionQueue:
         earliest = self._dates.earliest()
         while earliest is not None and earliest[0] <= now:
             self._dates.drop(earliest[1])
-            self._queue.wake(earliest[1])
+            self.line.wake(earliest[1])
             earliest = self._dates.earliest()
         self.hand_out()
 

@@ -4,6 +4,7 @@ A bill holds values alone and nothing of the engine, so that a kept completion k
 """
 
 from datetime import date
+from functools import lru_cache
 
 import attrs
 
@@ -12,6 +13,7 @@ from streamnursery.core.money.pricing import cost, worst_usage
 from streamnursery.core.money.settlement import AttemptEnd, Expected, settlement
 from streamnursery.values.cost import Cost
 from streamnursery.values.errors import AttemptRecord
+from streamnursery.values.keys import base_name
 from streamnursery.values.money import Money
 from streamnursery.values.prices import Price
 from streamnursery.values.spending import Flag, Payer
@@ -42,6 +44,18 @@ class Bid:
         if self.price is None:
             return 0
         return cost(self.price, worst_usage(self.price, self.input_tokens, output_tokens))
+
+
+LEAST_GROWTH = 256
+"""Tokens by which a reservation grows at least."""
+
+
+def covers(bid: Bid, output_tokens: int) -> tuple[int, int]:
+    """So many output tokens are reserved for; with the count at which to look again."""
+    if bid.bounded and output_tokens == bid.output_tokens:
+        return output_tokens, output_tokens + 1  # the provider stops there by itself
+    # Asked before it is used up, so that what is generated meanwhile is covered too.
+    return output_tokens, output_tokens - min(output_tokens // 4, LEAST_GROWTH // 2)
 
 
 @attrs.frozen
@@ -84,3 +98,9 @@ def no_price(model: str) -> str:
 def price_date(price: Price) -> date | None:
     """None for a price that holds without a date."""
     return None if price.as_of == date.min else price.as_of
+
+
+@lru_cache(maxsize=1024)
+def payer_of(model: str, tenant: str, endpoint: str) -> Payer:
+    """Who pays for an attempt; keys of one endpoint share its budget."""
+    return Payer(model, tenant, base_name(endpoint))

@@ -11,19 +11,22 @@ Rule 3: a model without a price is never refused: the engine cannot know whether
 
 from datetime import date
 
-from streamnursery.core.money.ledger_row import News, Posting
+from streamnursery.core.money.ledger_row import News
 from streamnursery.core.money.pricing import cost
-from streamnursery.scheduler.money.bill import Bid
+from streamnursery.scheduler.money.bill import Bid, payer_of
 from streamnursery.scheduler.money.spending import AttemptReservation, BudgetHold, Spending
+from streamnursery.scheduler.money.unlimited import UnlimitedAttempt
 from streamnursery.values.demand import Demand
-from streamnursery.values.spending import Flag, Payer
+from streamnursery.values.spending import Flag
 from streamnursery.values.usage import Usage
 
 ENDPOINT = "own"
 """What reports have in the place of an endpoint."""
+_PRICED: frozenset[Flag] = frozenset()
+_UNPRICED = frozenset({Flag.UNPRICED})
 
 
-async def hold_for_call(spending: Spending, demand: Demand) -> BudgetHold:
+async def hold_for_call(spending: Spending, demand: Demand) -> BudgetHold | UnlimitedAttempt:
     """Hold what is expected of a call.
 
     Raises:
@@ -31,26 +34,28 @@ async def hold_for_call(spending: Spending, demand: Demand) -> BudgetHold:
     """
     day = date.fromisoformat(spending.ledger.day(spending.wall()))
     price = spending.price(demand.model, day)
-    payer = Payer(demand.model, demand.tenant, ENDPOINT)
+    payer = payer_of(demand.model, demand.tenant, ENDPOINT)
     spent, made = demand.input_tokens, demand.output_tokens
     bid = Bid(demand.rank[1], payer, price, spent, spent, made, bounded=True)
+    if spending.unlimited is not None:
+        return spending.unlimited.hold(bid)
     return await spending.hold_bid(bid, demand)
 
 
-def settle_call(reservation: AttemptReservation, usage: Usage | None, *, failed: bool) -> None:
+def settle_call(
+    reservation: AttemptReservation | UnlimitedAttempt, usage: Usage | None, *, failed: bool
+) -> None:
     """The block of the call has ended."""
     bid = reservation.bid
-    expected = Usage(bid.expected_input, bid.output_tokens)
-    flags = set() if bid.price is not None else {Flag.UNPRICED}
+    flags = _PRICED if bid.price is not None else _UNPRICED
     if usage is None and not (bid.expected_input or bid.output_tokens):
-        posting = Posting(reservation.row.id, News.RELEASE)
+        reservation.post(News.RELEASE)
     elif usage is None and failed:
-        posting = Posting(reservation.row.id, News.DOUBT, flags=frozenset(flags))
+        reservation.post(News.DOUBT, flags=flags)
     else:
         if usage is None:
-            usage = expected
-            flags.add(Flag.ESTIMATED)
+            usage = Usage(bid.expected_input, bid.output_tokens)
+            flags |= {Flag.ESTIMATED}
         amount = 0 if bid.price is None else cost(bid.price, usage)
         tokens = (usage.input_tokens or 0, usage.output_tokens or 0)
-        posting = Posting(reservation.row.id, News.SETTLE, amount, *tokens, frozenset(flags))
-    reservation.post(posting)
+        reservation.post(News.SETTLE, amount, tokens, flags)

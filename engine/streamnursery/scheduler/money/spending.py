@@ -20,28 +20,34 @@ from streamnursery.core.money.pricing import cost, worst_usage
 from streamnursery.core.money.settlement import AttemptEnd, Expected, settlement
 from streamnursery.core.money.totals import Totals
 from streamnursery.scheduler.money.alerts import BudgetAlerts
-from streamnursery.scheduler.money.bill import Bid, Bill, no_price, price_date
+from streamnursery.scheduler.money.bill import (
+    LEAST_GROWTH,
+    Bid,
+    Bill,
+    covers,
+    no_price,
+    payer_of,
+    price_date,
+)
 from streamnursery.scheduler.money.budget_queue import BudgetQueue
-from streamnursery.scheduler.money.ledger_store import LedgerStore
+from streamnursery.scheduler.money.ledger_store import LedgerStore, MemoryStore
+from streamnursery.scheduler.money.unlimited import UnlimitedAttempt, UnlimitedBooks
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.values.budgets import Budgets
 from streamnursery.values.cost import Cost, RouteEstimate
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import BudgetExceededError
-from streamnursery.values.keys import base_name
 from streamnursery.values.money import Money
 from streamnursery.values.prices import Price
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.settings import Route
-from streamnursery.values.spending import LedgerRow, Payer, SpendingReport
+from streamnursery.values.spending import Flag, LedgerRow, Payer, SpendingReport
 from streamnursery.values.usage import Usage
 
 PriceOf: TypeAlias = Callable[[str, Route | None, date], Price | None]
 
 _CAUTION = 4
 """The input is reserved with a quarter more than its estimate."""
-_LEAST_GROWTH = 256
-"""Tokens by which a reservation grows at least."""
 
 
 class Spending:
@@ -75,6 +81,14 @@ class Spending:
         self.wall = wall
         self._alerts = BudgetAlerts(budgets.alerts, ledger, store, recorder, now)
         self._rows = 0
+        plain = type(store) is MemoryStore and not ledger.limits.all
+        self.unlimited = UnlimitedBooks(ledger, self.totals, meter, wall) if plain else None
+        """Of the attempts, where nothing limits them."""
+
+    @property
+    def reservations(self) -> int:
+        """Those that are not settled."""
+        return len(self.open) + (0 if self.unlimited is None else len(self.unlimited.open))
 
     @property
     def zone(self) -> tzinfo:
@@ -91,11 +105,12 @@ class Spending:
         Raises:
             BudgetExceededError: the price is not known, and a limit applies.
         """
-        payer = Payer(demand.model, demand.tenant, base_name(route.endpoint))
+        payer = payer_of(demand.model, demand.tenant, route.endpoint)
         day = date.fromisoformat(self.ledger.day(self.wall()))
         price = self._price_of(demand.model, route, day)
         if (
             price is None
+            and self.unlimited is None
             and self.budgets.unknown_price == "refuse"
             and self.ledger.limits.of(payer)
         ):
@@ -168,16 +183,25 @@ class Spending:
         except BudgetExceededError:
             return None
 
-    def hold_nowait(self, request: ChatRequest, demand: Demand, route: Route) -> "BudgetHold":
+    def hold_nowait(
+        self, request: ChatRequest, demand: Demand, route: Route
+    ) -> "BudgetHold | UnlimitedAttempt":
         bid = self.bid(request, demand, route)
+        if self.unlimited is not None:
+            return self.unlimited.hold(bid)
         hold = BudgetHold(self, bid)
         short = self._take(hold)
         if short is not None:
             raise self.refusal(short, bid)
         return hold
 
-    async def hold(self, request: ChatRequest, demand: Demand, route: Route) -> "BudgetHold":
-        return await self.hold_bid(self.bid(request, demand, route), demand)
+    async def hold(
+        self, request: ChatRequest, demand: Demand, route: Route
+    ) -> "BudgetHold | UnlimitedAttempt":
+        bid = self.bid(request, demand, route)
+        if self.unlimited is not None:
+            return self.unlimited.hold(bid)
+        return await self.hold_bid(bid, demand)
 
     async def hold_bid(self, bid: Bid, demand: Demand) -> "BudgetHold":
         """Hold the worst case of `bid`, waiting for room where its budget is soft.
@@ -311,7 +335,7 @@ class AttemptReservation:
             self._cover(2 * output_tokens)
             return None
         short: Shortfall | None = None
-        for growth in (max(_LEAST_GROWTH, self.covered // 2), _LEAST_GROWTH // 4):
+        for growth in (max(LEAST_GROWTH, self.covered // 2), LEAST_GROWTH // 4):
             short = self._extend(max(self.covered, output_tokens) + growth)
             if short is None:
                 return None
@@ -342,20 +366,19 @@ class AttemptReservation:
         expected = Expected(self.bid.expected_input, self.covered, received_tokens)
         found = settlement(ending, self.bid.price, expected)
         usage = found.usage
-        posting = Posting(
-            self.row.id,
-            found.news,
-            found.amount,
-            usage.input_tokens or 0,
-            usage.output_tokens or 0,
-            found.flags,
-        )
-        self._spending.post(self, posting)
+        tokens = (usage.input_tokens or 0, usage.output_tokens or 0)
+        self.post(found.news, found.amount, tokens, found.flags)
 
-    def post(self, posting: Posting) -> None:
-        """The end of an attempt that nothing is to be reckoned of; the first news counts."""
+    def post(
+        self,
+        news: News,
+        amount: int = 0,
+        tokens: tuple[int, int] = (0, 0),
+        flags: frozenset[Flag] = frozenset(),
+    ) -> None:
+        """The attempt's end, as it is to be booked; the first news counts."""
         if self.row.id in self._spending.open:
-            self._spending.post(self, posting)
+            self._spending.post(self, Posting(self.row.id, news, amount, *tokens, flags))
 
     def _extend(self, output_tokens: int) -> Shortfall | None:
         spending, bid = self._spending, self.bid
@@ -369,9 +392,4 @@ class AttemptReservation:
         return short
 
     def _cover(self, output_tokens: int) -> None:
-        self.covered = output_tokens
-        if self.bid.bounded and output_tokens == self.bid.output_tokens:
-            self.look_at = output_tokens + 1  # the provider stops there by itself
-        else:
-            # Asked before it is used up, so that what is generated meanwhile is covered too.
-            self.look_at = output_tokens - min(output_tokens // 4, _LEAST_GROWTH // 2)
+        self.covered, self.look_at = covers(self.bid, output_tokens)

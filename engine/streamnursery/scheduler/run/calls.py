@@ -16,6 +16,7 @@ from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.scheduler.admission.nesting import Holding, hold, let_go
 from streamnursery.scheduler.money.call_money import hold_for_call, settle_call
 from streamnursery.scheduler.money.spending import AttemptReservation, Spending
+from streamnursery.scheduler.money.unlimited import UnlimitedAttempt
 from streamnursery.values.admission import AdmissionOutcome
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import (
@@ -65,7 +66,9 @@ class Calls:
         """Slots for a block. The demand's deadline bounds the wait for them and not the block."""
         return CallBlock(self, meter, demand, book)
 
-    async def admit(self, demand: Demand, attempt: int) -> tuple["Lease", AttemptReservation]:
+    async def admit(
+        self, demand: Demand, attempt: int
+    ) -> tuple["Lease", AttemptReservation | UnlimitedAttempt]:
         """Money and slots for a call; either both or nothing.
 
         Raises:
@@ -152,7 +155,7 @@ class CallBlock(AbstractAsyncContextManager[CallLease]):
         self._scope = trio.CancelScope()
         self._call = CallLease(demand.model)
         self.lease: Lease | None = None
-        self._money: AttemptReservation | None = None
+        self._money: AttemptReservation | UnlimitedAttempt | None = None
         self._holding: Holding | None = None
         self._started_at = 0.0
 

@@ -13,45 +13,43 @@ Rule 5: Ctrl-C never strikes inside our own steps: it reaches the main task inst
         then ends in order.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager
 from contextvars import copy_context
 from functools import partial
-from math import inf
-from typing import TYPE_CHECKING, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, TypeAlias
 
 import trio
 
 from streamnursery.core import buggify
 from streamnursery.pipeline.channel import BufferTotal, Channel
-from streamnursery.pipeline.delivery import Delivery, DrainBounds, StreamOutcome
+from streamnursery.pipeline.delivery import Delivery, DrainBounds
 from streamnursery.pipeline.policies import stream_channel
 from streamnursery.pipeline.stream import TokenStream
 from streamnursery.scheduler.admission.admission import Admission
 from streamnursery.scheduler.admission.nesting import asker, holdings
+from streamnursery.scheduler.run.outcome_counts import count_outcome
 from streamnursery.scheduler.run.snapshot import stream_snapshots
+from streamnursery.scheduler.run.stream_task import StreamTask
 from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.ports import Recorder
 from streamnursery.supervisor.supervisor import Supervisor
-from streamnursery.values.admission import AdmissionOutcome
-from streamnursery.values.cost import total_cost, usd
 from streamnursery.values.errors import (
-    BudgetExceededError,
-    DeadlineError,
     EngineClosedError,
     EngineError,
-    QueueDeadlineError,
     RequestError,
     StreamCancelledError,
 )
 from streamnursery.values.events import StreamEvent
-from streamnursery.values.lifecycle import StreamEnded, StreamStarted
+from streamnursery.values.lifecycle import StreamStarted
 from streamnursery.values.policy import WhenBehind
 from streamnursery.values.request import ChatRequest
 from streamnursery.values.snapshot import StreamSnapshot
 
 Runner: TypeAlias = Callable[[Delivery, Course], Awaitable[None]]
 """Brings a request to its answer, or raises what ended it."""
+RunsTask: TypeAlias = Callable[[StreamTask, Delivery, Course], Coroutine[Any, Any, None]]
+"""The same within the task that was started for it."""
 ChannelMaker: TypeAlias = Callable[[int, int, BufferTotal], Channel[StreamEvent]]
 """A channel from the most events and bytes that it may hold, and the bound over all channels."""
 Begin: TypeAlias = Callable[[ChannelMaker | None], Delivery]
@@ -77,12 +75,15 @@ class Dispatcher:
     ) -> None:
         self._nursery = nursery
         self._supervisor = supervisor
-        self._admission = admission
+        self.admission = admission
         self._buffers = buffers
         self._recorder = recorder
         self._drain = drain
         self.handle: Callable[[Delivery], TokenStream] = TokenStream
         """Makes what a consumer holds; a simulated world's remembers what was read."""
+        self._on_settled = self._settled
+        """Kept, so that not every stream has a bound method of its own."""
+        self._now = trio.lowlevel.current_clock().current_time
         self._live: dict[Delivery, Course] = {}
         self._open: dict[Delivery, None] = {}
         self._bug: BaseException | None = None
@@ -120,14 +121,16 @@ class Dispatcher:
         `kind` of delivery, the caller's own streams a `supervisor`.
         """
         total = buffers or self._buffers
-        run = (supervisor or self._supervisor).run
+        run: RunsTask = self._supervisor.run_in
+        if supervisor is not None:
+            run = partial(_run_within, supervisor.run)
         bounds = (buffer_events, buffer_bytes, total)
         begin = partial(self._begin, run, kind, request, course, deadline, when_behind, bounds)
         return StreamBlock(self, begin)
 
     def _begin(
         self,
-        run: Runner,
+        run: RunsTask,
         kind: type[Delivery],
         request: ChatRequest,
         course: Course,
@@ -137,13 +140,13 @@ class Dispatcher:
         make: ChannelMaker | None,
     ) -> Delivery:
         around = trio.current_effective_deadline()
-        started_at = trio.current_time()
+        started_at = self._now()
         delivery = kind(
             request,
             stream_channel(when_behind, *bounds) if make is None else make(*bounds),
             deadline=min(deadline, around),
             started_at=started_at,
-            on_settled=partial(_book, course, self._recorder),
+            on_settled=self._on_settled,
             on_interrupt=course.plan.on_interrupt,
             drain=self._drain if course.plan.on_abort == "drain" else None,
             number=course.rank[1],
@@ -180,14 +183,15 @@ class Dispatcher:
         self._bug = self._bug or bug
         for delivery in self._open:
             if delivery.outcome is None:
-                delivery.revoke(self._closed_error())
+                delivery.revoke(self.closed_error())
 
-    def _start(self, run: Runner, delivery: Delivery, course: Course) -> None:
-        self._admission.check_open()
+    def _start(self, run: RunsTask, delivery: Delivery, course: Course) -> None:
+        self.admission.check_open()
         course.meter.requests += 1
         self._live[delivery] = course
         self._open[delivery] = None
-        start = partial(self._nursery.start_soon, self._run, run, delivery, course)
+        task = StreamTask(self, delivery, course)
+        start = partial(self._nursery.start_soon, run, task, delivery, course)
         name = f"stream {course.model}"
         if holdings.get():
             context = copy_context()
@@ -201,7 +205,8 @@ class Dispatcher:
         """The consumer has gone: what still runs of the stream ends now."""
         if delivery.finished:
             # Whole: let the task read the last bytes, so that the connection can be reused.
-            delivery.complete()
+            if delivery.outcome is None:
+                delivery.complete()
         elif not delivery.draining and not delivery.leave_to_drain():
             delivery.abandon()
             delivery.scope.cancel()
@@ -210,77 +215,36 @@ class Dispatcher:
             delivery.channel.discard()
         del self._open[delivery]
 
-    @trio.lowlevel.enable_ki_protection
-    async def _run(self, run: Runner, delivery: Delivery, course: Course) -> None:
-        try:
-            with delivery.scope:
-                try:
-                    await run(delivery, course)
-                except EngineError as error:
-                    self._failed(delivery, course, error)
-                else:
-                    if _counts_when_taken(delivery):
-                        await delivery.wait_settled()
-                    delivery.complete()
-            if delivery.counts_when_put and delivery.finished:
-                delivery.complete()
-            if delivery.outcome is None:
-                delivery.revoke(self._deadline_error(delivery, course))
-        except Exception as bug:
-            self._bug = self._bug or bug
-            self._admission.close("the engine was closed by a bug", self._bug, waiting_too=True)
-            raise
-        finally:
-            try:
-                if delivery.outcome is None:
-                    delivery.revoke(self._closed_error())
-                if delivery.draining:
-                    course.meter.usage(delivery.usage, delivery.timings())
-            finally:
-                self._forget(delivery)
+    def _settled(self, delivery: Delivery) -> None:
+        count_outcome(self._live[delivery], self._recorder, delivery)
 
-    def _forget(self, delivery: Delivery) -> None:
-        """Whatever else goes wrong, those who wait for the task must not wait for ever."""
+    def forget(self, delivery: Delivery) -> None:
+        """For `StreamTask` alone: its task is over."""
         del self._live[delivery]
         delivery.end()
         if not self._live and self._idle is not None:
             self._idle.set()
             self._idle = None
 
-    def _failed(self, delivery: Delivery, course: Course, error: EngineError) -> None:
-        if isinstance(error, BudgetExceededError):
-            self._over_budget(delivery, course)
-        late = delivery.callers_scope and trio.current_time() >= delivery.deadline
-        cancelled = late and isinstance(error, QueueDeadlineError)
-        delivery.fail(_cancelled_by_caller() if cancelled else error)
+    def broke(self, bug: Exception) -> None:
+        """For `StreamTask` alone: it is about to raise `bug` in the nursery (rule 2)."""
+        self._bug = self._bug or bug
+        self.admission.close("the engine was closed by a bug", self._bug, waiting_too=True)
 
-    def _over_budget(self, delivery: Delivery, course: Course) -> None:
-        demand = course.demand(course.plan.stops[0], delivery.deadline)
-        waited = trio.current_time() - delivery.started_at
-        self._admission.refused(demand, AdmissionOutcome.REJECTED_BUDGET, waited)
-
-    def _deadline_error(self, delivery: Delivery, course: Course) -> EngineError:
-        if delivery.callers_scope:
-            return _cancelled_by_caller()
-        if delivery.admitted_at is None:
-            demand = course.demand(course.plan.stops[0], delivery.deadline)
-            return QueueDeadlineError(self._admission.deadline_message(demand))
-        msg = (
-            f"{course.model}: the deadline passed after "
-            f"{trio.current_time() - delivery.started_at:.3f} s, while waiting for "
-            f"{delivery.waiting_for or 'the consumer'}; allow more time with timeout= or deadline="
-        )
-        return DeadlineError(msg)
-
-    def _closed_error(self) -> EngineClosedError:
+    def closed_error(self) -> EngineClosedError:
+        """What ends a stream that the engine leaves without an outcome."""
         error = EngineClosedError("the engine was closed while the stream was running")
         error.__cause__ = self._bug
         return error
 
 
-def _counts_when_taken(delivery: Delivery) -> bool:
-    """The deadline counts to the last event delivered, also when the consumer is slow."""
-    return delivery.deadline < inf and delivery.outcome is None and not delivery.counts_when_put
+@trio.lowlevel.enable_ki_protection
+async def _run_within(run: Runner, task: StreamTask, delivery: Delivery, course: Course) -> None:
+    """A stream that something else than the engine's supervisor runs."""
+    with task:
+        await run(delivery, course)
+        if delivery.counts_when_taken:
+            await delivery.wait_settled()
 
 
 _USAGE = "`async with eng.stream(...) as stream:`, then `async for event in stream:`"
@@ -351,44 +315,3 @@ class StreamBlock(AbstractAsyncContextManager[TokenStream]):
             await trio.lowlevel.cancel_shielded_checkpoint()
             return
         await self._delivery.wait_over()
-
-
-def _cancelled_by_caller() -> StreamCancelledError:
-    return StreamCancelledError("the cancel scope around the caller has ended")
-
-
-def _book(course: Course, recorder: Recorder, delivery: Delivery) -> None:
-    """Count a delivery's outcome into its model's statistics, once, and record it."""
-    assert delivery.outcome is not None
-    timings = delivery.timings()
-    meter = course.meter
-    if not delivery.draining:  # what it uses is known when it has been drained
-        meter.usage(delivery.usage, timings)
-    category = delivery.error.category if delivery.error is not None else None
-    match delivery.outcome:
-        case StreamOutcome.COMPLETE:
-            meter.succeeded += 1
-            meter.latency.add(timings.duration or 0.0)
-        case StreamOutcome.CANCELLED:
-            meter.cancelled += 1
-        case StreamOutcome.FAILED:
-            meter.failed += 1
-            meter.errors[category or "engine_error"] += 1
-    if recorder.listening:
-        usage = delivery.usage
-        recorder.emit(
-            StreamEnded(
-                delivery.ended_at or 0.0,
-                course.number,
-                course.model,
-                outcome=delivery.outcome.value,
-                category=category,
-                attempts=len(delivery.attempts),
-                content_events=delivery.content_events,
-                seconds=timings.duration or 0.0,
-                ttft=timings.time_to_first_token,
-                input_tokens=usage.input_tokens if usage is not None else None,
-                output_tokens=usage.output_tokens if usage is not None else None,
-                cost_usd=usd(total_cost(delivery.attempts)),
-            )
-        )

@@ -23,7 +23,7 @@ from streamnursery.supervisor.course import Course
 from streamnursery.supervisor.endpoint import Outlet
 from streamnursery.supervisor.ports import Admission, AttemptLease
 from streamnursery.supervisor.supervisor import Supervisor
-from streamnursery.transport.ports import ByteSink, ConnectProgress, Phase
+from streamnursery.transport.ports import ByteSink, ConnectProgress, HeadListener, Phase
 from streamnursery.transport.single_errors import bare_errors
 from streamnursery.values.demand import Demand
 from streamnursery.values.errors import (
@@ -133,9 +133,10 @@ class OwnDialect:
 
 
 class OwnResponse:
-    """One iterator under way: the supervisor's `HttpResponse`, and a task that pulls."""
+    """One iterator under way: the supervisor's `HttpExchange`, and a task that pulls."""
 
     head = _HEAD
+    unseen = False
 
     def __init__(self, stream: "OwnStream") -> None:
         self._stream = stream
@@ -145,6 +146,13 @@ class OwnResponse:
     @property
     def closing(self) -> bool:
         return self._scope.cancel_called
+
+    def expect(self, on_head: HeadListener) -> None:
+        """As `HttpExchange`: at once."""
+        on_head(None)
+
+    async def send(self, request: HttpRequest) -> None:
+        """As `HttpExchange`: nothing is sent."""
 
     async def receive_some(self) -> bytes:
         raise ConnectionLostError("an own stream is pushed, and cannot be pulled")
@@ -302,6 +310,13 @@ class OwnStream:
         progress.enter(Phase.CONNECTED)
         progress.enter(Phase.SENDING)
         return OwnResponse(self)
+
+    async def begin(
+        self, request: HttpRequest, progress: ConnectProgress, after: object = None
+    ) -> OwnResponse:
+        """See `supervisor.ports.Transport`."""
+        assert after is None, "an iterator that is there is not asked for again"
+        return await self.open(request, progress)
 
     def ended(self, response: OwnResponse) -> None:
         """Its iterator is closed."""

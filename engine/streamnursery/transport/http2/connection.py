@@ -134,7 +134,7 @@ class Http2Connection:
         progress.enter(Phase.CONNECTED)
         progress.enter(Phase.SENDING)
         stream = self._state.open(request)
-        exchange = stream.owner = Http2Exchange(stream, self)
+        exchange = stream.owner = Http2Exchange(stream, self, request.target)
         # Alone on a connection that was idle: it may have died meanwhile, unnoticed.
         stream.racing = self._used and self.streams == 1
         self._used = True

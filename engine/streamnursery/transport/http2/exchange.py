@@ -15,16 +15,20 @@ import trio
 
 from streamnursery.transport.http1 import DRAIN_SECONDS, DrainSink
 from streamnursery.transport.http2.stream import Http2Stream
-from streamnursery.transport.ports import ByteSink, ConnectProgress
+from streamnursery.transport.ports import ByteSink, ConnectProgress, HeadListener
 from streamnursery.transport.reader import MOST_UNREAD
+from streamnursery.transport.refused_heads import head_refusal
 from streamnursery.values.errors import ConnectionLostError
-from streamnursery.values.http import HttpHead, Peer
+from streamnursery.values.http import HttpHead, HttpRequest, Peer
 
 
 class ExchangeConnection(Protocol):
     """The connection, as its exchanges know it."""
 
     peer: Peer
+
+    @property
+    def needs_http1(self) -> bool: ...
 
     def cancel(self, stream: Http2Stream) -> None:
         """Reset the stream, unless it is over."""
@@ -36,10 +40,12 @@ class ExchangeConnection(Protocol):
 
 
 class Http2Exchange:
-    """Made by `Http2Connection.begin`; implements `HttpResponse` once `start` has returned."""
+    """Made by `Http2Connection.begin`; implements `HttpResponse` once its head is there."""
 
-    def __init__(self, stream: Http2Stream, connection: ExchangeConnection) -> None:
+    def __init__(self, stream: Http2Stream, connection: ExchangeConnection, target: str) -> None:
         self.peer = connection.peer
+        self._target = target
+        self._on_head: HeadListener | None = None
         self._stream = stream
         self._connection = connection
         self._sink: ByteSink | None = None
@@ -50,16 +56,37 @@ class Http2Exchange:
 
     @property
     def head(self) -> HttpHead:
-        assert self._stream.head is not None, "the head is there once start() has returned"
+        assert self._stream.head is not None, "there is no head yet"
         return self._stream.head
 
     @property
-    def unprocessed(self) -> bool:
-        """It failed, and the server has certainly done nothing with the request."""
+    def unseen(self) -> bool:
+        """As `HttpExchange`: the server has certainly done nothing with the request."""
         return self._stream.unprocessed
 
-    async def start(self, progress: ConnectProgress) -> None:
-        """Wait for the final head; the body is sent meanwhile.
+    @property
+    def needs_http1(self) -> bool:
+        """The server has said so."""
+        return self._connection.needs_http1
+
+    async def send(self, request: HttpRequest) -> None:
+        """As `HttpExchange`: the connection sends it."""
+
+    def expect(self, on_head: HeadListener) -> None:
+        """As `HttpExchange`."""
+        self._on_head = on_head
+        self._tell_head()
+
+    def _tell_head(self) -> None:
+        tell = self._on_head
+        if tell is not None and not self._waits_for_head:
+            self._on_head = None
+            stream = self._stream
+            head = stream.head
+            tell(stream.failure if head is None else head_refusal(self, head, self._target))
+
+    async def start(self, _request: HttpRequest, progress: ConnectProgress) -> None:
+        """Wait for the final head, in the place of `expect`; the body is sent meanwhile.
 
         Raises:
             EngineError: there will be no head. The stream is over, as after cancellation.
@@ -105,6 +132,8 @@ class Http2Exchange:
         """Something has arrived for this stream, or it has ended; called once per read."""
         if self._news is not None:
             self._news.set()
+        if self._on_head is not None:
+            self._tell_head()
         self._deliver()
 
     def _check_failure(self) -> None:
@@ -208,10 +237,11 @@ class Http2Exchange:
         self.close()
 
     def close(self) -> None:
-        self._sink = None
+        self._on_head = self._sink = None
         if self._stream.ended:
             self._stream.forget_body()
         else:
             self._give_up("it was closed before its end")
         if self._news is not None:
             self._news.set()
+        self._stream.owner = None  # nothing more is told, and no circle is left
