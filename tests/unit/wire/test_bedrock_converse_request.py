@@ -189,6 +189,14 @@ def test_settings_stand_in_their_objects() -> None:
         ({"n": 2}, "has no n > 1"),
         ({"reasoning_effort": "low", "model": "amazon.nova-pro-v1:0"}, "has no form for"),
         ({"tools": [CALL], "tool_choice": "maybe"}, "tool_choice 'maybe' is none of"),
+        (
+            {
+                "messages": [USER, {"role": "assistant", "tool_calls": [CALL]}, RESULT],
+                "tools": [CALL],
+                "tool_choice": "none",
+            },
+            "no tool_choice 'none' once a tool was called",
+        ),
         ({"response_format": {"type": "json_object"}}, "no response_format but json_schema"),
         ({"messages": [{"role": "robot", "content": "Hi"}]}, "has no role 'robot'"),
         ({"messages": [{"role": "tool", "content": "x"}]}, "needs the 'tool_call_id'"),

@@ -34,7 +34,7 @@ def request_fields(request: ChatRequest, model: str) -> dict[str, object] | str:
             "messages": turns,
             "system": system or None,
             "inferenceConfig": {k: v for k, v in config.items() if v is not None} or None,
-            "toolConfig": _tool_config(request),
+            "toolConfig": _tool_config(request, turns),
             "additionalModelRequestFields": _thinking(request, model),
             "requestMetadata": request.metadata,
             "outputConfig": _format(request.response_format),
@@ -75,9 +75,17 @@ def _thinking(request: ChatRequest, model: str) -> object:
     return {"thinking": {"type": "enabled", "budget_tokens": BUDGETS[effort]}}
 
 
-def _tool_config(request: ChatRequest) -> object:
+def _tool_config(request: ChatRequest, turns: list[dict[str, Any]]) -> object:
     choice = request.tool_choice
-    if request.tools is None or choice == "none":
+    if request.tools is None:
+        return None
+    if choice == "none":
+        if any("toolUse" in block for turn in turns for block in turn["content"]):
+            msg = (
+                f"the {API_NAME} has no tool_choice 'none' once a tool was called: it asks for the "
+                "tools of the calls; leave tool_choice out"
+            )
+            raise UnsayableError(msg)
         return None
     told: dict[str, object] = {"tools": list(_tools(request.tools))}
     if choice is not None:
