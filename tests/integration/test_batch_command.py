@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 KILLS = {"test": 4, "proof": 12, "soak": 200}
 ROWS = 300
 SLOW = "sim/gpt-4.1"
+WORDS = ("batch", "in.jsonl", "-o", "out.jsonl", "--parallel", "20")
 
 
 def write_input(folder: Path, count: int = ROWS, model: str = SLOW) -> Path:
@@ -45,22 +46,33 @@ def whole_lines(path: Path) -> int:
 
 async def test_kill_9_at_any_moment_and_the_same_command_goes_on(tmp_path: Path, tier: str) -> None:
     write_input(tmp_path)
-    dice, out = random.Random(1), tmp_path / "out.jsonl"
-    words = ("batch", "in.jsonl", "-o", "out.jsonl", "--parallel", "20")
-    kept = 0
-    for _ in range(KILLS[tier]):
-        wanted = min(kept + dice.randint(1, 60), ROWS - 20)
-        with start(tmp_path, *words) as process:
-            await until(partial(has, out, wanted, process))
+    dice, kills = random.Random(1), 0
+    while kills < KILLS[tier]:
+        kept, kills = await killed(tmp_path, dice, kills, KILLS[tier])
+        out = tmp_path / "out.jsonl"
+        ran = run(tmp_path, *WORDS, "--json")
+        assert ran.code == 0, ran.err
+        assert sorted(ids(out)) == sorted(f"c{n}" for n in range(ROWS))
+        summary = json.loads(ran.out)
+        assert summary["done_before"] >= kept - 1
+        assert summary["done_before"] + summary["answered"] == ROWS
+        for file in tmp_path.glob("out.jsonl*"):
+            file.unlink()
+
+
+async def killed(folder: Path, dice: random.Random, kills: int, wanted: int) -> tuple[int, int]:
+    """Kill the command again and again while there is something left of its rows: lines that
+    were there after the last time, and how often it was killed by now."""
+    kept, out = 0, folder / "out.jsonl"
+    while kills < wanted and kept < ROWS - 60:
+        lines = kept + dice.randint(1, 60)
+        with start(folder, *WORDS) as process:
+            await until(partial(has, out, lines, process))
+            assert process.poll() is None, "it was over before it was killed"
             process.kill()
             process.wait()
-        kept = whole_lines(out)
-    ran = run(tmp_path, *words, "--json")
-    assert ran.code == 0, ran.err
-    assert sorted(ids(out)) == sorted(f"c{n}" for n in range(ROWS))
-    summary = json.loads(ran.out)
-    assert summary["done_before"] >= kept - 1
-    assert summary["done_before"] + summary["answered"] == ROWS
+        kept, kills = whole_lines(out), kills + 1
+    return kept, kills
 
 
 async def test_ctrl_c_finishes_what_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
