@@ -23,6 +23,7 @@ WORDS = ("batch", "in.jsonl", "-o", "out.jsonl", "--parallel", "20")
 
 
 def write_input(folder: Path, count: int = ROWS, model: str = SLOW) -> Path:
+    folder.mkdir(exist_ok=True)
     path = folder / "in.jsonl"
     body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
     line = {"method": "POST", "url": "/v1/chat/completions", "body": body}
@@ -45,19 +46,18 @@ def whole_lines(path: Path) -> int:
 
 
 async def test_kill_9_at_any_moment_and_the_same_command_goes_on(tmp_path: Path, tier: str) -> None:
-    write_input(tmp_path)
     dice, kills = random.Random(1), 0
     while kills < KILLS[tier]:
-        kept, kills = await killed(tmp_path, dice, kills, KILLS[tier])
-        out = tmp_path / "out.jsonl"
-        ran = run(tmp_path, *WORDS, "--json")
+        folder = tmp_path / str(kills)
+        write_input(folder)
+        kept, kills = await killed(folder, dice, kills, KILLS[tier])
+        out = folder / "out.jsonl"
+        ran = run(folder, *WORDS, "--json")
         assert ran.code == 0, ran.err
         assert sorted(ids(out)) == sorted(f"c{n}" for n in range(ROWS))
         summary = json.loads(ran.out)
         assert summary["done_before"] >= kept - 1
         assert summary["done_before"] + summary["answered"] == ROWS
-        for file in tmp_path.glob("out.jsonl*"):
-            file.unlink()
 
 
 async def killed(folder: Path, dice: random.Random, kills: int, wanted: int) -> tuple[int, int]:

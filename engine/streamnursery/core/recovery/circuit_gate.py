@@ -36,8 +36,8 @@ BELIEVED = 120.0
 MAX_PAUSE = 86_400.0
 """Seconds after which a paused route is tried again, whatever was asked for and how often."""
 _STORM = 5
-"""Refusals in a row. A provider that refuses every tenth request by chance has five in a row once in
-100,000 requests; one that refuses everything has them at once."""
+"""Refusals in a row. Where every tenth request is refused by chance, five in a row come once in
+100,000; a provider that refuses everything has them at once."""
 _PROBE_SECONDS = 5.0
 """After which another call is let through, if the one that was is still silent."""
 
