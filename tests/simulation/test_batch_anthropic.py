@@ -1,5 +1,6 @@
 """A batch by way of Anthropic's Message Batches: none is made twice, no paid answer is lost."""
 
+import itertools
 import json
 import random
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ import streamnursery as sn
 from streamnursery import batch
 from streamnursery.batch import ProviderBatches
 from streamnursery.simulator import CallTool, Cut, Plan, Provider, Rule, Stall, Status, When
+from streamnursery.simulator.batches import MOST_LINES
 from streamnursery.testing import World
 from streamnursery.testing.sim_files import Crashed, SimFiles
 
@@ -175,8 +177,8 @@ async def test_errored_and_expired_rows_are_failures_that_can_be_asked_again(
     assert {line["response"]["status_code"] for line in errored} == {529}
     assert {line["error"]["code"] for line in expired} == {"batch_expired"}
     assert all(line["streamnursery"]["retryable"] for line in failed.values())
-    for _ in range(12):
-        progress = await place.go(rows(12), retry_errors=True)
+    place.provider.plan = Plan()
+    await place.go(rows(12), retry_errors=True)
     assert len(lines(place.files)) == 12
 
 
@@ -268,55 +270,75 @@ def test_an_answer_that_is_lost_makes_no_batch_twice(request_: int, others: int)
     check()
 
 
-@pytest.mark.parametrize("count", [4, 5])
-@pytest.mark.parametrize("ended", [False, True])
-def test_another_clients_batch_is_not_taken_for_the_one_that_was_lost(
-    count: int, ended: bool
+def crashed_when(
+    moment_is_it: Callable[[Place], bool], then: Callable[[Place], Awaitable[None]]
 ) -> None:
-    """It was made between the look at the newest batch and ours."""
+    """Run `then` after the first crash of a run of four rows that is at such a moment."""
+    found = False
 
-    @in_world()
-    async def check(place: Place) -> None:
-        files, moment = place.files, 1
-        while True:  # to the moment at which ours was asked for, and not sent
-            files.crash_at = moment
+    def tried(moment: int, seed: int) -> None:
+        @in_world(seed=seed)
+        async def run(place: Place) -> None:
+            nonlocal found
+            place.files.crash_at = moment
             try:
                 await place.go(rows(4))
             except BaseException as error:
                 if not _is_crash(error):
                     raise
-            files.crash()
-            files.crash_at = None
-            parts = files.contents("/out.jsonl.batches") if moment > 3 else b""
-            if place.asked(BATCHES):
-                break
-            moment += 1
-        made = place.asked(BATCHES)
+            place.files.crash()
+            place.files.crash_at = None
+            if moment_is_it(place):
+                found = True
+                await then(place)
+
+        run()
+
+    for moment, seed in itertools.product(range(1, 60), range(5)):  # what is kept is diced
+        if not found:
+            tried(moment, seed)
+    assert found
+
+
+def journal(place: Place) -> bytes:
+    path = "/out.jsonl.batches"
+    return place.files.contents(path) if path in place.files.paths() else b""
+
+
+@pytest.mark.parametrize("count", [4, 5])
+@pytest.mark.parametrize("ended", [False, True])
+def test_another_clients_batch_is_not_taken_for_the_one_that_was_lost(
+    count: int, ended: bool
+) -> None:
+    async def then(place: Place) -> None:
         await place.make(count)
         if ended:
             await trio.sleep(60)
         await place.goes_on(rows(4))
-        assert parts
-        assert place.asked(BATCHES) == made + 1
-        assert len(lines(place.files)) == 4
-        texts = {line["streamnursery"]["batch"] for line in lines(place.files).values()}
-        assert texts == {"msgbatch_sim_1"}
+        assert place.asked(BATCHES) == 2  # ours, and theirs
+        found = lines(place.files).values()
+        assert [line["streamnursery"]["batch"] for line in found] == ["msgbatch_sim_1"] * 4
 
-    check()
+    crashed_when(
+        lambda place: place.asked(BATCHES) == 1 and b"msgbatch" not in journal(place), then
+    )
 
 
-@in_world()
-async def test_one_that_never_reached_the_provider_is_asked_for_once_others_have_ended(
-    place: Place,
+@pytest.mark.parametrize("ended", [False, True])
+def test_one_that_never_reached_the_provider_is_made_once_what_looks_like_it_has_ended(
+    ended: bool,
 ) -> None:
-    """It was asked for, as the journal says; what looks like it is another client's."""
-    gone = Rule((Cut(0, unit="bytes"),), When(requests=(2, 3, 4, 5, 6, 7, 8, 9)))
-    place.provider.plan = Plan((gone,))
-    progress = await place.go(rows(4))
-    assert progress.error is not None
-    place.provider.plan = Plan()
-    await place.goes_on(rows(4))
-    assert len(lines(place.files)) == 4
+    async def then(place: Place) -> None:
+        theirs = await place.make(4)
+        if ended:
+            await trio.sleep(60)
+        await place.goes_on(rows(4))
+        assert place.asked(BATCHES) == 2
+        found = lines(place.files).values()
+        assert len(found) == 4
+        assert theirs not in {line["streamnursery"]["batch"] for line in found}
+
+    crashed_when(lambda place: place.asked(BATCHES) == 0 and b'"asked"' in journal(place), then)
 
 
 def test_a_stop_leaves_the_batches_and_the_next_run_fetches_them() -> None:
@@ -343,12 +365,12 @@ def test_a_stop_leaves_the_batches_and_the_next_run_fetches_them() -> None:
 
 @in_world()
 async def test_a_batch_that_is_refused_ends_the_run_and_frees_its_rows(place: Place) -> None:
-    place.provider.plan = Plan((Rule((Status(403),), When(requests=(2,))),))
-    progress = await place.go(rows(3))
+    many = rows(MOST_LINES + 1)
+    progress = await place.go(many, via=ProviderBatches())
     assert progress.error is not None
-    assert progress.error.status == 403
+    assert progress.error.status == 400
     assert progress.done == 0
-    progress = await place.go(rows(3), via=None)
+    progress = await place.go(many[:3], via=None)
     assert (progress.error, progress.answered) == (None, 3)
 
 
@@ -364,24 +386,19 @@ async def test_a_path_that_is_not_anthropics_is_told_before_anything_is_sent(
     assert len(place.provider.log) == 0
 
 
-def test_half_of_the_listed_price_is_counted() -> None:
-    @in_world()
-    async def check(place: Place) -> None:
-        prices = {"claude/fast": {"input": 1.0, "output": 100.0}}
-        config = {
-            "endpoints": {
-                "claude": {"url": "http://claude.test/v1", "dialect": "anthropic-messages"}
-            }
-        }
-        models = {
+@in_world()
+async def test_half_of_the_listed_price_is_counted(place: Place) -> None:
+    config = {
+        "endpoints": {"claude": {"url": "http://claude.test/v1", "dialect": "anthropic-messages"}},
+        "models": {
             "m": {
                 "routes": [{"endpoint": "claude", "model": "fast"}],
-                "price": prices["claude/fast"],
+                "price": {"input": "1 USD", "output": "100 USD"},
             }
-        }
-        async with place.world.open_engine({**config, "models": models}) as eng:
-            progress = await batch.run(eng, rows(4, model="m"), out=OUT, files=place.files, via=FEW)
-        usd = (progress.input_tokens * 1.0 + progress.output_tokens * 100.0) / 1e6 / 2
-        assert progress.spent == pytest.approx(usd * 1e9, rel=0.01)
-
-    check()
+        },
+    }
+    async with place.world.open_engine(config) as eng:
+        progress = await batch.run(eng, rows(4, model="m"), out=OUT, files=place.files, via=FEW)
+    nano_usd = 1000 * (progress.input_tokens + 100 * progress.output_tokens)
+    assert progress.output_tokens == 12
+    assert progress.spent == pytest.approx(nano_usd / 2, rel=0.01)
