@@ -141,6 +141,17 @@ async def test_answers_are_those_of_a_run_that_streams(place: Place) -> None:
         assert set(body["choices"][0]) == set(other["choices"][0])
 
 
+@in_world()
+async def test_each_answer_stands_at_its_own_row(place: Place) -> None:
+    source = [dict(row, max_tokens=n + 1) for n, row in enumerate(rows(4))]
+    await place.go(source)
+    used = {
+        name: line["response"]["body"]["usage"]["completion_tokens"]
+        for name, line in lines(place.files).items()
+    }
+    assert used == {f"r{n}": n + 1 for n in range(4)}
+
+
 @in_world(plan=Plan.always(CallTool("look", '{"at": 1}')))
 async def test_calls_of_tools_come_through(place: Place) -> None:
     await place.go(rows(1))
@@ -318,6 +329,19 @@ def test_another_clients_batch_is_not_taken_for_the_one_that_was_lost(
         assert place.asked(BATCHES) == 2  # ours, and theirs
         found = lines(place.files).values()
         assert [line["streamnursery"]["batch"] for line in found] == ["msgbatch_sim_1"] * 4
+
+    crashed_when(
+        lambda place: place.asked(BATCHES) == 1 and b"msgbatch" not in journal(place), then
+    )
+
+
+def test_one_that_was_lost_and_works_for_a_day_is_waited_for() -> None:
+    async def then(place: Place) -> None:
+        place.provider.plan = Plan((Rule((Stall(0),), When(every=2)),))
+        await place.goes_on(rows(4))
+        assert place.asked(BATCHES) == 1
+        assert trio.current_time() > 86_000
+        assert len(lines(place.files)) + len(lines(place.files, ERRORS)) == 4
 
     crashed_when(
         lambda place: place.asked(BATCHES) == 1 and b"msgbatch" not in journal(place), then
