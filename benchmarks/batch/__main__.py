@@ -1,10 +1,14 @@
-"""python -m benchmarks.batch [--rows N] [--python PEERS]: what becomes of a file of prompts.
+"""What becomes of a file of prompts:
+
+    python -m benchmarks.batch [--rows N] [--refused P] [--python PEERS] [--curator PEERS]
 
 Every client answers the same lines at one simulated provider. It allows 600 requests a minute, the
 first 600 at once, answers 2 % of all requests with 503, and cuts 3 % after ten tokens, half of them
-in a whole HTTP message. PEERS is an interpreter that has openai and litellm. Counted are requests
-at the provider, rows without an answer, answers that are shorter than what the provider has said
-and are taken for whole, wall time, and CPU of the client's process.
+in a whole HTTP message; with `--refused` it does nothing but to answer that part of them with 429,
+without a date. `--python` is an interpreter that has openai and litellm, `--curator` one that has
+bespokelabs-curator and parareq, the parallel script of OpenAI's cookbook, which is told the limit.
+Counted are requests at the provider, rows without an answer, answers that are shorter than what the
+provider has said and are taken for whole, wall time, and CPU of the client's process.
 """
 
 import argparse
@@ -42,7 +46,14 @@ routes = [{{ endpoint = "main", model = "{model}" }}]
 """
 
 
-def commands(folder: Path, url: str, peers: str | None) -> dict[str, list[list[str]]]:
+def refusing(part: float) -> Plan:
+    """A plan that refuses a part of all requests by chance, and does nothing else."""
+    return Plan((Rule((Status(429),), When(probability=part)),))
+
+
+def commands(
+    folder: Path, url: str, peers: str | None, more: str | None
+) -> dict[str, list[list[str]]]:
     """What each client runs, one command after the other."""
     (folder / "streamnursery.toml").write_text(CONFIG.format(url=url, model=MODEL))
     ours = [sys.executable, "-m", "streamnursery", "batch", "in.jsonl", "-o", "ours.out"]
@@ -60,6 +71,11 @@ def commands(folder: Path, url: str, peers: str | None) -> dict[str, list[list[s
         ]
         litellm = [peers, str(HERE / "litellm_loop.py"), "lines.jsonl", "litellm.out", url]
         found["litellm.batch_completion"] = [[*litellm, str(AT_ONCE)]]
+    if more:
+        words = [more, str(HERE / "curator_loop.py"), "lines.jsonl", "curator.out", url]
+        found["curator"] = [[*words, str(AT_ONCE)]]
+        words = [more, str(HERE / "cookbook_script.py"), "lines.jsonl", "cookbook.out", url]
+        found["the cookbook's script"] = [[*words, "600"]]
     return found
 
 
@@ -84,12 +100,14 @@ def texts(path: Path) -> list[str]:
     return found
 
 
-async def measured(folder: Path, rows: int, name: str, peers: str | None) -> dict[str, object]:
-    provider = Provider(dice=Random(1), plan=PLAN, max_records=50 * rows)
+async def measured(
+    folder: Path, rows: int, name: str, plan: Plan, *peers: str | None
+) -> dict[str, object]:
+    provider = Provider(dice=Random(1), plan=plan, max_records=50 * rows)
     async with trio.open_nursery() as nursery:
         server = await serve_loopback(provider, nursery=nursery)
-        words = commands(folder, server.url, peers)[name]
-        env = {**os.environ, "PYTHONPATH": str(HERE.parents[1] / "engine")}
+        words = commands(folder, server.url, *peers)[name]
+        env = {**os.environ, "HOME": str(folder), "PYTHONPATH": str(HERE.parents[1] / "engine")}
         before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
         for one in words:
             with (folder / "told.txt").open("w") as told:
@@ -115,15 +133,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.batch", description=__doc__)
     parser.add_argument("--rows", type=int, default=800)
     parser.add_argument("--python", help="interpreter that has openai and litellm")
+    parser.add_argument("--curator", help="interpreter that has bespokelabs-curator and parareq")
+    parser.add_argument("--refused", type=float, help="part of the requests that meet a 429")
+    parser.add_argument("--only", default="", help="clients whose name has these words")
     chosen = parser.parse_args()
+    plan = PLAN if chosen.refused is None else refusing(chosen.refused)
+    peers = (chosen.python, chosen.curator)
     print("| client | s | CPU s | requests | rows without an answer | cut, taken for whole |")
     print("|---|---|---|---|---|---|")
-    names = list(commands(Path(tempfile.mkdtemp()), "http://none", chosen.python))
+    names = list(commands(Path(tempfile.mkdtemp()), "http://none", *peers))
     for name in names:
+        if chosen.only not in name:
+            continue
         with tempfile.TemporaryDirectory() as made:
             folder = Path(made)
             write_lines(folder, chosen.rows)
-            told = trio.run(measured, folder, chosen.rows, name, chosen.python)
+            told = trio.run(measured, folder, chosen.rows, name, plan, *peers)
         cells = (told[k] for k in ("client", "seconds", "cpu", "requests", "without", "cut"))
         print("| " + " | ".join(str(cell) for cell in cells) + " |", flush=True)
 

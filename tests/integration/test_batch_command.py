@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 KILLS = {"test": 2, "proof": 12, "soak": 200}
 ROWS = 300
 SLOW = "sim/gpt-4.1"
+WORDS = ("batch", "in.jsonl", "-o", "out.jsonl", "--parallel", "20")
 
 
 def write_input(folder: Path, count: int = ROWS, model: str = SLOW) -> Path:
+    folder.mkdir(exist_ok=True)
     path = folder / "in.jsonl"
     body = {"model": model, "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 8}
     line = {"method": "POST", "url": "/v1/chat/completions", "body": body}
@@ -44,23 +46,33 @@ def whole_lines(path: Path) -> int:
 
 
 async def test_kill_9_at_any_moment_and_the_same_command_goes_on(tmp_path: Path, tier: str) -> None:
-    write_input(tmp_path)
-    dice, out = random.Random(1), tmp_path / "out.jsonl"
-    words = ("batch", "in.jsonl", "-o", "out.jsonl", "--parallel", "20")
-    kept = 0
-    for _ in range(KILLS[tier]):
-        wanted = min(kept + dice.randint(1, 60), ROWS - 20)
-        with start(tmp_path, *words) as process:
-            await until(partial(has, out, wanted, process))
+    dice, kills = random.Random(1), 0
+    while kills < KILLS[tier]:
+        folder = tmp_path / str(kills)
+        write_input(folder)
+        kept, kills = await killed(folder, dice, kills, KILLS[tier])
+        out = folder / "out.jsonl"
+        ran = run(folder, *WORDS, "--json")
+        assert ran.code == 0, ran.err
+        assert sorted(ids(out)) == sorted(f"c{n}" for n in range(ROWS))
+        summary = json.loads(ran.out)
+        assert summary["done_before"] >= kept - 1
+        assert summary["done_before"] + summary["answered"] == ROWS
+
+
+async def killed(folder: Path, dice: random.Random, kills: int, wanted: int) -> tuple[int, int]:
+    """Kill the command again and again while there is something left of its rows: lines that
+    were there after the last time, and how often it was killed by now."""
+    kept, out = 0, folder / "out.jsonl"
+    while kills < wanted and kept < ROWS - 60:
+        lines = kept + dice.randint(1, 60)
+        with start(folder, *WORDS) as process:
+            await until(partial(has, out, lines, process))
+            assert process.poll() is None, "it was over before it was killed"
             process.kill()
             process.wait()
-        kept = whole_lines(out)
-    ran = run(tmp_path, *words, "--json")
-    assert ran.code == 0, ran.err
-    assert sorted(ids(out)) == sorted(f"c{n}" for n in range(ROWS))
-    summary = json.loads(ran.out)
-    assert summary["done_before"] >= kept - 1
-    assert summary["done_before"] + summary["answered"] == ROWS
+        kept, kills = whole_lines(out), kills + 1
+    return kept, kills
 
 
 async def test_ctrl_c_finishes_what_runs_and_says_how_to_go_on(tmp_path: Path) -> None:

@@ -2,10 +2,11 @@
 
 from tests.mutants.defects import Mutant
 
-_RUN, _PASSED, _PROVIDER = (
+_RUN, _PASSED, _PROVIDER, _ANTHROPIC = (
     "simulation/test_batch.py",
     "simulation/test_batch_passed_on.py",
     "simulation/test_batch_provider.py",
+    "simulation/test_batch_anthropic.py",
 )
 
 
@@ -92,7 +93,7 @@ BATCH_MUTANTS = (
     _mutant(
         "a provider's batch is asked for before that is noted",
         "provider_run.py",
-        '            await self._parts.step(part, "asked")\n',
+        '            await self._parts.step(part, "asked", await api.newest())\n',
         "",
         _PROVIDER,
     ),
@@ -137,5 +138,47 @@ BATCH_MUTANTS = (
         "        files.append(path, line)\n        files.sync(path)\n",
         "        files.append(path, line)\n",
         _PROVIDER,
+    ),
+    _mutant(
+        "another client's batch is taken for ours",
+        "anthropic_api.py",
+        "        if not lines or not str(object_of(lines[0]).get",
+        "        if not lines or not str(part.id + '-' or object_of(lines[0]).get",
+        _ANTHROPIC,
+    ),
+    _mutant(
+        "a batch of Anthropic's that still works is not looked at when its answer was lost",
+        "anthropic_api.py",
+        "                return name\n            try:",
+        "                continue\n            try:",
+        _ANTHROPIC,
+    ),
+    _mutant(
+        "rows of Anthropic's batches are told by another row's number",
+        "anthropic_api.py",
+        "    row = part.names[int(number)]",
+        "    row = part.names[-1 - int(number)]",
+        _ANTHROPIC,
+    ),
+    Mutant(
+        "one 429 without a date closes its route to everybody",
+        "core/recovery/circuit_gate.py",
+        "self._refused >= _STORM",
+        "self._refused >= 1",
+        ("simulation/test_random_refusals.py",),
+    ),
+    Mutant(
+        "a storm of 429s without a date closes nothing",
+        "core/recovery/circuit_gate.py",
+        "        if asked is not None or self._refused >= _STORM:",
+        "        if asked is not None:",
+        ("simulation/test_random_refusals.py",),
+    ),
+    Mutant(
+        "every refusal takes a tenth of the streams",
+        "core/limits/adaptive.py",
+        "        if self._answers >= _FOR_ONE:",
+        "        if self._answers > _FOR_ONE * 10_000:",
+        ("unit/core/test_adaptive.py", "simulation/test_random_refusals.py"),
     ),
 )

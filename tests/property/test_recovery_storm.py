@@ -93,6 +93,8 @@ class Storm:
             return
         assert isinstance(step, TryAgain)
         assert self.budget.withdraw(now, step.cost)
+        if failure.refused is None and failure.what.startswith("RateLimited"):
+            self.gate.on_refused(failure.retry_after, step.after, now)
         self._at(now + step.after, partial(self._enter, step.position, waited=True))
 
 
@@ -119,7 +121,7 @@ def limited(now: float) -> errors.EngineError | None:
 
 
 def late(now: float) -> errors.EngineError | None:
-    """A rate limit that names no date: neither pause nor breaker takes part."""
+    """A rate limit that names no date: what pauses is its repetition."""
     return errors.RateLimitedError("", status=429) if DOWN_AT <= now < UP_AT else None
 
 
@@ -166,3 +168,10 @@ def test_a_pause_that_is_kept_loses_nobody(tier: str) -> None:
 def test_an_open_breaker_keeps_most_requests_away_from_a_dead_provider(tier: str) -> None:
     rate = RATE[tier]
     assert storm(refused, rate).attempts < 0.8 * rate * END_AT
+
+
+def test_a_storm_of_refusals_without_a_date_sends_no_more_than_one_whose_date_is_not_kept(
+    tier: str,
+) -> None:
+    rate = RATE[tier]
+    assert storm(late, rate).attempts <= 1.05 * storm(limited, rate).attempts

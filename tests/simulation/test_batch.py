@@ -212,6 +212,52 @@ def test_crashes_again_and_again(seed: int, crashes: list[int], noise: object) -
     World(seed, plan=Plan((Rule((Status(400),), When(probability=0.1)),))).run(main)
 
 
+@settings(max_examples=EXAMPLES, deadline=None)
+@given(
+    seed=st.integers(0, 2**32),
+    moments=st.lists(st.floats(0, 1), min_size=1, max_size=3),
+    noise=st.random_module(),
+)
+def test_a_crash_at_any_moment_costs_no_answer_that_was_shown(
+    seed: int, moments: list[float], noise: object
+) -> None:
+    """Moments are parts of the time that what is left takes, in writes and between them."""
+    source = paced(MANY)
+
+    async def main(world: World) -> None:
+        files = SimFiles(dice=random.Random(seed))
+        place, at_least = Place(world, files), 0
+        for part in moments:
+            shown = [batch.BatchProgress()]
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(stops, files, part * (MANY - at_least) / 7)
+                    await place.go(source, max_in_flight=7, started=shown.append)
+                    nursery.cancel_scope.cancel()
+            except BaseException as error:
+                if not _is_crash(error):
+                    raise
+            files.crash_at = None
+            files.crash()
+            at_least = shown[-1].done
+            assert at_least <= len(whole_ids(files))
+        asked = place.asked
+        progress = await place.go(source, max_in_flight=50)
+        assert progress.complete
+        assert sorted(ids(files)) == sorted(row["custom_id"] for row in source)
+        assert at_least <= progress.before
+        assert place.asked - asked == MANY - progress.before
+
+    World(seed).run(main)
+
+
+async def stops(files: SimFiles, seconds: float) -> None:
+    """The machine stops after so many seconds: from then on nothing is written."""
+    await trio.sleep(seconds)
+    files.crash_at = files.writes
+    raise Crashed
+
+
 @in_world()
 async def test_what_is_shown_as_done_is_on_the_disk(place: Place) -> None:
     seen: list[tuple[int, int]] = []

@@ -223,12 +223,12 @@ async def test_an_endpoint_without_such_batches_is_told_before_anything_is_sent(
     place: Place,
 ) -> None:
     place.world.add_provider("other")
-    config = {"endpoints": {"a": {"url": "https://a.test", "dialect": "anthropic-messages"}}}
+    config = {"endpoints": {"a": {"url": "https://a.test", "dialect": "gemini"}}}
     async with place.world.open_engine(config) as eng:
-        source = [{"prompt": "Hi", "model": "a/claude"}]
+        source = [{"prompt": "Hi", "model": "a/gem"}]
         progress = await batch.run(eng, source, out=OUT, files=place.files, via="provider")
     assert isinstance(progress.error, sn.ConfigError)
-    assert "speaks anthropic-messages" in str(progress.error)
+    assert "speaks gemini" in str(progress.error)
 
 
 @pytest.mark.parametrize(

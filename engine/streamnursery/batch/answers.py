@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from streamnursery.batch.lines import BatchRow
+from streamnursery.batch.lines import Api, BatchRow
 from streamnursery.batch.passed_on import PassedOn
 from streamnursery.values.completion import Completion
 from streamnursery.values.errors import EngineError
@@ -22,7 +22,7 @@ def answer_line(row: BatchRow, completion: Completion | PassedOn) -> bytes:
     """A whole answer as a line."""
     if isinstance(completion, PassedOn):
         return _passed_on_line(row, completion)
-    body = _response(completion) if row.api == "responses" else chat_body(completion)
+    body = body_of(completion, row.api)
     response = {"status_code": 200, "request_id": completion.request_id or "", "body": body}
     ours = {
         "digest": row.digest,
@@ -30,6 +30,11 @@ def answer_line(row: BatchRow, completion: Completion | PassedOn) -> bytes:
         "route": completion.route,
     }
     return _line(row.id, response, None, ours)
+
+
+def body_of(completion: Completion, api: Api) -> dict[str, Any]:
+    """An answer as the body of one that was not streamed, of a chat completion or a response."""
+    return _response(completion) if api == "responses" else chat_body(completion)
 
 
 def _passed_on_line(row: BatchRow, answer: PassedOn) -> bytes:

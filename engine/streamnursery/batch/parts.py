@@ -27,6 +27,8 @@ class _Planned(msgspec.Struct, tag="planned", tag_field="step"):
     url: str
     rows: bytes
     """Hash and digest of each."""
+    names: list[str] = []
+    """Their ids, where the provider's lines cannot have them."""
 
 
 class _Made(msgspec.Struct, tag="made", tag_field="step"):
@@ -51,10 +53,17 @@ class Part:
     url: str
     digests: dict[int, str] = attrs.field(repr=False)
     """Of what is asked for, by the hash of the row's id."""
+    names: list[str] = attrs.field(factory=list, repr=False)
+    """Ids of the rows, in the order of the provider's lines; of a batch whose lines have names of
+    their own."""
     file: str = ""
     asked: bool = False
     """A batch was asked for; there may be one."""
+    since: str = ""
+    """The provider's newest batch before that."""
     batch: str = ""
+    strangers: set[str] = attrs.field(factory=set)
+    """Batches that looked like this one's, and are not."""
     over: bool = False
 
     @property
@@ -70,6 +79,11 @@ class ProviderParts:
         self._files = files
         self._path = path
         self._parts: dict[str, Part] = {}
+
+    @property
+    def batches(self) -> set[str]:
+        """Those that are known, of all parts."""
+        return {part.batch for part in self._parts.values() if part.batch}
 
     @property
     def open(self) -> list[Part]:
@@ -105,25 +119,38 @@ class ProviderParts:
     def _take(self, found: _Planned | _Made) -> None:
         if isinstance(found, _Planned):
             self._parts[found.part] = Part(
-                found.part, found.endpoint, found.model, found.route, found.url, _read(found.rows)
+                found.part,
+                found.endpoint,
+                found.model,
+                found.route,
+                found.url,
+                _read(found.rows),
+                found.names,
             )
             return
         part = self._parts[found.part]
         if found.what == "file":
             part.file = found.value
         elif found.what == "asked":
-            part.asked = True
+            part.asked, part.since, part.batch = True, found.value, ""
         elif found.what == "batch":
             part.batch = found.value
         else:
             part.over = True
             part.digests.clear()
+            part.names.clear()
 
     async def plan(self, part: Part) -> None:
         """Note a new one."""
         await self._add(
             _Planned(
-                part.id, part.endpoint, part.model, part.route, part.url, _written(part.digests)
+                part.id,
+                part.endpoint,
+                part.model,
+                part.route,
+                part.url,
+                _written(part.digests),
+                part.names,
             )
         )
         self._parts[part.id] = part

@@ -12,21 +12,25 @@ from streamnursery.values.errors import ConfigError, MalformedChunkError
 from streamnursery.values.usage import Usage
 from streamnursery.wire.token_counts import read_usage
 
-_SPEAKS = ("openai-chat", "openai-responses")
+OPENAI, ANTHROPIC = ("openai-chat", "openai-responses"), "anthropic-messages"
+"""Dialects of endpoints that have such batches."""
 _NO_BODY = ("stream", "stream_options")
-_RETRYABLE = frozenset({408, 429, 500, 502, 503, 504})
+_RETRYABLE = frozenset({408, 429, 500, 502, 503, 504, 529})
 
 
 def url_and_body(row: BatchRow, outlet: Outlet, model: str) -> tuple[str, Mapping[str, Any]]:
-    """What a row is as a line of OpenAI's: its own body where it has one.
+    """What a row is as a request of a batch: its own body where it has one in that language. The
+    path says in which shape its answer is written.
 
     Raises:
         ConfigError: its endpoint has no such batches.
     """
-    if outlet.dialect.name not in _SPEAKS:
+    if outlet.dialect.name == ANTHROPIC:
+        return _message(row, outlet, model)
+    if outlet.dialect.name not in OPENAI:
         msg = (
             f"endpoint {outlet.endpoint.name!r} speaks {outlet.dialect.name}; batches of the "
-            "provider's are made by OpenAI's API alone: leave out --via"
+            "provider's are made by the APIs of OpenAI and Anthropic alone: leave out --via"
         )
         raise ConfigError(msg)
     own = row.fields.get("body")
@@ -39,6 +43,20 @@ def url_and_body(row: BatchRow, outlet: Outlet, model: str) -> tuple[str, Mappin
         body = msgspec.json.decode(outlet.dialect.encode(row.request, outlet.endpoint, model))
         url = "/v1" + outlet.dialect.path(row.request, model).partition("?")[0]
     return url, {**{n: v for n, v in body.items() if n not in _NO_BODY}, "model": model}
+
+
+def _message(row: BatchRow, outlet: Outlet, model: str) -> tuple[str, Mapping[str, Any]]:
+    if row.url:
+        msg = (
+            f"row {row.id!r:.80} is for {row.url}, which batches of endpoint "
+            f"{outlet.endpoint.name!r} do not know: it speaks {ANTHROPIC}"
+        )
+        raise ConfigError(msg)
+    own = row.fields.get("params")
+    if not isinstance(own, Mapping):
+        own = msgspec.json.decode(outlet.dialect.encode(row.request, outlet.endpoint, model))
+    url = "/v1/responses" if row.api == "responses" else "/v1/chat/completions"
+    return url, {**{n: v for n, v in own.items() if n not in _NO_BODY}, "model": model}
 
 
 class _Line(msgspec.Struct):
@@ -69,8 +87,9 @@ class AnsweredLine:
     usage: Usage
     status: int
     _id: str
-    _response: msgspec.Raw = attrs.field(repr=False)
-    _error: msgspec.Raw = attrs.field(repr=False)
+    _response: object = attrs.field(repr=False)
+    """JSON, or what becomes it."""
+    _error: object = attrs.field(repr=False)
 
     def line(self, digest: str, route: str, batch: str) -> bytes:
         """It as a line of ours."""

@@ -13,14 +13,14 @@ from functools import partial
 from typing import Any
 
 import attrs
-import msgspec
 import trio
 
+from streamnursery.batch.anthropic_api import AnthropicBatchApi
 from streamnursery.batch.lines import BatchRow
 from streamnursery.batch.output import id_hash
 from streamnursery.batch.parts import Part, ProviderParts
-from streamnursery.batch.provider_api import ProviderApi
-from streamnursery.batch.provider_lines import AnsweredLine, answer_of, url_and_body
+from streamnursery.batch.provider_api import NotOursError, OpenAIBatchApi, ProviderApi
+from streamnursery.batch.provider_lines import ANTHROPIC, AnsweredLine, url_and_body
 from streamnursery.batch.runner import BatchRun
 from streamnursery.config.prices import price_source
 from streamnursery.core.money.pricing import cost
@@ -34,7 +34,6 @@ from streamnursery.values.errors import (
 )
 from streamnursery.values.usage import Usage
 
-_OVER = frozenset({"completed", "failed", "expired", "cancelled"})
 _SETTLES = 30.0
 """Seconds after which a batch that was made stands in the provider's list."""
 _CREATE_TRIES = 5
@@ -46,7 +45,7 @@ _MOST_FAILURES = 20
 
 @attrs.frozen
 class ProviderBatches:
-    """How a provider's own batch API is used: OpenAI's."""
+    """How a provider's own batch API is used: OpenAI's, or Anthropic's."""
 
     lines: int = 50_000
     """Of one batch at most."""
@@ -72,7 +71,10 @@ class _RowGroup:
     url: str
     lines: list[bytes] = attrs.field(factory=list)
     digests: dict[int, str] = attrs.field(factory=dict)
+    names: list[str] = attrs.field(factory=list)
     size: int = 0
+    mark: str = attrs.field(factory=lambda: uuid.uuid4().hex)
+    """Of its next batch."""
 
 
 class ProviderRun(BatchRun):
@@ -94,14 +96,16 @@ class ProviderRun(BatchRun):
             self._progress.error = self._progress.error or error
 
     def _api(self, part: Part) -> ProviderApi:
-        return ProviderApi(self._engine, part.endpoint)
+        # As it was asked, whatever the endpoint's dialect is called now.
+        kind = AnthropicBatchApi if part.names else OpenAIBatchApi
+        return kind(self._engine, part.endpoint)
 
     # Rows to the provider. -----------------------------------------------------------------------
 
     async def _take_up(self) -> None:
         """Go on with what earlier runs have begun."""
         for part in self._parts.open:
-            if not part.file:
+            if not part.file and not part.asked:
                 await self._parts.step(part, "free")
             elif not part.batch:
                 await self._create(part)
@@ -124,12 +128,14 @@ class ProviderRun(BatchRun):
             if key in busy:
                 continue
             group, line = self._line(groups, row)
-            if group.lines and (
-                len(group.lines) >= self.limits.lines or group.size + len(line) > most
+            if group.digests and (
+                len(group.digests) >= self.limits.lines or group.size + len(line) > most
             ):
                 await self._send(group)
+                group, line = self._line(groups, row)
             group.lines.append(line)
             group.digests[key] = row.digest
+            group.names.append(row.id)
             group.size += len(line)
             if sum(one.size for one in groups.values()) > 2 * most:
                 await self._send(max(groups.values(), key=lambda one: one.size))
@@ -142,32 +148,43 @@ class ProviderRun(BatchRun):
     ) -> tuple[_RowGroup, bytes]:
         route = self._engine._first(row.request.model, None)
         url, body = url_and_body(row, self._engine._outlets[route.endpoint], route.model)
-        line = {"custom_id": row.id, "method": "POST", "url": url, "body": body}
         group = groups.setdefault(
             (route.endpoint, url, route.model),
             _RowGroup(route.endpoint, row.request.model, str(route), url),
         )
-        return group, msgspec.json.encode(line, enc_hook=str) + b"\n"
+        name = f"{group.mark}-{len(group.lines)}"
+        return group, self._api_of(route.endpoint).line(row.id, name, url, body)
+
+    def _api_of(self, endpoint: str) -> ProviderApi:
+        speaks = self._engine._outlets[endpoint].dialect.name
+        kind = AnthropicBatchApi if speaks == ANTHROPIC else OpenAIBatchApi
+        return kind(self._engine, endpoint)
 
     async def _send(self, group: _RowGroup) -> None:
-        mark = uuid.uuid4().hex
-        part = Part(mark, group.endpoint, group.model, group.route, group.url, dict(group.digests))
-        data = b"".join(group.lines)
-        group.lines.clear()
-        group.digests.clear()
-        group.size = 0
+        api = self._api_of(group.endpoint)
+        names = [] if api.keeps_input else list(group.names)
+        about = (group.mark, group.endpoint, group.model, group.route, group.url)
+        part = Part(*about, dict(group.digests), names)
+        data = api.joined(group.lines)
+        for held in (group.lines, group.names, group.digests):
+            held.clear()
+        group.size, group.mark = 0, uuid.uuid4().hex
         await self._parts.plan(part)
         self._count(part, 1)
-        file = await self._api(part).upload(f"streamnursery-{mark}.jsonl", data)
-        await self._parts.step(part, "file", file)
-        await self._create(part)
+        file = await api.upload(part, data)
+        if file:
+            await self._parts.step(part, "file", file)
+            data = b""
+        await self._create(part, data)
 
-    async def _create(self, part: Part) -> None:
-        """Make its batch, unless there is one.
+    async def _create(self, part: Part, data: bytes = b"") -> None:
+        """Make its batch, unless there is one. Where that takes `data` and there are none, a part
+        without a batch is free.
 
         Raises:
             EngineError: there is none, or nobody knows; the next run looks for it.
         """
+        api = self._api(part)
         waits = iter(self._engine.config.retries.base * 2**n for n in range(_CREATE_TRIES - 1))
         while True:
             if part.asked:
@@ -175,9 +192,12 @@ class ProviderRun(BatchRun):
                 if found is not None:
                     await self._parts.step(part, "batch", found)
                     return
-            await self._parts.step(part, "asked")
+                if not api.keeps_input and not data:
+                    await self._parts.step(part, "free")
+                    return
+            await self._parts.step(part, "asked", await api.newest())
             try:
-                made = await self._api(part).create(part.file, part.url, part.id)
+                made = await api.create(part, data)
             except EngineError as error:
                 wait = next(waits, None)
                 if not error.retryable or wait is None or self._stop.is_set():
@@ -193,10 +213,10 @@ class ProviderRun(BatchRun):
     async def _found(self, part: Part) -> str | None:
         """The batch of a part whose answer was lost."""
         api = self._api(part)
-        found = await api.find(part.id)
+        found = await api.find(part, self._parts.batches)
         if found is None:
             await trio.sleep(_SETTLES)
-            found = await api.find(part.id)
+            found = await api.find(part, self._parts.batches)
         return found
 
     # Answers from the provider. ------------------------------------------------------------------
@@ -206,8 +226,9 @@ class ProviderRun(BatchRun):
         while self._parts.open and not self._stop.is_set():
             for part in self._parts.open:
                 try:
-                    batch = await self._api(part).batch(part.batch)
-                    if batch.get("status") in _OVER:
+                    api = self._api(part)
+                    batch = await api.batch(part.batch)
+                    if api.is_over(batch):
                         await self._fetch(part, batch)
                     failures = 0
                 except BatchFileError:
@@ -225,17 +246,28 @@ class ProviderRun(BatchRun):
 
     async def _fetch(self, part: Part, batch: dict[str, Any]) -> None:
         left = {key for key in part.digests if key not in self._output.found.answered}
-        for name in ("output_file_id", "error_file_id"):
-            if batch.get(name):
-                data = await self._api(part).content(str(batch[name]))
-                for line in data.split(b"\n"):
-                    if line.strip():
-                        await self._keep(part, answer_of(line), left)
+        try:
+            answers = await self._api(part).answers(part, batch)
+        except NotOursError:
+            await self._look_further(part, len(left))
+            return
+        for told in answers:
+            await self._keep(part, told, left)
         await self._journal.flush()
         self._progress.in_flight -= len(left)
         await self._parts.step(part, "done")
         if left:
             raise _unanswered(batch, len(left))
+
+    async def _look_further(self, part: Part, left: int) -> None:
+        """The batch that was taken for the part's has ended, and is another's."""
+        part.strangers.add(part.batch)
+        await self._parts.step(part, "asked", part.since)
+        await self._create(part)
+        if part.over:
+            self._progress.in_flight -= left
+            msg = f"a batch of {left} rows never reached the provider; the next run asks for them"
+            raise ServerError(msg, retryable=False)
 
     async def _keep(self, part: Part, told: AnsweredLine, left: set[int]) -> None:
         """Write down one answer of a batch."""
@@ -273,10 +305,11 @@ def _refused(error: EngineError) -> bool:
 
 
 def _unanswered(batch: dict[str, Any], count: int) -> EngineError:
+    status = batch.get("status") or batch.get("processing_status")
     errors = (batch.get("errors") or {}).get("data") or []
     why = "; ".join(str(one.get("message")) for one in errors[:3] if isinstance(one, dict))
     msg = (
-        f"batch {batch.get('id')!r:.80} is {batch.get('status')!r:.20} and leaves {count} rows "
+        f"batch {batch.get('id')!r:.80} is {status!r:.20} and leaves {count} rows "
         f"without an answer{': ' + why[:300] if why else ''}; they are asked for by the next run"
     )
     return ServerError(msg, retryable=False)

@@ -81,8 +81,8 @@ async def run(
     `order="input"` sorts the output at the end. After `stop` no row is begun, and those under way
     have `grace` seconds. `started` is called once with the progress, which grows while it runs.
 
-    `via="provider"` sends the rows through OpenAI's own batch API, at half price and within a day:
-    files are uploaded, and batches made, looked at and fetched. A run that was ended goes on
+    `via="provider"` sends the rows through the batch API of OpenAI or of Anthropic, at half price
+    and within a day: batches are made, looked at and fetched. A run that was ended goes on
     waiting; no row is sent twice. Limits and budgets of the engine do not hold there.
 
     Returns the progress as it is in the end: `error` says what ended the run before its last row,

@@ -72,7 +72,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument(
         "--via",
         choices=("provider",),
-        help="OpenAI's own batch API: half of the price, within a day",
+        help="the batch API of OpenAI or Anthropic: half of the price, within a day",
     )
     parser.add_argument("--parallel", type=int, metavar="N", help="number of lines in flight")
     parser.add_argument("--json", action="store_true", help="print the summary as one object")

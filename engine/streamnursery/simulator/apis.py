@@ -20,7 +20,7 @@ from streamnursery.simulator import (
     ollama,
     responses,
 )
-from streamnursery.simulator.batches import taken
+from streamnursery.simulator.batches import Ask, taken
 from streamnursery.simulator.chat import AnswerSpec
 from streamnursery.simulator.exchange import EPOCH, Api, Exchange, Renderer
 from streamnursery.simulator.kept import Kept, Memory
@@ -222,20 +222,41 @@ def _files(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterator[S
     return files.steps_of(made, exchange.headers())
 
 
-def _batches(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterator[Step]:
-    record, provider = exchange.record, exchange.provider
+def _asking(exchange: Exchange, now: float, *headers: tuple[str, str]) -> Ask:
+    """How a batch asks for one of its lines."""
 
     def ask(path: str, line: bytes) -> tuple[int, str, object]:
-        inner = provider.begin("POST", path, [("content-type", "application/json")], now)
-        inner.record.credential = record.credential
+        sent = [("content-type", "application/json"), *headers]
+        inner = exchange.provider.begin("POST", path, sent, now)
+        inner.record.credential = exchange.record.credential
         status, answer, ending = taken(inner.answer(line, now))
         inner.sent(0, 0, now)  # so the log has its status
         inner.ended(ending, now)
         return status, inner.record.id, answer
 
-    unix = EPOCH + provider.elapsed(now)
-    made = exchange.state.batches.answered(record.method, rest, body, unix, ask)
+    return ask
+
+
+def _batches(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterator[Step]:
+    unix, ask = EPOCH + exchange.provider.elapsed(now), _asking(exchange, now)
+    made = exchange.state.batches.answered(exchange.record.method, rest, body, unix, ask)
     return whole(200, msgspec.json.encode(made), exchange.headers(JSON))
+
+
+def _message_batches(exchange: Exchange, rest: str, body: bytes, now: float) -> Iterator[Step]:
+    record = exchange.record
+    messages.check_version(dict(record.headers))
+    ask = _asking(exchange, now, (messages.VERSION, record.headers[messages.VERSION]))
+    made, kind = exchange.state.message_batches.answered(
+        record.method,
+        rest,
+        dict(parse_qsl(exchange.query)),
+        body,
+        EPOCH + exchange.provider.elapsed(now),
+        ask,
+        f"http://{exchange.host}",
+    )
+    return whole(200, made, exchange.headers(kind))
 
 
 CONVERSE = ("/converse-stream", "/converse")
@@ -253,6 +274,13 @@ APIS = (
         ends=CONVERSE,
         error_body=amazon_error,
         own_headers=_amazon_headers,
+    ),
+    Api(
+        "/v1/messages/batches",
+        _message_batches,
+        deep=True,
+        error_body=error_body,
+        own_headers=_anthropic_headers,
     ),
     Api("/openai/deployments", _azure, deep=True, ends=DEPLOYED),
     Api("/v1beta/models", _generate, deep=True, error_body=google_error),

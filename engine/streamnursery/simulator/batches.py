@@ -13,7 +13,7 @@ from typing import Any, Final
 import attrs
 import msgspec
 
-from streamnursery.serving.steps import End, How, Send, Step
+from streamnursery.serving.steps import End, How, Send, Step, Wait
 from streamnursery.simulator.files import KeptFile, UploadedFiles
 from streamnursery.wire.openai_chat.server import ApiError, json_object
 
@@ -203,6 +203,8 @@ def taken(steps: Iterator[Step]) -> tuple[int, Any, str]:
     goes on for ever."""
     data = bytearray()
     for step in steps:
+        if isinstance(step, Wait) and step.seconds == inf:
+            break
         if isinstance(step, Send):
             data += step.data
             if len(data) > _LONGEST:

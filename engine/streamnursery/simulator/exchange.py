@@ -122,6 +122,7 @@ class Exchange:
         self._chunks = chunks
         self._keep_alive = keep_alive
         self.query = query
+        self.host = headers.get("host", "localhost")
         path = unquote(record.path)
         self._api = next((api for api in apis if api.below(path) is not None), None)
         self._account = account_of(headers)

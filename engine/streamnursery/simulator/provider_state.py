@@ -16,6 +16,7 @@ from streamnursery.simulator.files import UploadedFiles
 from streamnursery.simulator.kept import Memory
 from streamnursery.simulator.limits import RateLimits
 from streamnursery.simulator.log import ProviderLog, RequestRecord
+from streamnursery.simulator.message_batches import MessageBatches
 from streamnursery.simulator.plan import Plan
 from streamnursery.simulator.prefix_cache import PrefixCache
 from streamnursery.simulator.profiles import Profile
@@ -86,6 +87,7 @@ class ProviderState:
         self.interactions = Memory("Interaction")
         self.files = UploadedFiles()
         self.batches = Batches(self.files)
+        self.message_batches = MessageBatches()
         self.prefixes: dict[tuple[str, int], PrefixCache] = {}
         """What is kept of prompts, by model and account."""
         self.in_progress: dict[str, int] = {}

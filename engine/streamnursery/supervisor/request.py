@@ -117,9 +117,8 @@ class RequestRun(RequestEntry):
         step = self._decide(failure, unanswered)
         limited = isinstance(unanswered, Attempt) and isinstance(unanswered.error, RateLimitedError)
         if isinstance(step, TryAgain) and limited:
-            # Also without a date: a 429 speaks to everybody, not to the one who got it.
             gate = self.supervisor.routes.gate(self.position.stop.route)
-            gate.pause(step.after, self.supervisor.current_time())
+            gate.on_refused(failure.retry_after, step.after, self.supervisor.current_time())
         if isinstance(step, GiveUp):
             error = self._going_on().error or self._last
             assert error is not None

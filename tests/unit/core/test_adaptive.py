@@ -89,6 +89,40 @@ def test_an_overload_counts_once_for_all_that_were_admitted_before() -> None:
     assert limit.limit == 81
 
 
+@pytest.mark.parametrize("share", [0.04, 0.06])
+def test_refusals_by_chance_leave_the_streams_that_there_were(share: float) -> None:
+    limit, dice, now = AdaptiveLimit(Adaptive(start=50), 0.0), random.Random(3), 0.0
+    found = []
+    for _ in range(20_000):
+        now += 0.01
+        if dice.random() < share:
+            limit.on_overload(now - 0.001, now)
+        else:
+            limit.first_token(now - 0.5 * dice.lognormvariate(0, 0.2), now, limit.limit)
+        found.append(limit.limit)
+    assert min(found[500:]) >= 30
+    assert mean(found) >= 50
+
+
+def test_more_refusals_than_one_in_ten_bring_it_down() -> None:
+    limit, now = AdaptiveLimit(Adaptive(start=50), 0.0), 0.0
+    for n in range(2000):
+        now += 0.01
+        if n % 6 == 0:
+            limit.on_overload(now - 0.001, now)
+        else:
+            limit.first_token(now - 0.5, now, limit.limit)
+    assert limit.limit <= 15
+
+
+def test_the_first_answers_to_a_burst_are_no_base() -> None:
+    """The fastest of a hundred that began together come first."""
+    limit, dice = AdaptiveLimit(Adaptive(start=100), 0.0), random.Random(3)
+    for first in sorted(0.5 * dice.lognormvariate(0, 0.3) for _ in range(100)):
+        limit.first_token(0.0, first, 100)
+    assert limit.base == pytest.approx(0.5, rel=0.15)
+
+
 def test_the_bounds_must_make_sense() -> None:
     with pytest.raises(ValueError, match="is above"):
         Adaptive(min_streams=5, max_streams=4)

@@ -46,7 +46,37 @@ def test_a_wait_that_other_errors_name_is_no_pause_of_the_route() -> None:
 def test_a_429_without_a_date_pauses_nobody() -> None:
     gate = CircuitGate()
     visit(gate).ended(errors.RateLimitedError(""), now=1)
+    gate.on_refused(None, 3, now=1)
     assert isinstance(gate.enter(1), BreakerPermit)
+
+
+def test_nothing_but_refusals_pauses_everybody() -> None:
+    gate = CircuitGate()
+    for n in range(4):
+        gate.on_refused(None, 30, now=n)
+        assert gate.peek(n) is None
+    gate.on_refused(None, 3, now=4)
+    assert gate.peek(4) == Closed(7, paused=True)
+
+
+@pytest.mark.parametrize("whole", [True, False])
+def test_an_answer_between_refusals_lets_the_count_begin_anew(whole: bool) -> None:
+    gate = CircuitGate()
+    for n in range(20):
+        if n % 4 == 3:
+            answered = visit(gate, n)
+            if whole:
+                answered.ended(None, n)
+            else:
+                answered.on_first_token(n)
+        gate.on_refused(None, 30, now=n)
+        assert gate.peek(n) is None
+
+
+def test_a_date_that_was_asked_for_holds_with_the_wait_on_top_of_it() -> None:
+    gate = CircuitGate()
+    gate.on_refused(5, 6.5, now=1)
+    assert gate.peek(1) == Closed(7.5, paused=True)
 
 
 def test_a_pause_only_grows() -> None:

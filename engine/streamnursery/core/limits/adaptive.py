@@ -11,22 +11,32 @@ Rule 2: the base is measured anew every `_PROBE` windows at seven tenths of the 
         was measured under pressure is no base. Slower is what chance does not explain.
 Rule 3: an overload (429, 503, 529, a first token that never came) takes a tenth off the limit,
         once for all that were admitted before it was known. Bounds are never left.
+Rule 4: a route that answers `_FOR_ONE` streams for each that it refuses is not overloaded: such a
+        refusal takes a hundredth off, a tenth of a stream at most, and the window goes on. Some
+        providers refuse at random, and a tenth of all for each would leave next to nothing.
 """
 
-from math import sqrt
+from math import inf, sqrt
 
 import attrs
 
 from streamnursery.values.policy import Adaptive
 
 _SAMPLES = 16
-"""First tokens in a window at least; of a large limit half of it."""
+"""First tokens in a window at least; of a large limit half of it, for a base as many as there were
+streams."""
 _TOLERANCE = 1.05
 """How much slower than the base is not yet slower."""
 _STEEPEST = 0.5
 _FAST = 1.5
 """Growth until the first slow window."""
 _DROP = 0.9
+_FOR_ONE = 10
+_LITTLE = 0.1
+_KEPT = 100
+"""Earlier answers that are kept at most to speak for refusals; of a large limit all of it."""
+_STEP = 0.5
+"""Streams that it grows by at least."""
 _PROBE = 25
 _FIRST_PROBE = 4
 _PROBE_AT = 0.7
@@ -66,6 +76,10 @@ class AdaptiveLimit:
         self._fast = True
         self._windows = _PROBE - _FIRST_PROBE
         self._window = _Window(now)
+        self._known_at = -inf
+        """When an overload last took a tenth."""
+        self._answers = 0
+        """Those that no refusal was set off against."""
 
     @property
     def limit(self) -> int:
@@ -82,19 +96,27 @@ class AdaptiveLimit:
     def first_token(self, admitted_at: float, now: float, streams: int) -> None:
         """A stream had its first token while so many streams were there."""
         window = self._window
+        self._answers = min(self._answers + 1, max(_KEPT, self.limit))
         if admitted_at < window.since:
             return
         window.add(now - admitted_at)
         window.busy = max(window.busy, streams)
-        if window.count >= max(_SAMPLES, self.limit // 2):
+        # The first answers to many streams that began together are the fastest ones: no base.
+        streams = window.busy if self._base is None or window.probing else self.limit // 2
+        if window.count >= max(_SAMPLES, streams):
             self._close(window)
             self._open(now)
 
     def on_overload(self, admitted_at: float, now: float) -> None:
         """The route refused a stream, or let it wait for too long."""
-        if admitted_at < self._window.since:
+        if admitted_at <= self._known_at or admitted_at < self._window.since:
             return
         self._fast = False
+        if self._answers >= _FOR_ONE:
+            self._answers -= _FOR_ONE
+            self._change(self._limit - min(_LITTLE, self._limit / 100))
+            return
+        self._known_at = now
         self._change(self._limit * _DROP)
         self._open(now)
 
@@ -114,7 +136,7 @@ class AdaptiveLimit:
             self._change(self._limit * max(_STEEPEST, _TOLERANCE * self._base / surely))
         elif window.busy * 2 >= self.limit:
             more = self._limit * (_FAST - 1) if self._fast else sqrt(self._limit) / 4
-            self._change(self._limit + max(0.5, more))
+            self._change(self._limit + max(_STEP, more))
 
     def _measure(self, window: _Window) -> bool:
         """Take the base from a window, half of it where there was one that agrees; whether the

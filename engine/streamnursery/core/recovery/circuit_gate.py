@@ -7,6 +7,9 @@ Rule 2: a pause only grows. One longer than `believed` is not taken at its word,
         and then one call is let through. If its answer asks for a long pause again, that is
         believed, up to `MAX_PAUSE`; anything else opens the route.
 Rule 3: who waits for the same date takes the gate's own dice, so that all come back spread out.
+Rule 4: a 429 without a date is the affair of the request that met it, which backs off. `_STORM` of
+        them without an answer in between speak to everybody: the route is closed for as long as
+        each of those requests waits.
 """
 
 from collections.abc import Callable
@@ -32,6 +35,9 @@ BELIEVED = 120.0
 """Seconds of a pause that are taken at their word, at least."""
 MAX_PAUSE = 86_400.0
 """Seconds after which a paused route is tried again, whatever was asked for and how often."""
+_STORM = 5
+"""Refusals in a row. Where every tenth request is refused by chance, five in a row come once in
+100,000; a provider that refuses everything has them at once."""
 _PROBE_SECONDS = 5.0
 """After which another call is let through, if the one that was is still silent."""
 
@@ -79,6 +85,7 @@ class BreakerPermit:
             self._answered = True
             if self.probe:
                 self._gate.on_probe_answered()
+            self._gate.on_answered()
             self._report(verdict(self._gate.breaker.policy, None, now - self._entered_at), now)
 
     def ended(self, error: EngineError | None, now: float) -> None:
@@ -92,6 +99,8 @@ class BreakerPermit:
             gate.on_probe_answered()
         if isinstance(error, RateLimitedError | ServerError) and error.retry_after is not None:
             gate.pause(error.retry_after, now, self._believed, again=alone)
+        elif error is None:
+            gate.on_answered()
         outcome = verdict(gate.breaker.policy, error, now - self._entered_at)
         if not self._answered:
             self._report(outcome, now)
@@ -133,6 +142,8 @@ class CircuitGate:
     _probe_until: float = attrs.field(default=-inf, init=False)
     """Until then the one call has the route to itself."""
     _turn: int = attrs.field(default=0, init=False)
+    _refused: int = attrs.field(default=0, init=False)
+    """Calls that a rate limit refused since the last answer."""
 
     def __attrs_post_init__(self) -> None:
         self.breaker = Breaker(self.policy)
@@ -190,6 +201,17 @@ class CircuitGate:
             self._doubted = True
             seconds = min(seconds, MAX_PAUSE) if again else believed
         self.paused_until = max(self.paused_until, now + seconds)
+
+    def on_refused(self, asked: float | None, wait: float, now: float) -> None:
+        """A call was refused by a rate limit, and its request comes back after `wait` seconds: so
+        does everybody, if a date was `asked` or nothing but refusals came lately (rule 4)."""
+        self._refused += 1
+        if asked is not None or self._refused >= _STORM:
+            self.pause(wait, now)
+
+    def on_answered(self) -> None:
+        """A call had its first token, or its end."""
+        self._refused = 0
 
     def dice(self) -> float:
         """Dice for one return to this route (rule 3)."""

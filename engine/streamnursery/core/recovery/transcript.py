@@ -75,8 +75,21 @@ class Transcript:
             self.characters += len(text)
             (self._parts.get(0) or self._of(0)).text.append(text)
         else:
-            for event in events:
-                self._add_one(event)
+            self._add_mixed(events)
+
+    def _add_mixed(self, events: list[StreamEvent]) -> None:
+        """A read that holds a whole answer has its end too: text between the others is joined."""
+        texts: list[str] = []
+        for event in events:
+            if type(event) is TextDelta and event.index == 0:
+                texts.append(event.text)
+                continue
+            if texts:
+                self._add_one(TextDelta("".join(texts)))
+                texts.clear()
+            self._add_one(event)
+        if texts:
+            self._add_one(TextDelta("".join(texts)))
 
     def _add_one(self, event: StreamEvent) -> None:
         match event:
