@@ -140,7 +140,8 @@ def test_the_documented_test_of_a_program_passes(tmp_path: Path) -> None:
     pytest.importorskip("httpx2")
     (tmp_path / "program.py").write_text(program())
     page = (ROOT / "docs" / "testing.md").read_text()
-    (example,) = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    examples = re.findall(r"```py\n(.*?)```", page, re.DOTALL)
+    (example,) = [text for text in examples if "from program import app" in text]
     (tmp_path / "test_program.py").write_text(example)
     (tmp_path / "conftest.py").write_text(
         'pytest_plugins = ["streamnursery.testing.pytest_plugin"]\n'

@@ -28,7 +28,7 @@ from ollama._types import ChatRequest as TheirRequest
 
 pytestmark = [
     pytest.mark.contract,
-    # Its client has a pool of connections and no way to close it.
+    # What it leaves behind in the thread that it ran in.
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
@@ -42,8 +42,11 @@ async def asked(*script: Fault, stream: bool = True) -> tuple[Any, Provider]:
 
         def use() -> Any:
             client = ollama.Client(host=server.url.removesuffix("/v1"))
-            answer = client.chat(**ASKED, stream=stream, think=True)
-            return list(answer) if stream else answer
+            try:
+                answer = client.chat(**ASKED, stream=stream, think=True)
+                return list(answer) if stream else answer
+            finally:
+                client._client.close()  # it has no way of its own
 
         try:
             return await trio.to_thread.run_sync(use), provider

@@ -79,7 +79,7 @@ def test_it_holds_the_package_and_nothing_else(wheel: Path) -> None:
     } <= names
     sources = [
         *(ROOT / "engine/streamnursery").rglob("*.py"),
-        *(ROOT / "engine/streamnursery").rglob("*.cjs"),
+        *(ROOT / "engine/streamnursery").rglob("*.?js"),
         *(ROOT / "engine/streamnursery/config").glob("price_list.[jL]*"),
     ]
     ours = {str(path.relative_to(ROOT / "engine")) for path in sources}

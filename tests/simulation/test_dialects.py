@@ -212,7 +212,7 @@ def test_a_dialect_that_cannot_be_used_is_a_config_error(dialect: Any, told: str
         ),
         (
             {"dialect": "toi"},
-            'must be "openai-chat", .*, "azure-openai" or "toy"; did you mean',
+            'must be "openai-chat", .*, "ollama" or "toy"; did you mean',
         ),
     ],
 )
